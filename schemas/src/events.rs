@@ -316,8 +316,8 @@ impl Event {
     pub fn key(&self) -> String {
         match self {
             Self::HeartbeatRecorded(beat) => match beat.task_id {
-                Some(task) => format!("task/{task}"),
-                None => format!("run/{}", beat.run_number),
+                Some(task) => format!("task/{task}/{}", beat.flow_id),
+                None => format!("run/{}/{}", beat.run_number, beat.flow_id),
             },
             event => event.flow_id().map_or_else(|| "daybook".to_owned(), |flow| flow.0.clone()),
         }

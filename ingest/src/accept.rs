@@ -1,0 +1,84 @@
+//! From a decided event to a durable record: envelope, encoding, partition, headers, append.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use daybook_schemas::{Envelope, Event, codec, position::Position, topics};
+
+use crate::log::{AppendError, EventLog, NewRecord};
+
+/// What is known of the request behind an event.
+#[derive(Debug, Clone, Default)]
+pub struct Context {
+    /// Who asks.
+    pub actor: Option<String>,
+    /// The request's id.
+    pub request_id: Option<String>,
+    /// W3C `traceparent`.
+    pub trace_parent: Option<String>,
+    /// The `Idempotency-Key` header.
+    pub idempotency_key: Option<String>,
+}
+
+/// Writes events to the log.
+#[derive(Clone)]
+pub struct Acceptor {
+    log: Arc<dyn EventLog>,
+}
+
+impl Acceptor {
+    /// An acceptor for a log.
+    pub fn new(log: Arc<dyn EventLog>) -> Self {
+        Self { log }
+    }
+
+    /// Records the events of one request, in order, and returns their positions once all are durable.
+    pub async fn record(&self, context: &Context, events: Vec<Event>) -> Result<Vec<Position>, AppendError> {
+        let now = now_ms();
+        let envelopes = events.into_iter().enumerate().map(|(index, event)| {
+            let key = context.idempotency_key.as_deref().map(|key| nth_key(key, index));
+            Envelope {
+                actor: context.actor.clone(),
+                request_id: context.request_id.clone(),
+                trace_parent: context.trace_parent.clone(),
+                idempotency_key: key,
+                ..Envelope::new(now, event)
+            }
+        });
+        self.append(envelopes.collect()).await
+    }
+
+    /// Appends envelopes as they are, in order, and returns their positions once all are durable.
+    pub async fn append(&self, envelopes: Vec<Envelope>) -> Result<Vec<Position>, AppendError> {
+        let records = envelopes.iter().map(|envelope| self.encode(envelope)).collect::<Result<_, _>>()?;
+        self.log.append(records).await
+    }
+
+    fn encode(&self, envelope: &Envelope) -> Result<NewRecord, AppendError> {
+        let topic = envelope.event.topic();
+        let key = envelope.event.key();
+        let value = codec::encode(envelope).map_err(|e| AppendError::Unavailable(e.to_string()))?;
+        let mut headers = vec![
+            ("ce_id", envelope.event_id.clone()),
+            ("ce_type", format!("io.daybook.{}", envelope.event.kind())),
+            ("ce_time", envelope.occurred_at.to_string()),
+            ("ce_source", "daybook".to_owned()),
+        ];
+        headers.extend(envelope.trace_parent.clone().map(|parent| ("traceparent", parent)));
+        let partition = topics::partition_of(key.as_bytes(), self.log.partition_count(topic));
+        Ok(NewRecord { topic, partition, key, value, headers })
+    }
+}
+
+/// The idempotency key of a request's nth event: each event of a request must be known apart.
+pub fn nth_key(key: &str, index: usize) -> String {
+    if index == 0 { key.to_owned() } else { format!("{key}#{index}") }
+}
+
+/// The wall clock in milliseconds since 1970.
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

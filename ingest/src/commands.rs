@@ -1,0 +1,131 @@
+//! Commands and the pure decisions on them: a command and the facts it rests on become events, or a rejection.
+//!
+//! Facts are what the live tables say at the time of asking. Two racing commands may both be decided on the same facts:
+//! both reach the log, the first in the partition wins, and the fold tells the other's writer so.
+
+pub mod artifacts;
+pub mod flow;
+pub mod heartbeat;
+pub mod metadata;
+pub mod run;
+pub mod run_tags;
+pub mod step;
+pub mod task;
+
+use daybook_schemas::{
+    Event,
+    ids::{RunNumber, TaskId},
+    rules::{self, Broken},
+};
+
+/// What a client says of any object that it registers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Description {
+    /// Who registers it.
+    pub user_name: Option<String>,
+    /// User tags.
+    pub tags: Vec<String>,
+    /// System tags; `None` where the client sent none at all.
+    pub system_tags: Option<Vec<String>>,
+}
+
+impl Description {
+    /// The system tags, none where the client sent none.
+    fn system_tags(&self) -> Vec<String> {
+        self.system_tags.clone().unwrap_or_default()
+    }
+}
+
+/// What never changes about a run once it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFacts {
+    /// Its number.
+    pub run_number: RunNumber,
+    /// Its name, if it has one.
+    pub run_id: Option<String>,
+    /// Its system tags.
+    pub system_tags: Vec<String>,
+}
+
+/// What never changes about a task once it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskFacts {
+    /// Its number.
+    pub task_id: TaskId,
+    /// Its name, if it has one.
+    pub task_name: Option<String>,
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// An object of this name is there already.
+    #[error("{0} exists already")]
+    Duplicate(String),
+    /// There is no such flow.
+    #[error("flow {0} is unknown")]
+    UnknownFlow(String),
+    /// There is no such run.
+    #[error("run {0} is unknown")]
+    UnknownRun(String),
+    /// There is no such step.
+    #[error("step {0} is unknown")]
+    UnknownStep(String),
+    /// There is no such run or task.
+    #[error("task {0} is unknown")]
+    UnknownTask(String),
+    /// System tags cannot be removed.
+    #[error("cannot remove tags that are existing system tags: {}", .0.join(", "))]
+    SystemTags(Vec<String>),
+    /// The command breaks a rule by itself.
+    #[error(transparent)]
+    Broken(#[from] Broken),
+}
+
+/// Checks an event's own rules before it leaves the decision.
+fn checked(event: Event) -> Result<Event, Rejection> {
+    rules::check(&event)?;
+    Ok(event)
+}
+
+/// Bytes of entries after which the next entry begins another event, so that no record outgrows the log's limit.
+const EVENT_BYTES_MAX: usize = 1024 * 1024;
+/// Entries of one event, at most.
+const EVENT_ENTRIES_MAX: usize = 5000;
+
+/// Splits entries into runs that fit one event each; empty for no entries.
+fn split<T>(entries: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        let size = bytes_of(&entry);
+        match parts.last_mut() {
+            Some(part) if part.len() < EVENT_ENTRIES_MAX && bytes + size <= EVENT_BYTES_MAX => {
+                bytes += size;
+                part.push(entry);
+            }
+            _ => {
+                bytes = size;
+                parts.push(vec![entry]);
+            }
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_split_by_bytes_and_by_count_and_none_is_lost() {
+        let sizes = vec![10, EVENT_BYTES_MAX, 1, EVENT_BYTES_MAX - 1, 1];
+        assert_eq!(
+            split(sizes, |size| *size),
+            vec![vec![10], vec![EVENT_BYTES_MAX], vec![1, EVENT_BYTES_MAX - 1], vec![1]]
+        );
+        let many = split(vec![1; EVENT_ENTRIES_MAX * 2 + 1], |_| 1);
+        assert_eq!(many.iter().map(Vec::len).collect::<Vec<_>>(), [EVENT_ENTRIES_MAX, EVENT_ENTRIES_MAX, 1]);
+        assert!(split(Vec::<usize>::new(), |_| 1).is_empty());
+    }
+}

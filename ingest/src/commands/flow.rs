@@ -1,0 +1,24 @@
+//! Registering a flow.
+
+use daybook_schemas::{Event, events::FlowRegistered, ids::FlowId};
+
+use crate::commands::{Description, Rejection, checked};
+
+/// Registers a flow.
+#[derive(Debug, Clone)]
+pub struct RegisterFlow {
+    /// Its name.
+    pub flow_id: FlowId,
+    /// What the client says of it.
+    pub description: Description,
+}
+
+/// Decides; `exists` tells whether the flow is there.
+pub fn decide(command: RegisterFlow, exists: bool) -> Result<Event, Rejection> {
+    if exists {
+        return Err(Rejection::Duplicate(format!("flow {}", command.flow_id)));
+    }
+    let system_tags = command.description.system_tags();
+    let Description { user_name, tags, .. } = command.description;
+    checked(Event::FlowRegistered(FlowRegistered { flow_id: command.flow_id, user_name, tags, system_tags }))
+}

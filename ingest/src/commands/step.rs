@@ -1,0 +1,35 @@
+//! Registering a step.
+
+use daybook_schemas::{
+    Event,
+    events::StepRegistered,
+    ids::{FlowId, StepName},
+};
+
+use crate::commands::{Description, Rejection, RunFacts, checked};
+
+/// Registers a step of a run.
+#[derive(Debug, Clone)]
+pub struct RegisterStep {
+    /// The flow.
+    pub flow_id: FlowId,
+    /// The run as the client names it.
+    pub run: String,
+    /// Name of the step.
+    pub step_name: StepName,
+    /// What the client says of it.
+    pub description: Description,
+}
+
+/// Decides; `run` is the run if it is there, `exists` tells whether the step is.
+pub fn decide(command: RegisterStep, run: Option<&RunFacts>, exists: bool) -> Result<Event, Rejection> {
+    let RegisterStep { flow_id, step_name, description, .. } = command;
+    let run = run.ok_or_else(|| Rejection::UnknownRun(format!("{flow_id}/{}", command.run)))?;
+    if exists {
+        return Err(Rejection::Duplicate(format!("step {flow_id}/{}/{step_name}", command.run)));
+    }
+    let system_tags = description.system_tags();
+    let Description { user_name, tags, .. } = description;
+    let run_number = run.run_number;
+    checked(Event::StepRegistered(StepRegistered { flow_id, run_number, step_name, user_name, tags, system_tags }))
+}

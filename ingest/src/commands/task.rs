@@ -1,0 +1,61 @@
+//! Registering a task.
+
+use daybook_schemas::{
+    Event,
+    events::TaskRegistered,
+    ids::{FlowId, StepName, TaskId},
+};
+
+use crate::commands::{Description, Rejection, RunFacts, checked, heartbeat};
+
+/// Registers a task of a step.
+#[derive(Debug, Clone)]
+pub struct RegisterTask {
+    /// The flow.
+    pub flow_id: FlowId,
+    /// The run as the client names it.
+    pub run: String,
+    /// The step.
+    pub step_name: StepName,
+    /// The task's name, if the client gives one.
+    pub task_name: Option<String>,
+    /// What the client says of it.
+    pub description: Description,
+}
+
+/// What the decision rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    /// The run, if it is there.
+    pub run: Option<&'a RunFacts>,
+    /// Whether the step is there.
+    pub step_exists: bool,
+    /// Whether a task of this name is there.
+    pub name_taken: bool,
+    /// The number that the task gets.
+    pub task_id: TaskId,
+}
+
+/// Decides.
+pub fn decide(command: RegisterTask, facts: Facts<'_>) -> Result<Event, Rejection> {
+    let RegisterTask { flow_id, run: named, step_name, task_name, description } = command;
+    let run = facts.run.ok_or_else(|| Rejection::UnknownRun(format!("{flow_id}/{named}")))?;
+    if !facts.step_exists {
+        return Err(Rejection::UnknownStep(format!("{flow_id}/{named}/{step_name}")));
+    }
+    if facts.name_taken {
+        let name = task_name.unwrap_or_default();
+        return Err(Rejection::Duplicate(format!("task {flow_id}/{named}/{step_name}/{name}")));
+    }
+    checked(Event::TaskRegistered(TaskRegistered {
+        flow_id,
+        run_number: run.run_number,
+        step_name,
+        task_id: facts.task_id,
+        task_name,
+        heartbeat: heartbeat::capable(description.system_tags.as_deref()),
+        system_tags: description.system_tags(),
+        user_name: description.user_name,
+        tags: description.tags,
+    }))
+}

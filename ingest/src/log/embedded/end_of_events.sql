@@ -1,0 +1,1 @@
+SELECT COALESCE(MAX("offset") + 1, 0) FROM events

@@ -1,0 +1,120 @@
+//! Reads the embedded log: from the records in memory where they reach back far enough, else from the file.
+
+use std::{
+    path::Path,
+    sync::{Arc, PoisonError},
+    time::{Duration, Instant},
+};
+
+use daybook_schemas::{
+    position::{Offset, Position, Vector},
+    topics::Topic,
+};
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Shared, Tails};
+use crate::log::{LogError, ReadLimits, Reader, Record};
+
+pub(super) struct FileReader {
+    connection: Connection,
+    shared: Arc<Shared>,
+    next: Vec<(Topic, Offset)>,
+    /// Whether the file is looked at even when no append was published, as another process may be the writer.
+    polls_file: bool,
+}
+
+/// How often a reader of another process's log looks at the file.
+const FILE_POLL: Duration = Duration::from_millis(100);
+
+pub(super) fn open(path: &Path, shared: Arc<Shared>, from: &Vector) -> Result<FileReader, LogError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags);
+    let connection = connection.map_err(|e| LogError::Unusable(format!("cannot read {}: {e}", path.display())))?;
+    let next = from.0.iter().map(|(partition, next)| (partition.topic, *next)).collect();
+    Ok(FileReader { connection, shared, next, polls_file: false })
+}
+
+impl FileReader {
+    /// Makes the reader look at the file itself rather than wait for this process's writer.
+    pub(super) fn unlimited(mut self) -> Self {
+        self.polls_file = true;
+        self
+    }
+
+    /// Waits until a topic has grown past its next offset, or `wait` is over.
+    fn wait(&self, wait: Duration) {
+        let behind = |tails: &mut Tails| self.next.iter().any(|(topic, next)| tails.of(*topic).end > *next);
+        let waited = self.shared.grown.wait_timeout_while(self.shared.lock(), wait, |tails| !behind(tails));
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Records of the file from `next` on; stops once they hold `bytes_max` bytes.
+    fn read_file(&self, topic: Topic, next: Offset, room: usize, bytes_max: usize) -> rusqlite::Result<Vec<Record>> {
+        let sql = match topic {
+            Topic::Events => include_str!("read_events.sql"),
+            Topic::Heartbeats => include_str!("read_heartbeats.sql"),
+        };
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query((next, i64::try_from(room).unwrap_or(i64::MAX)))?;
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while bytes <= bytes_max
+            && let Some(row) = rows.next()?
+        {
+            let value: Arc<[u8]> = row.get_ref(2)?.as_blob()?.into();
+            bytes += value.len();
+            let key = Some(row.get_ref(1)?.as_bytes()?.into());
+            records.push(Record { position: Position::new(topic, 0, row.get(0)?), key, value });
+        }
+        Ok(records)
+    }
+
+    /// The records in memory from `next` on, or `None` where memory does not reach back that far.
+    fn read_tail(&self, topic: Topic, next: Offset, room: usize) -> Option<Vec<Record>> {
+        let mut tails = self.shared.lock();
+        let tail = tails.of(topic);
+        if next >= tail.end {
+            return Some(Vec::new());
+        }
+        let oldest = tail.records.front()?.position.offset;
+        let skip = usize::try_from(next.checked_sub(oldest)?).ok()?;
+        Some(tail.records.iter().skip(skip).take(room).cloned().collect())
+    }
+}
+
+impl Reader for FileReader {
+    fn read(&mut self, limits: ReadLimits) -> Result<Vec<Record>, LogError> {
+        let deadline = Instant::now() + limits.wait;
+        loop {
+            if !self.polls_file {
+                self.wait(deadline.saturating_duration_since(Instant::now()));
+            }
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            for index in 0..self.next.len() {
+                let (topic, next) = self.next[index];
+                let room = limits.records_max.saturating_sub(found.len());
+                let tail = if self.polls_file { None } else { self.read_tail(topic, next, room) };
+                let records = match tail {
+                    Some(records) => records,
+                    None => self
+                        .read_file(topic, next, room, limits.bytes_max)
+                        .map_err(|e| LogError::Unavailable(e.to_string()))?,
+                };
+                for record in records {
+                    if !found.is_empty() && bytes + record.value.len() > limits.bytes_max {
+                        break;
+                    }
+                    bytes += record.value.len();
+                    self.next[index].1 = record.position.offset + 1;
+                    found.push(record);
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !found.is_empty() || left.is_zero() {
+                return Ok(found);
+            }
+            if self.polls_file {
+                std::thread::sleep(left.min(FILE_POLL));
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The log on Apache Kafka, or any broker that speaks its protocol, through librdkafka.
+//!
+//! Appends go out with `acks=all` and an idempotent producer (KIP-98), so that librdkafka's own retries neither lose,
+//! repeat nor reorder. Options of the URL are handed to librdkafka as they are (security, SASL, TLS, tuning); those that
+//! Daybook's promises rest on cannot be changed.
+
+mod reader;
+mod topics;
+mod url;
+
+use std::{sync::Arc, time::Duration};
+
+use daybook_schemas::{
+    position::{Partition, PartitionId, Position, Vector},
+    topics::Topic,
+};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord, Producer},
+};
+
+pub use self::url::{Address, InvalidUrl};
+use crate::{
+    accept::now_ms,
+    log::{
+        AppendError, BoxFuture, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
+        kafka::{reader::TopicReader, topics::Counts},
+    },
+};
+
+/// Largest value, inclusive; the topics are created with room for it.
+pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Partitions of a topic that Daybook creates.
+pub const PARTITIONS_DEFAULT: PartitionId = 12;
+/// How long one call for metadata or watermarks may take.
+const CALL_MAX: Duration = Duration::from_secs(10);
+
+/// The log on Kafka.
+pub struct KafkaLog {
+    id: String,
+    address: Address,
+    producer: FutureProducer,
+    /// Asks for watermarks.
+    metadata: Arc<BaseConsumer>,
+    counts: Counts,
+}
+
+impl KafkaLog {
+    /// Connects, creates the topics that are missing, checks the settings of those that are there, and reads the log's id.
+    pub async fn open(address: Address) -> Result<Self, LogError> {
+        let unavailable = |e: KafkaError| LogError::Unavailable(format!("{}: {e}", address.brokers));
+        let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
+        let counts = topics::ensure(&address, Arc::clone(&metadata)).await?;
+        let producer: FutureProducer = address.producer().create().map_err(configuration)?;
+        let mut log = Self { id: String::new(), address: address.clone(), producer, metadata, counts };
+        let end = blocking({
+            let metadata = Arc::clone(&log.metadata);
+            let topic = identity::PARTITION.topic.full_name(&address.prefix);
+            move || metadata.fetch_watermarks(&topic, identity::PARTITION.id, CALL_MAX)
+        });
+        let (low, high) = end.await?.map_err(unavailable)?;
+        if low > 0 {
+            let text = format!("{} begins at offset {low}: history was cut off by retention", identity::PARTITION);
+            return Err(LogError::Unusable(text));
+        }
+        if high == 0 {
+            let first = identity::first_record(now_ms())?;
+            log.append(vec![first]).await.map_err(|e| LogError::Unavailable(e.to_string()))?;
+        }
+        let mut reader = log.reader(&identity::start())?;
+        let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: CALL_MAX };
+        log.id = blocking(move || identity::read(reader.as_mut(), limits)).await??;
+        Ok(log)
+    }
+}
+
+/// Runs what blocks on the network away from the async workers.
+async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, LogError> {
+    tokio::task::spawn_blocking(call).await.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))
+}
+
+fn configuration(error: KafkaError) -> LogError {
+    LogError::Unusable(format!("librdkafka refuses the configuration: {error}"))
+}
+
+impl Address {
+    fn base(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("client.id", "daybook").set("socket.keepalive.enable", "true");
+        for (option, value) in &self.options {
+            config.set(option, value);
+        }
+        config.set("bootstrap.servers", &self.brokers).set("socket.nagle.disable", "true");
+        config
+    }
+
+    fn producer(&self) -> ClientConfig {
+        let mut config = self.base();
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("message.max.bytes", (RECORD_BYTES_MAX + 64 * 1024).to_string())
+            .set("queue.buffering.max.messages", "50000")
+            .set("queue.buffering.max.kbytes", "131072")
+            .set("message.timeout.ms", "15000");
+        if !self.options.contains_key("linger.ms") {
+            config.set("linger.ms", "0");
+        }
+        config
+    }
+
+    fn consumer(&self) -> ClientConfig {
+        let mut config = self.base();
+        config
+            .set("group.id", "daybook-unused")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("fetch.message.max.bytes", (RECORD_BYTES_MAX + 64 * 1024).to_string())
+            .set("queued.max.messages.kbytes", "32768")
+            .set("fetch.queue.backoff.ms", "20")
+            .set("check.crcs", "true");
+        config
+    }
+}
+
+impl EventLog for KafkaLog {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn partition_count(&self, topic: Topic) -> PartitionId {
+        self.counts.of(topic)
+    }
+
+    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, AppendError>> {
+        Box::pin(async move {
+            if let Some(large) = records.iter().find(|record| record.value.len() > RECORD_BYTES_MAX) {
+                return Err(AppendError::TooLarge { bytes: large.value.len(), bytes_max: RECORD_BYTES_MAX });
+            }
+            let mut sent = Vec::with_capacity(records.len());
+            for record in &records {
+                let topic = record.topic.full_name(&self.address.prefix);
+                let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+                for (key, value) in &record.headers {
+                    headers = headers.insert(Header { key, value: Some(value.as_str()) });
+                }
+                let message = FutureRecord::to(&topic)
+                    .partition(record.partition)
+                    .key(&record.key)
+                    .payload(&record.value)
+                    .headers(headers);
+                match self.producer.send_result(message) {
+                    Ok(delivery) => sent.push((record.topic, delivery)),
+                    Err((error, _)) if sent.is_empty() => return Err(append_error(&error)),
+                    Err((error, _)) => return Err(AppendError::Unavailable(error.to_string())),
+                }
+            }
+            let mut positions = Vec::with_capacity(sent.len());
+            for (topic, delivery) in sent {
+                let outcome = delivery.await.map_err(|_| AppendError::Unavailable("the producer ended".to_owned()))?;
+                let delivery = outcome.map_err(|(error, _)| append_error(&error))?;
+                positions.push(Position::new(topic, delivery.partition, delivery.offset));
+            }
+            Ok(positions)
+        })
+    }
+
+    fn end(&self) -> Result<Vector, LogError> {
+        let mut ends = Vector::default();
+        for partition in super::partitions(self) {
+            let topic = partition.topic.full_name(&self.address.prefix);
+            let marks = self.metadata.fetch_watermarks(&topic, partition.id, CALL_MAX);
+            let (_, high) = marks.map_err(|e| LogError::Unavailable(format!("no end of {partition}: {e}")))?;
+            ends.0.insert(partition, high);
+        }
+        Ok(ends)
+    }
+
+    fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(TopicReader::open(&self.address, from)?))
+    }
+
+    fn flush(&self, limit: Duration) {
+        if let Err(error) = self.producer.flush(limit) {
+            tracing::warn!(error = %error, "records were still on their way to Kafka at shutdown: {error}");
+        }
+    }
+
+    fn describe(&self) -> String {
+        format!("kafka, {}, topics {}.*", self.address.brokers, self.address.prefix)
+    }
+}
+
+fn append_error(error: &KafkaError) -> AppendError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::QueueFull) => AppendError::Full,
+        _ => AppendError::Unavailable(error.to_string()),
+    }
+}
+
+/// Where a partition's records are read from: its topic's full name and number.
+fn name(address: &Address, partition: Partition) -> (String, PartitionId) {
+    (partition.topic.full_name(&address.prefix), partition.id)
+}

@@ -1,0 +1,97 @@
+//! Reads topics by position: partitions are assigned by hand, no consumer group and no committed offsets.
+
+use std::time::Instant;
+
+use daybook_schemas::{
+    position::{Partition, Position, Vector},
+    topics::Topic,
+};
+use rdkafka::{
+    Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
+};
+
+use super::{Address, configuration, name};
+use crate::log::{LogError, ReadLimits, Reader, Record};
+
+pub(super) struct TopicReader {
+    consumer: BaseConsumer,
+    /// Full names of the topics, to find out which one a message came from.
+    names: Vec<(String, Topic)>,
+    next: Vector,
+}
+
+impl TopicReader {
+    pub(super) fn open(address: &Address, from: &Vector) -> Result<Self, LogError> {
+        let consumer: BaseConsumer = address.consumer().create().map_err(configuration)?;
+        let mut assignment = TopicPartitionList::new();
+        for (partition, next) in &from.0 {
+            let (topic, id) = name(address, *partition);
+            let added = assignment.add_partition_offset(&topic, id, Offset::Offset(*next));
+            added.map_err(|e| LogError::Unusable(format!("cannot read {partition} from offset {next}: {e}")))?;
+        }
+        consumer.assign(&assignment).map_err(|e| LogError::Unavailable(e.to_string()))?;
+        let names = Topic::ALL.map(|topic| (topic.full_name(&address.prefix), topic)).to_vec();
+        Ok(Self { consumer, names, next: from.clone() })
+    }
+
+    /// Where the topic's name says that a message stands.
+    fn partition(&self, message: &BorrowedMessage<'_>) -> Option<Partition> {
+        let topic = self.names.iter().find(|(name, _)| name == message.topic()).map(|(_, topic)| *topic)?;
+        Some(Partition { topic, id: message.partition() })
+    }
+
+    fn error(&self, error: &KafkaError) -> Option<LogError> {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                let position = self.next.0.iter().next().map(|(partition, offset)| (*partition, *offset));
+                let (partition, offset) = position?;
+                Some(LogError::OffsetGone(Position { partition, offset }))
+            }
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                Some(LogError::Unusable(format!("a topic is gone: {error}")))
+            }
+            Some(
+                RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::Resolve,
+            ) => None,
+            _ => Some(LogError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+impl Reader for TopicReader {
+    fn read(&mut self, limits: ReadLimits) -> Result<Vec<Record>, LogError> {
+        let deadline = Instant::now() + limits.wait;
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        while records.len() < limits.records_max && bytes < limits.bytes_max {
+            let wait = if records.is_empty() {
+                deadline.saturating_duration_since(Instant::now())
+            } else {
+                std::time::Duration::ZERO
+            };
+            let polled = match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => self.partition(&message).map(|partition| Record {
+                    position: Position { partition, offset: message.offset() },
+                    key: message.key().map(Into::into),
+                    value: message.payload().unwrap_or_default().into(),
+                }),
+                Some(Err(error)) => match self.error(&error) {
+                    Some(error) => return Err(error),
+                    None => continue,
+                },
+            };
+            if let Some(record) = polled {
+                bytes += record.value.len();
+                self.next.0.insert(record.position.partition, record.position.offset + 1);
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+}

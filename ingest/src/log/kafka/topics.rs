@@ -1,0 +1,139 @@
+//! Creates the topics and checks those that are there: settings under which history would be lost are refused.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use daybook_schemas::{position::PartitionId, topics::Topic};
+use rdkafka::{
+    admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
+
+use super::{Address, CALL_MAX, PARTITIONS_DEFAULT, RECORD_BYTES_MAX, blocking, configuration};
+use crate::log::LogError;
+
+/// How long new topics may take until every partition has a leader.
+const CREATION_MAX: Duration = Duration::from_secs(30);
+
+/// How many partitions each topic has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Counts {
+    events: PartitionId,
+    heartbeats: PartitionId,
+}
+
+impl Counts {
+    pub(super) fn of(self, topic: Topic) -> PartitionId {
+        match topic {
+            Topic::Events => self.events,
+            Topic::Heartbeats => self.heartbeats,
+        }
+    }
+}
+
+/// The settings that each topic must have.
+fn required(topic: Topic) -> Vec<(&'static str, &'static str)> {
+    match topic {
+        Topic::Events => vec![("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")],
+        Topic::Heartbeats => vec![("cleanup.policy", "compact")],
+    }
+}
+
+pub(super) async fn ensure(address: &Address, metadata: Arc<BaseConsumer>) -> Result<Counts, LogError> {
+    let admin: AdminClient<DefaultClientContext> = address.base().create().map_err(configuration)?;
+    let events = ensure_one(address, &admin, &metadata, Topic::Events).await?;
+    let heartbeats = ensure_one(address, &admin, &metadata, Topic::Heartbeats).await?;
+    Ok(Counts { events, heartbeats })
+}
+
+async fn ensure_one(
+    address: &Address,
+    admin: &AdminClient<DefaultClientContext>,
+    metadata: &Arc<BaseConsumer>,
+    topic: Topic,
+) -> Result<PartitionId, LogError> {
+    let name = topic.full_name(&address.prefix);
+    if count(metadata, &name).await?.is_none() {
+        create(admin, topic, &name).await?;
+    }
+    let began = Instant::now();
+    let partitions = loop {
+        match count(metadata, &name).await? {
+            Some(partitions) => break partitions,
+            None if began.elapsed() > CREATION_MAX => {
+                return Err(LogError::Unavailable(format!("topic {name} has no leaders after {CREATION_MAX:?}")));
+            }
+            None => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    };
+    check(admin, topic, &name).await?;
+    Ok(partitions)
+}
+
+/// How many partitions the topic has; `None` where it does not exist or some partition has no leader yet.
+async fn count(metadata: &Arc<BaseConsumer>, name: &str) -> Result<Option<PartitionId>, LogError> {
+    let (metadata, name) = (Arc::clone(metadata), name.to_owned());
+    let count = move || -> Result<Option<PartitionId>, KafkaError> {
+        let found = metadata.fetch_metadata(Some(&name), CALL_MAX)?;
+        let topic = found.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
+        let partitions = topic.map(|topic| topic.partitions()).filter(|partitions| !partitions.is_empty());
+        let led = partitions.filter(|partitions| partitions.iter().all(|partition| partition.leader() >= 0));
+        Ok(led.map(|partitions| PartitionId::try_from(partitions.len()).unwrap_or(PartitionId::MAX)))
+    };
+    blocking(count).await?.map_err(|e| LogError::Unavailable(format!("no metadata from Kafka: {e}")))
+}
+
+async fn create(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &str) -> Result<(), LogError> {
+    let bytes_max = (RECORD_BYTES_MAX + 64 * 1024).to_string();
+    let mut new =
+        NewTopic::new(name, PARTITIONS_DEFAULT, TopicReplication::Fixed(-1)).set("max.message.bytes", &bytes_max);
+    for (key, value) in required(topic) {
+        new = new.set(key, value);
+    }
+    let created = admin.create_topics([&new], &AdminOptions::new().operation_timeout(Some(CALL_MAX))).await;
+    let outcome = created.map_err(|e| LogError::Unavailable(format!("cannot create topic {name}: {e}")))?;
+    match outcome.into_iter().next() {
+        // Another instance was faster.
+        Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
+            tracing::info!(topic = name, "topic {name} created with {PARTITIONS_DEFAULT} partitions");
+            Ok(())
+        }
+        Some(Err((_, code))) => Err(LogError::Unusable(format!("cannot create topic {name}: {code}"))),
+        None => Err(LogError::Unavailable(format!("no answer to creating topic {name}"))),
+    }
+}
+
+async fn check(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &str) -> Result<(), LogError> {
+    let options = AdminOptions::new().request_timeout(Some(CALL_MAX));
+    let described = admin.describe_configs(&[ResourceSpecifier::Topic(name)], &options).await;
+    let outcome =
+        described.map_err(|e| LogError::Unavailable(format!("cannot read the settings of topic {name}: {e}")))?;
+    let found: ConfigResource = match outcome.into_iter().next() {
+        Some(Ok(found)) => found,
+        Some(Err(code)) => {
+            return Err(LogError::Unavailable(format!("cannot read the settings of topic {name}: {code}")));
+        }
+        None => return Err(LogError::Unavailable(format!("no settings of topic {name}"))),
+    };
+    let value_of =
+        |key: &str| found.entries.iter().find(|entry| entry.name == key).and_then(|entry| entry.value.clone());
+    for (key, wanted) in required(topic) {
+        let value = value_of(key).unwrap_or_default();
+        if value != wanted {
+            return Err(LogError::Unusable(format!(
+                "topic {name} has {key}={value}, which would lose history; set it to {wanted}"
+            )));
+        }
+    }
+    let bytes_max: usize = value_of("max.message.bytes").and_then(|value| value.parse().ok()).unwrap_or(0);
+    if bytes_max < RECORD_BYTES_MAX {
+        let text = format!("topic {name} has max.message.bytes={bytes_max}; set it to at least {RECORD_BYTES_MAX}");
+        return Err(LogError::Unusable(text));
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The address of a log on Kafka: `kafka://host:9092[,host:9092…][/prefix][?option=value&…]`.
+//!
+//! Options are librdkafka's (`security.protocol`, `sasl.username`, `ssl.ca.location`, …).
+
+use std::{collections::BTreeMap, fmt};
+
+/// A parsed address. `Debug` shows no option's value, as some are secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Bootstrap brokers, as librdkafka takes them.
+    pub brokers: String,
+    /// What the topics' names begin with.
+    pub prefix: String,
+    /// librdkafka options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A text that is no address of a log on Kafka.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; expected kafka://host:9092[,host:9092][/prefix][?option=value]")]
+pub struct InvalidUrl(String);
+
+/// Options that Daybook's promises rest on.
+const FIXED: [&str; 7] = [
+    "acks",
+    "request.required.acks",
+    "enable.idempotence",
+    "bootstrap.servers",
+    "metadata.broker.list",
+    "enable.auto.commit",
+    "auto.offset.reset",
+];
+
+impl Address {
+    /// Parses a URL. `decode` undoes percent-encoding of an option's value.
+    pub fn parse(url: &str, decode: impl Fn(&str) -> String) -> Result<Self, InvalidUrl> {
+        let rest =
+            url.strip_prefix("kafka://").ok_or_else(|| InvalidUrl("the address is not a kafka:// URL".to_owned()))?;
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (brokers, prefix) = place.split_once('/').unwrap_or((place, ""));
+        if brokers.is_empty() || brokers.split(',').any(str::is_empty) {
+            return Err(InvalidUrl("a broker's name is missing".to_owned()));
+        }
+        let prefix = if prefix.is_empty() { "daybook" } else { prefix };
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if !prefix.chars().all(legal) || prefix.len() > 200 {
+            return Err(InvalidUrl(format!("the topic prefix {prefix:?} is not a legal name of a Kafka topic")));
+        }
+        let mut options = BTreeMap::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (option, value) =
+                pair.split_once('=').ok_or_else(|| InvalidUrl(format!("option {pair:?} has no value")))?;
+            if FIXED.contains(&option) {
+                return Err(InvalidUrl(format!("option {option} is fixed by Daybook")));
+            }
+            options.insert(option.to_owned(), decode(value));
+        }
+        Ok(Self { brokers: brokers.to_owned(), prefix: prefix.to_owned(), options })
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<_> = self.options.keys().collect();
+        f.debug_struct("Address")
+            .field("brokers", &self.brokers)
+            .field("prefix", &self.prefix)
+            .field("options", &options)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<Address, InvalidUrl> {
+        Address::parse(url, str::to_owned)
+    }
+
+    #[test]
+    fn brokers_prefix_and_options_are_read() {
+        let address = parse("kafka://a:1,b:2/team.x?sasl.username=u&sasl.password=p").expect("parses");
+        assert_eq!((address.brokers.as_str(), address.prefix.as_str()), ("a:1,b:2", "team.x"));
+        assert_eq!(address.options["sasl.username"], "u");
+        assert!(!format!("{address:?}").contains("\"p\""), "a secret is shown");
+        assert_eq!(parse("kafka://a").expect("parses").prefix, "daybook");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for url in ["", "http://a", "kafka://", "kafka://a,,b", "kafka://a/x y", "kafka://a?acks=0", "kafka://a?x"] {
+            assert!(parse(url).is_err(), "{url:?} was accepted");
+        }
+    }
+}
