@@ -1,1 +1,16 @@
-//! placeholder
+//! Turns events into rows: the door to the stores.
+//!
+//! [`tables`] is the port with its adapters, [`projections`] hold the folds, [`runner`] moves records from the log into a
+//! generation's tables, [`progress`] tells writers how far that has come. No clock and no randomness in a fold.
+
+pub mod control;
+pub mod follower;
+pub mod generation;
+pub mod membership;
+pub mod metrics;
+pub mod monitor;
+pub mod progress;
+pub mod projection;
+pub mod projections;
+pub mod runner;
+pub mod tables;

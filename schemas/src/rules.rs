@@ -4,6 +4,7 @@
 //! applied (a record that somebody else appended is quarantined).
 
 use crate::{
+    Envelope,
     events::{Artifact, Event, MetadataEntry},
     ids::{RUN_NUMBER_MAX, is_numeric},
 };
@@ -18,6 +19,9 @@ pub const TAG_BYTES_MAX: usize = 16 * 1024;
 pub const TAGS_BYTES_MAX: usize = VALUE_BYTES_MAX;
 /// Greatest attempt of an artifact, inclusive.
 pub const ATTEMPT_MAX: i32 = 32_767;
+
+/// Longest idempotency key, in bytes, inclusive; a request of many events adds a suffix.
+pub const KEY_BYTES_MAX: usize = 300;
 
 /// Which rule a field breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,6 +122,15 @@ pub fn check(event: &Event) -> Result<(), Broken> {
         }
         Event::HeartbeatRecorded(event) => name("flow_id", event.flow_id.as_str()),
     }
+}
+
+/// Checks what surrounds an event.
+pub fn check_envelope(envelope: &Envelope) -> Result<(), Broken> {
+    if let Some(key) = &envelope.idempotency_key {
+        name("idempotency_key", key)?;
+        text("idempotency_key", key, KEY_BYTES_MAX)?;
+    }
+    Ok(())
 }
 
 fn in_step(flow: &str, run: i64, step: &str) -> Result<(), Broken> {

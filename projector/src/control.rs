@@ -1,0 +1,108 @@
+//! Control storage: which generations there are, which one is live in each domain, and which instances are alive.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    statement,
+    tables::{Cell, Params, Row, Statement, Tables, TablesError},
+};
+
+const LIST_GENERATIONS: Statement = statement!("control/list_generations");
+const ADD_GENERATION: Statement = statement!("control/add_generation");
+const READ_LIVE: Statement = statement!("control/read_live");
+const ADD_LIVE: Statement = statement!("control/add_live");
+const BEAT: Statement = statement!("control/beat", split);
+const LEAVE: Statement = statement!("control/leave");
+const LIST_INSTANCES: Statement = statement!("control/list_instances", split);
+
+/// The statements of this file, so that a test can run each on every engine.
+pub const STATEMENTS: [&Statement; 7] =
+    [&LIST_GENERATIONS, &ADD_GENERATION, &READ_LIVE, &ADD_LIVE, &BEAT, &LEAVE, &LIST_INSTANCES];
+
+/// Access to control storage.
+#[derive(Clone)]
+pub struct Control {
+    tables: Arc<dyn Tables>,
+}
+
+/// A generation as control storage knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number, from 1.
+    pub generation: i64,
+    /// The schema of its tables.
+    pub schema: String,
+    /// Where it stands in its life.
+    pub state: String,
+    /// What shaped it.
+    pub fingerprint: String,
+    /// The log that it was built from.
+    pub log_id: String,
+}
+
+impl Control {
+    /// Control storage in these tables.
+    pub fn new(tables: Arc<dyn Tables>) -> Self {
+        Self { tables }
+    }
+
+    /// All generations of a domain, oldest first.
+    pub async fn generations(&self, domain: &str) -> Result<Vec<Entry>, TablesError> {
+        let entry = |row: &Row| {
+            Ok(Entry {
+                generation: row.int(0)?,
+                schema: row.text(1)?.to_owned(),
+                state: row.text(2)?.to_owned(),
+                fingerprint: row.text(3)?.to_owned(),
+                log_id: row.text(4)?.to_owned(),
+            })
+        };
+        self.tables.read(&LIST_GENERATIONS, Params::One(vec![domain.into()])).await?.iter().map(entry).collect()
+    }
+
+    /// The number of a domain's live generation.
+    pub async fn live(&self, domain: &str) -> Result<Option<i64>, TablesError> {
+        let rows = self.tables.read(&READ_LIVE, Params::One(vec![domain.into()])).await?;
+        rows.first().map(|row| row.int(0)).transpose()
+    }
+
+    /// Adds a domain's first generation and makes it the live one; nothing where another process did so before.
+    pub async fn add_first(&self, domain: &'static str, entry: Entry) -> Result<(), TablesError> {
+        let Entry { generation, schema, state, fingerprint, log_id } = entry;
+        let texts = [schema, state, fingerprint, log_id].map(|text| Cell::Text(Some(text)));
+        let mut added = vec![domain.into(), generation.into()];
+        added.extend(texts);
+        let live = vec![domain.into(), generation.into()];
+        self.write(vec![(&ADD_GENERATION, added), (&ADD_LIVE, live)]).await
+    }
+
+    /// Renews this instance's lease, or takes it.
+    pub async fn beat(&self, instance: &str, roles: &str, lease: Duration) -> Result<(), TablesError> {
+        let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
+        self.write(vec![(&BEAT, vec![instance.into(), roles.into(), lease_ms.into()])]).await
+    }
+
+    /// Gives this instance's lease up.
+    pub async fn leave(&self, instance: &str) -> Result<(), TablesError> {
+        self.write(vec![(&LEAVE, vec![instance.into()])]).await
+    }
+
+    /// Instances whose lease holds, with their roles, in order of name.
+    pub async fn instances(&self) -> Result<Vec<(String, String)>, TablesError> {
+        let rows = self.tables.read(&LIST_INSTANCES, Params::One(Vec::new())).await?;
+        rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()))).collect()
+    }
+
+    async fn write(&self, statements: Vec<(&'static Statement, Vec<Cell>)>) -> Result<(), TablesError> {
+        let tables = Arc::clone(&self.tables);
+        let write = move || {
+            let mut transaction = tables.begin()?;
+            for (statement, params) in statements {
+                transaction.execute(statement, &Params::One(params))?;
+            }
+            transaction.commit()
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        written.unwrap_or_else(|e| Err(TablesError::Unavailable(format!("a write to control storage ended: {e}"))))
+    }
+}

@@ -1,0 +1,2 @@
+DELETE FROM instances
+WHERE instance = $1

@@ -1,0 +1,3 @@
+SELECT generation
+FROM live
+WHERE domain = $1

@@ -1,0 +1,103 @@
+//! Shares the partitions among the projectors that work on one store.
+//!
+//! Each instance holds a lease in control storage; all compute the same shares from the list of those that hold one. Two
+//! that disagree for a moment do no harm: compare-and-set on the checkpoints lets one of them win each batch.
+
+use std::time::Duration;
+
+use daybook_schemas::position::Partition;
+use tokio::sync::watch;
+
+use crate::{control::Control, tables::TablesError};
+
+/// How long an instance counts as alive after its last beat.
+pub const LEASE: Duration = Duration::from_secs(5);
+/// The role that gets a share.
+const PROJECTOR: &str = "projector";
+
+/// This instance among the others.
+pub struct Membership {
+    control: Control,
+    instance: String,
+    roles: String,
+    partitions: Vec<Partition>,
+    share: watch::Sender<Vec<Partition>>,
+}
+
+impl Membership {
+    /// Joins: takes a lease and a first share.
+    pub async fn join(
+        control: Control,
+        instance: String,
+        roles: String,
+        partitions: Vec<Partition>,
+    ) -> Result<Self, TablesError> {
+        let membership = Self { control, instance, roles, partitions, share: watch::Sender::new(Vec::new()) };
+        membership.renew().await?;
+        Ok(membership)
+    }
+
+    /// The partitions that are this instance's to apply, as they change.
+    pub fn share(&self) -> watch::Receiver<Vec<Partition>> {
+        self.share.subscribe()
+    }
+
+    /// Renews the lease until the task is dropped.
+    pub async fn keep(&self) {
+        loop {
+            tokio::time::sleep(LEASE / 3).await;
+            if let Err(error) = self.renew().await {
+                tracing::warn!(error = %error, "cannot renew this instance's lease: {error}");
+            }
+        }
+    }
+
+    /// Gives the lease up, so that others take over at once.
+    pub async fn leave(&self) {
+        if let Err(error) = self.control.leave(&self.instance).await {
+            tracing::warn!(error = %error, "cannot give this instance's lease up: {error}");
+        }
+    }
+
+    async fn renew(&self) -> Result<(), TablesError> {
+        self.control.beat(&self.instance, &self.roles, LEASE).await?;
+        let instances = self.control.instances().await?;
+        let projectors = instances.iter().filter(|(_, roles)| roles.split(',').any(|role| role == PROJECTOR));
+        let projectors: Vec<&str> = projectors.map(|(instance, _)| instance.as_str()).collect();
+        let mine = share_of(&self.instance, &projectors, &self.partitions);
+        self.share.send_if_modified(|share| {
+            let changed = *share != mine;
+            *share = mine;
+            changed
+        });
+        Ok(())
+    }
+}
+
+/// The partitions that fall to `instance` among `instances`, which are in order of name.
+fn share_of(instance: &str, instances: &[&str], partitions: &[Partition]) -> Vec<Partition> {
+    let falls_to = |index: usize| instances.get(index % instances.len().max(1)) == Some(&instance);
+    partitions.iter().enumerate().filter(|(index, _)| falls_to(*index)).map(|(_, partition)| *partition).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_schemas::topics::Topic;
+
+    use super::*;
+
+    #[test]
+    fn every_partition_falls_to_exactly_one_instance() {
+        let partitions: Vec<Partition> = (0..12).map(|id| Partition { topic: Topic::Events, id }).collect();
+        for count in 1..15 {
+            let names: Vec<String> = (0..count).map(|index| format!("i{index:02}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mut shared: Vec<Partition> =
+                names.iter().flat_map(|name| share_of(name, &names, &partitions)).collect();
+            shared.sort();
+            assert_eq!(shared, partitions, "{count} instances");
+        }
+        assert!(share_of("absent", &["a"], &partitions).is_empty());
+        assert!(share_of("a", &[], &partitions).is_empty());
+    }
+}

@@ -1,0 +1,3 @@
+//! The projections, one folder each.
+
+pub mod metaflow;

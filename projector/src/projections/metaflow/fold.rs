@@ -1,0 +1,509 @@
+//! The fold: a batch of events into rows, kind by kind, parents before children.
+//!
+//! Invariant: the result is that of applying the records one by one. Working kind by kind keeps to it because a child
+//! looks only at parents of a lower offset; where a batch holds two registrations of one name, that kind is applied one
+//! by one, so that "the first one wins" needs no second definition.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use daybook_schemas::{
+    Event,
+    events::{
+        Artifact, ArtifactsRegistered, FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered,
+        RunStarted, RunTagsMutated, StepRegistered, TaskRegistered,
+    },
+    position::Position,
+};
+
+use super::items::{
+    Item, Sorted, first_beats, ints, json_array, lists, offsets, optional_texts, positions, repeats, texts, times,
+};
+use crate::{
+    projection::{Decoded, Unapplied},
+    statement,
+    tables::{Column, Params, Row, Statement, TablesError, Transaction},
+};
+
+const INSERT_FLOWS: Statement = statement!("insert_flows", split);
+const INSERT_RUNS: Statement = statement!("insert_runs", split);
+const INSERT_STEPS: Statement = statement!("insert_steps", split);
+const INSERT_TASKS: Statement = statement!("insert_tasks", split);
+const INSERT_ARTIFACTS: Statement = statement!("insert_artifacts", split);
+const INSERT_METADATA: Statement = statement!("insert_metadata", split);
+const INSERT_SKIPS: Statement = statement!("insert_skips", split);
+const INSERT_REQUESTS: Statement = statement!("insert_requests", split);
+const MISSING_FLOWS: Statement = statement!("missing_flows", split);
+const MISSING_RUNS: Statement = statement!("missing_runs", split);
+const MISSING_STEPS: Statement = statement!("missing_steps", split);
+const MISSING_TASKS: Statement = statement!("missing_tasks", split);
+const COUNT_ARTIFACTS: Statement = statement!("count_artifacts", split);
+const RAISE_ATTEMPTS: Statement = statement!("raise_attempts", split);
+const RAISE_NUMBERS: Statement = statement!("raise_numbers", split);
+const BEAT_RUNS: Statement = statement!("beat_runs", split);
+const BEAT_TASKS: Statement = statement!("beat_tasks", split);
+const READ_TAGS: Statement = statement!("read_tags", split);
+const WRITE_TAGS: Statement = statement!("write_tags", split);
+const READ_REQUESTS: Statement = statement!("read_requests", split);
+
+pub(super) const STATEMENTS: [&Statement; 20] = [
+    &INSERT_FLOWS,
+    &INSERT_RUNS,
+    &INSERT_STEPS,
+    &INSERT_TASKS,
+    &INSERT_ARTIFACTS,
+    &INSERT_METADATA,
+    &INSERT_SKIPS,
+    &INSERT_REQUESTS,
+    &MISSING_FLOWS,
+    &MISSING_RUNS,
+    &MISSING_STEPS,
+    &MISSING_TASKS,
+    &COUNT_ARTIFACTS,
+    &RAISE_ATTEMPTS,
+    &RAISE_NUMBERS,
+    &BEAT_RUNS,
+    &BEAT_TASKS,
+    &READ_TAGS,
+    &WRITE_TAGS,
+    &READ_REQUESTS,
+];
+
+/// A fold under way.
+struct Fold<'t> {
+    transaction: &'t mut dyn Transaction,
+    unapplied: Vec<Unapplied>,
+}
+
+pub(super) fn apply(transaction: &mut dyn Transaction, batch: &[Decoded]) -> Result<Vec<Unapplied>, TablesError> {
+    let mut fold = Fold { transaction, unapplied: Vec::new() };
+    let repeated = fold.requests(batch)?;
+    let sorted = Sorted::new(batch, &repeated);
+    fold.flows(&sorted)?;
+    fold.runs(&sorted)?;
+    fold.steps(&sorted)?;
+    fold.tasks(&sorted)?;
+    fold.artifacts(&sorted)?;
+    fold.metadata(&sorted)?;
+    fold.tags(&sorted.tags)?;
+    fold.heartbeats(&sorted.tasks, &sorted.heartbeats)?;
+    fold.numbers(&sorted)?;
+    Ok(fold.unapplied)
+}
+
+impl Fold<'_> {
+    fn execute(&mut self, statement: &Statement, columns: Vec<Column>) -> Result<u64, TablesError> {
+        if columns.first().is_none_or(Column::is_empty) {
+            return Ok(0);
+        }
+        self.transaction.execute(statement, &Params::Many(columns))
+    }
+
+    /// Rows of a statement that begin with the ordinal of the parameters' row, as an index from 0.
+    fn read(&mut self, statement: &Statement, columns: Vec<Column>) -> Result<Vec<(usize, Row)>, TablesError> {
+        let rows = self.transaction.read(statement, &Params::Many(columns))?;
+        let index = |row: &Row| usize::try_from(row.int(0)? - 1).map_err(|_| TablesError::Shape { column: 0 });
+        rows.into_iter().map(|row| Ok((index(&row)?, row))).collect()
+    }
+
+    /// Notes the idempotency keys of a batch; returns the positions of events whose key was used before.
+    fn requests(&mut self, batch: &[Decoded]) -> Result<HashSet<Position>, TablesError> {
+        let keyed = |decoded: &'_ Decoded| {
+            let (flow, key) = (decoded.envelope.event.flow_id()?, decoded.envelope.idempotency_key.as_ref()?);
+            Some((flow.0.clone(), key.clone()))
+        };
+        let mut repeated = HashSet::new();
+        let mut first: BTreeMap<(String, String), &Decoded> = BTreeMap::new();
+        for decoded in batch {
+            let Some(key) = keyed(decoded) else { continue };
+            if let std::collections::btree_map::Entry::Vacant(entry) = first.entry(key) {
+                entry.insert(decoded);
+            } else {
+                repeated.insert(decoded.position);
+            }
+        }
+        if first.is_empty() {
+            return Ok(repeated);
+        }
+        let keys = |entries: &[((String, String), &Decoded)]| {
+            let flows = Column::texts(entries.iter().map(|((flow, _), _)| flow.as_str()));
+            vec![flows, Column::texts(entries.iter().map(|((_, key), _)| key.as_str()))]
+        };
+        let mut entries: Vec<_> = first.into_iter().collect();
+        let known: HashSet<usize> =
+            self.read(&READ_REQUESTS, keys(&entries))?.into_iter().map(|(index, _)| index).collect();
+        repeated.extend(known.iter().map(|index| entries[*index].1.position));
+        entries.retain(|(_, decoded)| !repeated.contains(&decoded.position));
+        let mut columns = keys(&entries);
+        columns.push(Column::texts(entries.iter().map(|(_, decoded)| decoded.envelope.event.kind())));
+        columns.push(Column::ints(entries.iter().map(|(_, decoded)| number_of(&decoded.envelope.event))));
+        columns.push(Column::ints(entries.iter().map(|(_, decoded)| entries_of(&decoded.envelope.event))));
+        columns.push(Column::ints(entries.iter().map(|(_, decoded)| i64::from(decoded.position.partition.id))));
+        columns.push(Column::ints(entries.iter().map(|(_, decoded)| decoded.position.offset)));
+        self.execute(&INSERT_REQUESTS, columns)?;
+        Ok(repeated)
+    }
+
+    /// Inserts items, all at once or, where two of them have a key in common, one by one. `missing` finds those whose
+    /// parent does not stand before them: they are unapplied. Others that were not inserted came second.
+    fn insert<E>(
+        &mut self,
+        items: &[Item<'_, E>],
+        repeats: bool,
+        insert: (&Statement, &dyn Fn(&[Item<'_, E>]) -> Vec<Column>),
+        missing: Option<(&Statement, &dyn Fn(&[Item<'_, E>]) -> Vec<Column>, &str)>,
+    ) -> Result<(), TablesError> {
+        for part in items.chunks(if repeats { 1 } else { items.len().max(1) }) {
+            let inserted = self.execute(insert.0, insert.1(part))?;
+            if inserted < part.len() as u64
+                && let Some((statement, columns, parent)) = missing
+            {
+                self.note_missing(part, statement, columns(part), parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the items without their parent as unapplied, and returns their indexes.
+    fn note_missing<E>(
+        &mut self,
+        items: &[Item<'_, E>],
+        statement: &Statement,
+        columns: Vec<Column>,
+        parent: &str,
+    ) -> Result<HashSet<usize>, TablesError> {
+        let missing: HashSet<usize> = self.read(statement, columns)?.into_iter().map(|(index, _)| index).collect();
+        let unapplied = items.iter().enumerate().filter(|(index, _)| missing.contains(index));
+        self.unapplied.extend(unapplied.map(|(_, item)| Unapplied {
+            position: item.position,
+            reason: format!("its {parent} does not stand before it in the log"),
+        }));
+        Ok(missing)
+    }
+
+    fn flows(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
+        let again = repeats(&sorted.flows, |event| vec![event.flow_id.as_str()]);
+        let columns = |items: &[Item<'_, _>]| {
+            let [partition, offset] = positions(items);
+            let flow_id = texts(items, |event: &FlowRegistered| event.flow_id.as_str());
+            let user = optional_texts(items, |event| &event.user_name);
+            let (tags, system) = (lists(items, |event| &event.tags), lists(items, |event| &event.system_tags));
+            vec![flow_id, user, times(items), tags, system, partition, offset]
+        };
+        self.insert(&sorted.flows, again, (&INSERT_FLOWS, &columns), None)
+    }
+
+    fn runs(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
+        let again = repeats(&sorted.runs, |event| {
+            let number = (event.flow_id.as_str(), event.run_number.0, None);
+            let name = event.run_id.as_deref().map(|name| (event.flow_id.as_str(), 0, Some(name)));
+            std::iter::once(number).chain(name).collect()
+        });
+        let columns = |items: &[Item<'_, _>]| {
+            let [partition, offset] = positions(items);
+            vec![
+                texts(items, |event: &RunStarted| event.flow_id.as_str()),
+                ints(items, |event| event.run_number.0),
+                optional_texts(items, |event| &event.run_id),
+                optional_texts(items, |event| &event.user_name),
+                times(items),
+                lists(items, |event| &event.tags),
+                lists(items, |event| &event.system_tags),
+                first_beats(items, |event| event.heartbeat),
+                partition,
+                offset,
+            ]
+        };
+        let parents =
+            |items: &[Item<'_, _>]| vec![texts(items, |event: &RunStarted| event.flow_id.as_str()), offsets(items)];
+        self.insert(&sorted.runs, again, (&INSERT_RUNS, &columns), Some((&MISSING_FLOWS, &parents, "flow")))
+    }
+
+    fn steps(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
+        let again =
+            repeats(&sorted.steps, |event| vec![(event.flow_id.as_str(), event.run_number, event.step_name.as_str())]);
+        let columns = |items: &[Item<'_, _>]| {
+            let [partition, offset] = positions(items);
+            vec![
+                texts(items, |event: &StepRegistered| event.flow_id.as_str()),
+                ints(items, |event| event.run_number.0),
+                texts(items, |event| event.step_name.as_str()),
+                optional_texts(items, |event| &event.user_name),
+                times(items),
+                partition,
+                offset,
+            ]
+        };
+        let parents = |items: &[Item<'_, _>]| {
+            let flow_id = texts(items, |event: &StepRegistered| event.flow_id.as_str());
+            vec![flow_id, ints(items, |event| event.run_number.0), offsets(items)]
+        };
+        self.insert(&sorted.steps, again, (&INSERT_STEPS, &columns), Some((&MISSING_RUNS, &parents, "run")))
+    }
+
+    fn tasks(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
+        let again = repeats(&sorted.tasks, |event| {
+            let number = (event.flow_id.as_str(), event.task_id.0, None);
+            let place = (event.step_name.as_str(), event.task_name.as_deref());
+            let name = event.task_name.is_some().then_some((event.flow_id.as_str(), event.run_number.0, Some(place)));
+            std::iter::once(number).chain(name).collect()
+        });
+        let columns = |items: &[Item<'_, _>]| {
+            let [partition, offset] = positions(items);
+            vec![
+                texts(items, |event: &TaskRegistered| event.flow_id.as_str()),
+                ints(items, |event| event.run_number.0),
+                texts(items, |event| event.step_name.as_str()),
+                ints(items, |event| event.task_id.0),
+                optional_texts(items, |event| &event.task_name),
+                optional_texts(items, |event| &event.user_name),
+                times(items),
+                first_beats(items, |event| event.heartbeat),
+                partition,
+                offset,
+            ]
+        };
+        let parents = |items: &[Item<'_, _>]| {
+            let flow_id = texts(items, |event: &TaskRegistered| event.flow_id.as_str());
+            let (run, step) = (ints(items, |event| event.run_number.0), texts(items, |event| event.step_name.as_str()));
+            vec![flow_id, run, step, offsets(items)]
+        };
+        self.insert(&sorted.tasks, again, (&INSERT_TASKS, &columns), Some((&MISSING_STEPS, &parents, "step")))
+    }
+
+    fn artifacts(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
+        let items = &sorted.artifacts;
+        let again = repeats(items, |event| {
+            let key =
+                |entry: &'_ Artifact| (event.flow_id.0.clone(), event.task_id, entry.attempt_id, entry.name.clone());
+            event.entries.iter().map(key).collect()
+        });
+        for part in items.chunks(if again { 1 } else { items.len().max(1) }) {
+            self.artifacts_of(part)?;
+        }
+        Ok(())
+    }
+
+    fn artifacts_of(&mut self, items: &[Item<'_, ArtifactsRegistered>]) -> Result<(), TablesError> {
+        let entries: Vec<_> =
+            items.iter().flat_map(|item| item.event.entries.iter().map(move |entry| (item, entry))).collect();
+        let text = |of: &dyn Fn(&'_ Artifact) -> Option<String>| {
+            Column::Texts(entries.iter().map(|(_, entry)| of(entry)).collect())
+        };
+        let columns = vec![
+            Column::texts(entries.iter().map(|(item, _)| item.event.flow_id.as_str())),
+            Column::ints(entries.iter().map(|(item, _)| item.event.run_number.0)),
+            Column::texts(entries.iter().map(|(item, _)| item.event.step_name.as_str())),
+            Column::ints(entries.iter().map(|(item, _)| item.event.task_id.0)),
+            text(&|entry| Some(entry.name.clone())),
+            text(&|entry| Some(entry.location.clone())),
+            text(&|entry| Some(entry.ds_type.clone())),
+            text(&|entry| entry.sha.clone()),
+            text(&|entry| entry.r#type.clone()),
+            text(&|entry| entry.content_type.clone()),
+            text(&|entry| entry.user_name.clone()),
+            Column::ints(entries.iter().map(|(_, entry)| i64::from(entry.attempt_id))),
+            Column::ints(entries.iter().map(|(item, _)| item.at)),
+            Column::ints(entries.iter().map(|(item, _)| i64::from(item.position.partition.id))),
+            Column::ints(entries.iter().map(|(item, _)| item.position.offset)),
+        ];
+        let inserted = self.execute(&INSERT_ARTIFACTS, columns)?;
+        let mut missing = HashSet::new();
+        if inserted < entries.len() as u64 {
+            missing = self.note_missing(items, &MISSING_TASKS, task_parents(items), "task")?;
+            self.skips(items, &missing)?;
+        }
+        let applied = items.iter().enumerate().filter(|(index, _)| !missing.contains(index)).map(|(_, item)| item);
+        self.attempts(applied)
+    }
+
+    /// Notes how many artifacts of each record were there already.
+    fn skips(&mut self, items: &[Item<'_, ArtifactsRegistered>], missing: &HashSet<usize>) -> Result<(), TablesError> {
+        let [partition, offset] = positions(items);
+        let columns =
+            vec![texts(items, |event| event.flow_id.as_str()), ints(items, |event| event.task_id.0), partition, offset];
+        let mut skips = Vec::new();
+        for (index, row) in self.read(&COUNT_ARTIFACTS, columns)? {
+            let skipped = entries_count(items[index].event.entries.len()) - row.int(1)?;
+            if skipped > 0 && !missing.contains(&index) {
+                skips.push((items[index].position, skipped));
+            }
+        }
+        let partitions = Column::ints(skips.iter().map(|(position, _)| i64::from(position.partition.id)));
+        let offsets = Column::ints(skips.iter().map(|(position, _)| position.offset));
+        let counts = Column::ints(skips.iter().map(|(_, skipped)| *skipped));
+        self.execute(&INSERT_SKIPS, vec![partitions, offsets, counts]).map(|_| ())
+    }
+
+    /// Raises the latest attempt of tasks that got artifacts of a later one.
+    fn attempts<'a>(
+        &mut self,
+        items: impl Iterator<Item = &'a Item<'a, ArtifactsRegistered>>,
+    ) -> Result<(), TablesError> {
+        let mut latest: BTreeMap<(i64, &str), i64> = BTreeMap::new();
+        for item in items {
+            let attempt = item.event.entries.iter().map(|entry| i64::from(entry.attempt_id)).max().unwrap_or(0);
+            if attempt > 0 {
+                let highest = latest.entry((item.event.task_id.0, item.event.flow_id.as_str())).or_default();
+                *highest = attempt.max(*highest);
+            }
+        }
+        let tasks = Column::ints(latest.keys().map(|(task, _)| *task));
+        let flows = Column::texts(latest.keys().map(|(_, flow)| *flow));
+        self.execute(&RAISE_ATTEMPTS, vec![tasks, flows, Column::ints(latest.values().copied())]).map(|_| ())
+    }
+
+    fn metadata(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
+        let items = &sorted.metadata;
+        let entries: Vec<_> = items.iter().flat_map(metadata_entries).collect();
+        let columns = vec![
+            Column::texts(entries.iter().map(|(item, _, _)| item.event.flow_id.as_str())),
+            Column::ints(entries.iter().map(|(item, _, _)| item.event.run_number.0)),
+            Column::texts(entries.iter().map(|(item, _, _)| item.event.step_name.as_str())),
+            Column::ints(entries.iter().map(|(item, _, _)| item.event.task_id.0)),
+            Column::ints(entries.iter().map(|(_, id, _)| *id)),
+            Column::texts(entries.iter().map(|(_, _, entry)| entry.field_name.as_str())),
+            Column::texts(entries.iter().map(|(_, _, entry)| entry.value.as_str())),
+            Column::texts(entries.iter().map(|(_, _, entry)| entry.r#type.as_str())),
+            Column::Texts(entries.iter().map(|(_, _, entry)| entry.user_name.clone()).collect()),
+            Column::ints(entries.iter().map(|(item, _, _)| item.at)),
+            Column::texts(entries.iter().map(|(_, _, entry)| json_array(&entry.tags))),
+            Column::texts(entries.iter().map(|(_, _, entry)| json_array(&entry.system_tags))),
+            Column::ints(entries.iter().map(|(item, _, _)| i64::from(item.position.partition.id))),
+            Column::ints(entries.iter().map(|(item, _, _)| item.position.offset)),
+        ];
+        let inserted = self.execute(&INSERT_METADATA, columns)?;
+        if inserted < entries.len() as u64 {
+            let offset = offsets(items);
+            let mut parents =
+                vec![texts(items, |event| event.flow_id.as_str()), ints(items, |event| event.run_number.0)];
+            parents.push(texts(items, |event| event.step_name.as_str()));
+            parents.push(ints(items, |event| event.task_id.0));
+            parents.push(offset);
+            self.note_missing(items, &MISSING_TASKS, parents, "task")?;
+        }
+        Ok(())
+    }
+
+    fn tags(&mut self, items: &[Item<'_, RunTagsMutated>]) -> Result<(), TablesError> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let mut runs: BTreeMap<(i64, &str), Vec<&Item<'_, RunTagsMutated>>> = BTreeMap::new();
+        for item in items {
+            runs.entry((item.event.run_number.0, item.event.flow_id.as_str())).or_default().push(item);
+        }
+        let keys: Vec<_> = runs.keys().copied().collect();
+        let columns = |keys: &[(i64, &str)]| {
+            vec![Column::ints(keys.iter().map(|(run, _)| *run)), Column::texts(keys.iter().map(|(_, flow)| *flow))]
+        };
+        let mut found: HashMap<(i64, &str), (Vec<String>, i64)> = HashMap::new();
+        for (index, row) in self.read(&READ_TAGS, columns(&keys))? {
+            let tags = serde_json::from_str(row.text(1)?).map_err(|_| TablesError::Shape { column: 1 })?;
+            found.insert(keys[index], (tags, row.int(2)?));
+        }
+        let (mut changed, mut written) = (Vec::new(), Vec::new());
+        for (key, changes) in runs {
+            let mut run = found.remove(&key);
+            for item in &changes {
+                match &mut run {
+                    Some((tags, offset)) if *offset < item.position.offset => *tags = item.event.apply_to(tags),
+                    _ => self.unapplied.push(Unapplied {
+                        position: item.position,
+                        reason: "its run does not stand before it in the log".to_owned(),
+                    }),
+                }
+            }
+            if let Some((tags, _)) = run {
+                changed.push(key);
+                written.push(json_array(&tags));
+            }
+        }
+        let mut all = columns(&changed);
+        all.push(Column::texts(written));
+        self.execute(&WRITE_TAGS, all).map(|_| ())
+    }
+
+    /// Notes heartbeats, the newest of each heart. A registered task beats its run's heart too.
+    fn heartbeats(
+        &mut self,
+        tasks: &[Item<'_, TaskRegistered>],
+        items: &[Item<'_, HeartbeatRecorded>],
+    ) -> Result<(), TablesError> {
+        let unapplied: HashSet<Position> = self.unapplied.iter().map(|unapplied| unapplied.position).collect();
+        let (mut of_runs, mut of_tasks): (BTreeMap<(i64, &str), i64>, BTreeMap<(i64, &str), i64>) = Default::default();
+        let beat = |hearts: &mut BTreeMap<_, i64>, heart, at: i64| {
+            let seconds = at.div_euclid(1000);
+            hearts.entry(heart).and_modify(|newest| *newest = seconds.max(*newest)).or_insert(seconds);
+        };
+        for item in tasks.iter().filter(|item| item.event.heartbeat && !unapplied.contains(&item.position)) {
+            beat(&mut of_runs, (item.event.run_number.0, item.event.flow_id.as_str()), item.at);
+        }
+        for item in items {
+            match item.event.task_id {
+                Some(task) => beat(&mut of_tasks, (task.0, item.event.flow_id.as_str()), item.at),
+                None => beat(&mut of_runs, (item.event.run_number.0, item.event.flow_id.as_str()), item.at),
+            }
+        }
+        for (statement, hearts) in [(&BEAT_RUNS, of_runs), (&BEAT_TASKS, of_tasks)] {
+            let numbers = Column::ints(hearts.keys().map(|(number, _)| *number));
+            let flows = Column::texts(hearts.keys().map(|(_, flow)| *flow));
+            self.execute(statement, vec![numbers, flows, Column::ints(hearts.values().copied())])?;
+        }
+        Ok(())
+    }
+
+    /// Notes the highest number of each sequence, so that sequences can go on where the log ends.
+    fn numbers(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
+        let last_id = |event: &'_ MetadataRegistered| event.first_id.0 + entries_count(event.entries.len()) - 1;
+        let highest = [
+            ("run", sorted.runs.iter().map(|item| item.event.run_number.0).max()),
+            ("task", sorted.tasks.iter().map(|item| item.event.task_id.0).max()),
+            ("metadata", sorted.metadata.iter().map(|item| last_id(item.event)).max()),
+        ];
+        let highest: Vec<_> = highest.iter().filter_map(|(sequence, highest)| Some((*sequence, (*highest)?))).collect();
+        let sequences = Column::texts(highest.iter().map(|(sequence, _)| *sequence));
+        self.execute(&RAISE_NUMBERS, vec![sequences, Column::ints(highest.iter().map(|(_, highest)| *highest))])
+            .map(|_| ())
+    }
+}
+
+fn task_parents(items: &[Item<'_, ArtifactsRegistered>]) -> Vec<Column> {
+    vec![
+        texts(items, |event| event.flow_id.as_str()),
+        ints(items, |event| event.run_number.0),
+        texts(items, |event| event.step_name.as_str()),
+        ints(items, |event| event.task_id.0),
+        offsets(items),
+    ]
+}
+
+/// The entries of an event, each with its id.
+fn metadata_entries<'a>(
+    item: &Item<'a, MetadataRegistered>,
+) -> impl Iterator<Item = (Item<'a, MetadataRegistered>, i64, &'a MetadataEntry)> {
+    let item = *item;
+    let entry = move |(index, entry)| (item, item.event.first_id.0 + entries_count(index), entry);
+    item.event.entries.iter().enumerate().map(entry)
+}
+
+/// The number by which a retried request finds what its first try made.
+fn number_of(event: &Event) -> i64 {
+    match event {
+        Event::RunStarted(event) => event.run_number.0,
+        Event::TaskRegistered(event) => event.task_id.0,
+        _ => 0,
+    }
+}
+
+/// How many entries a request had, for those that are answered with a count.
+fn entries_of(event: &Event) -> i64 {
+    match event {
+        Event::ArtifactsRegistered(event) => entries_count(event.entries.len()),
+        Event::MetadataRegistered(event) => entries_count(event.entries.len()),
+        _ => 0,
+    }
+}
+
+fn entries_count(entries: usize) -> i64 {
+    i64::try_from(entries).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,2 @@
+SELECT sequence, highest
+FROM numbers

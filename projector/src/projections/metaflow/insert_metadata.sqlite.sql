@@ -1,0 +1,8 @@
+INSERT INTO metadata (flow_id, run_number, step_name, task_id, id, field_name, value, type, user_name, ts_epoch, tags, system_tags, record_partition, record_offset, task_name)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, p.task_name
+FROM tasks AS p
+WHERE p.task_id = $4
+AND p.flow_id = $1
+AND p.run_number = $2
+AND p.step_name = $3
+AND p.record_offset < $14

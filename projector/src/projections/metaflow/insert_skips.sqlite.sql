@@ -1,0 +1,2 @@
+INSERT INTO skips (record_partition, record_offset, entries)
+VALUES ($1, $2, $3)

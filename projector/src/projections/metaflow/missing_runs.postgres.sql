@@ -1,0 +1,10 @@
+SELECT e.ordinal
+FROM UNNEST($1::TEXT[], $2::BIGINT[], $3::BIGINT[])
+    WITH ORDINALITY AS e (flow_id, run_number, record_offset, ordinal)
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM runs AS p
+    WHERE p.flow_id = e.flow_id
+    AND p.run_number = e.run_number
+    AND p.record_offset < e.record_offset
+)

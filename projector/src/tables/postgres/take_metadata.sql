@@ -1,0 +1,2 @@
+SELECT nextval('metadata_ids')
+FROM generate_series(1, $1)

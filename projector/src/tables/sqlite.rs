@@ -1,0 +1,326 @@
+//! Tables on SQLite: a file for control, one for each generation, WAL with `synchronous=NORMAL`.
+//!
+//! What a power cut takes from these files is folded again from the log. One writer at a time, on the caller's thread;
+//! reads run on threads of their own (`sqlite_readers`), short ones and long lists apart.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
+};
+
+use daybook_ingest::{
+    log::BoxFuture,
+    sequence::{NumberSource, Sequence, SequenceError},
+};
+use rusqlite::{Connection, ErrorCode, types::ValueRef};
+use tokio::sync::mpsc;
+
+use crate::tables::{
+    Cell, Chunks, Column, Cursor, Params, Render, Row, Statement, Store, Tables, TablesError, Transaction,
+    sqlite_readers::Readers,
+};
+
+const CONTROL: &str = include_str!("sqlite/control.sql");
+const OPEN: &str = include_str!("sqlite/open.sql");
+/// Statements that a connection keeps prepared.
+const STATEMENTS_MAX: usize = 128;
+
+/// The store in a folder.
+pub struct SqliteStore {
+    folder: PathBuf,
+}
+
+struct SqliteTables {
+    writer: Mutex<Connection>,
+    readers: Readers,
+}
+
+struct SqliteTransaction<'a> {
+    connection: MutexGuard<'a, Connection>,
+    done: bool,
+}
+
+impl SqliteStore {
+    /// A store in a folder, which is made if it is not there.
+    pub fn new(folder: &Path) -> Result<Self, TablesError> {
+        let made = fs::create_dir_all(folder);
+        made.map_err(|e| TablesError::Unavailable(format!("cannot create {}: {e}", folder.display())))?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    fn path(&self, schema: &str) -> PathBuf {
+        self.folder.join(format!("{schema}.db"))
+    }
+
+    fn run_script(&self, schema: &str, script: &str) -> Result<(), TablesError> {
+        let run = || -> rusqlite::Result<()> {
+            let mut connection = Connection::open(self.path(schema))?;
+            connection.execute_batch(OPEN)?;
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(script)?;
+            transaction.commit()
+        };
+        run().map_err(|e| error("create schema", &e))
+    }
+
+    fn open_file(&self, schema: &str) -> Result<Arc<dyn Tables>, TablesError> {
+        let path = self.path(schema);
+        let open = || -> rusqlite::Result<Connection> {
+            let connection = Connection::open(&path)?;
+            connection.execute_batch(OPEN)?;
+            connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+            Ok(connection)
+        };
+        let writer = open().map_err(|e| error("open", &e))?;
+        let readers = Readers::start(&path, STATEMENTS_MAX)?;
+        Ok(Arc::new(SqliteTables { writer: Mutex::new(writer), readers }))
+    }
+}
+
+impl Store for SqliteStore {
+    fn control(&self) -> BoxFuture<'_, Result<Arc<dyn Tables>, TablesError>> {
+        Box::pin(async move {
+            self.run_script("control", CONTROL)?;
+            self.open_file("control")
+        })
+    }
+
+    fn schema(&self, domain: &str, generation: i64) -> String {
+        format!("{domain}_g{generation:04}")
+    }
+
+    fn create<'a>(&'a self, schema: &'a str, ddl: &'a [&'static Statement]) -> BoxFuture<'a, Result<(), TablesError>> {
+        let script: String = ddl.iter().map(|statement| statement.sqlite).collect::<Vec<_>>().join("\n");
+        Box::pin(async move { self.run_script(schema, &script) })
+    }
+
+    fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>> {
+        Box::pin(async move { self.open_file(schema) })
+    }
+
+    fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>> {
+        Box::pin(async move { Ok(Arc::new(Counters(floor.map(AtomicI64::new))) as Arc<dyn NumberSource>) })
+    }
+
+    fn shared(&self) -> bool {
+        false
+    }
+
+    fn describe(&self) -> String {
+        format!("sqlite, {}", self.folder.display())
+    }
+}
+
+/// Numbers counted in memory, from the highest in the log: the only process that gives any out is this one.
+struct Counters([AtomicI64; 3]);
+
+impl Counters {
+    fn add(&self, sequence: Sequence, count: usize) -> Result<i64, SequenceError> {
+        let count = i64::try_from(count).map_err(|_| SequenceError("too many at once".to_owned()))?;
+        let [runs, tasks, metadata] = &self.0;
+        let counter = match sequence {
+            Sequence::Run => runs,
+            Sequence::Task => tasks,
+            Sequence::Metadata => metadata,
+        };
+        Ok(counter.fetch_add(count, Ordering::Relaxed) + 1)
+    }
+}
+
+impl NumberSource for Counters {
+    fn take(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
+        Box::pin(async move {
+            let first = self.add(sequence, count)?;
+            Ok((first..).take(count).collect())
+        })
+    }
+
+    fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>> {
+        Box::pin(async move { self.add(sequence, count) })
+    }
+}
+
+impl Tables for SqliteTables {
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
+        let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| error("begin", &e))?;
+        Ok(Box::new(SqliteTransaction { connection, done: false }))
+    }
+
+    fn read<'a>(
+        &'a self,
+        statement: &'static Statement,
+        params: Params,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
+        self.readers.read(statement, params)
+    }
+
+    fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks {
+        self.readers.stream(statement, params, render)
+    }
+
+    fn listen(&self) -> BoxFuture<'_, Result<Option<mpsc::Receiver<String>>, TablesError>> {
+        Box::pin(async { Ok(None) })
+    }
+}
+
+impl Transaction for SqliteTransaction<'_> {
+    fn execute(&mut self, statement: &Statement, params: &Params) -> Result<u64, TablesError> {
+        let mut changed = 0;
+        run(&self.connection, statement, params, &mut |statement| {
+            changed += statement.raw_execute()?;
+            Ok(())
+        })?;
+        Ok(changed as u64)
+    }
+
+    fn read(&mut self, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
+        read(&self.connection, statement, params)
+    }
+
+    fn notify(&mut self, _payload: &str) -> Result<(), TablesError> {
+        Ok(())
+    }
+
+    fn commit(mut self: Box<Self>) -> Result<(), TablesError> {
+        self.connection.execute_batch("COMMIT").map_err(|e| error("commit", &e))?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for SqliteTransaction<'_> {
+    fn drop(&mut self) {
+        if !self.done
+            && !self.connection.is_autocommit()
+            && let Err(error) = self.connection.execute_batch("ROLLBACK")
+        {
+            tracing::error!(error = %error, "cannot roll back: {error}");
+        }
+    }
+}
+
+/// Runs a statement for each row of parameters; `step` executes or reads it once.
+fn run(
+    connection: &Connection,
+    statement: &Statement,
+    params: &Params,
+    step: &mut dyn FnMut(&mut rusqlite::Statement<'_>) -> rusqlite::Result<()>,
+) -> Result<(), TablesError> {
+    let mut inner = || -> rusqlite::Result<()> {
+        let mut prepared = connection.prepare_cached(statement.sqlite)?;
+        match params {
+            Params::One(cells) => {
+                for (index, cell) in cells.iter().enumerate() {
+                    let Some(slot) = prepared.parameter_index(&format!("${}", index + 1))? else { continue };
+                    match cell {
+                        Cell::Int(value) => prepared.raw_bind_parameter(slot, *value)?,
+                        Cell::Text(value) => prepared.raw_bind_parameter(slot, value.as_deref())?,
+                    }
+                }
+                step(&mut prepared)
+            }
+            Params::Many(columns) => {
+                let slot = |index: usize| prepared.parameter_index(&format!("${}", index + 1));
+                let slots = (0..=columns.len()).map(slot).collect::<rusqlite::Result<Vec<_>>>()?;
+                for row in 0..columns.first().map_or(0, Column::len) {
+                    for (column, slot) in columns.iter().zip(&slots) {
+                        let Some(slot) = *slot else { continue };
+                        match column {
+                            Column::Ints(values) => prepared.raw_bind_parameter(slot, values[row])?,
+                            Column::Texts(values) => prepared.raw_bind_parameter(slot, values[row].as_deref())?,
+                        }
+                    }
+                    if let Some(ordinal) = slots[columns.len()] {
+                        prepared.raw_bind_parameter(ordinal, i64::try_from(row + 1).unwrap_or(i64::MAX))?;
+                    }
+                    step(&mut prepared)?;
+                }
+                Ok(())
+            }
+        }
+    };
+    inner().map_err(|e| error(statement.name, &e))
+}
+
+/// Reads all rows of a statement.
+pub(super) fn read(connection: &Connection, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
+    let mut found = Vec::new();
+    run(connection, statement, params, &mut |prepared| {
+        let width = prepared.column_count();
+        let mut rows = prepared.raw_query();
+        while let Some(row) = rows.next()? {
+            let cell = |index| {
+                Ok(match row.get_ref(index)? {
+                    ValueRef::Null => Cell::Int(None),
+                    ValueRef::Integer(value) => Cell::Int(Some(value)),
+                    value => Cell::Text(Some(value.as_str()?.to_owned())),
+                })
+            };
+            found.push(Row((0..width).map(cell).collect::<rusqlite::Result<_>>()?));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Runs a statement once and shows each row to `visit`, until that says stop.
+pub(super) fn visit(
+    connection: &Connection,
+    statement: &Statement,
+    params: Vec<Cell>,
+    visit: &mut dyn FnMut(&dyn Cursor) -> Result<bool, TablesError>,
+) -> Result<(), TablesError> {
+    let mut failed = None;
+    run(connection, statement, &Params::One(params), &mut |prepared| {
+        let mut rows = prepared.raw_query();
+        while let Some(row) = rows.next()? {
+            match visit(&SqliteCursor(row)) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+struct SqliteCursor<'a, 'b>(&'a rusqlite::Row<'b>);
+
+impl Cursor for SqliteCursor<'_, '_> {
+    fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError> {
+        let shape = |_| TablesError::Shape { column };
+        self.0.get_ref(column).map_err(shape)?.as_str_or_null().map_err(|_| TablesError::Shape { column })
+    }
+
+    fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
+        let shape = |_| TablesError::Shape { column };
+        self.0.get_ref(column).map_err(shape)?.as_i64_or_null().map_err(|_| TablesError::Shape { column })
+    }
+}
+
+/// Sorts an error by how the caller can react.
+pub(super) fn error(statement: &str, error: &rusqlite::Error) -> TablesError {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => TablesError::Conflict(error.to_string()),
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::SystemIoFailure
+            | ErrorCode::CannotOpen
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OutOfMemory
+            | ErrorCode::OperationInterrupted,
+        ) => TablesError::Unavailable(error.to_string()),
+        Some(ErrorCode::TooBig) => TablesError::Value { statement: statement.to_owned(), reason: error.to_string() },
+        _ => TablesError::Refused { statement: statement.to_owned(), reason: error.to_string() },
+    }
+}

@@ -1,0 +1,115 @@
+//! Threads that read SQLite files: some for short reads, some for long lists, so that a list never delays a short read.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc as blocking},
+    thread,
+};
+
+use daybook_ingest::log::BoxFuture;
+use rusqlite::{Connection, OpenFlags};
+use tokio::{runtime::Handle, sync::oneshot};
+
+use crate::tables::{
+    Cell, ChunkSender, Chunks, Next, Params, READER_STALL_MAX, Render, Row, Statement, TablesError, sqlite,
+};
+
+const OPEN: &str = include_str!("sqlite/open_reader.sql");
+/// Threads for short reads.
+const SHORT: usize = 2;
+/// Threads for lists.
+const LONG: usize = 4;
+/// Reads that may wait for a thread; more are refused.
+const QUEUE_MAX: usize = 4096;
+/// Lists that may wait for a thread; more are refused.
+const LISTS_MAX: usize = 256;
+
+type Job = Box<dyn FnOnce(&Connection) + Send>;
+
+pub(super) struct Readers {
+    short: blocking::SyncSender<Job>,
+    long: blocking::SyncSender<Job>,
+}
+
+impl Readers {
+    /// Starts the threads; they end when the readers are dropped.
+    pub(super) fn start(path: &Path, statements_max: usize) -> Result<Self, TablesError> {
+        let pool = |name: &str, threads: usize, queue_max: usize| {
+            let (sender, receiver) = blocking::sync_channel::<Job>(queue_max);
+            let receiver = Arc::new(Mutex::new(receiver));
+            for _ in 0..threads {
+                let connection = open(path, statements_max)?;
+                let receiver = Arc::clone(&receiver);
+                let run = move || {
+                    loop {
+                        // The lock is held while waiting: the others wait for the lock instead.
+                        let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                        let Ok(job) = job else { return };
+                        job(&connection);
+                    }
+                };
+                let started = thread::Builder::new().name(name.to_owned()).spawn(run);
+                started.map_err(|e| TablesError::Unavailable(format!("cannot start a reader: {e}")))?;
+            }
+            Ok(sender)
+        };
+        Ok(Self { short: pool("tables-read", SHORT, QUEUE_MAX)?, long: pool("tables-list", LONG, LISTS_MAX)? })
+    }
+
+    pub(super) fn read<'a>(
+        &'a self,
+        statement: &'static Statement,
+        params: Params,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
+        let (done, outcome) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // A reader that has gone away does not want to know.
+            let _gone = done.send(sqlite::read(connection, statement, &params));
+        });
+        let queued = self.short.try_send(job);
+        Box::pin(async move {
+            queued.map_err(|_| TablesError::Unavailable("too many reads wait".to_owned()))?;
+            outcome.await.unwrap_or_else(|_| Err(TablesError::Unavailable("the reader ended".to_owned())))
+        })
+    }
+
+    pub(super) fn stream(&self, statement: &'static Statement, params: Vec<Cell>, mut render: Render) -> Chunks {
+        let (mut sender, receiver) = ChunkSender::open();
+        let (handle, chunks) = (Handle::current(), sender.chunks.clone());
+        let chunks_of_job = chunks.clone();
+        let job: Job = Box::new(move |connection| {
+            let send = |item| handle.block_on(chunks_of_job.send_timeout(item, READER_STALL_MAX)).is_ok();
+            let mut gone = false;
+            let visited = sqlite::visit(connection, statement, params, &mut |row| {
+                let next = render(row, &mut sender.chunk)?;
+                if let Some(full) = sender.full() {
+                    gone = !send(Ok(full));
+                }
+                Ok(next == Next::More && !gone)
+            });
+            match visited {
+                _ if gone => {}
+                Ok(()) if sender.chunk.is_empty() => {}
+                Ok(()) => drop(send(Ok(std::mem::take(&mut sender.chunk)))),
+                Err(error) => drop(send(Err(error))),
+            }
+        });
+        if self.long.try_send(job).is_err() {
+            let refused = TablesError::Unavailable("too many lists are being read".to_owned());
+            // The channel is new and empty: there is room.
+            let _room = chunks.try_send(Err(refused));
+        }
+        receiver
+    }
+}
+
+fn open(path: &Path, statements_max: usize) -> Result<Connection, TablesError> {
+    let open = || -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.execute_batch(OPEN)?;
+        connection.set_prepared_statement_cache_capacity(statements_max);
+        Ok(connection)
+    };
+    open().map_err(|e| sqlite::error("open", &e))
+}
