@@ -3,7 +3,10 @@
 //! Callers that ask at once are served by one call to the source. A number once given out is never given out again;
 //! a request that fails after it got its number leaves a gap, as in any sequence.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +35,9 @@ pub trait NumberSource: Send + Sync {
 
     /// Takes `count` consecutive numbers and returns the first.
     fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>>;
+
+    /// Makes the sequence go on after `highest`, if it has not come so far yet.
+    fn raise(&self, sequence: Sequence, highest: i64) -> BoxFuture<'_, Result<(), SequenceError>>;
 }
 
 type Waiting = oneshot::Sender<Result<i64, SequenceError>>;
@@ -43,6 +49,9 @@ const BATCH_MAX: usize = 1024;
 /// Metadata ids taken from the source at a time, at least.
 const BLOCK: i64 = 4096;
 
+/// By how much more than asked for a sequence is raised.
+const RAISE_MARGIN: i64 = 10_000;
+
 /// Gives out numbers, one call to the source for all that wait.
 #[derive(Clone)]
 pub struct Sequencer {
@@ -50,6 +59,8 @@ pub struct Sequencer {
     tasks: mpsc::Sender<Waiting>,
     source: Arc<dyn NumberSource>,
     block: Arc<tokio::sync::Mutex<Block>>,
+    /// How far each sequence was raised.
+    raised: Arc<[AtomicI64; 3]>,
 }
 
 /// Metadata ids that were taken and not yet given out: `[next, end)`.
@@ -68,7 +79,7 @@ impl Sequencer {
             sender
         };
         let (runs, tasks) = (open(Sequence::Run), open(Sequence::Task));
-        Self { runs, tasks, source, block: Arc::default() }
+        Self { runs, tasks, source, block: Arc::default(), raised: Arc::default() }
     }
 
     /// The next run number.
@@ -79,6 +90,22 @@ impl Sequencer {
     /// The next task id.
     pub async fn next_task(&self) -> Result<i64, SequenceError> {
         next(&self.tasks).await
+    }
+
+    /// Makes a sequence go on after a number that an event brings with it.
+    pub async fn raise(&self, sequence: Sequence, highest: i64) -> Result<(), SequenceError> {
+        let raised = match sequence {
+            Sequence::Run => &self.raised[0],
+            Sequence::Task => &self.raised[1],
+            Sequence::Metadata => &self.raised[2],
+        };
+        if raised.load(Ordering::Acquire) < highest {
+            // A margin saves most of the calls while numbers are brought in ascending order.
+            let target = highest.saturating_add(RAISE_MARGIN);
+            self.source.raise(sequence, target).await?;
+            raised.fetch_max(target, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// The first of `count` consecutive metadata ids.

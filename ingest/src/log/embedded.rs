@@ -139,6 +139,18 @@ pub fn open_reader(folder: &Path, from: &Vector) -> Result<Box<dyn Reader>, LogE
     Ok(Box::new(reader::open(&folder.join("log.db"), Arc::new(shared), from)?.unlimited()))
 }
 
+/// Where the log in `folder` ends now, also while another process writes it.
+pub fn end(folder: &Path) -> Result<Vector, LogError> {
+    let path = folder.join("log.db");
+    let read = || -> rusqlite::Result<[Offset; 2]> {
+        let connection = Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let end = |sql| connection.query_row(sql, [], |row| row.get(0));
+        Ok([end(include_str!("embedded/end_of_events.sql"))?, end(include_str!("embedded/end_of_heartbeats.sql"))?])
+    };
+    let ends = read().map_err(|e| LogError::Unusable(format!("cannot read {}: {e}", path.display())))?;
+    Ok(Vector(Topic::ALL.into_iter().zip(ends).map(|(topic, end)| (Partition { topic, id: 0 }, end)).collect()))
+}
+
 /// Takes the folder's lock, or says who has it.
 fn lock(folder: &Path) -> Result<File, LogError> {
     let path = folder.join("lock");

@@ -49,11 +49,12 @@ pub struct KafkaLog {
 }
 
 impl KafkaLog {
-    /// Connects, creates the topics that are missing, checks the settings of those that are there, and reads the log's id.
-    pub async fn open(address: Address) -> Result<Self, LogError> {
+    /// Connects, checks the topics' settings, and reads the log's id. Topics that are missing are made if `creates`, else
+    /// that is an error.
+    pub async fn open(address: Address, creates: bool) -> Result<Self, LogError> {
         let unavailable = |e: KafkaError| LogError::Unavailable(format!("{}: {e}", address.brokers));
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
-        let counts = topics::ensure(&address, Arc::clone(&metadata)).await?;
+        let counts = topics::ensure(&address, Arc::clone(&metadata), creates).await?;
         let producer: FutureProducer = address.producer().create().map_err(configuration)?;
         let mut log = Self { id: String::new(), address: address.clone(), producer, metadata, counts };
         let end = blocking({
@@ -66,7 +67,7 @@ impl KafkaLog {
             let text = format!("{} begins at offset {low}: history was cut off by retention", identity::PARTITION);
             return Err(LogError::Unusable(text));
         }
-        if high == 0 {
+        if high == 0 && creates {
             let first = identity::first_record(now_ms())?;
             log.append(vec![first]).await.map_err(|e| LogError::Unavailable(e.to_string()))?;
         }

@@ -154,17 +154,12 @@ impl Store for PostgresStore {
     fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>> {
         Box::pin(async move {
             let pool = self.pool(&self.config.schema, 2, &[]);
-            // Under the lock, so that an instance that raises late never takes back what another has given out.
-            let raise = async {
-                let mut transaction = pool.begin().await?;
-                transaction.execute(LOCK.postgres).await?;
-                for (statement, floor) in [RAISE_RUNS, RAISE_TASKS, RAISE_METADATA].iter().zip(floor) {
-                    sqlx::query(statement.postgres).bind(floor).execute(&mut *transaction).await?;
-                }
-                transaction.commit().await
-            };
-            raise.await.map_err(|e| error("raise sequences", &e))?;
-            Ok(Arc::new(Sequences { pool }) as Arc<dyn NumberSource>)
+            let sequences = Sequences { pool };
+            for (sequence, floor) in [Sequence::Run, Sequence::Task, Sequence::Metadata].into_iter().zip(floor) {
+                let raised = sequences.raise(sequence, floor).await;
+                raised.map_err(|e| TablesError::Unavailable(e.to_string()))?;
+            }
+            Ok(Arc::new(sequences) as Arc<dyn NumberSource>)
         })
     }
 
@@ -218,6 +213,24 @@ impl NumberSource for Sequences {
             }
         })
     }
+
+    fn raise(&self, sequence: Sequence, highest: i64) -> BoxFuture<'_, Result<(), SequenceError>> {
+        let statement = match sequence {
+            Sequence::Run => &RAISE_RUNS,
+            Sequence::Task => &RAISE_TASKS,
+            Sequence::Metadata => &RAISE_METADATA,
+        };
+        let raise = raise(&self.pool, statement, highest);
+        Box::pin(async move { raise.await.map_err(|e| SequenceError(error(statement.name, &e).to_string())) })
+    }
+}
+
+/// Raises a sequence under the lock, so that one that raises late never takes back what others have given out since.
+async fn raise(pool: &PgPool, statement: &Statement, highest: i64) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    transaction.execute(LOCK.postgres).await?;
+    sqlx::query(statement.postgres).bind(highest).execute(&mut *transaction).await?;
+    transaction.commit().await
 }
 
 /// The increment of the sequence of metadata ids, as in `postgres/control.postgres.sql`.

@@ -119,15 +119,18 @@ impl Store for SqliteStore {
 struct Counters([AtomicI64; 3]);
 
 impl Counters {
-    fn add(&self, sequence: Sequence, count: usize) -> Result<i64, SequenceError> {
-        let count = i64::try_from(count).map_err(|_| SequenceError("too many at once".to_owned()))?;
+    fn of(&self, sequence: Sequence) -> &AtomicI64 {
         let [runs, tasks, metadata] = &self.0;
-        let counter = match sequence {
+        match sequence {
             Sequence::Run => runs,
             Sequence::Task => tasks,
             Sequence::Metadata => metadata,
-        };
-        Ok(counter.fetch_add(count, Ordering::Relaxed) + 1)
+        }
+    }
+
+    fn add(&self, sequence: Sequence, count: usize) -> Result<i64, SequenceError> {
+        let count = i64::try_from(count).map_err(|_| SequenceError("too many at once".to_owned()))?;
+        Ok(self.of(sequence).fetch_add(count, Ordering::Relaxed) + 1)
     }
 }
 
@@ -141,6 +144,11 @@ impl NumberSource for Counters {
 
     fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>> {
         Box::pin(async move { self.add(sequence, count) })
+    }
+
+    fn raise(&self, sequence: Sequence, highest: i64) -> BoxFuture<'_, Result<(), SequenceError>> {
+        self.of(sequence).fetch_max(highest, Ordering::Relaxed);
+        Box::pin(async { Ok(()) })
     }
 }
 

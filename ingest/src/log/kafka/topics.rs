@@ -44,10 +44,10 @@ fn required(topic: Topic) -> Vec<(&'static str, &'static str)> {
     }
 }
 
-pub(super) async fn ensure(address: &Address, metadata: Arc<BaseConsumer>) -> Result<Counts, LogError> {
+pub(super) async fn ensure(address: &Address, metadata: Arc<BaseConsumer>, creates: bool) -> Result<Counts, LogError> {
     let admin: AdminClient<DefaultClientContext> = address.base().create().map_err(configuration)?;
-    let events = ensure_one(address, &admin, &metadata, Topic::Events).await?;
-    let heartbeats = ensure_one(address, &admin, &metadata, Topic::Heartbeats).await?;
+    let events = ensure_one(address, &admin, &metadata, Topic::Events, creates).await?;
+    let heartbeats = ensure_one(address, &admin, &metadata, Topic::Heartbeats, creates).await?;
     Ok(Counts { events, heartbeats })
 }
 
@@ -56,9 +56,13 @@ async fn ensure_one(
     admin: &AdminClient<DefaultClientContext>,
     metadata: &Arc<BaseConsumer>,
     topic: Topic,
+    creates: bool,
 ) -> Result<PartitionId, LogError> {
     let name = topic.full_name(&address.prefix);
     if count(metadata, &name).await?.is_none() {
+        if !creates {
+            return Err(LogError::Unusable(format!("topic {name} does not exist")));
+        }
         create(admin, topic, &name).await?;
     }
     let began = Instant::now();

@@ -1,0 +1,43 @@
+//! `daybook status`: asks a running process what it is doing.
+
+use std::{io::Write, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::{command::StatusOptions, config::Config};
+
+/// How long the process may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+pub(crate) async fn run(config: &Config, options: &StatusOptions) -> Result<()> {
+    let base = options.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
+    let url = format!("{}/api/v1/status", base.trim_end_matches('/'));
+    let client = reqwest::Client::builder().timeout(ANSWER_MAX).build()?;
+    let answer = client.get(&url).send().await.with_context(|| format!("no daybook answers at {base}"))?;
+    let status = answer.status();
+    let body: Value = answer.json().await.with_context(|| format!("{url} is not a daybook's"))?;
+    if !status.is_success() {
+        bail!("{base} answers {status}: {}", body["message"].as_str().unwrap_or_default());
+    }
+    let mut out = std::io::stdout().lock();
+    if options.json {
+        writeln!(out, "{}", serde_json::to_string_pretty(&body)?)?;
+        return Ok(());
+    }
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let ready = if body["ready"] == true { "ready".to_owned() } else { format!("not ready: {}", body["reasons"]) };
+    writeln!(out, "daybook {} ({}), {ready}", text(&body["version"]), text(&body["instance"]))?;
+    writeln!(out, "  up        {} s, roles {}", body["uptime_seconds"], body["roles"])?;
+    writeln!(out, "  log       {}, id {}", text(&body["log"]["place"]), text(&body["log"]["id"]))?;
+    writeln!(out, "  log end   {}", text(&body["log"]["end"]))?;
+    writeln!(out, "  tables    {}", text(&body["tables"]["place"]))?;
+    for generation in body["generations"].as_array().into_iter().flatten() {
+        let (domain, number) = (text(&generation["domain"]), &generation["generation"]);
+        writeln!(out, "  {domain} generation {number}, {}", text(&generation["state"]))?;
+        writeln!(out, "    applied     {}", text(&generation["applied"]))?;
+        writeln!(out, "    lag         {} records", generation["lag_records"])?;
+        writeln!(out, "    quarantine  {} records", generation["quarantined_records"])?;
+    }
+    Ok(())
+}

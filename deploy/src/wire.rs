@@ -1,0 +1,183 @@
+//! Puts the parts together: log, store, generation, projector.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use daybook_ingest::{
+    log::{self, EventLog, LogError, embedded::EmbeddedLog, kafka::KafkaLog},
+    sequence::Sequencer,
+};
+use daybook_projector::{
+    control::Control,
+    follower,
+    generation::Generation,
+    membership::Membership,
+    monitor,
+    projection::Projection,
+    projections::metaflow::Metaflow,
+    runner::Runner,
+    tables::{Params, Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
+};
+use daybook_reindexer::first::{self, OpenError};
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Log, Tables};
+
+/// How long parts that do not answer at start are tried again.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// Everything that runs in this process but for HTTP.
+pub(crate) struct Parts {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) instance: String,
+    runner: Option<Arc<Mutex<Runner>>>,
+    membership: Arc<Membership>,
+    background: JoinSet<()>,
+}
+
+/// Opens the log.
+pub(crate) async fn open_log(config: &Config) -> Result<Arc<dyn EventLog>> {
+    let retryable = |error: &LogError| matches!(error, LogError::Unavailable(_));
+    match &config.log {
+        Log::Embedded => {
+            let folder = config.data_dir.clone();
+            let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder)).await?;
+            Ok(Arc::new(opened.context("cannot open the embedded log")?))
+        }
+        Log::Kafka(address) => {
+            let open = || KafkaLog::open(address.clone(), true);
+            let opened = persist("the log", open, retryable).await.context("cannot open the log on Kafka")?;
+            Ok(Arc::new(opened))
+        }
+    }
+}
+
+/// Tries again, for a bounded time, what fails with a retryable error.
+async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+    what: &str,
+    attempt: impl Fn() -> F,
+    retryable: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let (began, mut pause) = (Instant::now(), Duration::from_millis(100));
+    loop {
+        match attempt().await {
+            Err(error) if retryable(&error) && began.elapsed() < START_MAX => {
+                let chain = daybook_projector::runner::chain(&error);
+                tracing::warn!(error = chain, "{what} does not answer yet: {chain}");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Opens the store.
+fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+    Ok(match &config.tables {
+        Tables::Sqlite => Arc::new(SqliteStore::new(&config.data_dir)?),
+        Tables::Postgres(config) => Arc::new(PostgresStore::new((**config).clone())),
+    })
+}
+
+impl Parts {
+    /// Opens everything and starts what works in the background.
+    pub(crate) async fn start(config: &Config) -> Result<Self> {
+        let log = open_log(config).await?;
+        let store = open_store(config)?;
+        tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
+        tracing::info!(tables = store.describe(), "tables: {}", store.describe());
+        let retryable = |error: &TablesError| matches!(error, TablesError::Unavailable(_) | TablesError::Conflict(_));
+        let control =
+            persist("PostgreSQL", || store.control(), retryable).await.context("cannot open control storage")?;
+        let control = Control::new(control);
+        let open = || first::open(store.as_ref(), &control, &Metaflow, log.as_ref());
+        let transient = |error: &OpenError| matches!(error, OpenError::Tables { source, .. } if retryable(source));
+        let generation = persist("the live generation", open, transient).await?;
+        let instance = format!("{}-{}", std::process::id(), &uuid_like());
+        let partitions = log::partitions(log.as_ref());
+        let membership = Membership::join(control, instance.clone(), config.roles.names(), partitions).await?;
+        let membership = Arc::new(membership);
+        let mut background = JoinSet::new();
+        if store.shared() {
+            let of_task = Arc::clone(&membership);
+            background.spawn(async move { of_task.keep().await });
+            background.spawn(follower::follow(Arc::clone(&generation)));
+        }
+        background.spawn(monitor::watch(Arc::clone(&log), Arc::clone(&generation)));
+        let runner = if config.roles.projector {
+            let (generation, log) = (Arc::clone(&generation), Arc::clone(&log));
+            let runner = Runner::start(generation, Arc::new(Metaflow), log, membership.share())?;
+            Some(Arc::new(Mutex::new(runner)))
+        } else {
+            None
+        };
+        Ok(Self { log, store, generation, instance, runner, membership, background })
+    }
+
+    /// Waits until the tables have all that the log held at the start, then makes the source of numbers.
+    pub(crate) async fn sequencer(&self) -> Result<Sequencer> {
+        let log = Arc::clone(&self.log);
+        let end = tokio::task::spawn_blocking(move || log.end()).await??;
+        let began = Instant::now();
+        let mut told = Instant::now();
+        while tokio::time::timeout(Duration::from_millis(500), self.generation.progress.wait_for(&end)).await.is_err() {
+            if told.elapsed() > Duration::from_secs(2) {
+                told = Instant::now();
+                let lag = self.generation.progress.applied().lag(&end);
+                let done = end.0.values().sum::<i64>() - lag;
+                let left = began.elapsed().as_secs_f64() * lag as f64 / (done.max(1)) as f64;
+                tracing::info!(lag, "catching up with the log: {lag} records left, about {left:.0} s");
+            }
+        }
+        let rows = self.generation.tables.read(Metaflow.highest_numbers(), Params::One(Vec::new())).await?;
+        let mut floor = [0; 3];
+        for row in &rows {
+            let index = ["run", "task", "metadata"].iter().position(|name| row.text(0).is_ok_and(|it| it == *name));
+            if let Some(index) = index {
+                floor[index] = row.int(1)?;
+            }
+        }
+        Ok(Sequencer::start(self.store.numbers(floor).await?))
+    }
+
+    /// Tells why this process cannot serve now.
+    pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
+        let runner = self.runner.clone();
+        move || {
+            let health = runner.as_ref().map(|runner| runner.lock().unwrap_or_else(PoisonError::into_inner).health());
+            health
+                .and_then(|health| health.failure)
+                .map(|failure| format!("projector: {failure}"))
+                .into_iter()
+                .collect()
+        }
+    }
+
+    /// Stops in order: projector, lease, log. What was accepted is durable.
+    pub(crate) async fn stop(mut self, limit: Duration) {
+        if let Some(runner) = self.runner.take() {
+            let stopping = move || runner.lock().unwrap_or_else(PoisonError::into_inner).stop();
+            if tokio::task::spawn_blocking(stopping).await.is_err() {
+                tracing::error!("the projector did not stop in order");
+            }
+        }
+        self.background.shutdown().await;
+        self.membership.leave().await;
+        let log = self.log;
+        if tokio::task::spawn_blocking(move || log.flush(limit)).await.is_err() {
+            tracing::error!("the log did not stop in order");
+        }
+    }
+}
+
+/// A name that no other process of this machine has at the same time, nor one with the same number later.
+fn uuid_like() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{:x}", since.as_nanos())
+}

@@ -1,0 +1,99 @@
+//! From decided events to an answer: append, wait until the live tables have applied them, and say where they stand.
+
+use axum::{
+    http::{HeaderName, HeaderValue, StatusCode},
+    response::Response,
+};
+use daybook_projector::tables::Row;
+use daybook_schemas::{
+    Event,
+    position::{Position, Vector},
+};
+use serde_json::json;
+
+use crate::{app::App, context::WriteContext, error::ApiError, json, view::View};
+
+/// Where the events of a write stand.
+pub(crate) const POSITION: HeaderName = HeaderName::from_static("daybook-position");
+
+/// What became of a write.
+pub(crate) enum Written {
+    /// The live tables have applied the events.
+    Applied(Vec<Position>),
+    /// The events are durable; the client did not want to wait. The answer is ready.
+    Accepted(Response),
+}
+
+impl App {
+    /// Records events and, unless the client does not want to, waits until the view's tables have applied them.
+    pub(crate) async fn write(
+        &self,
+        view: &View,
+        context: &WriteContext,
+        events: Vec<Event>,
+    ) -> Result<Written, ApiError> {
+        let positions = self.acceptor.record(&context.record, events).await?;
+        if context.respond_async {
+            let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
+            let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
+            response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
+            return Ok(Written::Accepted(located(response, &positions)));
+        }
+        self.applied(view, &positions).await?;
+        Ok(Written::Applied(positions))
+    }
+
+    /// Waits until the view's tables have applied positions.
+    pub(crate) async fn applied(&self, view: &View, positions: &[Position]) -> Result<(), ApiError> {
+        let all = async {
+            for position in positions {
+                view.generation.progress.wait(*position).await;
+            }
+        };
+        let late = |_| ApiError::Unavailable("recorded, but the tables have not caught up in time".to_owned());
+        tokio::time::timeout(self.config.wait_max, all).await.map_err(late)
+    }
+
+    /// Waits until the view's tables have reached a vector that a client has seen.
+    pub(crate) async fn reached(&self, view: &View, vector: &Vector) -> Result<(), ApiError> {
+        let reached = view.generation.progress.wait_for(vector);
+        let late = |_| ApiError::Unavailable("the tables have not reached Daybook-Min-Position in time".to_owned());
+        tokio::time::timeout(self.config.wait_max, reached).await.map_err(late)
+    }
+
+    /// How many artifacts of a record were there already; an error if the record was quarantined.
+    pub(crate) async fn skipped(&self, view: &View, position: Position) -> Result<i64, ApiError> {
+        let Position { partition, offset } = position;
+        let key = vec![partition.topic.as_str().into(), i64::from(partition.id).into(), offset.into()];
+        let Some(row) = view.outcomes.load(key).await? else { return Ok(0) };
+        match row.optional_text(1)? {
+            Some(reason) => Err(quarantined(position, reason)),
+            None => Ok(row.optional_int(0)?.unwrap_or(0)),
+        }
+    }
+
+    /// Whether the row at hand was made by the event at `position`. The last two columns of the row say which made it.
+    /// Without a row the event was quarantined, and the writer gets the reason.
+    pub(crate) async fn won(&self, view: &View, row: Option<Row>, position: Position) -> Result<Option<Row>, ApiError> {
+        let Some(row) = row else {
+            self.skipped(view, position).await?;
+            return Err(ApiError::Internal(format!("no row after {position} was applied")));
+        };
+        let columns = row.0.len();
+        let made_by = (row.int(columns - 2)?, row.int(columns - 1)?);
+        Ok((made_by == (i64::from(position.partition.id), position.offset)).then_some(row))
+    }
+}
+
+fn quarantined(position: Position, reason: &str) -> ApiError {
+    ApiError::Invalid { message: format!("record {position} was not applied: {reason}"), field: None }
+}
+
+/// Says in a header where the events of a write stand.
+pub(crate) fn located(mut response: Response, positions: &[Position]) -> Response {
+    let text = positions.iter().map(Position::to_string).collect::<Vec<_>>().join(",");
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        response.headers_mut().insert(POSITION, value);
+    }
+    response
+}

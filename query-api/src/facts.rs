@@ -1,0 +1,154 @@
+//! What never changes about flows, runs, steps and tasks once they are there, looked up in the live tables and cached.
+//!
+//! Only what was found is cached: an object that is not there may come at any time, through any instance. Facts come from
+//! the log alone, so those of one generation hold in the next.
+
+use std::sync::Arc;
+
+use daybook_ingest::commands::{RunFacts, TaskFacts};
+use daybook_projector::tables::{Cell, Row, TablesError};
+use daybook_schemas::ids::{NumberOrName, RUN_NUMBER_MAX, RunNumber, TASK_ID_MAX, TaskId};
+use moka::sync::Cache;
+
+use crate::view::View;
+
+/// Entries of each cache, at most.
+const ENTRIES_MAX: u64 = 20_000;
+
+type RunKey = (String, String);
+type StepKey = (String, i64, String);
+type TaskKey = (String, i64, String, String);
+
+/// Cached facts.
+pub struct Facts {
+    flows: Cache<String, ()>,
+    runs: Cache<RunKey, Arc<RunFacts>>,
+    steps: Cache<StepKey, ()>,
+    tasks: Cache<TaskKey, Arc<TaskFacts>>,
+}
+
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            flows: Cache::new(ENTRIES_MAX),
+            runs: Cache::new(ENTRIES_MAX),
+            steps: Cache::new(ENTRIES_MAX),
+            tasks: Cache::new(ENTRIES_MAX),
+        }
+    }
+}
+
+impl Facts {
+    /// Whether a flow is there.
+    pub async fn flow_exists(&self, view: &View, flow: &str) -> Result<bool, TablesError> {
+        if self.flows.contains_key(flow) {
+            return Ok(true);
+        }
+        let found = view.flows.load(vec![flow.into()]).await?.is_some();
+        if found {
+            self.flows.insert(flow.to_owned(), ());
+        }
+        Ok(found)
+    }
+
+    /// The run that a path names by number or by name.
+    pub async fn run(&self, view: &View, flow: &str, run: &str) -> Result<Option<Arc<RunFacts>>, TablesError> {
+        let key = (flow.to_owned(), run.to_owned());
+        if let Some(facts) = self.runs.get(&key) {
+            return Ok(Some(facts));
+        }
+        let facts = match NumberOrName::parse(run, RUN_NUMBER_MAX) {
+            NumberOrName::OutOfRange => None,
+            NumberOrName::Number(number) => {
+                let row = view.runs.load(vec![number.into(), flow.into()]).await?;
+                let facts = |row: Row| {
+                    let run_id = row.optional_text(2)?.map(str::to_owned);
+                    Ok(RunFacts { run_number: RunNumber(number), run_id, system_tags: tags(row.text(6)?)? })
+                };
+                row.map(facts).transpose()?
+            }
+            NumberOrName::Name(name) => {
+                let row = view.runs_by_name.load(vec![name.as_str().into(), flow.into()]).await?;
+                let facts = |row: Row| {
+                    let run_number = RunNumber(row.int(0)?);
+                    Ok(RunFacts { run_number, run_id: Some(name.clone()), system_tags: tags(row.text(1)?)? })
+                };
+                row.map(facts).transpose()?
+            }
+        };
+        let facts = facts.map(Arc::new);
+        if let Some(facts) = &facts {
+            self.runs.insert(key, Arc::clone(facts));
+        }
+        Ok(facts)
+    }
+
+    /// Whether a step of a run is there.
+    pub async fn step_exists(&self, view: &View, flow: &str, run: RunNumber, step: &str) -> Result<bool, TablesError> {
+        let key = (flow.to_owned(), run.0, step.to_owned());
+        if self.steps.contains_key(&key) {
+            return Ok(true);
+        }
+        let found = view.steps.load(vec![run.0.into(), step.into(), flow.into()]).await?.is_some();
+        if found {
+            self.steps.insert(key, ());
+        }
+        Ok(found)
+    }
+
+    /// The task that a path names by number or by name.
+    pub async fn task(
+        &self,
+        view: &View,
+        flow: &str,
+        run: RunNumber,
+        step: &str,
+        task: &str,
+    ) -> Result<Option<Arc<TaskFacts>>, TablesError> {
+        let key = (flow.to_owned(), run.0, step.to_owned(), task.to_owned());
+        if let Some(facts) = self.tasks.get(&key) {
+            return Ok(Some(facts));
+        }
+        let facts = match NumberOrName::parse(task, TASK_ID_MAX) {
+            NumberOrName::OutOfRange => None,
+            NumberOrName::Number(number) => {
+                let row = view.tasks.load(vec![number.into(), flow.into(), run.0.into(), step.into()]).await?;
+                let facts = |row: Row| {
+                    let task_name = row.optional_text(5)?.map(str::to_owned);
+                    Ok::<_, TablesError>(TaskFacts { task_id: TaskId(number), task_name })
+                };
+                row.map(facts).transpose()?
+            }
+            NumberOrName::Name(name) => {
+                let key: Vec<Cell> = vec![run.0.into(), step.into(), name.as_str().into(), flow.into()];
+                let row = view.tasks_by_name.load(key).await?;
+                let facts = |row: Row| {
+                    Ok::<_, TablesError>(TaskFacts { task_id: TaskId(row.int(0)?), task_name: Some(name.clone()) })
+                };
+                row.map(facts).transpose()?
+            }
+        };
+        let facts = facts.map(Arc::new);
+        if let Some(facts) = &facts {
+            self.tasks.insert(key, Arc::clone(facts));
+        }
+        Ok(facts)
+    }
+
+    /// The task that a path names, with its run; `None` where either is not there.
+    pub async fn run_and_task(
+        &self,
+        view: &View,
+        path: (&str, &str, &str, &str),
+    ) -> Result<Option<(Arc<RunFacts>, Arc<TaskFacts>)>, TablesError> {
+        let (flow, run, step, task) = path;
+        let Some(run) = self.run(view, flow, run).await? else { return Ok(None) };
+        let task = self.task(view, flow, run.run_number, step, task).await?;
+        Ok(task.map(|task| (run, task)))
+    }
+}
+
+/// Reads a list of tags as the tables keep it.
+pub(crate) fn tags(json: &str) -> Result<Vec<String>, TablesError> {
+    serde_json::from_str(json).map_err(|_| TablesError::Shape { column: 0 })
+}

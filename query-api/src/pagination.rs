@@ -1,0 +1,140 @@
+//! Cursor paging: `_limit` and `_cursor`, the headers `X-Limit` and `X-Next-Cursor`, and the cursor itself.
+//!
+//! Rows are ordered by a tuple, all descending; a cursor holds the tuple of the last row that was returned and the next
+//! page what comes strictly after. It also names the generation it began on (I4).
+
+use axum::http::StatusCode;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use serde::{Deserialize, Serialize};
+
+use crate::{error::ApiError, query::Query};
+
+/// Page size where the client gives none.
+const LIMIT_DEFAULT: usize = 50;
+/// Greatest page size, inclusive; more is cut.
+const LIMIT_MAX: usize = 500;
+
+/// The position of a row in its list: the tuple it is ordered by. Unused parts are 0 and empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Key {
+    /// `ts_epoch`.
+    pub(crate) t: i64,
+    /// A number.
+    #[serde(default)]
+    pub(crate) n: i64,
+    /// A name.
+    #[serde(default)]
+    pub(crate) s: String,
+}
+
+impl Key {
+    /// A key that every row comes after.
+    pub(crate) const fn first() -> Self {
+        Self { t: i64::MAX, n: i64::MAX, s: String::new() }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Cursor {
+    /// The generation.
+    g: i64,
+    /// Which list, so that a cursor of one list is not taken for another's.
+    l: String,
+    k: Key,
+}
+
+/// A page that a client asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    /// Rows wanted, at most.
+    pub(crate) limit: usize,
+    /// The row that the page comes after.
+    pub(crate) after: Key,
+}
+
+impl Page {
+    /// The page that a query asks for; `None` where it asks for the whole list. `filtered` switches paging on.
+    pub(crate) fn of(query: &Query, list: &str, generation: i64, filtered: bool) -> Result<Option<Self>, ApiError> {
+        let (limit, cursor) = (query.get("_limit"), query.get("_cursor"));
+        if limit.is_none() && cursor.is_none() && !filtered {
+            return Ok(None);
+        }
+        let limit = match limit {
+            None | Some("") => LIMIT_DEFAULT,
+            Some(text) => parse_limit(text)?,
+        };
+        let after = match cursor {
+            None | Some("") => Key::first(),
+            Some(text) => decode(text, list, generation)?,
+        };
+        Ok(Some(Self { limit, after }))
+    }
+}
+
+fn parse_limit(text: &str) -> Result<usize, ApiError> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits {
+        return Err(ApiError::invalid("_limit", format!("_limit is {text:?}, not an integer from 0")));
+    }
+    // More digits than a number holds are more than the greatest page size, too.
+    Ok(text.parse::<usize>().unwrap_or(LIMIT_MAX).min(LIMIT_MAX))
+}
+
+fn decode(text: &str, list: &str, generation: i64) -> Result<Key, ApiError> {
+    let invalid = || ApiError::Text(StatusCode::BAD_REQUEST, "Invalid cursor".to_owned());
+    let bytes = BASE64.decode(text.trim_end_matches('=')).map_err(|_| invalid())?;
+    let cursor: Cursor = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
+    if cursor.l != list || cursor.k.s.contains('\0') {
+        return Err(invalid());
+    }
+    if cursor.g != generation {
+        let text = format!("the cursor belongs to generation {}, which is no longer served; begin again", cursor.g);
+        return Err(ApiError::Text(StatusCode::BAD_REQUEST, text));
+    }
+    Ok(cursor.k)
+}
+
+/// The cursor of a row.
+pub(crate) fn encode(list: &str, generation: i64, key: Key) -> String {
+    let cursor = Cursor { g: generation, l: list.to_owned(), k: key };
+    BASE64.encode(serde_json::to_vec(&cursor).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(text: &str) -> Result<Option<Page>, ApiError> {
+        Page::of(&Query::parse(text)?, "runs", 1, false)
+    }
+
+    #[test]
+    fn limits_are_defaulted_cut_and_checked() {
+        let limit = |text: &str| page(text).ok().flatten().map(|page| page.limit);
+        assert_eq!(page("").ok(), Some(None));
+        assert_eq!(limit("_limit="), Some(50));
+        assert_eq!(limit("_limit=7"), Some(7));
+        assert_eq!(limit("_limit=0"), Some(0));
+        assert_eq!(limit("_limit=501"), Some(500));
+        assert_eq!(limit("_limit=99999999999999999999999"), Some(500));
+        assert_eq!(limit("_cursor="), Some(50));
+        for wrong in ["_limit=-1", "_limit=x", "_limit=1.5", "_limit=%2B1"] {
+            assert!(page(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_comes_back_only_to_its_own_list_and_generation() {
+        let key = Key { t: 5, n: 6, s: "x".to_owned() };
+        let cursor = encode("runs", 1, key.clone());
+        let after = page(&format!("_cursor={cursor}")).ok().flatten().map(|page| page.after);
+        assert_eq!(after, Some(key));
+        let query = |text: &str| Query::parse(text).unwrap_or_default();
+        assert!(Page::of(&query(&format!("_cursor={cursor}")), "tasks", 1, false).is_err());
+        assert!(Page::of(&query(&format!("_cursor={cursor}")), "runs", 2, false).is_err());
+        for wrong in ["x", "e30", "W10", "bnVsbA"] {
+            assert!(page(&format!("_cursor={wrong}")).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,3 @@
+SELECT next_offset
+FROM checkpoints
+LIMIT 1

@@ -1,0 +1,62 @@
+//! What this process is, how far its generation has come, and what is in quarantine.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use daybook_projector::generation::{self, Quarantined};
+use daybook_schemas::position::Position;
+use serde_json::{Value, json};
+
+use crate::{app::App, error::ApiError, json, query::Query, view::View};
+
+/// Entries of quarantine in one answer, at most.
+const QUARANTINE_MAX: i64 = 500;
+
+pub(super) async fn show(State(app): State<Arc<App>>, view: View) -> Result<Response, ApiError> {
+    let log = Arc::clone(&app.log);
+    let end = tokio::task::spawn_blocking(move || log.end()).await.map_err(|e| ApiError::Internal(e.to_string()))?;
+    let applied = view.generation.progress.applied();
+    let (end, lag) = match end {
+        Ok(end) => (Value::String(end.to_string()), Value::from(applied.lag(&end))),
+        Err(_) => (Value::Null, Value::Null),
+    };
+    let quarantined = generation::count_quarantine(view.generation.tables.as_ref()).await?;
+    let (config, reasons) = (&app.config, (app.readiness)());
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "instance": config.instance,
+        "roles": config.roles.split(',').collect::<Vec<_>>(),
+        "uptime_seconds": app.started.elapsed().as_secs(),
+        "ready": reasons.is_empty(),
+        "reasons": reasons,
+        "log": {"id": app.log.id(), "place": config.log, "end": end},
+        "tables": {"place": config.tables},
+        "generations": [{
+            "domain": view.generation.domain,
+            "generation": view.generation.number,
+            "state": "live",
+            "schema": view.generation.schema,
+            "applied": applied.to_string(),
+            "lag_records": lag,
+            "quarantined_records": quarantined,
+        }],
+    });
+    Ok(json::respond(StatusCode::OK, &body))
+}
+
+/// Records in quarantine, in order of position; `after` is the position to begin after.
+pub(super) async fn quarantine(view: View, query: Query) -> Result<Response, ApiError> {
+    let after = query.get("after").map(str::parse::<Position>).transpose();
+    let after = after.map_err(|e| ApiError::invalid("after", e.to_string()))?;
+    let records = generation::list_quarantine(view.generation.tables.as_ref(), after, QUARANTINE_MAX).await?;
+    let entry = |record: &Quarantined| {
+        json!({
+            "position": record.position.to_string(),
+            "reason": record.reason,
+            "key": record.key,
+            "value_bytes": record.bytes,
+            "value_hex": record.value_hex,
+        })
+    };
+    Ok(json::respond(StatusCode::OK, &records.iter().map(entry).collect::<Vec<_>>()))
+}

@@ -1,0 +1,11 @@
+SELECT e.ordinal, s.entries, q.reason
+FROM UNNEST($1::TEXT[], $2::BIGINT[], $3::BIGINT[])
+    WITH ORDINALITY AS e (topic, partition_id, record_offset, ordinal)
+LEFT JOIN skips AS s
+    ON s.record_partition = e.partition_id
+    AND s.record_offset = e.record_offset
+    AND e.topic = 'events'
+LEFT JOIN quarantine AS q
+    ON q.topic = e.topic
+    AND q.partition_id = e.partition_id
+    AND q.record_offset = e.record_offset
