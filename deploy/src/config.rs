@@ -62,8 +62,13 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Reads and checks the configuration; `env` looks up a variable.
-pub(crate) fn load(flags: &Settings, env: impl Fn(&str) -> Option<String>) -> Result<Config, Vec<String>> {
+/// Reads and checks the configuration; `env` looks up a variable. A command that does not serve works with a part of it:
+/// how the parts go together is not its business.
+pub(crate) fn load(
+    flags: &Settings,
+    serves: bool,
+    env: impl Fn(&str) -> Option<String>,
+) -> Result<Config, Vec<String>> {
     let mut faults = Vec::new();
     let mut given = flags.clone();
     given.fill_from(&Settings::from_environment(&env));
@@ -79,6 +84,10 @@ pub(crate) fn load(flags: &Settings, env: impl Fn(&str) -> Option<String>) -> Re
         given.fill_from(&Settings::from_metaflow(&env));
     }
     let config = check(&given, &env, &mut faults);
+    // Parts that are faulty by themselves are not compared: what follows from a fault is not another one.
+    if serves && faults.is_empty() {
+        check_together(&config, &mut faults);
+    }
     if faults.is_empty() { Ok(config) } else { Err(faults) }
 }
 
@@ -106,20 +115,6 @@ fn check(given: &Settings, env: &impl Fn(&str) -> Option<String>, faults: &mut V
     let roles = check_roles(given.roles.as_deref().unwrap_or("api,projector"), faults);
     let log = check_log(given.log.as_deref().unwrap_or("embedded"), faults);
     let tables = check_tables(given, env, faults);
-    if matches!((&log, &tables), (Log::Embedded, Tables::Postgres(_))) {
-        faults.push(
-            "a local log under network tables would be lost with this machine: give --log kafka://… too, or leave --tables \
-             (and MF_METADATA_DB_*) out"
-                .to_owned(),
-        );
-    }
-    let embedded = matches!(log, Log::Embedded) || matches!(tables, Tables::Sqlite);
-    if embedded && !(roles.api && roles.projector) {
-        faults.push("with an embedded log or tables one process has all roles: leave --roles out".to_owned());
-    }
-    if matches!((&log, &tables), (Log::Kafka(_), Tables::Sqlite)) {
-        faults.push("a log on Kafka needs tables that every instance can reach: give --tables postgres://…".to_owned());
-    }
     let default = SocketAddr::from(([127, 0, 0, 1], 8080));
     let listen = address(faults, "--listen", given.listen.as_deref()).unwrap_or(default);
     let migration_listen = address(faults, "--migration-listen", given.migration_listen.as_deref());
@@ -157,6 +152,24 @@ fn check(given: &Settings, env: &impl Fn(&str) -> Option<String>, faults: &mut V
     }
 }
 
+/// Faults of parts that do not go together.
+fn check_together(config: &Config, faults: &mut Vec<String>) {
+    match (&config.log, &config.tables) {
+        (Log::Embedded, Tables::Postgres(_)) => faults.push(
+            "a local log under network tables would be lost with this machine: give --log kafka://… too, or leave --tables \
+             (and MF_METADATA_DB_*) out"
+                .to_owned(),
+        ),
+        (Log::Kafka(_), Tables::Sqlite) => faults.push(
+            "a log on Kafka needs tables that every instance can reach: give --tables postgres://…".to_owned(),
+        ),
+        (Log::Embedded, Tables::Sqlite) if !(config.roles.api && config.roles.projector) => {
+            faults.push("with an embedded log and tables one process has all roles: leave --roles out".to_owned());
+        }
+        _ => {}
+    }
+}
+
 fn check_roles(text: &str, faults: &mut Vec<String>) -> Roles {
     let mut roles = Roles { api: false, projector: false };
     for role in text.split(',').map(str::trim) {
@@ -185,14 +198,7 @@ fn check_log(text: &str, faults: &mut Vec<String>) -> Log {
 
 fn check_tables(given: &Settings, env: &impl Fn(&str) -> Option<String>, faults: &mut Vec<String>) -> Tables {
     let from_metaflow = database::url_from_metaflow(env);
-    let kafka = given.log.as_deref().is_some_and(|log| log.starts_with("kafka://"));
     match given.tables.clone().or(from_metaflow) {
-        None if kafka => {
-            faults.push(
-                "a log on Kafka needs tables that every instance can reach: give --tables postgres://…".to_owned(),
-            );
-            database::stand_in()
-        }
         None => Tables::Sqlite,
         Some(text) if text == "sqlite" => Tables::Sqlite,
         Some(url) if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
@@ -235,7 +241,7 @@ mod tests {
     use super::*;
 
     fn load_with(pairs: &[(&str, &str)], flags: Settings) -> Result<Config, Vec<String>> {
-        load(&flags, |name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+        load(&flags, true, |name| pairs.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]

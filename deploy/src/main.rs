@@ -16,14 +16,15 @@ use crate::command::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = match config::load(&cli.settings, |name| std::env::var(name).ok()) {
-        Ok(config) => config,
-        Err(faults) => {
-            eprintln!("daybook: the configuration has {} fault(s):", faults.len());
-            faults.iter().for_each(|fault| eprintln!("  - {fault}"));
-            return ExitCode::from(2);
-        }
-    };
+    let config =
+        match config::load(&cli.settings, matches!(cli.command, Command::Serve), |name| std::env::var(name).ok()) {
+            Ok(config) => config,
+            Err(faults) => {
+                eprintln!("daybook: the configuration has {} fault(s):", faults.len());
+                faults.iter().for_each(|fault| eprintln!("  - {fault}"));
+                return ExitCode::from(2);
+            }
+        };
     telemetry::start(&config);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

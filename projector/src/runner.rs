@@ -5,6 +5,7 @@
 //! runner starts again from what the tables say. It never gives up by itself.
 
 use std::{
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -43,6 +44,9 @@ pub enum RunnerError {
     /// The tables failed.
     #[error("cannot write the tables")]
     Tables(#[from] TablesError),
+    /// The fold panicked.
+    #[error("the projector panicked")]
+    Panic,
 }
 
 /// What the runner is doing, for health and status.
@@ -119,7 +123,9 @@ impl Shared {
         let mut pause = PAUSES.0;
         while !self.stopped() {
             let mut progressed = false;
-            match self.tail(&mut progressed) {
+            // A panic is a bug, but one that must not leave the process alive and idle.
+            let tail = panic::catch_unwind(AssertUnwindSafe(|| self.tail(&mut progressed)));
+            match tail.unwrap_or(Err(RunnerError::Panic)) {
                 Ok(()) => {}
                 Err(RunnerError::Tables(TablesError::Conflict(reason))) => {
                     metrics().conflicts.inc();

@@ -90,7 +90,8 @@ impl PostgresStore {
     fn pool(&self, schema: &str, connections_max: u32, options: &[(&str, &str)]) -> PgPool {
         let timeout = format!("{}ms", self.config.timeout.as_millis());
         let settings = [("search_path", schema), ("statement_timeout", &timeout), ("application_name", "daybook")];
-        let connect = self.config.connect.clone().options(settings).options(options.iter().copied());
+        let quiet = [("client_min_messages", "warning")];
+        let connect = self.config.connect.clone().options(settings).options(quiet).options(options.iter().copied());
         PgPoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(self.config.timeout.min(Duration::from_secs(5)))
@@ -238,14 +239,30 @@ const METADATA_STEP: i64 = 4096;
 
 struct PostgresTransaction<'a> {
     handle: &'a Handle,
-    transaction: sqlx::Transaction<'static, sqlx::Postgres>,
+    /// `None` once committed.
+    transaction: Option<sqlx::Transaction<'static, sqlx::Postgres>>,
     schema: &'a str,
+}
+
+impl PostgresTransaction<'_> {
+    fn connection(&mut self) -> Result<(&Handle, &mut PgConnection), TablesError> {
+        let ended = || TablesError::Unavailable("the transaction has ended".to_owned());
+        Ok((self.handle, self.transaction.as_mut().ok_or_else(ended)?))
+    }
+}
+
+impl Drop for PostgresTransaction<'_> {
+    fn drop(&mut self) {
+        // Giving the connection back to the pool needs the runtime.
+        let _context = self.handle.enter();
+        drop(self.transaction.take());
+    }
 }
 
 impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
         let transaction = self.handle.block_on(self.writes.begin()).map_err(|e| error("begin", &e))?;
-        Ok(Box::new(PostgresTransaction { handle: &self.handle, transaction, schema: &self.schema }))
+        Ok(Box::new(PostgresTransaction { handle: &self.handle, transaction: Some(transaction), schema: &self.schema }))
     }
 
     fn read<'a>(
@@ -318,21 +335,25 @@ impl Tables for PostgresTables {
 
 impl Transaction for PostgresTransaction<'_> {
     fn execute(&mut self, statement: &Statement, params: &Params) -> Result<u64, TablesError> {
-        let run = bind(statement, params).execute(&mut *self.transaction);
-        let done = self.handle.block_on(run).map_err(|e| error(statement.name, &e))?;
+        let (handle, connection) = self.connection()?;
+        let done =
+            handle.block_on(bind(statement, params).execute(connection)).map_err(|e| error(statement.name, &e))?;
         Ok(done.rows_affected())
     }
 
     fn read(&mut self, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
-        self.handle.block_on(fetch(&mut self.transaction, statement, params))
+        let (handle, connection) = self.connection()?;
+        handle.block_on(fetch(connection, statement, params))
     }
 
     fn notify(&mut self, payload: &str) -> Result<(), TablesError> {
         self.execute(&NOTIFY, &Params::One(vec![self.schema.into(), payload.into()])).map(|_| ())
     }
 
-    fn commit(self: Box<Self>) -> Result<(), TablesError> {
-        self.handle.block_on(self.transaction.commit()).map_err(|e| error("commit", &e))
+    fn commit(mut self: Box<Self>) -> Result<(), TablesError> {
+        let commit = self.transaction.take().map(sqlx::Transaction::commit);
+        let committed = commit.map_or(Ok(()), |commit| self.handle.block_on(commit));
+        committed.map_err(|e| error("commit", &e))
     }
 }
 

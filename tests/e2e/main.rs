@@ -1,0 +1,22 @@
+//! End to end: running servers, real clients, both back ends. Each test has a place of its own.
+
+mod comparison;
+mod metaflow;
+mod model;
+mod processes;
+mod protocol;
+mod quirks;
+mod schema_registry;
+
+use std::future::Future;
+
+use daybook_tests::process::{Backend, Place, Server};
+
+/// Runs a test on a server of each back end.
+async fn on_both<F: Future<Output = ()>>(test: &str, check: impl Fn(Place, Server) -> F) {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new(test, backend);
+        let server = Server::start(&place);
+        check(place, server).await;
+    }
+}

@@ -1,0 +1,102 @@
+//! The real, unmodified Metaflow client: real flows, read back with its own Client API, on both back ends.
+
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use daybook_tests::{process::Place, process::Server, services};
+
+use crate::on_both;
+
+/// A user who runs flows against a server.
+struct User {
+    home: PathBuf,
+    service: String,
+}
+
+impl User {
+    fn new(place: &Place, server: &Server) -> Self {
+        Self { home: place.folder.0.join("user"), service: server.api.base.clone() }
+    }
+
+    fn python(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(services::address("DAYBOOK_TEST_PYTHON"));
+        let flows = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("e2e/flows");
+        std::fs::create_dir_all(&self.home).unwrap_or_else(|e| panic!("cannot make {}: {e}", self.home.display()));
+        command.current_dir(&self.home).arg(flows.join(arguments[0])).args(&arguments[1..]);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("METAFLOW")) {
+            command.env_remove(name);
+        }
+        command
+            .env("METAFLOW_DEFAULT_METADATA", "service")
+            .env("METAFLOW_SERVICE_URL", &self.service)
+            .env("METAFLOW_DEFAULT_DATASTORE", "local")
+            .env("METAFLOW_DATASTORE_SYSROOT_LOCAL", &self.home)
+            .env("METAFLOW_HOME", self.home.join("config"))
+            .env("METAFLOW_USER", "ann")
+            .env("USERNAME", "ann");
+        command
+    }
+
+    fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+        let output = self.python(arguments).envs(environment.iter().copied()).output();
+        output.unwrap_or_else(|error| panic!("cannot run {arguments:?}: {error}"))
+    }
+
+    fn must(&self, arguments: &[&str]) {
+        let output = self.run(arguments, &[]);
+        assert!(output.status.success(), "{arguments:?} failed:\n{}", said(&output));
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_flows_run_retry_resume_and_read_back() {
+    on_both("metaflow", |place, server| async move {
+        let user = User::new(&place, &server);
+        let failed_run = user.home.join("failed");
+        let failed_file = failed_run.display().to_string();
+        let run = ["demo.py", "--quiet", "run", "--tag", "team:ml", "--run-id-file", &failed_file];
+        let failed = user.run(&run, &[("DEMO_FAILS", "1")]);
+        assert!(!failed.status.success() && said(&failed).contains("told to fail"), "{}", said(&failed));
+        let resumed_file = user.home.join("resumed").display().to_string();
+        user.must(&["demo.py", "--quiet", "resume", "--run-id-file", &resumed_file]);
+        let id = |file: &str| std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{file}: {e}")).trim().to_owned();
+        let (failed, resumed) = (id(&failed_file), id(&resumed_file));
+        let named = orchestrated(&user);
+        user.must(&["client.py", &failed, &resumed, named]);
+        user.must(&["demo.py", "tag", "list", "--run-id", &failed]);
+        user.must(&["demo.py", "tag", "add", "--run-id", &failed, "late"]);
+        user.must(&["demo.py", "logs", &format!("{failed}/start")]);
+        user.must(&["demo.py", "dump", &format!("{resumed}/end")]);
+        let run = server.api.get(&format!("/flows/DemoFlow/runs/{failed}")).await.json();
+        assert!(run["tags"].as_array().is_some_and(|tags| tags.contains(&"late".into())), "{run}");
+        assert_eq!(server.api.get("/api/v1/quarantine").await.text, "[]");
+        let warnings: Vec<_> = server.logged().into_iter().filter(|line| line.contains("ERROR")).collect();
+        assert!(warnings.is_empty(), "{warnings:?}");
+    })
+    .await;
+}
+
+/// Registers a run and tasks by name as an orchestrator does: several processes at once, each of them twice.
+fn orchestrated(user: &User) -> &'static str {
+    let named = "argo-demo-x7k2p";
+    let init = ["demo.py", "--quiet", "init", "--run-id", named, "--task-id", "t-params"];
+    let step = ["demo.py", "--quiet", "step", "start", "--run-id", named, "--task-id", "t-start", "--input-paths"];
+    let input = format!("{named}/_parameters/t-params");
+    let step: Vec<&str> = step.into_iter().chain([input.as_str()]).collect();
+    for arguments in [init.as_slice(), step.as_slice()] {
+        let racers: Vec<_> =
+            (0..2).map(|_| user.python(arguments).stderr(std::process::Stdio::piped()).spawn()).collect();
+        for racer in racers {
+            let output = racer.and_then(std::process::Child::wait_with_output);
+            let output = output.unwrap_or_else(|error| panic!("cannot run {arguments:?}: {error}"));
+            assert!(output.status.success(), "{arguments:?} failed:\n{}", said(&output));
+        }
+    }
+    named
+}

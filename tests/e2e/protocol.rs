@@ -1,0 +1,219 @@
+//! Daybook's own promises over HTTP: positions, idempotency, asynchronous answers, bulk, limits, the OpenAPI document.
+
+use daybook_query_api::routes::docs::OPENAPI;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::on_both;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_tell_their_position_and_reads_wait_for_it() {
+    on_both("positions", |_place, server| async move {
+        let posted = server.api.post("/flows/F", &json!({})).await;
+        let position = posted.header("daybook-position").to_owned();
+        assert!(position.starts_with("events/"), "{position}");
+        for header in ["daybook-generation", "daybook-applied", "metadata_service_version", "x-request-id"] {
+            assert!(!posted.header(header).is_empty(), "{header} is missing");
+        }
+        let wait = [("daybook-min-position", position.as_str())];
+        assert_eq!(server.api.send(Method::GET, "/flows/F", None, &wait).await.status, 200);
+        for wrong in ["x", "events/0", "events/0@-1"] {
+            let answer = server.api.send(Method::GET, "/flows/F", None, &[("daybook-min-position", wrong)]).await;
+            assert_eq!((answer.status, answer.json()["field"].clone()), (400, json!("Daybook-Min-Position")));
+        }
+        let id = [("x-request-id", "mine-1")];
+        let answer = server.api.send(Method::POST, "/flows/F", Some("[]".to_owned()), &id).await;
+        assert_eq!((answer.header("x-request-id"), &answer.json()["request_id"]), ("mine-1", &json!("mine-1")));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retried_request_gets_the_first_one_s_answer_also_after_a_restart() {
+    on_both("idempotency", |place, server| async move {
+        let key = |key: &'static str| [("idempotency-key", key)];
+        let script = |api: daybook_tests::api::Api| async move {
+            let mut answers = Vec::new();
+            for (name, path, body) in [
+                ("k1", "/flows/F", json!({})),
+                ("k2", "/flows/F/run", json!({"run_number": "argo"})),
+                ("k3", "/flows/F/runs/argo/steps/s/step", json!({})),
+                ("k4", "/flows/F/runs/argo/steps/s/task", json!({})),
+                ("k5", "/flows/F/runs/argo/steps/s/tasks/1/artifact", json!([{"name": "a"}, {"name": "a"}])),
+                ("k6", "/flows/F/runs/argo/steps/s/tasks/1/metadata", json!([{"field_name": "f"}])),
+            ] {
+                let answer = api.send(Method::POST, path, Some(body.to_string()), &key(name)).await;
+                assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+                answers.push((answer.header("daybook-position").to_owned(), answer.text));
+            }
+            answers
+        };
+        let first = script(server.api.clone()).await;
+        assert_eq!(script(server.api.clone()).await, first);
+        server.kill();
+        let server = daybook_tests::process::Server::start(&place);
+        assert_eq!(script(server.api.clone()).await, first);
+        assert_eq!(server.api.get("/flows/F/runs/argo/steps/s/tasks").await.json().as_array().map(Vec::len), Some(1));
+        let other = server.api.send(Method::POST, "/flows/F/run", Some("{}".to_owned()), &key("k1")).await;
+        assert_eq!(other.status, 422, "{}", other.text);
+        let long = "k".repeat(256);
+        let answer = server.api.send(Method::POST, "/flows/F", None, &[("idempotency-key", long.as_str())]).await;
+        assert_eq!(answer.status, 400);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_asynchronous_write_is_accepted_and_comes_true() {
+    on_both("async", |_place, server| async move {
+        let prefer = [("prefer", "respond-async")];
+        let answer = server.api.send(Method::POST, "/flows/F", Some("{}".to_owned()), &prefer).await;
+        assert_eq!((answer.status, answer.header("preference-applied")), (202, "respond-async"));
+        let position = answer.header("daybook-position").to_owned();
+        let read = server.api.send(Method::GET, "/flows/F", None, &[("daybook-min-position", position.as_str())]).await;
+        assert_eq!(read.status, 200);
+    })
+    .await;
+}
+
+fn line(kind: &str, event: Value) -> String {
+    json!({"type": kind, "event": event, "occurred_at": 1_700_000_000_000_i64}).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_lines_are_recorded_and_bad_ones_reported() {
+    on_both("bulk", |_place, server| async move {
+        let run = |number: i64| json!({"flow_id": "F", "run_number": number});
+        let step = json!({"flow_id": "F", "run_number": 500, "step_name": "s"});
+        let task = json!({"flow_id": "F", "run_number": 500, "step_name": "s", "task_id": 900});
+        let artifact = json!({"flow_id": "F", "run_number": 500, "step_name": "s", "task_id": 900,
+            "entries": [{"name": "x", "location": "l", "ds_type": "s3"}]});
+        let metadata = json!({"flow_id": "F", "run_number": 500, "step_name": "s", "task_id": 900,
+            "entries": [{"field_name": "f", "value": "v", "type": "t"}]});
+        let lines = [
+            line("FlowRegistered", json!({"flow_id": "F", "tags": ["bulk"]})),
+            "not json".to_owned(),
+            line("RunStarted", run(500)),
+            line("RunStarted", json!({"flow_id": "Nobody"})),
+            line("StepRegistered", step),
+            String::new(),
+            line("TaskRegistered", task),
+            line("ArtifactsRegistered", artifact),
+            line("MetadataRegistered", metadata),
+            line("LogCreated", json!({"log_id": "x"})),
+            line("FlowRegistered", json!({"flow_id": "G", "unknown": 1})),
+            line("FlowRegistered", json!({"flow_id": "a\u{0}b"})),
+            line("RunTagsMutated", json!({"flow_id": "F", "run_number": 500, "add": ["late"]})),
+            line("HeartbeatRecorded", json!({"flow_id": "F", "run_number": 500})),
+            line("RunStarted", json!({"flow_id": "F", "run_id": "named"})),
+        ];
+        let answer = server.api.post_text("/api/v1/events", &lines.join("\n")).await;
+        let report = answer.json();
+        assert_eq!((answer.status, &report["accepted"], &report["rejected"]), (200, &json!(9), &json!(5)), "{report}");
+        let rejected: Vec<_> =
+            report["rejects"].as_array().into_iter().flatten().map(|it| it["line"].clone()).collect();
+        assert_eq!(rejected, [2, 4, 10, 11, 12]);
+        let run = server.api.get("/flows/F/runs/500").await.json();
+        assert_eq!((&run["ts_epoch"], &run["tags"]), (&json!(1_700_000_000_000_i64), &json!(["late"])));
+        let tasks = server.api.get("/flows/F/runs/500/steps/s/tasks").await.json();
+        assert_eq!(tasks[0]["task_id"], 900);
+        assert_eq!(server.api.get("/flows/F/runs/500/artifacts").await.json().as_array().map(Vec::len), Some(1));
+        // Sequences go on after numbers that were brought.
+        let next = server.api.post("/flows/F/run", &json!({})).await.json()["run_number"].clone();
+        assert!(next.as_i64().is_some_and(|next| next > 500), "{next}");
+        assert_eq!(server.api.get("/api/v1/quarantine").await.text, "[]");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_told_with_its_field_and_never_stored() {
+    on_both("bad_input", |place, server| async move {
+        let api = &server.api;
+        api.post("/flows/F", &json!({})).await;
+        let nested = "[".repeat(100_000);
+        let long_value = json!([{"value": "x".repeat(1024 * 1024 + 1)}]).to_string();
+        let (run, step) = ("/flows/F/runs/1", "/flows/F/runs/1/steps/s");
+        api.post("/flows/F/run", &json!({})).await;
+        api.post(&format!("{step}/step"), &json!({})).await;
+        api.post(&format!("{step}/task"), &json!({})).await;
+        let before = place.events().len();
+        let task = format!("{step}/tasks/1");
+        for (path, body, status) in [
+            ("/flows/N", nested.as_str(), 400),
+            ("/flows/N", r#"{"tags": ["a\u0000b"]}"#, 400),
+            ("/flows/a%00b", "{}", 400),
+            ("/flows/%ff", "{}", 400),
+            ("/flows/N", r#"{"user_name": "\ud800"}"#, 400),
+            (&format!("{run}/steps/{}/step", "s".repeat(1025)), "{}", 413),
+            (&format!("{task}/metadata"), long_value.as_str(), 413),
+            (&format!("{task}/artifact"), r#"[{"attempt_id": 32768}]"#, 400),
+            (&format!("{task}/artifact"), r#"[{"attempt_id": -1}]"#, 400),
+            (&format!("{task}/artifact"), r#"[{"attempt_id": 99999999999999999999}]"#, 400),
+        ] {
+            let answer = api.post_text(path, body).await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        }
+        assert_eq!(place.events().len(), before, "something was stored");
+        let long_name = format!("/flows/F/runs/{}", "9".repeat(5000));
+        assert_eq!(api.get(&long_name).await.status, 404);
+        assert_eq!(api.get("/flows/F/runs?user=%00").await.status, 400);
+        // Values over the original's 255 characters are kept whole.
+        let value = "v".repeat(300_000);
+        assert_eq!(api.post(&format!("{task}/metadata"), &json!([{"value": value}])).await.status, 200);
+        assert_eq!(api.get(&format!("{task}/metadata")).await.json()[0]["value"], json!(value));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openapi_document_names_what_is_served_and_nothing_else() {
+    on_both("openapi", |_place, server| async move {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap_or_default();
+        assert_eq!(server.api.get("/openapi.json").await.json(), document);
+        assert!(server.api.get("/api/doc").await.text.contains("openapi.json"));
+        let paths = document["paths"].as_object().cloned().unwrap_or_default();
+        for (path, item) in &paths {
+            let mut methods: Vec<String> =
+                item.as_object().into_iter().flatten().map(|(name, _)| name.to_uppercase()).collect();
+            methods.retain(|method| method != "PARAMETERS");
+            let answer = server.api.send(Method::OPTIONS, &path.replace(['{', '}'], ""), None, &[]).await;
+            let mut allowed: Vec<String> = answer.header("allow").split(',').map(str::to_owned).collect();
+            allowed.retain(|method| method != "HEAD");
+            methods.sort();
+            allowed.sort();
+            assert_eq!((answer.status, &allowed), (204, &methods), "{path}");
+        }
+        let routes = [
+            include_str!("../../query-api/src/routes.rs"),
+            include_str!("../../query-api/src/routes/schema_registry.rs"),
+        ];
+        let served: usize = routes.iter().map(|text| text.matches(".route(").count()).sum();
+        assert_eq!(served, paths.len(), "routes are served that the document does not name");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_metrics_and_status_tell_how_it_stands() {
+    on_both("health", |place, server| async move {
+        assert_eq!(server.api.get("/health/live").await.status, 200);
+        assert_eq!(server.api.get("/health/ready").await.json()["status"], "ready");
+        server.api.post("/flows/F", &json!({})).await;
+        let metrics = server.api.get("/metrics").await.text;
+        for name in
+            ["daybook_projector_lag_records", "daybook_projector_records_total", "daybook_query_api_request_seconds"]
+        {
+            assert!(metrics.contains(name), "{name} is missing");
+        }
+        let status = place.command(&["status", "--json", "--url", &server.api.base]);
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
+        assert_eq!((&status["ready"], &status["generations"][0]["state"]), (&json!(true), &json!("live")), "{status}");
+        let table = place.command(&["status", "--url", &server.api.base]);
+        assert!(String::from_utf8_lossy(&table.stdout).contains("metaflow generation 1, live"));
+        let shown = place.command(&["log", "tail", "--type", "FlowRegistered", "--key", "F"]);
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+        assert_eq!(shown["event"]["flow_id"], "F", "{shown}");
+    })
+    .await;
+}

@@ -1,0 +1,111 @@
+//! A client of the API that hides nothing: status, headers and body of every answer.
+
+use reqwest::{Client, Method, header::HeaderMap};
+use serde_json::Value;
+
+/// A server's API.
+#[derive(Clone)]
+pub struct Api {
+    /// Where it is.
+    pub base: String,
+    client: Client,
+}
+
+/// One answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body as text.
+    pub text: String,
+}
+
+impl Answer {
+    /// The body as JSON, or null if it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or(Value::Null)
+    }
+
+    /// A header as text, empty if it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+impl Api {
+    /// The API at a base URL.
+    pub fn new(base: &str) -> Self {
+        Self { base: base.to_owned(), client: Client::new() }
+    }
+
+    /// Sends a request.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub async fn send(&self, method: Method, path: &str, body: Option<String>, headers: &[(&str, &str)]) -> Answer {
+        let answer = self.try_send(method.clone(), path, body, headers).await;
+        answer.unwrap_or_else(|error| panic!("no answer to {method} {path}: {error}"))
+    }
+
+    /// Sends a request that may find nobody.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<String>,
+        headers: &[(&str, &str)],
+    ) -> reqwest::Result<Answer> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Answer { status, headers, text: response.text().await? })
+    }
+
+    /// GET.
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, None, &[]).await
+    }
+
+    /// POST of a JSON value.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::POST, path, Some(body.to_string()), &[]).await
+    }
+
+    /// POST of any text.
+    pub async fn post_text(&self, path: &str, body: &str) -> Answer {
+        self.send(Method::POST, path, Some(body.to_owned()), &[]).await
+    }
+
+    /// PATCH of a JSON value.
+    pub async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send(Method::PATCH, path, Some(body.to_string()), &[]).await
+    }
+
+    /// All pages of a list, put together.
+    ///
+    /// # Panics
+    /// If a page is not an array, or the pages never end.
+    pub async fn pages(&self, path: &str, limit: usize) -> Vec<Value> {
+        let (mut rows, mut cursor) = (Vec::new(), String::new());
+        for _ in 0..10_000 {
+            let answer = self.get(&format!("{path}?_limit={limit}&_cursor={cursor}")).await;
+            assert_eq!(answer.header("x-limit"), limit.to_string(), "{path}: {}", answer.text);
+            let Value::Array(page) = answer.json() else { panic!("{path}: {}", answer.text) };
+            assert!(page.len() <= limit, "{path}: a page of {} rows", page.len());
+            rows.extend(page);
+            cursor = answer.header("x-next-cursor").to_owned();
+            if cursor.is_empty() {
+                return rows;
+            }
+        }
+        panic!("{path}: the pages never end");
+    }
+}

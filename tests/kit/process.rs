@@ -1,0 +1,169 @@
+//! Running `daybook` processes.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use crate::{
+    api::Api,
+    services::{self, Folder},
+};
+
+/// Which adapters a server runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    /// Embedded log and tables.
+    Embedded,
+    /// Kafka and PostgreSQL.
+    Distributed,
+}
+
+/// The binary under test, which `tests/run` builds first.
+///
+/// # Panics
+/// If it is not there.
+pub fn binary() -> PathBuf {
+    let of_test = std::env::current_exe().unwrap_or_default();
+    let folder = of_test.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
+    let path = folder.join("daybook");
+    assert!(path.exists(), "{} is not there: run cargo build first, as tests/run does", path.display());
+    path
+}
+
+/// Where a server keeps its log and tables; several servers may share it.
+pub struct Place {
+    /// Which adapters.
+    pub backend: Backend,
+    /// The data directory.
+    pub folder: Folder,
+    name: String,
+}
+
+impl Place {
+    /// A place of its own for a test.
+    pub fn new(test: &str, backend: Backend) -> Self {
+        Self { backend, folder: Folder::new(test), name: services::unique(test) }
+    }
+
+    /// The options that make a process work on this place.
+    pub fn options(&self) -> Vec<String> {
+        match self.backend {
+            Backend::Embedded => vec!["--data-dir".into(), self.folder.0.display().to_string()],
+            Backend::Distributed => {
+                let log = format!("{}/{}", services::kafka(), self.name);
+                let (tables, schema) = (services::postgres(), self.name.clone());
+                ["--log", &log, "--tables", &tables, "--tables-schema", &schema].map(str::to_owned).to_vec()
+            }
+        }
+    }
+
+    /// Runs a command of the binary to its end.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let output = Command::new(binary()).args(arguments).args(self.options()).output();
+        output.unwrap_or_else(|error| panic!("cannot run daybook {arguments:?}: {error}"))
+    }
+
+    /// The decoded events of the log, in the order of each partition.
+    ///
+    /// # Panics
+    /// If the log cannot be read.
+    pub fn events(&self) -> Vec<serde_json::Value> {
+        let output = self.command(&["log", "cat"]);
+        assert!(output.status.success(), "daybook log cat failed: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()
+    }
+}
+
+/// A running server; killed when dropped.
+pub struct Server {
+    child: Child,
+    /// Its API; the address is of no use for a process without the role.
+    pub api: Api,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    /// Starts a server with all roles and waits until it is ready.
+    pub fn start(place: &Place) -> Self {
+        Self::start_with(place, &[])
+    }
+
+    /// Starts a server with more options and waits until it is ready.
+    ///
+    /// # Panics
+    /// If it ends before it is ready; its output is shown.
+    pub fn start_with(place: &Place, options: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(place.options()).args(options);
+        let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut child = spawned.unwrap_or_else(|error| panic!("cannot start daybook: {error}"));
+        let stderr = child.stderr.take().unwrap_or_else(|| panic!("stderr is piped"));
+        let mut output = BufReader::new(stderr).lines().map_while(Result::ok);
+        let (lines, mut listen) = (Arc::new(Mutex::new(Vec::new())), None);
+        let mut seen = Vec::new();
+        // The process says where it listens and when it is ready: reading on is all the waiting there is.
+        loop {
+            let Some(line) = output.next() else { panic!("daybook ended before it was ready:\n{}", seen.join("\n")) };
+            if let Some(address) = line.split("listening on ").nth(1) {
+                listen = listen.or_else(|| address.split_whitespace().next().map(str::to_owned));
+            }
+            let ready = line.contains("ready after");
+            seen.push(line);
+            if ready {
+                break;
+            }
+        }
+        let of_thread = Arc::clone(&lines);
+        thread::spawn(move || {
+            for line in output {
+                of_thread.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        Self { child, api: Api::new(&format!("http://{}", listen.unwrap_or_default())), lines }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has logged since it was ready.
+    pub fn logged(&self) -> Vec<String> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Kills it without warning and waits for its end.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Asks it to stop and waits for its end; true if it ended well.
+    ///
+    /// # Panics
+    /// If it cannot be asked.
+    pub fn stop(mut self) -> bool {
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        assert!(asked.is_ok_and(|status| status.success()), "cannot ask process {} to stop", self.pid());
+        self.child.wait().is_ok_and(|status| status.success())
+    }
+
+    fn end(&mut self) {
+        // One that has ended already is as dead as one can be.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
