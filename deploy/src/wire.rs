@@ -101,7 +101,11 @@ impl Parts {
         let generation = persist("the live generation", open, transient).await?;
         let instance = format!("{}-{}", std::process::id(), &uuid_like());
         let partitions = log::partitions(log.as_ref());
-        let membership = Membership::join(control, instance.clone(), config.roles.names(), partitions).await?;
+        let membership = if store.shared() {
+            Membership::join(control, instance.clone(), config.roles.names(), partitions).await?
+        } else {
+            Membership::alone(control, instance.clone(), partitions)
+        };
         let membership = Arc::new(membership);
         let mut background = JoinSet::new();
         if store.shared() {

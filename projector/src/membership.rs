@@ -25,6 +25,12 @@ pub struct Membership {
 }
 
 impl Membership {
+    /// The only process on a store that is not shared: all partitions are its own, whatever leases are left of others.
+    pub fn alone(control: Control, instance: String, partitions: Vec<Partition>) -> Self {
+        let share = watch::Sender::new(partitions.clone());
+        Self { control, instance, roles: String::new(), partitions, share }
+    }
+
     /// Joins: takes a lease and a first share.
     pub async fn join(
         control: Control,

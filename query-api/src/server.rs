@@ -49,6 +49,9 @@ const CONNECTIONS_MAX: usize = 20_000;
 /// Smallest body that is compressed for a client that wants that.
 const COMPRESSED_BYTES_MIN: u64 = 4096;
 
+/// What Metaflow's service answers where there is no route.
+const NOT_FOUND: &str = "404: Not Found";
+
 const GENERATION: HeaderName = HeaderName::from_static("daybook-generation");
 const APPLIED: HeaderName = HeaderName::from_static("daybook-applied");
 const MIN_POSITION: HeaderName = HeaderName::from_static("daybook-min-position");
@@ -61,7 +64,7 @@ pub fn wrap(app: &Arc<App>, routes: Router<Arc<App>>) -> Router {
     let around = middleware::from_fn_with_state((Arc::clone(app), limit), around);
     let compression = CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN));
     routes
-        .fallback(|| async { json::respond_text(StatusCode::NOT_FOUND, "404: Not Found") })
+        .fallback(|| async { json::respond_text(StatusCode::NOT_FOUND, NOT_FOUND) })
         .method_not_allowed_fallback(|| async {
             json::respond_text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed")
         })
@@ -79,6 +82,8 @@ async fn around(State((app, limit)): State<(Arc<App>, Arc<Semaphore>)>, mut requ
     request.extensions_mut().insert(view.clone());
     let span = tracing::debug_span!("request", id = %id.0, %method, route);
     let outcome = match limit.try_acquire() {
+        // A parameter is one character at least; the router would take an empty segment for one.
+        _ if has_empty_segment(request.uri().path()) => json::respond_text(StatusCode::NOT_FOUND, NOT_FOUND),
         Ok(_permit) => {
             metrics().requests.inc();
             let response = admit(&app, &view, check(&request)).await;
@@ -108,6 +113,10 @@ async fn around(State((app, limit)): State<(Arc<App>, Arc<Semaphore>)>, mut requ
     let labels = [route.as_str(), method.as_str(), status.as_str()];
     metrics().request_seconds.with_label_values(&labels).observe(began.elapsed().as_secs_f64());
     response
+}
+
+fn has_empty_segment(path: &str) -> bool {
+    path.contains("//") || (path.ends_with('/') && path.len() > 1)
 }
 
 /// What a request must pass before its route: a path that can be stored, and a readable vector of what it has seen.

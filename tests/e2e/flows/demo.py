@@ -37,8 +37,9 @@ class DemoFlow(FlowSpec):
     @catch(var="caught", print_exception=False)
     @step
     def forgiven(self):
+        if self.attempt:
+            raise ValueError("this one is caught")
         self.next(self.merge)
-        raise ValueError("this one is caught")
 
     @step
     def merge(self, inputs):
