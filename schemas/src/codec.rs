@@ -79,133 +79,14 @@ pub fn decode(value: &[u8]) -> Result<Envelope, DecodeError> {
 }
 
 #[cfg(test)]
+mod samples;
+
+#[cfg(test)]
 mod tests {
     use apache_avro::{Schema as Judge, from_avro_datum, to_avro_datum, types::Value};
 
-    use super::*;
-    use crate::{
-        events::{Artifact, ArtifactsRegistered, Event, FlowRegistered, HeartbeatRecorded, LogCreated, MetadataEntry},
-        events::{MetadataRegistered, RunStarted, RunTagsMutated, StepRegistered, TaskRegistered},
-        ids::{FlowId, MetadataId, RunNumber, StepName, TaskId},
-    };
-
-    /// One event of every kind, with and without its optional fields.
-    fn samples() -> Vec<(&'static str, Event)> {
-        let (flow_id, run_number, step_name, task_id) =
-            (FlowId::from("Größe"), RunNumber(7), StepName::from("start"), TaskId(99));
-        let tags = || vec!["a".to_owned(), "user:ü".to_owned()];
-        let user = || Some("ann".to_owned());
-        let artifact = Artifact {
-            name: "x".into(),
-            location: "s3://b/k".into(),
-            ds_type: "s3".into(),
-            sha: Some("ab12".into()),
-            r#type: Some("artifact".into()),
-            content_type: None,
-            user_name: user(),
-            attempt_id: 3,
-            tags: tags(),
-            system_tags: vec![],
-        };
-        let entry = MetadataEntry {
-            field_name: "attempt".into(),
-            value: "0".into(),
-            r#type: "attempt".into(),
-            user_name: None,
-            tags: tags(),
-            system_tags: tags(),
-        };
-        let run = |run_id: Option<&str>, heartbeat| {
-            let run_id = run_id.map(str::to_owned);
-            Event::RunStarted(RunStarted {
-                flow_id: flow_id.clone(),
-                run_number,
-                run_id,
-                user_name: user(),
-                tags: tags(),
-                system_tags: vec![],
-                heartbeat,
-            })
-        };
-        let task = |task_name: Option<&str>| {
-            let (task_name, flow_id, step_name) = (task_name.map(str::to_owned), flow_id.clone(), step_name.clone());
-            let (user_name, tags, system_tags) = (None, vec![], tags());
-            Event::TaskRegistered(TaskRegistered {
-                flow_id,
-                run_number,
-                step_name,
-                task_id,
-                task_name,
-                user_name,
-                tags,
-                system_tags,
-                heartbeat: true,
-            })
-        };
-        let beat = |of_task: bool| {
-            let (step_name, task_id) = (of_task.then(|| step_name.clone()), of_task.then_some(task_id));
-            Event::HeartbeatRecorded(HeartbeatRecorded { flow_id: flow_id.clone(), run_number, step_name, task_id })
-        };
-        vec![
-            ("log-created", Event::LogCreated(LogCreated { log_id: "01890a5d-ac96-774b-bcce-b302099a8057".into() })),
-            (
-                "flow-registered",
-                Event::FlowRegistered(FlowRegistered {
-                    flow_id: flow_id.clone(),
-                    user_name: user(),
-                    tags: tags(),
-                    system_tags: vec![],
-                }),
-            ),
-            ("run-started", run(None, true)),
-            ("run-started-named", run(Some("argo-1"), false)),
-            (
-                "step-registered",
-                Event::StepRegistered(StepRegistered {
-                    flow_id: flow_id.clone(),
-                    run_number,
-                    step_name: step_name.clone(),
-                    user_name: None,
-                    tags: vec![],
-                    system_tags: tags(),
-                }),
-            ),
-            ("task-registered", task(None)),
-            ("task-registered-named", task(Some("t-1"))),
-            (
-                "artifacts-registered",
-                Event::ArtifactsRegistered(ArtifactsRegistered {
-                    flow_id: flow_id.clone(),
-                    run_number,
-                    step_name: step_name.clone(),
-                    task_id,
-                    entries: vec![artifact],
-                }),
-            ),
-            (
-                "metadata-registered",
-                Event::MetadataRegistered(MetadataRegistered {
-                    flow_id: flow_id.clone(),
-                    run_number,
-                    step_name: step_name.clone(),
-                    task_id,
-                    first_id: MetadataId(5),
-                    entries: vec![entry],
-                }),
-            ),
-            (
-                "run-tags-mutated",
-                Event::RunTagsMutated(RunTagsMutated {
-                    flow_id: flow_id.clone(),
-                    run_number,
-                    add: tags(),
-                    remove: vec!["old".into()],
-                }),
-            ),
-            ("heartbeat-recorded-run", beat(false)),
-            ("heartbeat-recorded-task", beat(true)),
-        ]
-    }
+    use super::{samples::samples, *};
+    use crate::events::Event;
 
     fn envelope(event: Event) -> Envelope {
         Envelope {

@@ -1,1 +1,5 @@
+//! Every promise of a port, run against each of its adapters on the real services.
 
+mod fold;
+mod log;
+mod tables;

@@ -97,6 +97,40 @@ fn nowhere(path: &str) -> bool {
     path.contains("//") || path.ends_with('/')
 }
 
+/// Registers a task, with a name or without.
+fn task_step(random: &mut Random, model: &Model, place: &Place, mut body: Value) -> Step {
+    let run_known = place.run_key(model).is_some();
+    let name = random.pick(&NAMES);
+    let named = random.one_in(3);
+    if named {
+        body["task_id"] = json!(name);
+    }
+    let run = place.run_key(model);
+    let taken = model
+        .tasks
+        .values()
+        .any(|task| Some(&task.run) == run.as_ref() && task.step == place.step && task.event["task_name"] == name);
+    let expected = match (run_known, place.step_exists(model), named && taken) {
+        (false, _, _) => 500,
+        (_, false, _) => 404,
+        (_, _, true) => 409,
+        _ => 200,
+    };
+    post(format!("{}/task", place.path(3)), &body, expected)
+}
+
+/// Registers artifacts or metadata.
+fn entries_step(random: &mut Random, model: &Model, place: &Place, kind: &str) -> Step {
+    let entry = |random: &mut Random| match kind {
+        "artifact" => json!({"name": random.pick(&["name", "x", "y"]), "attempt_id": random.below(3),
+            "location": "s3://b/ü", "ds_type": "s3", "sha": "ab", "type": "t", "content_type": "c", "user_name": "ann"}),
+        _ => json!({"field_name": random.pick(&["attempt", "attempt_ok"]), "value": "v\n\"", "type": "t",
+            "tags": ["attempt_id:0"]}),
+    };
+    let entries: Vec<Value> = (0..random.below(4)).map(|_| entry(random)).collect();
+    post(format!("{}/{kind}", place.path(4)), &json!(entries), if place.task_exists(model) { 200 } else { 400 })
+}
+
 fn next_step(random: &mut Random, model: &Model) -> Step {
     let place = Place::random(random);
     let mut body = description(random);
@@ -130,48 +164,9 @@ fn next_step(random: &mut Random, model: &Model) -> Step {
             };
             post(format!("{}/step", place.path(3)), &body, expected)
         }
-        5 | 6 => {
-            let name = random.pick(&NAMES);
-            let named = random.one_in(3);
-            if named {
-                body["task_id"] = json!(name);
-            }
-            let run = place.run_key(model);
-            let taken = model.tasks.values().any(|task| {
-                Some(&task.run) == run.as_ref() && task.step == place.step && task.event["task_name"] == name
-            });
-            let expected = match (run_known, place.step_exists(model), named && taken) {
-                (false, _, _) => 500,
-                (_, false, _) => 404,
-                (_, _, true) => 409,
-                _ => 200,
-            };
-            post(format!("{}/task", place.path(3)), &body, expected)
-        }
-        7 => {
-            let entry = |random: &mut Random| {
-                json!({"name": random.pick(&["name", "x", "y"]), "attempt_id": random.below(3),
-                "location": "s3://b/ü", "ds_type": "s3", "sha": "ab", "type": "t", "content_type": "c", "user_name": "ann"})
-            };
-            let entries: Vec<Value> = (0..random.below(4)).map(|_| entry(random)).collect();
-            post(
-                format!("{}/artifact", place.path(4)),
-                &json!(entries),
-                if place.task_exists(model) { 200 } else { 400 },
-            )
-        }
-        8 => {
-            let entry = |random: &mut Random| {
-                json!({"field_name": random.pick(&["attempt", "attempt_ok"]), "value": "v\n\"",
-                "type": "t", "tags": ["attempt_id:0"]})
-            };
-            let entries: Vec<Value> = (0..random.below(4)).map(|_| entry(random)).collect();
-            post(
-                format!("{}/metadata", place.path(4)),
-                &json!(entries),
-                if place.task_exists(model) { 200 } else { 400 },
-            )
-        }
+        5 | 6 => task_step(random, model, &place, body),
+        7 => entries_step(random, model, &place, "artifact"),
+        8 => entries_step(random, model, &place, "metadata"),
         9 => {
             let (add, remove) = (random.pick(&TAGS), random.pick(&TAGS));
             let change = json!({"tags_to_add": [add], "tags_to_remove": [remove]});

@@ -4,13 +4,15 @@
 //! looks only at parents of a lower offset; where a batch holds two registrations of one name, that kind is applied one
 //! by one, so that "the first one wins" needs no second definition.
 
+mod artifacts;
+mod requests;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use daybook_schemas::{
-    Event,
     events::{
-        Artifact, ArtifactsRegistered, FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered,
-        RunStarted, RunTagsMutated, StepRegistered, TaskRegistered,
+        FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered, RunStarted, RunTagsMutated,
+        StepRegistered, TaskRegistered,
     },
     position::Position,
 };
@@ -68,6 +70,18 @@ pub(super) const STATEMENTS: [&Statement; 20] = [
     &READ_REQUESTS,
 ];
 
+/// Makes the columns of items.
+type ColumnsOf<'f, E> = &'f dyn for<'i> Fn(&[Item<'i, E>]) -> Vec<Column>;
+
+/// The newest beat of each heart, by number and flow.
+type Hearts<'a> = BTreeMap<(i64, &'a str), i64>;
+
+/// Notes a beat, if it is newer than the heart's newest.
+fn beat<'a>(hearts: &mut Hearts<'a>, heart: (i64, &'a str), at_ms: i64) {
+    let seconds = at_ms.div_euclid(1000);
+    hearts.entry(heart).and_modify(|newest| *newest = seconds.max(*newest)).or_insert(seconds);
+}
+
 /// A fold under way.
 struct Fold<'t> {
     transaction: &'t mut dyn Transaction,
@@ -105,52 +119,14 @@ impl Fold<'_> {
         rows.into_iter().map(|row| Ok((index(&row)?, row))).collect()
     }
 
-    /// Notes the idempotency keys of a batch; returns the positions of events whose key was used before.
-    fn requests(&mut self, batch: &[Decoded]) -> Result<HashSet<Position>, TablesError> {
-        let keyed = |decoded: &'_ Decoded| {
-            let (flow, key) = (decoded.envelope.event.flow_id()?, decoded.envelope.idempotency_key.as_ref()?);
-            Some((flow.0.clone(), key.clone()))
-        };
-        let mut repeated = HashSet::new();
-        let mut first: BTreeMap<(String, String), &Decoded> = BTreeMap::new();
-        for decoded in batch {
-            let Some(key) = keyed(decoded) else { continue };
-            if let std::collections::btree_map::Entry::Vacant(entry) = first.entry(key) {
-                entry.insert(decoded);
-            } else {
-                repeated.insert(decoded.position);
-            }
-        }
-        if first.is_empty() {
-            return Ok(repeated);
-        }
-        let keys = |entries: &[((String, String), &Decoded)]| {
-            let flows = Column::texts(entries.iter().map(|((flow, _), _)| flow.as_str()));
-            vec![flows, Column::texts(entries.iter().map(|((_, key), _)| key.as_str()))]
-        };
-        let mut entries: Vec<_> = first.into_iter().collect();
-        let known: HashSet<usize> =
-            self.read(&READ_REQUESTS, keys(&entries))?.into_iter().map(|(index, _)| index).collect();
-        repeated.extend(known.iter().map(|index| entries[*index].1.position));
-        entries.retain(|(_, decoded)| !repeated.contains(&decoded.position));
-        let mut columns = keys(&entries);
-        columns.push(Column::texts(entries.iter().map(|(_, decoded)| decoded.envelope.event.kind())));
-        columns.push(Column::ints(entries.iter().map(|(_, decoded)| number_of(&decoded.envelope.event))));
-        columns.push(Column::ints(entries.iter().map(|(_, decoded)| entries_of(&decoded.envelope.event))));
-        columns.push(Column::ints(entries.iter().map(|(_, decoded)| i64::from(decoded.position.partition.id))));
-        columns.push(Column::ints(entries.iter().map(|(_, decoded)| decoded.position.offset)));
-        self.execute(&INSERT_REQUESTS, columns)?;
-        Ok(repeated)
-    }
-
     /// Inserts items, all at once or, where two of them have a key in common, one by one. `missing` finds those whose
     /// parent does not stand before them: they are unapplied. Others that were not inserted came second.
     fn insert<E>(
         &mut self,
         items: &[Item<'_, E>],
         repeats: bool,
-        insert: (&Statement, &dyn Fn(&[Item<'_, E>]) -> Vec<Column>),
-        missing: Option<(&Statement, &dyn Fn(&[Item<'_, E>]) -> Vec<Column>, &str)>,
+        insert: (&Statement, ColumnsOf<'_, E>),
+        missing: Option<(&Statement, ColumnsOf<'_, E>, &str)>,
     ) -> Result<(), TablesError> {
         for part in items.chunks(if repeats { 1 } else { items.len().max(1) }) {
             let inserted = self.execute(insert.0, insert.1(part))?;
@@ -270,88 +246,6 @@ impl Fold<'_> {
         self.insert(&sorted.tasks, again, (&INSERT_TASKS, &columns), Some((&MISSING_STEPS, &parents, "step")))
     }
 
-    fn artifacts(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
-        let items = &sorted.artifacts;
-        let again = repeats(items, |event| {
-            let key =
-                |entry: &'_ Artifact| (event.flow_id.0.clone(), event.task_id, entry.attempt_id, entry.name.clone());
-            event.entries.iter().map(key).collect()
-        });
-        for part in items.chunks(if again { 1 } else { items.len().max(1) }) {
-            self.artifacts_of(part)?;
-        }
-        Ok(())
-    }
-
-    fn artifacts_of(&mut self, items: &[Item<'_, ArtifactsRegistered>]) -> Result<(), TablesError> {
-        let entries: Vec<_> =
-            items.iter().flat_map(|item| item.event.entries.iter().map(move |entry| (item, entry))).collect();
-        let text = |of: &dyn Fn(&'_ Artifact) -> Option<String>| {
-            Column::Texts(entries.iter().map(|(_, entry)| of(entry)).collect())
-        };
-        let columns = vec![
-            Column::texts(entries.iter().map(|(item, _)| item.event.flow_id.as_str())),
-            Column::ints(entries.iter().map(|(item, _)| item.event.run_number.0)),
-            Column::texts(entries.iter().map(|(item, _)| item.event.step_name.as_str())),
-            Column::ints(entries.iter().map(|(item, _)| item.event.task_id.0)),
-            text(&|entry| Some(entry.name.clone())),
-            text(&|entry| Some(entry.location.clone())),
-            text(&|entry| Some(entry.ds_type.clone())),
-            text(&|entry| entry.sha.clone()),
-            text(&|entry| entry.r#type.clone()),
-            text(&|entry| entry.content_type.clone()),
-            text(&|entry| entry.user_name.clone()),
-            Column::ints(entries.iter().map(|(_, entry)| i64::from(entry.attempt_id))),
-            Column::ints(entries.iter().map(|(item, _)| item.at)),
-            Column::ints(entries.iter().map(|(item, _)| i64::from(item.position.partition.id))),
-            Column::ints(entries.iter().map(|(item, _)| item.position.offset)),
-        ];
-        let inserted = self.execute(&INSERT_ARTIFACTS, columns)?;
-        let mut missing = HashSet::new();
-        if inserted < entries.len() as u64 {
-            missing = self.note_missing(items, &MISSING_TASKS, task_parents(items), "task")?;
-            self.skips(items, &missing)?;
-        }
-        let applied = items.iter().enumerate().filter(|(index, _)| !missing.contains(index)).map(|(_, item)| item);
-        self.attempts(applied)
-    }
-
-    /// Notes how many artifacts of each record were there already.
-    fn skips(&mut self, items: &[Item<'_, ArtifactsRegistered>], missing: &HashSet<usize>) -> Result<(), TablesError> {
-        let [partition, offset] = positions(items);
-        let columns =
-            vec![texts(items, |event| event.flow_id.as_str()), ints(items, |event| event.task_id.0), partition, offset];
-        let mut skips = Vec::new();
-        for (index, row) in self.read(&COUNT_ARTIFACTS, columns)? {
-            let skipped = entries_count(items[index].event.entries.len()) - row.int(1)?;
-            if skipped > 0 && !missing.contains(&index) {
-                skips.push((items[index].position, skipped));
-            }
-        }
-        let partitions = Column::ints(skips.iter().map(|(position, _)| i64::from(position.partition.id)));
-        let offsets = Column::ints(skips.iter().map(|(position, _)| position.offset));
-        let counts = Column::ints(skips.iter().map(|(_, skipped)| *skipped));
-        self.execute(&INSERT_SKIPS, vec![partitions, offsets, counts]).map(|_| ())
-    }
-
-    /// Raises the latest attempt of tasks that got artifacts of a later one.
-    fn attempts<'a>(
-        &mut self,
-        items: impl Iterator<Item = &'a Item<'a, ArtifactsRegistered>>,
-    ) -> Result<(), TablesError> {
-        let mut latest: BTreeMap<(i64, &str), i64> = BTreeMap::new();
-        for item in items {
-            let attempt = item.event.entries.iter().map(|entry| i64::from(entry.attempt_id)).max().unwrap_or(0);
-            if attempt > 0 {
-                let highest = latest.entry((item.event.task_id.0, item.event.flow_id.as_str())).or_default();
-                *highest = attempt.max(*highest);
-            }
-        }
-        let tasks = Column::ints(latest.keys().map(|(task, _)| *task));
-        let flows = Column::texts(latest.keys().map(|(_, flow)| *flow));
-        self.execute(&RAISE_ATTEMPTS, vec![tasks, flows, Column::ints(latest.values().copied())]).map(|_| ())
-    }
-
     fn metadata(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
         let items = &sorted.metadata;
         let entries: Vec<_> = items.iter().flat_map(metadata_entries).collect();
@@ -430,11 +324,7 @@ impl Fold<'_> {
         items: &[Item<'_, HeartbeatRecorded>],
     ) -> Result<(), TablesError> {
         let unapplied: HashSet<Position> = self.unapplied.iter().map(|unapplied| unapplied.position).collect();
-        let (mut of_runs, mut of_tasks): (BTreeMap<(i64, &str), i64>, BTreeMap<(i64, &str), i64>) = Default::default();
-        let beat = |hearts: &mut BTreeMap<_, i64>, heart, at: i64| {
-            let seconds = at.div_euclid(1000);
-            hearts.entry(heart).and_modify(|newest| *newest = seconds.max(*newest)).or_insert(seconds);
-        };
+        let (mut of_runs, mut of_tasks) = (Hearts::new(), Hearts::new());
         for item in tasks.iter().filter(|item| item.event.heartbeat && !unapplied.contains(&item.position)) {
             beat(&mut of_runs, (item.event.run_number.0, item.event.flow_id.as_str()), item.at);
         }
@@ -467,16 +357,6 @@ impl Fold<'_> {
     }
 }
 
-fn task_parents(items: &[Item<'_, ArtifactsRegistered>]) -> Vec<Column> {
-    vec![
-        texts(items, |event| event.flow_id.as_str()),
-        ints(items, |event| event.run_number.0),
-        texts(items, |event| event.step_name.as_str()),
-        ints(items, |event| event.task_id.0),
-        offsets(items),
-    ]
-}
-
 /// The entries of an event, each with its id.
 fn metadata_entries<'a>(
     item: &Item<'a, MetadataRegistered>,
@@ -484,24 +364,6 @@ fn metadata_entries<'a>(
     let item = *item;
     let entry = move |(index, entry)| (item, item.event.first_id.0 + entries_count(index), entry);
     item.event.entries.iter().enumerate().map(entry)
-}
-
-/// The number by which a retried request finds what its first try made.
-fn number_of(event: &Event) -> i64 {
-    match event {
-        Event::RunStarted(event) => event.run_number.0,
-        Event::TaskRegistered(event) => event.task_id.0,
-        _ => 0,
-    }
-}
-
-/// How many entries a request had, for those that are answered with a count.
-fn entries_of(event: &Event) -> i64 {
-    match event {
-        Event::ArtifactsRegistered(event) => entries_count(event.entries.len()),
-        Event::MetadataRegistered(event) => entries_count(event.entries.len()),
-        _ => 0,
-    }
 }
 
 fn entries_count(entries: usize) -> i64 {

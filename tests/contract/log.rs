@@ -1,0 +1,199 @@
+//! The promises of `ingest::log`, on the embedded log and on Kafka.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use daybook_ingest::log::{
+    AppendError, EventLog, NewRecord, ReadLimits, Record,
+    embedded::EmbeddedLog,
+    kafka::{Address, KafkaLog},
+};
+use daybook_schemas::{
+    position::{Partition, Vector},
+    topics::{Topic, partition_of},
+};
+use daybook_tests::services::{self, Folder};
+use tokio::task::JoinSet;
+
+/// Where a log is kept, to be opened again.
+enum Place {
+    Embedded(Folder),
+    Kafka(Address),
+}
+
+impl Place {
+    fn all(test: &str) -> [Self; 2] {
+        let url = format!("{}/{}", services::kafka(), services::unique(test));
+        let address = Address::parse(&url, str::to_owned).unwrap_or_else(|error| panic!("{url}: {error}"));
+        [Self::Embedded(Folder::new(test)), Self::Kafka(address)]
+    }
+
+    async fn open(&self) -> Arc<dyn EventLog> {
+        match self {
+            Self::Embedded(folder) => Arc::new(EmbeddedLog::open(&folder.0).unwrap_or_else(|error| panic!("{error}"))),
+            Self::Kafka(address) => {
+                Arc::new(KafkaLog::open(address.clone(), true).await.unwrap_or_else(|error| panic!("{error}")))
+            }
+        }
+    }
+}
+
+fn record(log: &dyn EventLog, topic: Topic, key: &str, value: &str) -> NewRecord {
+    let partition = partition_of(key.as_bytes(), log.partition_count(topic));
+    let headers = vec![("ce_type", "test".to_owned())];
+    NewRecord { topic, partition, key: key.to_owned(), value: value.into(), headers }
+}
+
+const LIMITS: ReadLimits = ReadLimits { records_max: 100_000, bytes_max: usize::MAX, wait: Duration::from_secs(10) };
+
+/// Everything from `from` to where the log ends now.
+async fn read(log: &Arc<dyn EventLog>, from: Vector) -> Vec<Record> {
+    let log = Arc::clone(log);
+    let read = move || {
+        let end = log.end().unwrap_or_else(|error| panic!("{error}"));
+        let (mut next, mut records) = (from.clone(), Vec::new());
+        let mut reader = log.reader(&from).unwrap_or_else(|error| panic!("{error}"));
+        let reaches = |next: &Vector| from.0.keys().all(|partition| next.next(*partition) >= end.next(*partition));
+        while !reaches(&next) {
+            for record in reader.read(LIMITS).unwrap_or_else(|error| panic!("{error}")) {
+                next.0.insert(record.position.partition, record.position.offset + 1);
+                records.push(record);
+            }
+        }
+        records
+    };
+    tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn start(log: &dyn EventLog, topic: Topic) -> Vector {
+    Vector((0..log.partition_count(topic)).map(|id| (Partition { topic, id }, 0)).collect())
+}
+
+fn text(record: &Record) -> String {
+    String::from_utf8_lossy(&record.value).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_one_key_are_read_in_the_order_of_their_appends() {
+    for place in Place::all("order") {
+        let log = place.open().await;
+        let mut writers = JoinSet::new();
+        for key in ["a", "b", "c", "d"] {
+            let log = Arc::clone(&log);
+            writers.spawn(async move {
+                for number in 0..50 {
+                    let two =
+                        [0, 1].map(|half| record(log.as_ref(), Topic::Events, key, &format!("{key}{number}.{half}")));
+                    let positions = log.append(two.to_vec()).await.unwrap_or_else(|error| panic!("{error}"));
+                    assert!(positions[0].offset < positions[1].offset, "one call appends in its order");
+                }
+            });
+        }
+        writers.join_all().await;
+        let mut by_key: HashMap<Vec<u8>, Vec<String>> = HashMap::new();
+        for record in read(&log, start(log.as_ref(), Topic::Events)).await {
+            by_key.entry(record.key.as_deref().unwrap_or_default().to_vec()).or_default().push(text(&record));
+        }
+        for key in ["a", "b", "c", "d"] {
+            let expected: Vec<String> =
+                (0..50).flat_map(|number| [0, 1].map(|half| format!("{key}{number}.{half}"))).collect();
+            assert_eq!(by_key[key.as_bytes()], expected, "{}", log.describe());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_append_returned_is_there_after_opening_again_with_the_same_id() {
+    for place in Place::all("durable") {
+        let log = place.open().await;
+        let id = log.id().to_owned();
+        let positions = log.append(vec![record(log.as_ref(), Topic::Events, "k", "kept")]).await;
+        let position = positions.unwrap_or_else(|error| panic!("{error}"))[0];
+        drop(log);
+        let log = place.open().await;
+        assert_eq!(log.id(), id);
+        let records = read(&log, Vector([(position.partition, position.offset)].into())).await;
+        assert_eq!(records.iter().map(text).collect::<Vec<_>>(), ["kept"]);
+        assert_eq!(records[0].position, position);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_log_holds_its_identity_and_reading_at_the_end_waits_and_returns_nothing() {
+    for place in Place::all("empty") {
+        let log = place.open().await;
+        assert!(!log.id().is_empty());
+        let of_thread = Arc::clone(&log);
+        let at_end = move || {
+            let end = of_thread.end().unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(end.0.values().sum::<i64>(), 1, "only the log's creation: {end}");
+            let limits = ReadLimits { wait: Duration::from_millis(50), ..LIMITS };
+            let records = of_thread.reader(&end).and_then(|mut reader| reader.read(limits));
+            assert!(records.unwrap_or_else(|error| panic!("{error}")).is_empty());
+        };
+        tokio::task::spawn_blocking(at_end).await.unwrap_or_else(|error| panic!("{error}"));
+        let nothing = log.append(Vec::new()).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(nothing.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waiting_reader_is_woken_by_the_next_append() {
+    for place in Place::all("woken") {
+        let log = place.open().await;
+        let of_thread = Arc::clone(&log);
+        let (open, opened) = tokio::sync::oneshot::channel();
+        let reading = tokio::task::spawn_blocking(move || {
+            let end = of_thread.end().unwrap_or_else(|error| panic!("{error}"));
+            let mut reader = of_thread.reader(&end).unwrap_or_else(|error| panic!("{error}"));
+            open.send(()).unwrap_or_else(|()| panic!("nobody waits"));
+            reader.read(ReadLimits { wait: Duration::from_secs(30), ..LIMITS })
+        });
+        opened.await.unwrap_or_else(|error| panic!("{error}"));
+        let appended = log.append(vec![record(log.as_ref(), Topic::Events, "k", "news")]).await;
+        appended.unwrap_or_else(|error| panic!("{error}"));
+        let records = reading.await.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(records.iter().map(text).collect::<Vec<_>>(), ["news"], "{}", log.describe());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_record_of_every_key_of_a_compacted_topic_is_there() {
+    for place in Place::all("compacted") {
+        let log = place.open().await;
+        for number in 0..20 {
+            for key in ["x", "y"] {
+                let beat = record(log.as_ref(), Topic::Heartbeats, key, &format!("{key}{number}"));
+                log.append(vec![beat]).await.unwrap_or_else(|error| panic!("{error}"));
+            }
+        }
+        let mut newest: HashMap<Vec<u8>, String> = HashMap::new();
+        for record in read(&log, start(log.as_ref(), Topic::Heartbeats)).await {
+            newest.insert(record.key.as_deref().unwrap_or_default().to_vec(), text(&record));
+        }
+        assert_eq!((newest[b"x".as_slice()].as_str(), newest[b"y".as_slice()].as_str()), ("x19", "y19"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_over_the_limit_is_refused_and_one_at_the_limit_is_kept() {
+    for place in Place::all("limit") {
+        let log = place.open().await;
+        let mut large = record(log.as_ref(), Topic::Events, "k", "");
+        large.value = vec![7; daybook_ingest::log::kafka::RECORD_BYTES_MAX + 1];
+        let refused = log.append(vec![large.clone()]).await;
+        assert!(matches!(refused, Err(AppendError::TooLarge { .. })), "{refused:?}");
+        large.value.pop();
+        let position = log.append(vec![large.clone()]).await.unwrap_or_else(|error| panic!("{error}"))[0];
+        let records = read(&log, Vector([(position.partition, position.offset)].into())).await;
+        assert_eq!(records[0].value.len(), large.value.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_whose_settings_would_lose_history_is_refused_with_the_setting_s_name() {
+    let [_, Place::Kafka(address)] = Place::all("settings") else { panic!("the second place is Kafka") };
+    drop(KafkaLog::open(address.clone(), true).await.unwrap_or_else(|error| panic!("{error}")));
+    let missing = Address { prefix: services::unique("absent"), ..address.clone() };
+    let refused = KafkaLog::open(missing, false).await.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(refused.contains("does not exist"), "{refused}");
+}

@@ -1,0 +1,280 @@
+//! The promises of `projector::tables`, on SQLite and on PostgreSQL, and every statement on both.
+
+use std::{sync::Arc, time::Duration};
+
+use daybook_ingest::sequence::Sequence;
+use daybook_projector::{
+    control::{self, Control},
+    generation::{self, BOOKS},
+    projection::Projection,
+    projections::metaflow::Metaflow,
+    tables::{
+        Cell, Column, Next, Params, Statement, Store, Tables,
+        postgres::{Config, PostgresStore},
+        sqlite::SqliteStore,
+    },
+};
+use daybook_query_api::routes;
+use daybook_schemas::{
+    position::{Partition, Vector},
+    topics::Topic,
+};
+use daybook_tests::services::{self, Folder};
+
+/// A store of its own for a test; the folder goes away with it.
+pub(crate) struct Place {
+    pub(crate) store: Arc<dyn Store>,
+    _folder: Folder,
+}
+
+/// One place of each kind.
+pub(crate) fn places(test: &str) -> [Place; 2] {
+    let (sqlite, other) = (Folder::new(test), Folder::new(test));
+    let url = services::postgres();
+    let connect = Config::from_url(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    let (schema, timeout) = (services::unique(test), Duration::from_secs(30));
+    let postgres = PostgresStore::new(Config { connect, schema, connections_max: 4, timeout });
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::new(&sqlite.0).unwrap_or_else(|error| panic!("{error}")));
+    [Place { store, _folder: sqlite }, Place { store: Arc::new(postgres), _folder: other }]
+}
+
+/// A fresh generation of the Metaflow tables.
+pub(crate) async fn generation(store: &dyn Store, number: i64) -> Arc<dyn Tables> {
+    let schema = store.schema("metaflow", number);
+    let ddl: Vec<&'static Statement> = [&BOOKS].into_iter().chain(Metaflow.ddl().iter().copied()).collect();
+    for _ in 0..2 {
+        // Making a schema can be run again.
+        store.create(&schema, &ddl).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    store.open(&schema).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Runs what blocks away from the async workers.
+pub(crate) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+static QUARANTINE: Statement = Statement {
+    name: "insert",
+    postgres: "INSERT INTO numbers (sequence, highest) SELECT e.s, e.h FROM UNNEST($1::TEXT[], $2::BIGINT[]) AS e (s, h)",
+    sqlite: "INSERT INTO numbers (sequence, highest) VALUES ($1, $2)",
+};
+static READ: Statement = Statement {
+    name: "read",
+    postgres: "SELECT sequence, highest FROM numbers ORDER BY highest",
+    sqlite: "SELECT sequence, highest FROM numbers ORDER BY highest",
+};
+
+fn rows(names: &[&str]) -> Params {
+    Params::Many(vec![Column::texts(names.iter().copied()), Column::ints(1..=i64::try_from(names.len()).unwrap_or(0))])
+}
+
+async fn names(tables: &Arc<dyn Tables>) -> Vec<String> {
+    let rows = tables.read(&READ, Params::One(Vec::new())).await.unwrap_or_else(|error| panic!("{error}"));
+    rows.iter().map(|row| row.text(0).unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_shows_all_of_itself_at_commit_and_nothing_when_dropped() {
+    for place in places("atomic") {
+        let tables = generation(place.store.as_ref(), 1).await;
+        let of_thread = Arc::clone(&tables);
+        blocking(move || {
+            let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(transaction.execute(&QUARANTINE, &rows(&["a", "b"])).ok(), Some(2));
+            assert_eq!(transaction.read(&READ, &Params::One(Vec::new())).map(|rows| rows.len()).ok(), Some(2));
+        })
+        .await;
+        assert!(names(&tables).await.is_empty(), "a dropped transaction left rows");
+        let of_thread = Arc::clone(&tables);
+        blocking(move || {
+            let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(transaction.execute(&QUARANTINE, &rows(&["a", "b", "c"])).ok(), Some(3));
+            assert_eq!(transaction.execute(&QUARANTINE, &rows(&[])).ok(), Some(0), "no rows do nothing");
+            transaction.commit().unwrap_or_else(|error| panic!("{error}"));
+        })
+        .await;
+        assert_eq!(names(&tables).await, ["a", "b", "c"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_hands_on_every_row_in_order_stops_when_told_and_waits_for_a_slow_reader() {
+    for place in places("stream") {
+        let tables = generation(place.store.as_ref(), 1).await;
+        let long = "x".repeat(1000);
+        let many: Vec<String> = (0..5000).map(|index| format!("{index:05}{long}")).collect();
+        let of_thread = Arc::clone(&tables);
+        blocking(move || {
+            let many: Vec<&str> = many.iter().map(String::as_str).collect();
+            let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
+            transaction.execute(&QUARANTINE, &rows(&many)).unwrap_or_else(|error| panic!("{error}"));
+            transaction.commit().unwrap_or_else(|error| panic!("{error}"));
+        })
+        .await;
+        for rows_max in [5000, 7] {
+            let mut seen = 0;
+            let render = move |row: &dyn daybook_projector::tables::Cursor, out: &mut Vec<u8>| {
+                out.extend_from_slice(&row.text(0)?.as_bytes()[..5]);
+                out.extend_from_slice(&[b'.'; 100]);
+                seen += 1;
+                Ok(if seen == rows_max { Next::Stop } else { Next::More })
+            };
+            let mut chunks = tables.stream(&READ, Vec::new(), Box::new(render));
+            let mut whole = Vec::new();
+            while let Some(chunk) = chunks.recv().await {
+                whole.extend(chunk.unwrap_or_else(|error| panic!("{error}")));
+            }
+            let expected: Vec<String> = (0..rows_max).map(|index| format!("{index:05}")).collect();
+            let found: Vec<String> =
+                whole.chunks(105).map(|row| String::from_utf8_lossy(&row[..5]).into_owned()).collect();
+            assert_eq!(found, expected);
+        }
+        // A reader that goes away ends the stream; the tables stay usable.
+        drop(tables.stream(&READ, Vec::new(), Box::new(|_, _| Ok(Next::More))));
+        assert_eq!(names(&tables).await.len(), 5000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothing() {
+    for place in places("checkpoints") {
+        let tables = generation(place.store.as_ref(), 1).await;
+        let partitions: Vec<Partition> = (0..3).map(|id| Partition { topic: Topic::Events, id }).collect();
+        let at = |offsets: [i64; 3]| Vector(partitions.iter().copied().zip(offsets).collect());
+        let (zero, five, nine) = (at([0; 3]), at([5, 0, 2]), at([9, 1, 2]));
+        let (of_thread, seeds) = (Arc::clone(&tables), partitions.clone());
+        let moves = [
+            (zero.clone(), five.clone(), true),
+            (zero.clone(), nine.clone(), false),
+            (five.clone(), nine.clone(), true),
+        ];
+        blocking(move || {
+            for _ in 0..2 {
+                let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
+                generation::seed_checkpoints(transaction.as_mut(), &seeds).unwrap_or_else(|error| panic!("{error}"));
+                transaction.commit().unwrap_or_else(|error| panic!("{error}"));
+            }
+            for (from, to, expected) in moves {
+                let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
+                let moved = generation::move_checkpoints(transaction.as_mut(), &from, &to);
+                assert_eq!(moved.ok(), Some(expected), "{from} -> {to}");
+                if expected {
+                    transaction.commit().unwrap_or_else(|error| panic!("{error}"));
+                }
+            }
+        })
+        .await;
+        let reached = generation::checkpoints(tables.as_ref()).await;
+        assert_eq!(reached.unwrap_or_else(|error| panic!("{error}")), nine);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_unique_ascending_and_go_on_after_the_log_s_highest() {
+    for place in places("numbers") {
+        place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
+        for floor in [[0, 7, 100], [0, 0, 0]] {
+            let shared = place.store.shared();
+            let source = place.store.numbers(floor).await.unwrap_or_else(|error| panic!("{error}"));
+            let first = source.take(Sequence::Task, 3).await.unwrap_or_else(|error| panic!("{error}"));
+            let second = source.take(Sequence::Task, 2).await.unwrap_or_else(|error| panic!("{error}"));
+            let taken = [first, second].concat();
+            assert!(taken.is_sorted_by(|a, b| a < b), "{taken:?}");
+            assert!(taken[0] > floor[1], "{taken:?}");
+            if floor[1] == 0 && shared {
+                assert!(taken[0] > 12, "a lower floor took numbers back: {taken:?}");
+            }
+            let block = source.take_block(Sequence::Metadata, 5000).await.unwrap_or_else(|error| panic!("{error}"));
+            let next = source.take_block(Sequence::Metadata, 1).await.unwrap_or_else(|error| panic!("{error}"));
+            assert!(next >= block + 5000, "{block} and {next} overlap");
+            source.raise(Sequence::Run, 1000).await.unwrap_or_else(|error| panic!("{error}"));
+            assert!(source.take(Sequence::Run, 1).await.is_ok_and(|numbers| numbers[0] > 1000));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_held_given_up_and_seen_by_all() {
+    for place in places("leases") {
+        let control = place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
+        let control = Control::new(control);
+        let lease = Duration::from_secs(60);
+        control.beat("one", "api,projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+        control.beat("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+        control.beat("gone", "projector", Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
+        let names = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(names, [("one".to_owned(), "api,projector".to_owned()), ("two".to_owned(), "projector".to_owned())]);
+        control.leave("one").await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(control.instances().await.map(|left| left.len()).ok(), Some(1));
+        assert_eq!(control.live("metaflow").await.ok(), Some(None));
+    }
+}
+
+/// Columns and the parameters that they are compared with: `a.x = $1`, and `(a.x, a.y) < ($1, $2)`.
+fn compared(sql: &str) -> Vec<(String, String)> {
+    let mut pairs = Vec::new();
+    for line in sql.lines() {
+        let Some((left, right)) = [" = ", " < ", " > "].iter().find_map(|operator| line.split_once(operator)) else {
+            continue;
+        };
+        let list = |text: &str| -> Vec<String> {
+            let text = text.trim_start_matches("AND ").trim_start_matches("WHERE ").trim();
+            let names = text.trim_matches(['(', ')']).split(", ");
+            names.map(|name| name.rsplit('.').next().unwrap_or_default().trim_matches(['(', ')']).to_owned()).collect()
+        };
+        pairs.extend(list(left.trim()).into_iter().zip(list(right.trim())));
+    }
+    pairs
+}
+
+/// Parameters that fit a statement: as many as it names, of a type that the engines take.
+fn fitting(statement: &Statement) -> [Params; 2] {
+    let count = (1..30).take_while(|index| statement.postgres.contains(&format!("${index}"))).count();
+    let is_text = |index: usize| {
+        let text = statement.postgres;
+        text.contains(&format!("${index}::TEXT")) || text.contains(&format!("(${index} AS TEXT)"))
+    };
+    let arrays = (1..=count).map(|index| if is_text(index) { Column::texts(["x"]) } else { Column::ints([1]) });
+    let compared = compared(statement.postgres);
+    let scalars = (1..=count).map(|index| -> Cell {
+        let texts = ["flow_id", "step_name", "name", "domain", "instance", "schema", "topic"];
+        let column = compared.iter().find(|(_, parameter)| *parameter == format!("${index}")).map(|(column, _)| column);
+        let of_text = column.is_some_and(|column| texts.contains(&column.as_str()));
+        if is_text(index) || of_text { "x".into() } else { 1.into() }
+    });
+    [Params::Many(arrays.collect()), Params::One(scalars.collect())]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_statement_runs_on_every_engine() {
+    for place in places("statements") {
+        let control = place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
+        let tables = generation(place.store.as_ref(), 1).await;
+        let of_tables: Vec<&'static Statement> =
+            [generation::STATEMENTS.to_vec(), Metaflow::statements(), routes::statements()].concat();
+        let all: Vec<_> = of_tables.into_iter().map(|it| (Arc::clone(&tables), it)).collect();
+        let of_control = control::STATEMENTS.iter().map(|it| (Arc::clone(&control), *it));
+        let all: Vec<_> = all.into_iter().chain(of_control).filter(|(_, it)| it.name != BOOKS.name).collect();
+        assert!(all.len() > 50, "statements are missing");
+        let failed = blocking(move || {
+            let mut failed = Vec::new();
+            for (tables, statement) in all {
+                let errors: Vec<String> = fitting(statement)
+                    .iter()
+                    .filter_map(|params| {
+                        let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
+                        transaction.read(statement, params).err().map(|error| error.to_string())
+                    })
+                    .collect();
+                // Either many rows or one: a statement is written for one of the two.
+                if errors.len() == 2 {
+                    failed.push(format!("{}: {errors:?}", statement.name));
+                }
+            }
+            failed
+        })
+        .await;
+        assert!(failed.is_empty(), "{}: {failed:#?}", place.store.describe());
+    }
+}
