@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Measures services of Metaflow's metadata API side by side, in one run on one machine, and prints ratios to the first.
+
+    load.py NAME=URL [NAME=URL ...] [--seconds 6] [--clients 1,64] [--tasks 2000] [--only create_task,get_run]
+
+Each URL is a service on loopback: a daybook, or Metaflow's own service. Needs wrk (Debian's package) and nothing else.
+Operations of all services alternate, so that noise of the machine falls on each alike. Nothing is asserted: the figures
+are for people. Median and p99 are wrk's, in milliseconds; errors are answers other than 2xx."""
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import urllib.parse
+import urllib.request
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+HERE = pathlib.Path(__file__).resolve().parent
+SYSTEM_TAGS = ["runtime:dev", "python_version:3.11.7", "user:bench", "metaflow_version:2.19.39"]
+DESCRIPTION = {"user_name": "bench", "tags": ["bench:1", "team:ml"], "system_tags": SYSTEM_TAGS}
+WRITES = ["create_run", "create_task", "artifacts5", "metadata10", "heartbeat"]
+READS = ["ping", "get_run", "get_task", "get_artifact", "get_metadata", "tasks_page", "list_tasks", "step_artifacts"]
+
+
+def post(base, path, body):
+    request = urllib.request.Request(base + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def seed(base, tasks):
+    """One flow with one run, one step and its tasks, five artifacts and ten metadata entries each."""
+    flow = f"Load{uuid.uuid4().hex[:8]}"
+    post(base, f"/flows/{flow}", {})
+    run = post(base, f"/flows/{flow}/run", DESCRIPTION)["run_number"]
+    step = f"/flows/{flow}/runs/{run}/steps/work"
+    post(base, f"{step}/step", DESCRIPTION)
+
+    def task(_):
+        made = post(base, f"{step}/task", DESCRIPTION)["task_id"]
+        names = ["name", "art_1", "art_2", "art_3", "art_4"]
+        artifact = {"location": ":root:/data/metaflow", "ds_type": "local", "sha": "194108c8f4", "type": "metaflow.artifact"}
+        post(base, f"{step}/tasks/{made}/artifact", [{**DESCRIPTION, **artifact, "name": name} for name in names])
+        fields = [f"field_{index}" for index in range(10)]
+        metadata = {"value": "some value", "type": "t", "tags": ["attempt_id:0"]}
+        post(base, f"{step}/tasks/{made}/metadata", [{**metadata, "field_name": field} for field in fields])
+        return made
+
+    with ThreadPoolExecutor(16) as pool:
+        made = list(pool.map(task, range(tasks)))
+    return {"flow": flow, "run": run, "first": min(made), "last": max(made)}
+
+
+def measure(base, data, operation, clients, seconds):
+    arguments = [operation, data["flow"], data["run"], data["first"], data["last"], uuid.uuid4().hex[:6]]
+    command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", HERE / "operations.lua", base, "--"]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=seconds + 120)
+    line = next((line for line in done.stdout.splitlines() if line.startswith("JSON")), None)
+    if line is None:
+        sys.exit(f"wrk failed: {done.stdout}{done.stderr}")
+    return json.loads(line[4:])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("services", nargs="+", metavar="NAME=URL")
+    parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--clients", default="1,64")
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--only", default=",".join(WRITES + READS))
+    given = parser.parse_args()
+    services = dict(service.split("=", 1) for service in given.services)
+    for url in services.values():
+        if urllib.parse.urlparse(url).hostname not in ("127.0.0.1", "localhost"):
+            sys.exit(f"{url} is not on loopback")
+    seeded = {name: seed(url.rstrip("/"), given.tasks) for name, url in services.items()}
+    print(f"{'operation':<15} {'clients':>7} {'service':<12} {'per s':>9} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7} {'ratio':>7}")
+    for operation in given.only.split(","):
+        for clients in map(int, given.clients.split(",")):
+            first = None
+            for name, url in services.items():
+                found = measure(url.rstrip("/"), seeded[name], operation, clients, given.seconds)
+                rate = found["requests"] / found["seconds"]
+                first = first or rate
+                print(
+                    f"{operation:<15} {clients:>7} {name:<12} {rate:>9.0f} {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f}"
+                    f" {found['errors']:>7} {rate / first:>7.2f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
