@@ -99,7 +99,7 @@ impl Parts {
         let open = || first::open(store.as_ref(), &control, &Metaflow, log.as_ref());
         let transient = |error: &OpenError| matches!(error, OpenError::Tables { source, .. } if retryable(source));
         let generation = persist("the live generation", open, transient).await?;
-        let instance = format!("{}-{}", std::process::id(), &uuid_like());
+        let instance = instance_name();
         let partitions = log::partitions(log.as_ref());
         let membership = if store.shared() {
             Membership::join(control, instance.clone(), config.roles.names(), partitions).await?
@@ -180,8 +180,8 @@ impl Parts {
     }
 }
 
-/// A name that no other process of this machine has at the same time, nor one with the same number later.
-fn uuid_like() -> String {
+/// A name for this process: no other has it, also not one that gets the same process id later or on another machine.
+fn instance_name() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    format!("{:x}", since.as_nanos())
+    format!("{}-{:x}", std::process::id(), since.as_nanos())
 }

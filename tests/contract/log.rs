@@ -189,11 +189,39 @@ async fn a_record_over_the_limit_is_refused_and_one_at_the_limit_is_kept() {
     }
 }
 
+/// What opening the log says, where it must not open.
+async fn refusal(address: Address, creates: bool) -> String {
+    let opened = KafkaLog::open(address, creates).await;
+    opened.err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_missing_is_told_to_a_reader() {
+    let [_, Place::Kafka(address)] = Place::all("absent") else { panic!("the second place is Kafka") };
+    let said = refusal(address, false).await;
+    assert!(said.contains("does not exist"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_whose_settings_would_lose_history_is_refused_with_the_setting_s_name() {
-    let [_, Place::Kafka(address)] = Place::all("settings") else { panic!("the second place is Kafka") };
-    drop(KafkaLog::open(address.clone(), true).await.unwrap_or_else(|error| panic!("{error}")));
-    let missing = Address { prefix: services::unique("absent"), ..address.clone() };
-    let refused = KafkaLog::open(missing, false).await.err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(refused.contains("does not exist"), "{refused}");
+    const MAKE: &str = "import sys; from confluent_kafka.admin import AdminClient, NewTopic; \
+        settings = dict(pair.split('=') for pair in sys.argv[3:]); \
+        made = AdminClient({'bootstrap.servers': sys.argv[1]}).create_topics([NewTopic(sys.argv[2], 1, config=settings)]); \
+        [one.result() for one in made.values()]";
+    for (topic, settings, named) in [
+        ("events", vec!["retention.ms=1000", "max.message.bytes=9000000"], "retention.ms"),
+        ("events", vec!["cleanup.policy=compact", "retention.ms=-1", "max.message.bytes=9000000"], "cleanup.policy"),
+        ("events", vec!["retention.ms=-1"], "max.message.bytes"),
+        ("heartbeats", vec!["cleanup.policy=delete", "max.message.bytes=9000000"], "cleanup.policy"),
+    ] {
+        let [_, Place::Kafka(address)] = Place::all("settings") else { panic!("the second place is Kafka") };
+        let made = std::process::Command::new(services::address("DAYBOOK_TEST_PYTHON"))
+            .args(["-c", MAKE, &address.brokers, &format!("{}.{topic}", address.prefix)])
+            .args(&settings)
+            .output();
+        let made = made.unwrap_or_else(|error| panic!("cannot run Python: {error}"));
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let said = refusal(address, true).await;
+        assert!(said.contains(named), "{topic} with {settings:?}: {said:?}");
+    }
 }

@@ -54,7 +54,7 @@ pub(crate) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send +
     tokio::task::spawn_blocking(run).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-static QUARANTINE: Statement = Statement {
+static INSERT: Statement = Statement {
     name: "insert",
     postgres: "INSERT INTO numbers (sequence, highest) SELECT e.s, e.h FROM UNNEST($1::TEXT[], $2::BIGINT[]) AS e (s, h)",
     sqlite: "INSERT INTO numbers (sequence, highest) VALUES ($1, $2)",
@@ -81,7 +81,7 @@ async fn a_transaction_shows_all_of_itself_at_commit_and_nothing_when_dropped() 
         let of_thread = Arc::clone(&tables);
         blocking(move || {
             let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(transaction.execute(&QUARANTINE, &rows(&["a", "b"])).ok(), Some(2));
+            assert_eq!(transaction.execute(&INSERT, &rows(&["a", "b"])).ok(), Some(2));
             assert_eq!(transaction.read(&READ, &Params::One(Vec::new())).map(|rows| rows.len()).ok(), Some(2));
         })
         .await;
@@ -89,8 +89,8 @@ async fn a_transaction_shows_all_of_itself_at_commit_and_nothing_when_dropped() 
         let of_thread = Arc::clone(&tables);
         blocking(move || {
             let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(transaction.execute(&QUARANTINE, &rows(&["a", "b", "c"])).ok(), Some(3));
-            assert_eq!(transaction.execute(&QUARANTINE, &rows(&[])).ok(), Some(0), "no rows do nothing");
+            assert_eq!(transaction.execute(&INSERT, &rows(&["a", "b", "c"])).ok(), Some(3));
+            assert_eq!(transaction.execute(&INSERT, &rows(&[])).ok(), Some(0), "no rows do nothing");
             transaction.commit().unwrap_or_else(|error| panic!("{error}"));
         })
         .await;
@@ -108,7 +108,7 @@ async fn a_stream_hands_on_every_row_in_order_stops_when_told_and_waits_for_a_sl
         blocking(move || {
             let many: Vec<&str> = many.iter().map(String::as_str).collect();
             let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-            transaction.execute(&QUARANTINE, &rows(&many)).unwrap_or_else(|error| panic!("{error}"));
+            transaction.execute(&INSERT, &rows(&many)).unwrap_or_else(|error| panic!("{error}"));
             transaction.commit().unwrap_or_else(|error| panic!("{error}"));
         })
         .await;

@@ -3,6 +3,7 @@
 mod comparison;
 mod metaflow;
 mod model;
+mod poison;
 mod processes;
 mod protocol;
 mod quirks;

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use daybook_tests::{
     api::Api,
     model::Model,
-    process::{Backend, Place, Server, binary},
+    process::{Backend, Place, Projector, Server, binary},
     services,
 };
 use serde_json::json;
@@ -95,29 +95,12 @@ async fn an_orderly_stop_fails_no_request_that_is_under_way() {
 #[tokio::test(flavor = "multi_thread")]
 async fn api_and_projector_work_as_two_processes() {
     let place = Place::new("roles", Backend::Distributed);
-    let projector = spawn_projector(&place);
+    let projector = Projector::start(&place);
     let api = Server::start_with(&place, &["--roles", "api"]);
     let path = step(&api.api).await;
     assert_eq!(api.api.post(&format!("{path}/task"), &json!({})).await.status, 200);
     compare_all(&api.api, &Model::of(&place.events())).await;
     drop(projector);
-}
-
-/// A projector process, killed when dropped.
-struct Projector(std::process::Child);
-
-impl Drop for Projector {
-    fn drop(&mut self) {
-        let _ended = self.0.kill();
-        let _status = self.0.wait();
-    }
-}
-
-fn spawn_projector(place: &Place) -> Projector {
-    let mut command = Command::new(binary());
-    command.args(["serve", "--roles", "projector", "--listen", "127.0.0.1:0"]).args(place.options());
-    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    Projector(child.unwrap_or_else(|error| panic!("cannot start a projector: {error}")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -222,6 +205,6 @@ async fn metaflow_s_own_variables_are_honoured() {
     let stderr = child.stderr.take().unwrap_or_else(|| panic!("stderr is piped"));
     let lines = std::io::BufRead::lines(std::io::BufReader::new(stderr)).map_while(Result::ok);
     let ready = lines.into_iter().any(|line| line.contains("ready after"));
-    drop(Projector(child));
+    drop(Projector::of(child));
     assert!(ready, "it did not become ready on Metaflow's variables");
 }

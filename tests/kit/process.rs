@@ -167,3 +167,32 @@ impl Drop for Server {
         self.end();
     }
 }
+
+/// A process that serves nobody; killed when dropped.
+pub struct Projector(Child);
+
+impl Projector {
+    /// Starts a projector.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn start(place: &Place) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["serve", "--roles", "projector"]).args(place.options());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        Self(child.unwrap_or_else(|error| panic!("cannot start a projector: {error}")))
+    }
+
+    /// Takes a process to be killed when dropped.
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+}
+
+impl Drop for Projector {
+    fn drop(&mut self) {
+        // One that has ended already is as dead as one can be.
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}

@@ -3,6 +3,11 @@
 use clap::Args;
 use serde::Deserialize;
 
+const LOG_HELP: &str =
+    "The log: embedded, or kafka://host:9092[,host:9092][/prefix][?librdkafka.option=value]. [default: embedded]";
+const TABLES_HELP: &str =
+    "The tables: sqlite, or postgres://user:password@host:port/database[?sslmode=mode]. [default: sqlite]";
+
 /// Settings as they are given. Every field is also `DAYBOOK_<NAME>` in the environment and a key of the TOML file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,11 +18,11 @@ pub(crate) struct Settings {
     /// What this process does: api, projector, or both. [default: api,projector]
     #[arg(long, global = true)]
     pub(crate) roles: Option<String>,
-    /// The log: embedded, or kafka://host:9092[,host:9092][/prefix][?librdkafka.option=value]. [default: embedded]
-    #[arg(long, global = true, value_name = "URL")]
+    /// The log. The help text is not a doc comment, as rustdoc would take its brackets for links.
+    #[arg(long, global = true, value_name = "URL", help = LOG_HELP)]
     pub(crate) log: Option<String>,
-    /// The tables: sqlite, or postgres://user:password@host:port/database[?sslmode=…]. [default: sqlite]
-    #[arg(long, global = true, value_name = "URL")]
+    /// The tables.
+    #[arg(long, global = true, value_name = "URL", help = TABLES_HELP)]
     pub(crate) tables: Option<String>,
     /// The control schema in PostgreSQL; generations' schemas begin with it. [default: daybook]
     #[arg(long, global = true)]

@@ -136,7 +136,7 @@ impl EmbeddedLog {
 /// Opens the log in `folder` for reading alone, also while another process writes it.
 pub fn open_reader(folder: &Path, from: &Vector) -> Result<Box<dyn Reader>, LogError> {
     let shared = Shared { tails: Mutex::new(Tails::default()), grown: Condvar::new() };
-    Ok(Box::new(reader::open(&folder.join("log.db"), Arc::new(shared), from)?.unlimited()))
+    Ok(Box::new(reader::open(&folder.join("log.db"), Arc::new(shared), from)?.polling_the_file()))
 }
 
 /// Where the log in `folder` ends now, also while another process writes it.

@@ -15,7 +15,10 @@ use sqlx::{
     postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode},
     query::Query,
 };
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::mpsc,
+};
 
 use crate::{
     statement,
@@ -66,8 +69,25 @@ struct PostgresTables {
     /// Long lists, so that slow readers never take the connections of short reads.
     lists: PgPool,
     /// The projector's one writer.
-    writes: PgPool,
+    writes: Writer,
     schema: String,
+}
+
+/// Connections for writing, with a runtime of their own that the writing thread drives itself: a statement's answer wakes no
+/// other thread, which counts where a batch is many statements one after another.
+struct Writer {
+    pool: PgPool,
+    /// Always there but while this is dropped.
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Unlike its drop, this may happen on an async worker.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 const CREATE_CONTROL: &str = include_str!("postgres/control.sql");
@@ -100,16 +120,24 @@ impl PostgresStore {
             .connect_lazy_with(connect)
     }
 
-    fn tables(&self, schema: &str) -> PostgresTables {
+    fn tables(&self, schema: &str) -> Result<PostgresTables, TablesError> {
         // The writer only looks rows up by key: no plan of its may read a whole table, however small that was when planned.
         let by_index = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
-        PostgresTables {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|e| TablesError::Unavailable(format!("cannot start the writer's runtime: {e}")))?;
+        let pool = {
+            // The pool looks after its connections on the runtime that it is made on.
+            let _context = runtime.enter();
+            self.pool(schema, 2, &by_index)
+        };
+        Ok(PostgresTables {
             handle: self.handle.clone(),
             reads: self.pool(schema, self.config.connections_max, &[]),
             lists: self.pool(schema, (self.config.connections_max / 2).max(2), &[]),
-            writes: self.pool(schema, 2, &by_index),
+            writes: Writer { pool, runtime: Some(runtime) },
             schema: schema.to_owned(),
-        }
+        })
     }
 
     async fn run_scripts(&self, schema: &str, scripts: &[&'static str]) -> Result<(), TablesError> {
@@ -149,7 +177,7 @@ impl Store for PostgresStore {
     }
 
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>> {
-        Box::pin(async move { Ok(Arc::new(self.tables(schema)) as Arc<dyn Tables>) })
+        Box::pin(async move { Ok(Arc::new(self.tables(schema)?) as Arc<dyn Tables>) })
     }
 
     fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>> {
@@ -238,31 +266,33 @@ async fn raise(pool: &PgPool, statement: &Statement, highest: i64) -> Result<(),
 const METADATA_STEP: i64 = 4096;
 
 struct PostgresTransaction<'a> {
-    handle: &'a Handle,
+    runtime: &'a Runtime,
     /// `None` once committed.
     transaction: Option<sqlx::Transaction<'static, sqlx::Postgres>>,
     schema: &'a str,
 }
 
 impl PostgresTransaction<'_> {
-    fn connection(&mut self) -> Result<(&Handle, &mut PgConnection), TablesError> {
+    fn connection(&mut self) -> Result<(&Runtime, &mut PgConnection), TablesError> {
         let ended = || TablesError::Unavailable("the transaction has ended".to_owned());
-        Ok((self.handle, self.transaction.as_mut().ok_or_else(ended)?))
+        Ok((self.runtime, self.transaction.as_mut().ok_or_else(ended)?))
     }
 }
 
 impl Drop for PostgresTransaction<'_> {
     fn drop(&mut self) {
         // Giving the connection back to the pool needs the runtime.
-        let _context = self.handle.enter();
+        let _context = self.runtime.enter();
         drop(self.transaction.take());
     }
 }
 
 impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
-        let transaction = self.handle.block_on(self.writes.begin()).map_err(|e| error("begin", &e))?;
-        Ok(Box::new(PostgresTransaction { handle: &self.handle, transaction: Some(transaction), schema: &self.schema }))
+        let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
+        let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
+        let transaction = runtime.block_on(self.writes.pool.begin()).map_err(|e| error("begin", &e))?;
+        Ok(Box::new(PostgresTransaction { runtime, transaction: Some(transaction), schema: &self.schema }))
     }
 
     fn read<'a>(
@@ -335,15 +365,15 @@ impl Tables for PostgresTables {
 
 impl Transaction for PostgresTransaction<'_> {
     fn execute(&mut self, statement: &Statement, params: &Params) -> Result<u64, TablesError> {
-        let (handle, connection) = self.connection()?;
+        let (runtime, connection) = self.connection()?;
         let done =
-            handle.block_on(bind(statement, params).execute(connection)).map_err(|e| error(statement.name, &e))?;
+            runtime.block_on(bind(statement, params).execute(connection)).map_err(|e| error(statement.name, &e))?;
         Ok(done.rows_affected())
     }
 
     fn read(&mut self, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
-        let (handle, connection) = self.connection()?;
-        handle.block_on(fetch(connection, statement, params))
+        let (runtime, connection) = self.connection()?;
+        runtime.block_on(fetch(connection, statement, params))
     }
 
     fn notify(&mut self, payload: &str) -> Result<(), TablesError> {
@@ -352,7 +382,7 @@ impl Transaction for PostgresTransaction<'_> {
 
     fn commit(mut self: Box<Self>) -> Result<(), TablesError> {
         let commit = self.transaction.take().map(sqlx::Transaction::commit);
-        let committed = commit.map_or(Ok(()), |commit| self.handle.block_on(commit));
+        let committed = commit.map_or(Ok(()), |commit| self.runtime.block_on(commit));
         committed.map_err(|e| error("commit", &e))
     }
 }

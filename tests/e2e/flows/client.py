@@ -10,23 +10,20 @@ assert "DemoFlow" in [flow.id for flow in Metaflow()], list(Metaflow())
 
 run = Run(f"DemoFlow/{resumed}")
 assert run.successful and run.finished and run.data.done
-assert run.origin_run_id == failed if hasattr(run, "origin_run_id") else True
 assert run.data.squares == [0, 1, 4, 9, 16], run.data.squares
 assert run.data.attempt == 1 and run.data.was_caught
 assert not Run(f"DemoFlow/{failed}").successful
 assert Flow("DemoFlow").latest_successful_run.id == resumed
-assert {each.id for each in run} == {"start", "fan_out", "square", "collect", "flaky", "forgiven", "merge", "fragile", "end", "_parameters"} - (
-    {"_parameters"} - {each.id for each in run}
-)
+steps = {"start", "fan_out", "square", "collect", "flaky", "forgiven", "merge", "fragile", "end"}
+assert {each.id for each in run} == steps, list(run)
 tasks = list(Step(f"DemoFlow/{failed}/square"))
 assert len(tasks) == 5 and sorted(task.data.squared for task in tasks) == [0, 1, 4, 9, 16]
 flaky = Step(f"DemoFlow/{failed}/flaky").task
 assert flaky.current_attempt == 1 and flaky.metadata_dict["attempt"] == "1", flaky.metadata_dict
-assert Task(flaky.pathspec, attempt=0).exception is None or True
 assert not Task(flaky.pathspec, attempt=0).successful
 assert "the first attempt fails" in Task(flaky.pathspec, attempt=0).stderr
 
-assert "team:ml" in run.user_tags or "team:ml" in Run(f"DemoFlow/{failed}").user_tags
+assert "team:ml" in Run(f"DemoFlow/{failed}").user_tags
 namespace("team:ml")
 assert failed in [each.id for each in Flow("DemoFlow")]
 namespace("nobody:here")

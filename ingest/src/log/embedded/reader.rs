@@ -36,7 +36,7 @@ pub(super) fn open(path: &Path, shared: Arc<Shared>, from: &Vector) -> Result<Fi
 
 impl FileReader {
     /// Makes the reader look at the file itself rather than wait for this process's writer.
-    pub(super) fn unlimited(mut self) -> Self {
+    pub(super) fn polling_the_file(mut self) -> Self {
         self.polls_file = true;
         self
     }

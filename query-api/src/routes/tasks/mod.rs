@@ -98,7 +98,6 @@ pub(super) async fn register(
     let mut object = json::object(&body)?;
     let description = description(&mut object)?;
     let task_name = object.text("task_id")?;
-    // Clients send the step's and run's names too, and a number where they give no name: numbers are not names.
     if task_name.as_deref().is_some_and(is_numeric) {
         return Err(ApiError::invalid("task_id", "provided task_name may not be a numeric"));
     }
