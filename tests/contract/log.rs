@@ -206,7 +206,8 @@ async fn a_topic_that_is_missing_is_told_to_a_reader() {
 async fn a_topic_whose_settings_would_lose_history_is_refused_with_the_setting_s_name() {
     const MAKE: &str = "import sys; from confluent_kafka.admin import AdminClient, NewTopic; \
         settings = dict(pair.split('=') for pair in sys.argv[3:]); \
-        made = AdminClient({'bootstrap.servers': sys.argv[1]}).create_topics([NewTopic(sys.argv[2], 1, config=settings)]); \
+        client = AdminClient({'bootstrap.servers': sys.argv[1]}); \
+        made = client.create_topics([NewTopic(sys.argv[2], 1, config=settings)]); \
         [one.result() for one in made.values()]";
     for (topic, settings, named) in [
         ("events", vec!["retention.ms=1000", "max.message.bytes=9000000"], "retention.ms"),
