@@ -107,12 +107,14 @@ pub fn check(event: &Event) -> Result<(), Broken> {
         }
         Event::ArtifactsRegistered(event) => {
             in_step(event.flow_id.as_str(), event.run_number.0, event.step_name.as_str())?;
+            some("entries", &event.entries)?;
             event.entries.iter().enumerate().try_for_each(|(index, entry)| artifact(index, entry))
         }
         Event::MetadataRegistered(event) => {
             in_step(event.flow_id.as_str(), event.run_number.0, event.step_name.as_str())?;
             let last_id_max = i64::MAX - i64::try_from(event.entries.len()).unwrap_or(i64::MAX - 1);
             number("first_id", event.first_id.0, 1, last_id_max)?;
+            some("entries", &event.entries)?;
             event.entries.iter().enumerate().try_for_each(|(index, entry)| metadata(index, entry))
         }
         Event::RunTagsMutated(event) => {
@@ -209,6 +211,11 @@ fn client_name(field: &str, value: Option<&str>) -> Result<(), Broken> {
         Some(value) if is_numeric(value) => Err(Broken::Numeric { field: field.to_owned() }),
         value => optional(field, value),
     }
+}
+
+/// A list that says nothing when it is empty.
+fn some<T>(field: &str, entries: &[T]) -> Result<(), Broken> {
+    if entries.is_empty() { Err(Broken::Empty { field: field.to_owned() }) } else { Ok(()) }
 }
 
 fn number(field: &str, value: i64, min: i64, max: i64) -> Result<(), Broken> {

@@ -23,6 +23,9 @@ pub struct RegisterArtifacts {
 pub fn decide(command: RegisterArtifacts, task: Option<(&RunFacts, &TaskFacts)>) -> Result<Vec<Event>, Rejection> {
     let RegisterArtifacts { flow_id, step_name, entries } = command;
     let (run, task) = task.ok_or_else(|| Rejection::UnknownTask(format!("of step {step_name} of flow {flow_id}")))?;
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
     let whole = ArtifactsRegistered { flow_id, run_number: run.run_number, step_name, task_id: task.task_id, entries };
     let Event::ArtifactsRegistered(mut whole) = checked(Event::ArtifactsRegistered(whole))? else {
         return Ok(Vec::new());

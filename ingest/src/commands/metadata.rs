@@ -28,6 +28,9 @@ pub fn decide(
 ) -> Result<Vec<Event>, Rejection> {
     let RegisterMetadata { flow_id, step_name, entries } = command;
     let (run, task) = task.ok_or_else(|| Rejection::UnknownTask(format!("of step {step_name} of flow {flow_id}")))?;
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
     let (run_number, task_id) = (run.run_number, task.task_id);
     let whole = MetadataRegistered { flow_id, run_number, step_name, task_id, first_id, entries };
     let Event::MetadataRegistered(mut whole) = checked(Event::MetadataRegistered(whole))? else {

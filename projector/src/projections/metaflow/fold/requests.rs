@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet, btree_map};
 
-use daybook_schemas::{Event, position::Position};
+use daybook_schemas::{Event, position::Position, topics::Topic};
 
 use super::{Fold, INSERT_REQUESTS, READ_REQUESTS, entries_count};
 use crate::{
@@ -11,9 +11,13 @@ use crate::{
 };
 
 impl Fold<'_> {
-    /// Notes the idempotency keys of a batch; returns the positions of events whose key was used before.
+    /// Notes the idempotency keys of a batch; returns the positions of events whose key was used before. Heartbeats are left
+    /// out: they come from another topic, in no order against the events, and applying one twice changes nothing.
     pub(super) fn requests(&mut self, batch: &[Decoded]) -> Result<HashSet<Position>, TablesError> {
         let keyed = |decoded: &'_ Decoded| {
+            if decoded.envelope.event.topic() != Topic::Events {
+                return None;
+            }
             let (flow, key) = (decoded.envelope.event.flow_id()?, decoded.envelope.idempotency_key.as_ref()?);
             Some((flow.0.clone(), key.clone()))
         };
