@@ -5,6 +5,7 @@
 //! Daybook's promises rest on cannot be changed.
 
 mod reader;
+mod rounds;
 mod topics;
 mod url;
 
@@ -17,9 +18,8 @@ use daybook_schemas::{
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, Producer},
+    error::KafkaError,
+    producer::{FutureProducer, Producer},
 };
 
 pub use self::url::{Address, InvalidUrl};
@@ -27,7 +27,7 @@ use crate::{
     accept::now_ms,
     log::{
         AppendError, BoxFuture, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
-        kafka::{reader::TopicReader, topics::Counts},
+        kafka::{reader::TopicReader, rounds::Rounds, topics::Counts},
     },
 };
 
@@ -43,6 +43,7 @@ pub struct KafkaLog {
     id: String,
     address: Address,
     producer: FutureProducer,
+    rounds: Rounds,
     /// Asks for watermarks.
     metadata: Arc<BaseConsumer>,
     counts: Counts,
@@ -56,7 +57,8 @@ impl KafkaLog {
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
         let counts = topics::ensure(&address, Arc::clone(&metadata), creates).await?;
         let producer: FutureProducer = address.producer().create().map_err(configuration)?;
-        let mut log = Self { id: String::new(), address: address.clone(), producer, metadata, counts };
+        let rounds = Rounds::start(producer.clone(), &address.prefix);
+        let mut log = Self { id: String::new(), address: address.clone(), producer, rounds, metadata, counts };
         let end = blocking({
             let metadata = Arc::clone(&log.metadata);
             let topic = identity::PARTITION.topic.full_name(&address.prefix);
@@ -142,31 +144,7 @@ impl EventLog for KafkaLog {
             if let Some(large) = records.iter().find(|record| record.value.len() > RECORD_BYTES_MAX) {
                 return Err(AppendError::TooLarge { bytes: large.value.len(), bytes_max: RECORD_BYTES_MAX });
             }
-            let mut sent = Vec::with_capacity(records.len());
-            for record in &records {
-                let topic = record.topic.full_name(&self.address.prefix);
-                let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-                for (key, value) in &record.headers {
-                    headers = headers.insert(Header { key, value: Some(value.as_str()) });
-                }
-                let message = FutureRecord::to(&topic)
-                    .partition(record.partition)
-                    .key(&record.key)
-                    .payload(&record.value)
-                    .headers(headers);
-                match self.producer.send_result(message) {
-                    Ok(delivery) => sent.push((record.topic, delivery)),
-                    Err((error, _)) if sent.is_empty() => return Err(append_error(&error)),
-                    Err((error, _)) => return Err(AppendError::Unavailable(error.to_string())),
-                }
-            }
-            let mut positions = Vec::with_capacity(sent.len());
-            for (topic, delivery) in sent {
-                let outcome = delivery.await.map_err(|_| AppendError::Unavailable("the producer ended".to_owned()))?;
-                let delivery = outcome.map_err(|(error, _)| append_error(&error))?;
-                positions.push(Position::new(topic, delivery.partition, delivery.offset));
-            }
-            Ok(positions)
+            self.rounds.append(records).await
         })
     }
 
@@ -193,13 +171,6 @@ impl EventLog for KafkaLog {
 
     fn describe(&self) -> String {
         format!("kafka, {}, topics {}.*", self.address.brokers, self.address.prefix)
-    }
-}
-
-fn append_error(error: &KafkaError) -> AppendError {
-    match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::QueueFull) => AppendError::Full,
-        _ => AppendError::Unavailable(error.to_string()),
     }
 }
 

@@ -1,0 +1,114 @@
+//! Appends in rounds: all that wait go to the broker together, and few rounds are on their way at once.
+//!
+//! A lone append leaves at once. Under load, appends gather while the rounds before them are on their way, so that batches grow
+//! with the load and nobody waits for one to fill, as with a fixed linger. One task hands records to librdkafka, so that
+//! records of one key leave in the order in which they were appended.
+
+use std::sync::Arc;
+
+use daybook_schemas::{position::Position, topics::Topic};
+use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord, future_producer::DeliveryFuture},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::log::{AppendError, NewRecord};
+
+/// Appends that may wait for a round; more are refused.
+const QUEUE_APPENDS_MAX: usize = 8192;
+/// Appends of one round, at most.
+const ROUND_APPENDS_MAX: usize = 2048;
+/// Rounds on their way at once, at most.
+const ROUNDS_MAX: usize = 2;
+
+type Done = oneshot::Sender<Result<Vec<Position>, AppendError>>;
+type Append = (Vec<NewRecord>, Done);
+
+/// Records of one append that were handed over, or why they could not be.
+type Sent = Result<Vec<(Topic, DeliveryFuture)>, AppendError>;
+
+/// The queue of appends.
+pub(super) struct Rounds {
+    queue: mpsc::Sender<Append>,
+}
+
+impl Rounds {
+    /// Starts the task that forms rounds; it ends when this is dropped.
+    pub(super) fn start(producer: FutureProducer, prefix: &str) -> Self {
+        let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let names = Topic::ALL.map(|topic| (topic, topic.full_name(prefix)));
+        tokio::spawn(form(producer, names, appends));
+        Self { queue }
+    }
+
+    pub(super) async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, AppendError> {
+        let (done, outcome) = oneshot::channel();
+        self.queue.try_send((records, done)).map_err(|_| AppendError::Full)?;
+        outcome.await.unwrap_or_else(|_| Err(AppendError::Unavailable("the producer ended".to_owned())))
+    }
+}
+
+async fn form(producer: FutureProducer, names: [(Topic, String); 2], mut appends: mpsc::Receiver<Append>) {
+    let on_their_way = Arc::new(Semaphore::new(ROUNDS_MAX));
+    let mut round = Vec::new();
+    // The semaphore is never closed.
+    while let Ok(permit) = Arc::clone(&on_their_way).acquire_owned().await {
+        if appends.recv_many(&mut round, ROUND_APPENDS_MAX).await == 0 {
+            return;
+        }
+        let sent = round.drain(..).map(|(records, done)| (send(&producer, &names, &records), done)).collect();
+        tokio::spawn(settle(sent, permit));
+    }
+}
+
+/// Hands the records of one append to librdkafka.
+fn send(producer: &FutureProducer, names: &[(Topic, String)], records: &[NewRecord]) -> Sent {
+    let mut sent = Vec::with_capacity(records.len());
+    for record in records {
+        let name = names.iter().find(|(topic, _)| *topic == record.topic).map_or("", |(_, name)| name);
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header { key, value: Some(value.as_str()) });
+        }
+        let message = FutureRecord::to(name).partition(record.partition).key(&record.key).payload(&record.value);
+        match producer.send_result(message.headers(headers)) {
+            Ok(delivery) => sent.push((record.topic, delivery)),
+            Err((error, _)) if sent.is_empty() => return Err(append_error(&error)),
+            // A part of the append is on its way: whether it arrives is not known.
+            Err((error, _)) => return Err(AppendError::Unavailable(error.to_string())),
+        }
+    }
+    Ok(sent)
+}
+
+/// Waits for the broker's word on each append of a round, and passes it on.
+async fn settle(sent: Vec<(Sent, Done)>, permit: OwnedSemaphorePermit) {
+    for (sent, done) in sent {
+        let outcome = match sent {
+            Ok(deliveries) => positions(deliveries).await,
+            Err(error) => Err(error),
+        };
+        // A writer that has gone away does not want to know.
+        let _gone = done.send(outcome);
+    }
+    drop(permit);
+}
+
+async fn positions(deliveries: Vec<(Topic, DeliveryFuture)>) -> Result<Vec<Position>, AppendError> {
+    let mut positions = Vec::with_capacity(deliveries.len());
+    for (topic, delivery) in deliveries {
+        let outcome = delivery.await.map_err(|_| AppendError::Unavailable("the producer ended".to_owned()))?;
+        let delivery = outcome.map_err(|(error, _)| append_error(&error))?;
+        positions.push(Position::new(topic, delivery.partition, delivery.offset));
+    }
+    Ok(positions)
+}
+
+fn append_error(error: &KafkaError) -> AppendError {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::QueueFull) => AppendError::Full,
+        _ => AppendError::Unavailable(error.to_string()),
+    }
+}
