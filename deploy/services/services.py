@@ -30,6 +30,8 @@ ROOT = HERE.parent.parent
 HOME = pathlib.Path(os.environ.get("DAYBOOK_SERVICES_DIR", ROOT / "target" / "services"))
 STATE = HOME / "state.json"
 START_SECONDS_MAX = 90
+# Of the listener that demands a login; known to everybody, as the broker is on loopback and for tests alone.
+SCRAM_USER, SCRAM_PASSWORD = "daybook", "for-tests"
 STOP_SECONDS_MAX = 20
 
 
@@ -123,16 +125,18 @@ def start_kafka():
     home = HOME / "kafka"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    broker, controller = free_port(), free_port()
+    broker, controller, guarded = free_port(), free_port(), free_port()
     properties = home / "server.properties"
     properties.write_text(
         f"""process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker}
+listeners=PLAINTEXT://127.0.0.1:{broker},GUARDED://127.0.0.1:{guarded},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker},GUARDED://127.0.0.1:{guarded}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.name.guarded.sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.guarded.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 log.dirs={home / 'data'}
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
@@ -142,11 +146,14 @@ auto.create.topics.enable=false
 """
     )
     base = [java, "-Xmx768m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
-    run([*base, "kafka.tools.StorageTool", "format", "-t", "ZGF5Ym9vay10ZXN0cy0wMQ", "-c", properties])
+    scram = ["--add-scram", f"SCRAM-SHA-512=[name={SCRAM_USER},password={SCRAM_PASSWORD}]"]
+    run([*base, "kafka.tools.StorageTool", "format", "-t", "ZGF5Ym9vay10ZXN0cy0wMQ", "-c", properties, *scram])
     log = home / "kafka.log"
     process = start("kafka", [*base, "kafka.Kafka", properties], log)
     wait_for("Kafka", lambda: connects(broker), process, log)
-    return {"pid": process.pid, "port": broker, "url": f"kafka://127.0.0.1:{broker}"}
+    scram_url = f"kafka://127.0.0.1:{guarded}?security.protocol=SASL_PLAINTEXT&sasl.mechanisms=SCRAM-SHA-512"
+    scram_url += f"&sasl.username={SCRAM_USER}&sasl.password={SCRAM_PASSWORD}"
+    return {"pid": process.pid, "port": broker, "url": f"kafka://127.0.0.1:{broker}", "scram_url": scram_url}
 
 
 # -------------------------------------------------------------------------------------------------------- PostgreSQL
@@ -228,6 +235,8 @@ def up(names):
 def env():
     for name, service in state().items():
         print(f"export DAYBOOK_TEST_{name.upper()}='{service['url']}'")
+        if "scram_url" in service:
+            print(f"export DAYBOOK_TEST_{name.upper()}_SCRAM='{service['scram_url']}'")
 
 
 def down(names):

@@ -226,3 +226,17 @@ async fn a_topic_whose_settings_would_lose_history_is_refused_with_the_setting_s
         assert!(said.contains(named), "{topic} with {settings:?}: {said:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_demands_a_scram_login_is_used_with_it_and_not_without() {
+    let url =
+        services::address("DAYBOOK_TEST_KAFKA_SCRAM").replacen('?', &format!("/{}?", services::unique("scram")), 1);
+    let address = Address::parse(&url, str::to_owned).unwrap_or_else(|error| panic!("{url}: {error}"));
+    let log = KafkaLog::open(address.clone(), true).await.unwrap_or_else(|error| panic!("{error}"));
+    let appended = log.append(vec![record(&log, Topic::Events, "k", "guarded")]).await;
+    assert_eq!(appended.map(|positions| positions.len()).ok(), Some(1));
+    let mut stranger = address;
+    stranger.options.insert("sasl.password".to_owned(), "wrong".to_owned());
+    let said = refusal(stranger, true).await;
+    assert!(said.contains("unavailable"), "a wrong password was taken: {said:?}");
+}
