@@ -14,6 +14,7 @@ use daybook_schemas::{
         FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered, RunStarted, RunTagsMutated,
         StepRegistered, TaskRegistered,
     },
+    ids::{FlowId, RunNumber, StepName, TaskId},
     position::Position,
 };
 
@@ -267,12 +268,8 @@ impl Fold<'_> {
         ];
         let inserted = self.execute(&INSERT_METADATA, columns)?;
         if inserted < entries.len() as u64 {
-            let offset = offsets(items);
-            let mut parents =
-                vec![texts(items, |event| event.flow_id.as_str()), ints(items, |event| event.run_number.0)];
-            parents.push(texts(items, |event| event.step_name.as_str()));
-            parents.push(ints(items, |event| event.task_id.0));
-            parents.push(offset);
+            let parents =
+                task_parents(items, |event| (&event.flow_id, event.run_number, &event.step_name, event.task_id));
             self.note_missing(items, &MISSING_TASKS, parents, "task")?;
         }
         Ok(())
@@ -355,6 +352,20 @@ impl Fold<'_> {
         self.execute(&RAISE_NUMBERS, vec![sequences, Column::ints(highest.iter().map(|(_, highest)| *highest))])
             .map(|_| ())
     }
+}
+
+/// The columns by which the tasks of items are looked for; `task` tells flow, run, step and number.
+fn task_parents<'a, E>(
+    items: &[Item<'a, E>],
+    task: impl Fn(&'a E) -> (&'a FlowId, RunNumber, &'a StepName, TaskId),
+) -> Vec<Column> {
+    vec![
+        texts(items, |event| task(event).0.as_str()),
+        ints(items, |event| task(event).1.0),
+        texts(items, |event| task(event).2.as_str()),
+        ints(items, |event| task(event).3.0),
+        offsets(items),
+    ]
 }
 
 /// The entries of an event, each with its id.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use daybook_schemas::events::{Artifact, ArtifactsRegistered};
 
-use super::{COUNT_ARTIFACTS, Fold, INSERT_ARTIFACTS, INSERT_SKIPS, MISSING_TASKS, RAISE_ATTEMPTS, entries_count};
+use super::{
+    COUNT_ARTIFACTS, Fold, INSERT_ARTIFACTS, INSERT_SKIPS, MISSING_TASKS, RAISE_ATTEMPTS, entries_count, task_parents,
+};
 use crate::{
-    projections::metaflow::items::{Item, Sorted, ints, offsets, positions, repeats, texts},
+    projections::metaflow::items::{Item, Sorted, ints, positions, repeats, texts},
     tables::{Column, TablesError},
 };
 
@@ -50,7 +52,9 @@ impl Fold<'_> {
         let inserted = self.execute(&INSERT_ARTIFACTS, columns)?;
         let mut missing = HashSet::new();
         if inserted < entries.len() as u64 {
-            missing = self.note_missing(items, &MISSING_TASKS, task_parents(items), "task")?;
+            let parents =
+                task_parents(items, |event| (&event.flow_id, event.run_number, &event.step_name, event.task_id));
+            missing = self.note_missing(items, &MISSING_TASKS, parents, "task")?;
             self.skips(items, &missing)?;
         }
         let applied = items.iter().enumerate().filter(|(index, _)| !missing.contains(index)).map(|(_, item)| item);
@@ -92,14 +96,4 @@ impl Fold<'_> {
         let flows = Column::texts(latest.keys().map(|(_, flow)| *flow));
         self.execute(&RAISE_ATTEMPTS, vec![tasks, flows, Column::ints(latest.values().copied())]).map(|_| ())
     }
-}
-
-fn task_parents(items: &[Item<'_, ArtifactsRegistered>]) -> Vec<Column> {
-    vec![
-        texts(items, |event| event.flow_id.as_str()),
-        ints(items, |event| event.run_number.0),
-        texts(items, |event| event.step_name.as_str()),
-        ints(items, |event| event.task_id.0),
-        offsets(items),
-    ]
 }
