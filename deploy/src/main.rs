@@ -14,6 +14,10 @@ use clap::Parser;
 
 use crate::command::{Cli, Command};
 
+/// A request is many small allocations that end on another thread than the one they began on.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let config =

@@ -111,12 +111,12 @@ impl Parts {
         if store.shared() {
             let of_task = Arc::clone(&membership);
             background.spawn(async move { of_task.keep().await });
-            background.spawn(follower::follow(Arc::clone(&generation)));
+            background.spawn(follower::follow(instance.clone(), Arc::clone(&generation)));
         }
         background.spawn(monitor::watch(Arc::clone(&log), Arc::clone(&generation)));
         let runner = if config.roles.projector {
             let (generation, log) = (Arc::clone(&generation), Arc::clone(&log));
-            let runner = Runner::start(generation, Arc::new(Metaflow), log, membership.share())?;
+            let runner = Runner::start(instance.clone(), generation, Arc::new(Metaflow), log, membership.share())?;
             Some(Arc::new(Mutex::new(runner)))
         } else {
             None

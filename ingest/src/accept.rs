@@ -22,6 +22,15 @@ pub struct Context {
     pub idempotency_key: Option<String>,
 }
 
+/// What was recorded, and where: one position an envelope.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// Where the events stand.
+    pub positions: Vec<Position>,
+    /// The events and their circumstances.
+    pub envelopes: Vec<Envelope>,
+}
+
 /// Writes events to the log.
 #[derive(Clone)]
 pub struct Acceptor {
@@ -34,10 +43,10 @@ impl Acceptor {
         Self { log }
     }
 
-    /// Records the events of one request, in order, and returns their positions once all are durable.
-    pub async fn record(&self, context: &Context, events: Vec<Event>) -> Result<Vec<Position>, AppendError> {
+    /// Records the events of one request, in order, and returns once all are durable.
+    pub async fn record(&self, context: &Context, events: Vec<Event>) -> Result<Recorded, AppendError> {
         let now = now_ms();
-        let envelopes = events.into_iter().enumerate().map(|(index, event)| {
+        let envelope = |(index, event)| {
             let key = context.idempotency_key.as_deref().map(|key| nth_key(key, index));
             Envelope {
                 actor: context.actor.clone(),
@@ -46,12 +55,14 @@ impl Acceptor {
                 idempotency_key: key,
                 ..Envelope::new(now, event)
             }
-        });
-        self.append(envelopes.collect()).await
+        };
+        let envelopes: Vec<Envelope> = events.into_iter().enumerate().map(envelope).collect();
+        let positions = self.append(&envelopes).await?;
+        Ok(Recorded { positions, envelopes })
     }
 
     /// Appends envelopes as they are, in order, and returns their positions once all are durable.
-    pub async fn append(&self, envelopes: Vec<Envelope>) -> Result<Vec<Position>, AppendError> {
+    pub async fn append(&self, envelopes: &[Envelope]) -> Result<Vec<Position>, AppendError> {
         let records = envelopes.iter().map(|envelope| self.encode(envelope)).collect::<Result<_, _>>()?;
         self.log.append(records).await
     }

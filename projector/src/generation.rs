@@ -13,7 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     progress::Progress,
-    projection::Projection,
+    projection::{Projection, Report},
+    run_tags::RunTags,
     statement,
     tables::{Column, Params, Row, Statement, Tables, TablesError, Transaction},
 };
@@ -46,6 +47,30 @@ pub struct Generation {
     pub tables: Arc<dyn Tables>,
     /// How far they have come.
     pub progress: Progress,
+    /// Tags of runs, as of what this process has applied.
+    pub run_tags: RunTags,
+}
+
+impl Generation {
+    /// A generation whose tables are open.
+    pub fn new(domain: &'static str, number: i64, schema: String, tables: Arc<dyn Tables>) -> Self {
+        Self { domain, number, schema, tables, progress: Progress::default(), run_tags: RunTags::default() }
+    }
+
+    /// Notes that others have brought the tables to `reached`.
+    pub fn note_reached(&self, reached: &Vector) {
+        if self.progress.advance(reached) {
+            self.run_tags.forget_all();
+        }
+    }
+
+    /// Notes that this process has brought the tables from one vector to another. Tags that changed are forgotten before
+    /// any writer is woken, so that none is answered with older ones.
+    pub fn note_applied(&self, from: &Vector, reached: &Vector, report: Report) {
+        self.run_tags.forget(&report.retagged);
+        let unapplied = report.unapplied.iter().map(|unapplied| unapplied.position);
+        self.progress.advance_own(from, reached, report.doubtful.into_iter().chain(unapplied));
+    }
 }
 
 /// A record in quarantine.
@@ -104,15 +129,18 @@ pub fn seed_checkpoints(transaction: &mut dyn Transaction, partitions: &[Partiti
 
 /// Moves checkpoints by compare-and-set: false, and nothing to be committed, if another applier was there first.
 pub fn move_checkpoints(transaction: &mut dyn Transaction, from: &Vector, to: &Vector) -> Result<bool, TablesError> {
-    let moves: Vec<_> = to.0.iter().map(|(partition, next)| (*partition, from.next(*partition), *next)).collect();
-    let columns = vec![
-        Column::texts(moves.iter().map(|(partition, _, _)| partition.topic.as_str())),
-        Column::ints(moves.iter().map(|(partition, _, _)| i64::from(partition.id))),
-        Column::ints(moves.iter().map(|(_, from, _)| *from)),
-        Column::ints(moves.iter().map(|(_, _, to)| *to)),
-    ];
-    let moved = transaction.execute(&MOVE_CHECKPOINTS, &Params::Many(columns))?;
-    Ok(moved == moves.len() as u64)
+    let moved = transaction.execute(&MOVE_CHECKPOINTS, &Params::Many(moves(from, to)))?;
+    Ok(moved == to.0.len() as u64)
+}
+
+/// Moves of checkpoints as columns: topics, partitions, from, to.
+pub fn moves(from: &Vector, to: &Vector) -> Vec<Column> {
+    vec![
+        Column::texts(to.0.keys().map(|partition| partition.topic.as_str())),
+        Column::ints(to.0.keys().map(|partition| i64::from(partition.id))),
+        Column::ints(to.0.keys().map(|partition| from.next(*partition))),
+        Column::ints(to.0.values().copied()),
+    ]
 }
 
 /// Puts records into quarantine.

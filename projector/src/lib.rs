@@ -12,5 +12,6 @@ pub mod monitor;
 pub mod progress;
 pub mod projection;
 pub mod projections;
+pub mod run_tags;
 pub mod runner;
 pub mod tables;

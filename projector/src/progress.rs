@@ -2,14 +2,20 @@
 //!
 //! Guarantee: a wait for a position ends once the tables have applied it, as a notification and not by polling. The
 //! vector may run behind what the tables hold, never ahead of it.
+//!
+//! Of the records that this process applied itself, it also remembers which the tables took as they were: their rows are
+//! what their events say, and a writer can be answered without reading them back.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
 use tokio::sync::oneshot;
+
+/// Doubtful records of one partition that are remembered, at most; with the oldest, all before it are forgotten.
+const DOUBTFUL_MAX: usize = 4096;
 
 /// How far one generation has come.
 #[derive(Default)]
@@ -17,9 +23,27 @@ pub struct Progress {
     state: Mutex<State>,
 }
 
+/// What is known of a record that was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// This process applied it, and nothing of it was there before: its rows are what its event says.
+    First,
+    /// Only the tables tell what became of it.
+    Applied,
+}
+
+/// Records of one partition that this process applied, one after another: `[from, applied)`.
+struct Own {
+    from: Offset,
+    doubtful: BTreeSet<Offset>,
+}
+
 #[derive(Default)]
 struct State {
     applied: Vector,
+    /// The vector as text, made when it is first asked for.
+    text: Option<Arc<str>>,
+    own: HashMap<Partition, Own>,
     /// Waiters by partition and by the offset that they wait for.
     waiting: HashMap<Partition, BTreeMap<Offset, Vec<oneshot::Sender<()>>>>,
 }
@@ -34,32 +58,60 @@ impl Progress {
         self.lock().applied.clone()
     }
 
+    /// The vector that the tables have reached, as text.
+    pub fn applied_text(&self) -> Arc<str> {
+        let mut state = self.lock();
+        let State { applied, text, .. } = &mut *state;
+        Arc::clone(text.get_or_insert_with(|| applied.to_string().into()))
+    }
+
     /// Whether somebody waits.
     pub fn awaited(&self) -> bool {
         !self.lock().waiting.is_empty()
     }
 
-    /// Notes that the tables have come to `reached` and wakes whoever waited for that.
-    pub fn advance(&self, reached: &Vector) {
+    /// Notes that others have brought the tables to `reached`, and wakes whoever waited for that. True if that is news.
+    pub fn advance(&self, reached: &Vector) -> bool {
         let mut state = self.lock();
+        let mut news = false;
         for (partition, next) in &reached.0 {
-            let applied = state.applied.0.entry(*partition).or_insert(0);
-            if *applied >= *next {
-                continue;
-            }
-            *applied = *next;
-            if let Some(waiting) = state.waiting.get_mut(partition) {
-                let later = waiting.split_off(next);
-                let due = std::mem::replace(waiting, later);
-                if waiting.is_empty() {
-                    state.waiting.remove(partition);
-                }
-                for waiter in due.into_values().flatten() {
-                    // A waiter that has gone away needs no waking.
-                    let _gone = waiter.send(());
-                }
+            if state.applied.next(*partition) < *next {
+                news = true;
+                state.own.remove(partition);
+                state.advance(*partition, *next);
             }
         }
+        news
+    }
+
+    /// Notes that this process has brought the tables from one vector to another, and wakes whoever waited for that. What
+    /// became of the `doubtful` records, the tables alone tell.
+    pub fn advance_own(&self, from: &Vector, reached: &Vector, doubtful: impl IntoIterator<Item = Position>) {
+        let mut state = self.lock();
+        for partition in reached.0.keys() {
+            let own = || Own { from: from.next(*partition), doubtful: BTreeSet::new() };
+            state.own.entry(*partition).or_insert_with(own);
+        }
+        for position in doubtful {
+            let Some(own) = state.own.get_mut(&position.partition) else { continue };
+            own.doubtful.insert(position.offset);
+            if own.doubtful.len() > DOUBTFUL_MAX
+                && let Some(oldest) = own.doubtful.pop_first()
+            {
+                own.from = own.from.max(oldest + 1);
+            }
+        }
+        for (partition, next) in &reached.0 {
+            state.advance(*partition, *next);
+        }
+    }
+
+    /// What is known of a record that was applied.
+    pub fn told(&self, position: Position) -> Told {
+        let state = self.lock();
+        let taken = |own: &Own| position.offset >= own.from && !own.doubtful.contains(&position.offset);
+        let first = state.applied.covers(position) && state.own.get(&position.partition).is_some_and(taken);
+        if first { Told::First } else { Told::Applied }
     }
 
     /// Waits until the tables have applied the record at `position`. Bounded by the caller's time-out.
@@ -88,6 +140,27 @@ impl Progress {
     }
 }
 
+impl State {
+    fn advance(&mut self, partition: Partition, next: Offset) {
+        let applied = self.applied.0.entry(partition).or_insert(0);
+        if *applied >= next {
+            return;
+        }
+        *applied = next;
+        self.text = None;
+        let Some(waiting) = self.waiting.get_mut(&partition) else { return };
+        let later = waiting.split_off(&next);
+        let due = std::mem::replace(waiting, later);
+        if waiting.is_empty() {
+            self.waiting.remove(&partition);
+        }
+        for waiter in due.into_values().flatten() {
+            // A waiter that has gone away needs no waking.
+            let _gone = waiter.send(());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{
@@ -106,18 +179,42 @@ mod tests {
         let mut context = Context::from_waker(Waker::noop());
         let mut wait = pin!(progress.wait(Position::new(Topic::Events, 0, 4)));
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Pending);
-        progress.advance(&"events/0@4,events/1@9".parse().unwrap_or_default());
+        assert!(progress.advance(&"events/0@4,events/1@9".parse().unwrap_or_default()));
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Pending);
-        progress.advance(&"events/0@5".parse().unwrap_or_default());
+        assert!(progress.advance(&"events/0@5".parse().unwrap_or_default()));
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(()));
         assert!(!progress.awaited());
     }
 
     #[test]
+    fn only_what_this_process_applied_whole_and_without_a_gap_is_told_as_first() {
+        let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 0, offset));
+        let vector = |text: &str| text.parse::<Vector>().unwrap_or_default();
+        progress.advance(&vector("events/0@3"));
+        progress.advance_own(&vector("events/0@3"), &vector("events/0@6"), [at(4)]);
+        let told = [2, 3, 4, 5, 6].map(|offset| progress.told(at(offset)));
+        assert_eq!(told, [Told::Applied, Told::First, Told::Applied, Told::First, Told::Applied]);
+        assert!(!progress.advance(&vector("events/0@6")), "what is known is no news");
+        assert_eq!(progress.told(at(5)), Told::First);
+        assert!(progress.advance(&vector("events/0@7")));
+        assert_eq!(progress.told(at(5)), Told::Applied, "others were at work since");
+    }
+
+    #[test]
+    fn doubtful_records_are_remembered_up_to_a_bound() {
+        let progress = Progress::default();
+        let count = Offset::try_from(DOUBTFUL_MAX).unwrap_or(0) + 2;
+        let (from, to) = (Vector::default(), Vector([(Partition { topic: Topic::Events, id: 0 }, 2 * count)].into()));
+        progress.advance_own(&from, &to, (0..count).map(|offset| Position::new(Topic::Events, 0, offset)));
+        assert!((0..count).all(|offset| progress.told(Position::new(Topic::Events, 0, offset)) == Told::Applied));
+        assert_eq!(progress.told(Position::new(Topic::Events, 0, count)), Told::First);
+    }
+
+    #[test]
     fn an_older_vector_takes_nothing_back() {
         let progress = Progress::default();
-        progress.advance(&"events/0@5".parse().unwrap_or_default());
-        progress.advance(&"events/0@3".parse().unwrap_or_default());
+        assert!(progress.advance(&"events/0@5".parse().unwrap_or_default()));
+        assert!(!progress.advance(&"events/0@3".parse().unwrap_or_default()));
         assert_eq!(progress.applied().to_string(), "events/0@5");
     }
 }

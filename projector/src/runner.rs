@@ -23,10 +23,11 @@ use daybook_schemas::{
 use tokio::sync::watch;
 
 use crate::{
+    follower::Notification,
     generation::{self, Generation, Quarantined},
     metrics::metrics,
-    projection::{Decoded, Projection},
-    tables::TablesError,
+    projection::{Decoded, Projection, Report},
+    tables::{AtOnce, Column, TablesError},
 };
 
 /// Bounds of one batch. The wait is also how long a stop may take to be noticed.
@@ -65,6 +66,7 @@ pub struct Runner {
 }
 
 struct Shared {
+    instance: String,
     generation: Arc<Generation>,
     projection: Arc<dyn Projection>,
     log: Arc<dyn EventLog>,
@@ -74,15 +76,17 @@ struct Shared {
 }
 
 impl Runner {
-    /// Starts the runner's thread. `assignment` says which partitions are this process's to apply.
+    /// Starts the runner's thread. `instance` names this process among its like, `assignment` says which partitions are its
+    /// to apply.
     pub fn start(
+        instance: String,
         generation: Arc<Generation>,
         projection: Arc<dyn Projection>,
         log: Arc<dyn EventLog>,
         assignment: watch::Receiver<Vec<Partition>>,
     ) -> std::io::Result<Self> {
         let (stop, health) = (AtomicBool::new(false), Mutex::default());
-        let shared = Arc::new(Shared { generation, projection, log, assignment, stop, health });
+        let shared = Arc::new(Shared { instance, generation, projection, log, assignment, stop, health });
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("projector".to_owned()).spawn(move || of_thread.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -152,7 +156,7 @@ impl Shared {
         let mut assignment = self.assignment.clone();
         let mine = assignment.borrow_and_update().clone();
         let reached = self.checkpoints()?;
-        self.generation.progress.advance(&reached);
+        self.generation.note_reached(&reached);
         let mut next = Vector(mine.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let goal = self.log.end()?;
         let mut reader = self.log.reader(&next)?;
@@ -212,19 +216,10 @@ impl Shared {
             reached.0.insert(record.position.partition, record.position.offset + 1);
         }
         let timer = metrics().batch_seconds.start_timer();
-        let mut transaction = self.generation.tables.begin()?;
-        if !generation::move_checkpoints(transaction.as_mut(), next, &reached)? {
-            return Err(TablesError::Conflict(format!("checkpoints are not at {next}")));
-        }
-        let unapplied = self.projection.apply(transaction.as_mut(), decoded)?;
-        for entry in unapplied {
-            let record = records.iter().find(|record| record.position == entry.position);
-            let (key, value) = record.map_or((None, [].as_slice()), |record| (record.key.as_deref(), &record.value));
-            quarantined.push(Quarantined::new(entry.position, entry.reason, key, value));
-        }
-        generation::quarantine(transaction.as_mut(), &quarantined)?;
-        transaction.notify(&reached.to_string())?;
-        transaction.commit()?;
+        let report = match self.commit_at_once(decoded, &quarantined, next, &reached)? {
+            AtOnce::Done => Report::default(),
+            AtOnce::Declined => self.commit_in_steps(records, decoded, &mut quarantined, next, &reached)?,
+        };
         timer.observe_duration();
         for entry in &quarantined {
             let (at, reason) = (entry.position, entry.reason.as_str());
@@ -234,9 +229,57 @@ impl Shared {
         metrics().batches.inc();
         metrics().records.with_label_values(&["quarantined"]).inc_by(quarantined.len() as u64);
         metrics().records.with_label_values(&["applied"]).inc_by((records.len() - quarantined.len()) as u64);
-        next.0.extend(reached.0.iter().map(|(partition, next)| (*partition, *next)));
-        self.generation.progress.advance(&reached);
+        self.generation.note_applied(next, &reached, report);
+        next.0.extend(reached.0);
         Ok(())
+    }
+
+    /// Commits an ordinary batch in one round trip, if the tables can.
+    fn commit_at_once(
+        &self,
+        decoded: &[Decoded],
+        quarantined: &[Quarantined],
+        next: &Vector,
+        reached: &Vector,
+    ) -> Result<AtOnce, TablesError> {
+        if !quarantined.is_empty() || !self.generation.tables.runs_at_once() {
+            return Ok(AtOnce::Declined);
+        }
+        let Some(batch) = self.projection.at_once(decoded) else { return Ok(AtOnce::Declined) };
+        let mut arrays = generation::moves(next, reached);
+        arrays.push(Column::texts([self.notification(reached)]));
+        arrays.extend(batch.columns);
+        self.generation.tables.run_at_once(batch.statement, &arrays)
+    }
+
+    /// Commits a batch statement by statement.
+    fn commit_in_steps(
+        &self,
+        records: &[Record],
+        decoded: &[Decoded],
+        quarantined: &mut Vec<Quarantined>,
+        next: &Vector,
+        reached: &Vector,
+    ) -> Result<Report, TablesError> {
+        let mut transaction = self.generation.tables.begin()?;
+        if !generation::move_checkpoints(transaction.as_mut(), next, reached)? {
+            return Err(TablesError::Conflict(format!("checkpoints are not at {next}")));
+        }
+        let mut report = self.projection.apply(transaction.as_mut(), decoded)?;
+        for entry in &report.unapplied {
+            let record = records.iter().find(|record| record.position == entry.position);
+            let (key, value) = record.map_or((None, [].as_slice()), |record| (record.key.as_deref(), &record.value));
+            quarantined.push(Quarantined::new(entry.position, entry.reason.clone(), key, value));
+        }
+        generation::quarantine(transaction.as_mut(), quarantined)?;
+        transaction.notify(&self.notification(reached))?;
+        transaction.commit()?;
+        report.doubtful.extend(quarantined.iter().map(|entry| entry.position));
+        Ok(report)
+    }
+
+    fn notification(&self, reached: &Vector) -> String {
+        Notification { instance: self.instance.clone(), reached: reached.clone() }.to_string()
     }
 
     /// Decodes a record and checks the rules that need no tables.

@@ -114,6 +114,15 @@ pub enum Params {
     Many(Vec<Column>),
 }
 
+/// What came of running a statement at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtOnce {
+    /// It ran and is committed.
+    Done,
+    /// It declined, or the engine runs no statements at once: nothing was changed.
+    Declined,
+}
+
 /// A row that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row(pub Vec<Cell>);
@@ -243,6 +252,11 @@ pub trait Transaction {
 pub trait Tables: Send + Sync {
     /// Begins a transaction for writing. Blocks its thread; never called from an async worker.
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError>;
+    /// Whether a statement can be run at once: on engines whose statements are round trips.
+    fn runs_at_once(&self) -> bool;
+    /// Runs a statement over arrays as a transaction of its own, in one round trip. A statement declines by the SQLSTATE
+    /// `DB002`, and tells by `DB001` that another writer was faster. Blocks its thread; never called from an async worker.
+    fn run_at_once(&self, statement: &Statement, arrays: &[Column]) -> Result<AtOnce, TablesError>;
     /// Reads few rows: those of a page or of a batch of keys.
     fn read<'a>(
         &'a self,

@@ -1,12 +1,15 @@
 //! From decided events to an answer: append, wait until the live tables have applied them, and say where they stand.
 
+use std::sync::Arc;
+
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
-use daybook_projector::tables::Row;
+use daybook_ingest::accept::Recorded;
+use daybook_projector::{progress::Told, run_tags::Tags, tables::Row};
 use daybook_schemas::{
-    Event,
+    Envelope, Event,
     position::{Position, Vector},
 };
 use serde_json::json;
@@ -19,9 +22,26 @@ pub(crate) const POSITION: HeaderName = HeaderName::from_static("daybook-positio
 /// What became of a write.
 pub(crate) enum Written {
     /// The live tables have applied the events.
-    Applied(Vec<Position>),
+    Applied(Applied),
     /// The events are durable; the client did not want to wait. The answer is ready.
     Accepted(Response),
+}
+
+/// Events that the live tables have applied.
+pub(crate) struct Applied {
+    /// Where they stand.
+    pub(crate) positions: Vec<Position>,
+    /// The events and their circumstances.
+    envelopes: Vec<Envelope>,
+    /// Whether the tables took each as it is, so that the rows are what the events say.
+    pub(crate) taken: bool,
+}
+
+impl Applied {
+    /// The event of a request that records one, if the tables took it as it is: the answer can be made from it.
+    pub(crate) fn taken_event(&self) -> Option<&Envelope> {
+        self.envelopes.first().filter(|_| self.taken)
+    }
 }
 
 impl App {
@@ -32,7 +52,7 @@ impl App {
         context: &WriteContext,
         events: Vec<Event>,
     ) -> Result<Written, ApiError> {
-        let positions = self.acceptor.record(&context.record, events).await?;
+        let Recorded { positions, envelopes } = self.acceptor.record(&context.record, events).await?;
         if context.respond_async {
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
@@ -40,7 +60,24 @@ impl App {
             return Ok(Written::Accepted(located(response, &positions)));
         }
         self.applied(view, &positions).await?;
-        Ok(Written::Applied(positions))
+        let progress = &view.generation.progress;
+        let taken = positions.iter().all(|position| progress.told(*position) == Told::First);
+        Ok(Written::Applied(Applied { positions, envelopes, taken }))
+    }
+
+    /// The tags of a run that is there, as of what the view's tables have applied.
+    pub(crate) async fn run_tags(&self, view: &View, flow: &str, run_number: i64) -> Result<Arc<Tags>, ApiError> {
+        let run_tags = &view.generation.run_tags;
+        if let Some(tags) = run_tags.get(run_number, flow) {
+            return Ok(tags);
+        }
+        let epoch = run_tags.epoch();
+        let row = view.runs.load(vec![run_number.into(), flow.into()]).await?;
+        let row = row.ok_or_else(|| ApiError::Internal(format!("run {flow}/{run_number} has no row")))?;
+        let text = |column| row.text(column).map(str::to_owned);
+        let tags = Arc::new(Tags { tags: text(5)?, system_tags: text(6)? });
+        run_tags.remember(epoch, run_number, flow, Arc::clone(&tags));
+        Ok(tags)
     }
 
     /// Waits until the view's tables have applied positions.

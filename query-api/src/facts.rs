@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use daybook_ingest::commands::{RunFacts, TaskFacts};
 use daybook_projector::tables::{Cell, Row, TablesError};
+use daybook_schemas::events::{RunStarted, TaskRegistered};
 use daybook_schemas::ids::{NumberOrName, RUN_NUMBER_MAX, RunNumber, TASK_ID_MAX, TaskId};
 use moka::sync::Cache;
 
@@ -133,6 +134,22 @@ impl Facts {
             self.tasks.insert(key, Arc::clone(facts));
         }
         Ok(facts)
+    }
+
+    /// Remembers a run whose start the tables took as it is: its children are on their way.
+    pub(crate) fn learn_run(&self, event: &RunStarted) {
+        let (run_number, run_id, system_tags) = (event.run_number, event.run_id.clone(), event.system_tags.clone());
+        let named = run_id.clone().unwrap_or_else(|| run_number.to_string());
+        let facts = RunFacts { run_number, run_id, system_tags };
+        self.runs.insert((event.flow_id.0.clone(), named), Arc::new(facts));
+    }
+
+    /// Remembers a task whose registration the tables took as it is.
+    pub(crate) fn learn_task(&self, event: &TaskRegistered) {
+        let (task_id, task_name) = (event.task_id, event.task_name.clone());
+        let named = task_name.clone().unwrap_or_else(|| task_id.to_string());
+        let key = (event.flow_id.0.clone(), event.run_number.0, event.step_name.0.clone(), named);
+        self.tasks.insert(key, Arc::new(TaskFacts { task_id, task_name }));
     }
 
     /// The task that a path names, with its run; `None` where either is not there.

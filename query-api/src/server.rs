@@ -103,7 +103,7 @@ async fn around(State((app, limit)): State<(Arc<App>, Arc<Semaphore>)>, mut requ
     let headers = response.headers_mut();
     headers.insert(VERSION, HeaderValue::from_static(METAFLOW_SERVICE_VERSION));
     headers.insert(GENERATION, HeaderValue::from(view.generation.number));
-    if let Ok(applied) = HeaderValue::from_str(&view.generation.progress.applied().to_string()) {
+    if let Ok(applied) = HeaderValue::from_str(&view.generation.progress.applied_text()) {
         headers.insert(APPLIED, applied);
     }
     if let Ok(id) = HeaderValue::from_str(&id.0) {

@@ -7,7 +7,6 @@ use daybook_ingest::log::{self, EventLog};
 use daybook_projector::{
     control::{Control, Entry},
     generation::{self, BOOKS, Generation},
-    progress::Progress,
     projection::Projection,
     tables::{Statement, Store, Tables, TablesError},
 };
@@ -82,9 +81,9 @@ pub async fn open(
         return Err(OpenError::OtherFingerprint { domain, generation, built: entry.fingerprint, ours });
     }
     let tables = store.open(&entry.schema).await.map_err(failed)?;
-    let opened = Generation { domain, number: generation, schema: entry.schema, tables, progress: Progress::default() };
+    let opened = Generation::new(domain, generation, entry.schema, tables);
     let reached = generation::checkpoints(opened.tables.as_ref()).await.map_err(failed)?;
-    opened.progress.advance(&reached);
+    opened.note_reached(&reached);
     Ok(Arc::new(opened))
 }
 

@@ -23,8 +23,8 @@ use tokio::{
 use crate::{
     statement,
     tables::{
-        Cell, ChunkSender, Chunks, Column, Cursor, Next, Params, READER_STALL_MAX, Render, Row, Statement, Store,
-        Tables, TablesError, Transaction,
+        AtOnce, Cell, ChunkSender, Chunks, Column, Cursor, Next, Params, READER_STALL_MAX, Render, Row, Statement,
+        Store, Tables, TablesError, Transaction,
     },
 };
 
@@ -100,6 +100,9 @@ const RAISE_METADATA: Statement = statement!("postgres/raise_metadata");
 /// Taken while a schema is made, so that two processes do not make it at once.
 const LOCK: Statement = statement!("postgres/lock");
 const NOTIFY: Statement = statement!("postgres/notify");
+/// SQLSTATEs of our own functions: another writer was faster; the statement declines.
+const FASTER: &str = "DB001";
+const DECLINED: &str = "DB002";
 
 impl PostgresStore {
     /// A store; connects when it is first used. Must be called on a runtime.
@@ -110,8 +113,10 @@ impl PostgresStore {
     fn pool(&self, schema: &str, connections_max: u32, options: &[(&str, &str)]) -> PgPool {
         let timeout = format!("{}ms", self.config.timeout.as_millis());
         let settings = [("search_path", schema), ("statement_timeout", &timeout), ("application_name", "daybook")];
-        let quiet = [("client_min_messages", "warning")];
-        let connect = self.config.connect.clone().options(settings).options(quiet).options(options.iter().copied());
+        // Statements are prepared once and look rows up by key: planning each run anew would cost more than it could
+        // gain, and no plan of theirs is worth compiling.
+        let plans = [("plan_cache_mode", "force_generic_plan"), ("jit", "off"), ("client_min_messages", "warning")];
+        let connect = self.config.connect.clone().options(settings).options(plans).options(options.iter().copied());
         PgPoolOptions::new()
             .max_connections(connections_max)
             .acquire_timeout(self.config.timeout.min(Duration::from_secs(5)))
@@ -121,7 +126,8 @@ impl PostgresStore {
     }
 
     fn tables(&self, schema: &str) -> Result<PostgresTables, TablesError> {
-        // The writer only looks rows up by key: no plan of its may read a whole table, however small that was when planned.
+        // Rows are looked up by key and listed in the order of an index: no plan may read a whole table, however small that
+        // was when planned.
         let by_index = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime =
@@ -133,8 +139,8 @@ impl PostgresStore {
         };
         Ok(PostgresTables {
             handle: self.handle.clone(),
-            reads: self.pool(schema, self.config.connections_max, &[]),
-            lists: self.pool(schema, (self.config.connections_max / 2).max(2), &[]),
+            reads: self.pool(schema, self.config.connections_max, &by_index),
+            lists: self.pool(schema, (self.config.connections_max / 2).max(2), &by_index),
             writes: Writer { pool, runtime: Some(runtime) },
             schema: schema.to_owned(),
         })
@@ -295,6 +301,23 @@ impl Tables for PostgresTables {
         Ok(Box::new(PostgresTransaction { runtime, transaction: Some(transaction), schema: &self.schema }))
     }
 
+    fn runs_at_once(&self) -> bool {
+        true
+    }
+
+    fn run_at_once(&self, statement: &Statement, arrays: &[Column]) -> Result<AtOnce, TablesError> {
+        let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
+        let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
+        let query = bind_columns(sqlx::query(statement.postgres), arrays);
+        match runtime.block_on(query.execute(&self.writes.pool)) {
+            Ok(_) => Ok(AtOnce::Done),
+            Err(sqlx::Error::Database(database)) if database.code().as_deref() == Some(DECLINED) => {
+                Ok(AtOnce::Declined)
+            }
+            Err(failed) => Err(error(statement.name, &failed)),
+        }
+    }
+
     fn read<'a>(
         &'a self,
         statement: &'static Statement,
@@ -396,11 +419,15 @@ fn bind<'q>(statement: &Statement, params: &'q Params) -> PgQuery<'q> {
             Cell::Int(value) => query.bind(*value),
             Cell::Text(value) => query.bind(value.as_deref()),
         }),
-        Params::Many(columns) => columns.iter().fold(query, |query, column| match column {
-            Column::Ints(values) => query.bind(values),
-            Column::Texts(values) => query.bind(values),
-        }),
+        Params::Many(columns) => bind_columns(query, columns),
     }
+}
+
+fn bind_columns<'q>(query: PgQuery<'q>, columns: &'q [Column]) -> PgQuery<'q> {
+    columns.iter().fold(query, |query, column| match column {
+        Column::Ints(values) => query.bind(values),
+        Column::Texts(values) => query.bind(values),
+    })
 }
 
 async fn fetch(connection: &mut PgConnection, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
@@ -443,7 +470,7 @@ fn error(statement: &str, error: &sqlx::Error) -> TablesError {
         };
     };
     match database.code().as_deref() {
-        Some("40001" | "40P01" | "55P03") => TablesError::Conflict(database.message().to_owned()),
+        Some("40001" | "40P01" | "55P03" | FASTER) => TablesError::Conflict(database.message().to_owned()),
         Some(code) if ["08", "53", "57", "58", "25", "28"].iter().any(|class| code.starts_with(class)) => {
             TablesError::Unavailable(database.message().to_owned())
         }

@@ -20,7 +20,7 @@ use rusqlite::{Connection, ErrorCode, types::ValueRef};
 use tokio::sync::mpsc;
 
 use crate::tables::{
-    Cell, Chunks, Column, Cursor, Params, Render, Row, Statement, Store, Tables, TablesError, Transaction,
+    AtOnce, Cell, Chunks, Column, Cursor, Params, Render, Row, Statement, Store, Tables, TablesError, Transaction,
     sqlite_readers::Readers,
 };
 
@@ -157,6 +157,14 @@ impl Tables for SqliteTables {
         let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| error("begin", &e))?;
         Ok(Box::new(SqliteTransaction { connection, done: false }))
+    }
+
+    fn runs_at_once(&self) -> bool {
+        false
+    }
+
+    fn run_at_once(&self, _statement: &Statement, _arrays: &[Column]) -> Result<AtOnce, TablesError> {
+        Ok(AtOnce::Declined)
     }
 
     fn read<'a>(

@@ -211,7 +211,7 @@ impl Load<'_> {
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         let count = batch.len() as u64;
-        let positions = self.app.acceptor.append(batch).await.map_err(|error| self.broken_off(&error.into()))?;
+        let positions = self.app.acceptor.append(&batch).await.map_err(|error| self.broken_off(&error.into()))?;
         for Position { partition, offset } in positions {
             let last = self.reached.0.entry(partition).or_insert(offset);
             *last = offset.max(*last);

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    consistency::{Written, located},
+    consistency::{Applied, Written, located},
     context::WriteContext,
     error::ApiError,
     json,
@@ -75,6 +75,6 @@ async fn respond(app: &App, view: &View, context: &WriteContext, events: Vec<Eve
     }
     match app.write(view, context, events).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(positions) => Ok(located(answer, &positions)),
+        Written::Applied(Applied { positions, .. }) => Ok(located(answer, &positions)),
     }
 }

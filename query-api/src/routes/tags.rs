@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    consistency::{Written, located},
+    consistency::{Applied, Written, located},
     context::WriteContext,
     error::ApiError,
     facts,
@@ -44,7 +44,7 @@ pub(super) async fn mutate(
         None => answer(&app, &view, &flow, number, &[]).await,
         Some(event) => match app.write(&view, &context, vec![event]).await? {
             Written::Accepted(response) => Ok(response),
-            Written::Applied(positions) => answer(&app, &view, &flow, number, &positions).await,
+            Written::Applied(Applied { positions, .. }) => answer(&app, &view, &flow, number, &positions).await,
         },
     }
 }

@@ -5,24 +5,22 @@
 //! by one, so that "the first one wins" needs no second definition.
 
 mod artifacts;
+mod at_once;
+mod columns;
 mod requests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use daybook_schemas::{
-    events::{
-        FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered, RunStarted, RunTagsMutated,
-        StepRegistered, TaskRegistered,
-    },
+    events::{FlowRegistered, HeartbeatRecorded, RunStarted, RunTagsMutated, StepRegistered, TaskRegistered},
     ids::{FlowId, RunNumber, StepName, TaskId},
     position::Position,
 };
 
-use super::items::{
-    Item, Sorted, first_beats, ints, json_array, lists, offsets, optional_texts, positions, repeats, texts, times,
-};
+pub(super) use self::at_once::at_once;
+use super::items::{Item, Sorted, ints, json_array, lists, offsets, optional_texts, positions, repeats, texts, times};
 use crate::{
-    projection::{Decoded, Unapplied},
+    projection::{Decoded, Report, Unapplied},
     statement,
     tables::{Column, Params, Row, Statement, TablesError, Transaction},
 };
@@ -74,25 +72,17 @@ pub(super) const STATEMENTS: [&Statement; 20] = [
 /// Makes the columns of items.
 type ColumnsOf<'f, E> = &'f dyn for<'i> Fn(&[Item<'i, E>]) -> Vec<Column>;
 
-/// The newest beat of each heart, by number and flow.
-type Hearts<'a> = BTreeMap<(i64, &'a str), i64>;
-
-/// Notes a beat, if it is newer than the heart's newest.
-fn beat<'a>(hearts: &mut Hearts<'a>, heart: (i64, &'a str), at_ms: i64) {
-    let seconds = at_ms.div_euclid(1000);
-    hearts.entry(heart).and_modify(|newest| *newest = seconds.max(*newest)).or_insert(seconds);
-}
-
 /// A fold under way.
 struct Fold<'t> {
     transaction: &'t mut dyn Transaction,
-    unapplied: Vec<Unapplied>,
+    report: Report,
 }
 
-pub(super) fn apply(transaction: &mut dyn Transaction, batch: &[Decoded]) -> Result<Vec<Unapplied>, TablesError> {
-    let mut fold = Fold { transaction, unapplied: Vec::new() };
+pub(super) fn apply(transaction: &mut dyn Transaction, batch: &[Decoded]) -> Result<Report, TablesError> {
+    let mut fold = Fold { transaction, report: Report::default() };
     let repeated = fold.requests(batch)?;
     let sorted = Sorted::new(batch, &repeated);
+    fold.report.doubtful = repeated;
     fold.flows(&sorted)?;
     fold.runs(&sorted)?;
     fold.steps(&sorted)?;
@@ -101,8 +91,8 @@ pub(super) fn apply(transaction: &mut dyn Transaction, batch: &[Decoded]) -> Res
     fold.metadata(&sorted)?;
     fold.tags(&sorted.tags)?;
     fold.heartbeats(&sorted.tasks, &sorted.heartbeats)?;
-    fold.numbers(&sorted)?;
-    Ok(fold.unapplied)
+    fold.execute(&RAISE_NUMBERS, columns::numbers(&sorted))?;
+    Ok(fold.report)
 }
 
 impl Fold<'_> {
@@ -131,9 +121,11 @@ impl Fold<'_> {
     ) -> Result<(), TablesError> {
         for part in items.chunks(if repeats { 1 } else { items.len().max(1) }) {
             let inserted = self.execute(insert.0, insert.1(part))?;
-            if inserted < part.len() as u64
-                && let Some((statement, columns, parent)) = missing
-            {
+            if inserted == part.len() as u64 {
+                continue;
+            }
+            self.report.doubtful.extend(part.iter().map(|item| item.position));
+            if let Some((statement, columns, parent)) = missing {
                 self.note_missing(part, statement, columns(part), parent)?;
             }
         }
@@ -150,7 +142,7 @@ impl Fold<'_> {
     ) -> Result<HashSet<usize>, TablesError> {
         let missing: HashSet<usize> = self.read(statement, columns)?.into_iter().map(|(index, _)| index).collect();
         let unapplied = items.iter().enumerate().filter(|(index, _)| missing.contains(index));
-        self.unapplied.extend(unapplied.map(|(_, item)| Unapplied {
+        self.report.unapplied.extend(unapplied.map(|(_, item)| Unapplied {
             position: item.position,
             reason: format!("its {parent} does not stand before it in the log"),
         }));
@@ -170,29 +162,10 @@ impl Fold<'_> {
     }
 
     fn runs(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
-        let again = repeats(&sorted.runs, |event| {
-            let number = (event.flow_id.as_str(), event.run_number.0, None);
-            let name = event.run_id.as_deref().map(|name| (event.flow_id.as_str(), 0, Some(name)));
-            std::iter::once(number).chain(name).collect()
-        });
-        let columns = |items: &[Item<'_, _>]| {
-            let [partition, offset] = positions(items);
-            vec![
-                texts(items, |event: &RunStarted| event.flow_id.as_str()),
-                ints(items, |event| event.run_number.0),
-                optional_texts(items, |event| &event.run_id),
-                optional_texts(items, |event| &event.user_name),
-                times(items),
-                lists(items, |event| &event.tags),
-                lists(items, |event| &event.system_tags),
-                first_beats(items, |event| event.heartbeat),
-                partition,
-                offset,
-            ]
-        };
         let parents =
             |items: &[Item<'_, _>]| vec![texts(items, |event: &RunStarted| event.flow_id.as_str()), offsets(items)];
-        self.insert(&sorted.runs, again, (&INSERT_RUNS, &columns), Some((&MISSING_FLOWS, &parents, "flow")))
+        let (again, insert) = (columns::runs_repeat(&sorted.runs), (&INSERT_RUNS, &columns::runs as ColumnsOf<'_, _>));
+        self.insert(&sorted.runs, again, insert, Some((&MISSING_FLOWS, &parents, "flow")))
     }
 
     fn steps(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
@@ -218,56 +191,21 @@ impl Fold<'_> {
     }
 
     fn tasks(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
-        let again = repeats(&sorted.tasks, |event| {
-            let number = (event.flow_id.as_str(), event.task_id.0, None);
-            let place = (event.step_name.as_str(), event.task_name.as_deref());
-            let name = event.task_name.is_some().then_some((event.flow_id.as_str(), event.run_number.0, Some(place)));
-            std::iter::once(number).chain(name).collect()
-        });
-        let columns = |items: &[Item<'_, _>]| {
-            let [partition, offset] = positions(items);
-            vec![
-                texts(items, |event: &TaskRegistered| event.flow_id.as_str()),
-                ints(items, |event| event.run_number.0),
-                texts(items, |event| event.step_name.as_str()),
-                ints(items, |event| event.task_id.0),
-                optional_texts(items, |event| &event.task_name),
-                optional_texts(items, |event| &event.user_name),
-                times(items),
-                first_beats(items, |event| event.heartbeat),
-                partition,
-                offset,
-            ]
-        };
         let parents = |items: &[Item<'_, _>]| {
             let flow_id = texts(items, |event: &TaskRegistered| event.flow_id.as_str());
             let (run, step) = (ints(items, |event| event.run_number.0), texts(items, |event| event.step_name.as_str()));
             vec![flow_id, run, step, offsets(items)]
         };
-        self.insert(&sorted.tasks, again, (&INSERT_TASKS, &columns), Some((&MISSING_STEPS, &parents, "step")))
+        let again = columns::tasks_repeat(&sorted.tasks);
+        let insert = (&INSERT_TASKS, &columns::tasks as ColumnsOf<'_, _>);
+        self.insert(&sorted.tasks, again, insert, Some((&MISSING_STEPS, &parents, "step")))
     }
 
     fn metadata(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
         let items = &sorted.metadata;
-        let entries: Vec<_> = items.iter().flat_map(metadata_entries).collect();
-        let columns = vec![
-            Column::texts(entries.iter().map(|(item, _, _)| item.event.flow_id.as_str())),
-            Column::ints(entries.iter().map(|(item, _, _)| item.event.run_number.0)),
-            Column::texts(entries.iter().map(|(item, _, _)| item.event.step_name.as_str())),
-            Column::ints(entries.iter().map(|(item, _, _)| item.event.task_id.0)),
-            Column::ints(entries.iter().map(|(_, id, _)| *id)),
-            Column::texts(entries.iter().map(|(_, _, entry)| entry.field_name.as_str())),
-            Column::texts(entries.iter().map(|(_, _, entry)| entry.value.as_str())),
-            Column::texts(entries.iter().map(|(_, _, entry)| entry.r#type.as_str())),
-            Column::Texts(entries.iter().map(|(_, _, entry)| entry.user_name.clone()).collect()),
-            Column::ints(entries.iter().map(|(item, _, _)| item.at)),
-            Column::texts(entries.iter().map(|(_, _, entry)| json_array(&entry.tags))),
-            Column::texts(entries.iter().map(|(_, _, entry)| json_array(&entry.system_tags))),
-            Column::ints(entries.iter().map(|(item, _, _)| i64::from(item.position.partition.id))),
-            Column::ints(entries.iter().map(|(item, _, _)| item.position.offset)),
-        ];
-        let inserted = self.execute(&INSERT_METADATA, columns)?;
-        if inserted < entries.len() as u64 {
+        let entries = items.iter().map(|item| item.event.entries.len() as u64).sum();
+        if self.execute(&INSERT_METADATA, columns::metadata(items))? < entries {
+            self.report.doubtful.extend(items.iter().map(|item| item.position));
             let parents =
                 task_parents(items, |event| (&event.flow_id, event.run_number, &event.step_name, event.task_id));
             self.note_missing(items, &MISSING_TASKS, parents, "task")?;
@@ -298,13 +236,14 @@ impl Fold<'_> {
             for item in &changes {
                 match &mut run {
                     Some((tags, offset)) if *offset < item.position.offset => *tags = item.event.apply_to(tags),
-                    _ => self.unapplied.push(Unapplied {
+                    _ => self.report.unapplied.push(Unapplied {
                         position: item.position,
                         reason: "its run does not stand before it in the log".to_owned(),
                     }),
                 }
             }
             if let Some((tags, _)) = run {
+                self.report.retagged.push((key.0, key.1.to_owned()));
                 changed.push(key);
                 written.push(json_array(&tags));
             }
@@ -320,37 +259,11 @@ impl Fold<'_> {
         tasks: &[Item<'_, TaskRegistered>],
         items: &[Item<'_, HeartbeatRecorded>],
     ) -> Result<(), TablesError> {
-        let unapplied: HashSet<Position> = self.unapplied.iter().map(|unapplied| unapplied.position).collect();
-        let (mut of_runs, mut of_tasks) = (Hearts::new(), Hearts::new());
-        for item in tasks.iter().filter(|item| item.event.heartbeat && !unapplied.contains(&item.position)) {
-            beat(&mut of_runs, (item.event.run_number.0, item.event.flow_id.as_str()), item.at);
-        }
-        for item in items {
-            match item.event.task_id {
-                Some(task) => beat(&mut of_tasks, (task.0, item.event.flow_id.as_str()), item.at),
-                None => beat(&mut of_runs, (item.event.run_number.0, item.event.flow_id.as_str()), item.at),
-            }
-        }
-        for (statement, hearts) in [(&BEAT_RUNS, of_runs), (&BEAT_TASKS, of_tasks)] {
-            let numbers = Column::ints(hearts.keys().map(|(number, _)| *number));
-            let flows = Column::texts(hearts.keys().map(|(_, flow)| *flow));
-            self.execute(statement, vec![numbers, flows, Column::ints(hearts.values().copied())])?;
-        }
-        Ok(())
-    }
-
-    /// Notes the highest number of each sequence, so that sequences can go on where the log ends.
-    fn numbers(&mut self, sorted: &Sorted<'_>) -> Result<(), TablesError> {
-        let last_id = |event: &'_ MetadataRegistered| event.first_id.0 + entries_count(event.entries.len()) - 1;
-        let highest = [
-            ("run", sorted.runs.iter().map(|item| item.event.run_number.0).max()),
-            ("task", sorted.tasks.iter().map(|item| item.event.task_id.0).max()),
-            ("metadata", sorted.metadata.iter().map(|item| last_id(item.event)).max()),
-        ];
-        let highest: Vec<_> = highest.iter().filter_map(|(sequence, highest)| Some((*sequence, (*highest)?))).collect();
-        let sequences = Column::texts(highest.iter().map(|(sequence, _)| *sequence));
-        self.execute(&RAISE_NUMBERS, vec![sequences, Column::ints(highest.iter().map(|(_, highest)| *highest))])
-            .map(|_| ())
+        let unapplied: HashSet<Position> = self.report.unapplied.iter().map(|unapplied| unapplied.position).collect();
+        let tasks = tasks.iter().filter(|item| !unapplied.contains(&item.position));
+        let [of_runs, of_tasks] = columns::hearts(tasks, items);
+        self.execute(&BEAT_RUNS, of_runs)?;
+        self.execute(&BEAT_TASKS, of_tasks).map(|_| ())
     }
 }
 
@@ -366,15 +279,6 @@ fn task_parents<'a, E>(
         ints(items, |event| task(event).3.0),
         offsets(items),
     ]
-}
-
-/// The entries of an event, each with its id.
-fn metadata_entries<'a>(
-    item: &Item<'a, MetadataRegistered>,
-) -> impl Iterator<Item = (Item<'a, MetadataRegistered>, i64, &'a MetadataEntry)> {
-    let item = *item;
-    let entry = move |(index, entry)| (item, item.event.first_id.0 + entries_count(index), entry);
-    item.event.entries.iter().enumerate().map(entry)
 }
 
 fn entries_count(entries: usize) -> i64 {

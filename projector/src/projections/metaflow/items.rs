@@ -67,7 +67,10 @@ impl<'a> Sorted<'a> {
 }
 
 /// Whether two items have a key in common.
-pub(super) fn repeats<'a, E, K: std::hash::Hash + Eq>(items: &[Item<'a, E>], keys: impl Fn(&'a E) -> Vec<K>) -> bool {
+pub(super) fn repeats<'a, E, K: std::hash::Hash + Eq, I: IntoIterator<Item = K>>(
+    items: &[Item<'a, E>],
+    keys: impl Fn(&'a E) -> I,
+) -> bool {
     let mut seen = HashSet::with_capacity(items.len());
     items.iter().flat_map(|item| keys(item.event)).any(|key| !seen.insert(key))
 }

@@ -8,19 +8,21 @@ mod fold;
 mod items;
 
 use crate::{
-    projection::{Decoded, Projection, Unapplied},
+    projection::{BatchStatement, Decoded, Projection, Report},
     statement,
     tables::{Statement, TablesError, Transaction},
 };
 
 const TABLES: Statement = statement!("tables", split);
+/// Functions of engines that have any.
+const FUNCTIONS: Statement = statement!("functions", split);
 const HIGHEST_NUMBERS: Statement = statement!("highest_numbers");
 
 /// The Metaflow projection.
 pub struct Metaflow;
 
 impl Metaflow {
-    /// Every statement that the fold runs, so that a test can run each on every engine.
+    /// Every statement that the fold runs on both engines, so that a test can run each.
     pub fn statements() -> Vec<&'static Statement> {
         [&[&HIGHEST_NUMBERS], fold::STATEMENTS.as_slice()].concat()
     }
@@ -32,15 +34,19 @@ impl Projection for Metaflow {
     }
 
     fn ddl(&self) -> &'static [&'static Statement] {
-        &[&TABLES]
+        &[&TABLES, &FUNCTIONS]
     }
 
     fn version(&self) -> u32 {
         1
     }
 
-    fn apply(&self, transaction: &mut dyn Transaction, batch: &[Decoded]) -> Result<Vec<Unapplied>, TablesError> {
+    fn apply(&self, transaction: &mut dyn Transaction, batch: &[Decoded]) -> Result<Report, TablesError> {
         fold::apply(transaction, batch)
+    }
+
+    fn at_once(&self, batch: &[Decoded]) -> Option<BatchStatement> {
+        fold::at_once(batch)
     }
 
     fn highest_numbers(&self) -> &'static Statement {

@@ -24,7 +24,7 @@ use serde_json::json;
 
 use crate::{
     app::App,
-    consistency::{Written, located},
+    consistency::{Applied, Written, located},
     context::WriteContext,
     error::ApiError,
     json::{self, Object},
@@ -175,7 +175,8 @@ pub(super) async fn register(
     let counts: Vec<i64> = events.iter().map(entries_of).collect();
     match app.write(&view, &context, events).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(positions) => {
+        Written::Applied(applied) if applied.taken => Ok(created(counts.iter().sum(), &applied.positions)),
+        Written::Applied(Applied { positions, .. }) => {
             let firsts = app.firsts(&view, &context, &flow, KIND).await?;
             let events = if firsts.is_empty() {
                 positions.into_iter().zip(counts).collect()
@@ -196,12 +197,16 @@ fn entries_of(event: &daybook_schemas::Event) -> i64 {
 
 /// The answer to a registration whose events stand at these positions and have so many entries.
 async fn registered(app: &App, view: &View, events: Vec<(Position, i64)>) -> Result<Response, ApiError> {
-    let mut created = 0;
+    let mut count = 0;
     for (position, entries) in &events {
-        created += entries - app.skipped(view, *position).await?;
+        count += entries - app.skipped(view, *position).await?;
     }
     let positions: Vec<_> = events.iter().map(|(position, _)| *position).collect();
-    Ok(located(json::respond(StatusCode::OK, &json!({"artifacts_created": created})), &positions))
+    Ok(created(count, &positions))
+}
+
+fn created(count: i64, positions: &[Position]) -> Response {
+    located(json::respond(StatusCode::OK, &json!({"artifacts_created": count})), positions)
 }
 
 fn entry(object: &mut Object) -> Result<Artifact, ApiError> {

@@ -16,7 +16,7 @@ use daybook_schemas::{ids::FlowId, position::Position};
 
 use crate::{
     app::App,
-    consistency::{Written, located},
+    consistency::{Applied, Written, located},
     context::WriteContext,
     error::ApiError,
     json,
@@ -64,7 +64,7 @@ pub(super) async fn register(
     let event = decide(RegisterFlow { flow_id: FlowId(flow.clone()), description }, exists)?;
     match app.write(&view, &context, vec![event]).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(positions) => {
+        Written::Applied(Applied { positions, .. }) => {
             let first = app.first(&view, &context, &flow, "FlowRegistered").await?;
             registered(&app, &view, &flow, first.map_or(positions[0], |first| first.position)).await
         }

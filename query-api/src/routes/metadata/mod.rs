@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     app::App,
-    consistency::{Written, located},
+    consistency::{Applied, Written, located},
     context::WriteContext,
     error::ApiError,
     json::{self, Object},
@@ -102,7 +102,8 @@ pub(super) async fn register(
     let events = decide(command, task, MetadataId(first_id))?;
     match app.write(&view, &context, events).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(mut positions) => {
+        Written::Applied(applied) if applied.taken => Ok(created(count, &applied.positions)),
+        Written::Applied(Applied { mut positions, .. }) => {
             let firsts = app.firsts(&view, &context, &flow, KIND).await?;
             if !firsts.is_empty() {
                 count = firsts.iter().map(|first| first.entries).sum();
@@ -118,7 +119,11 @@ async fn registered(app: &App, view: &View, positions: Vec<Position>, count: i64
     for position in &positions {
         app.skipped(view, *position).await?;
     }
-    Ok(located(json::respond(StatusCode::OK, &json!({"metadata_created": count})), &positions))
+    Ok(created(count, &positions))
+}
+
+fn created(count: i64, positions: &[Position]) -> Response {
+    located(json::respond(StatusCode::OK, &json!({"metadata_created": count})), positions)
 }
 
 fn entry(object: &mut Object) -> Result<MetadataEntry, ApiError> {

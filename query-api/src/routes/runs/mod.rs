@@ -13,10 +13,11 @@ use daybook_ingest::{
 };
 use daybook_projector::{
     statement,
-    tables::{Cursor, Row, Statement, TablesError},
+    tables::{Cell, Cursor, Row, Statement, TablesError},
 };
 use daybook_schemas::{
-    Event,
+    Envelope, Event,
+    events::RunStarted,
     ids::{FlowId, NumberOrName, RUN_NUMBER_MAX, RunNumber, is_numeric},
     position::Position,
 };
@@ -140,11 +141,32 @@ pub(super) async fn start(
     debug_assert!(matches!(event, Event::RunStarted(_)));
     match app.write(&view, &context, vec![event]).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(positions) => match app.first(&view, &context, &flow, "RunStarted").await? {
-            Some(first) => started(&app, &view, &flow, first.number, first.position).await,
-            None => started(&app, &view, &flow, run_number, positions[0]).await,
+        Written::Applied(applied) => match applied.taken_event() {
+            Some(Envelope { event: Event::RunStarted(event), occurred_at, .. }) => {
+                app.facts.learn_run(event);
+                Ok(located(answer(&row_of(event, *occurred_at), false)?, &applied.positions))
+            }
+            _ => match app.first(&view, &context, &flow, "RunStarted").await? {
+                Some(first) => started(&app, &view, &flow, first.number, first.position).await,
+                None => started(&app, &view, &flow, run_number, applied.positions[0]).await,
+            },
         },
     }
+}
+
+/// The row that a start makes, with the columns of `view/run`.
+fn row_of(event: &RunStarted, occurred_at: i64) -> Row {
+    Row(vec![
+        event.flow_id.as_str().into(),
+        event.run_number.0.into(),
+        Cell::Text(event.run_id.clone()),
+        Cell::Text(event.user_name.clone()),
+        occurred_at.into(),
+        Cell::Text(Some(json::list(&event.tags))),
+        Cell::Text(Some(json::list(&event.system_tags))),
+        Cell::Int(event.heartbeat.then_some(occurred_at.div_euclid(1000))),
+        Cell::Int(None),
+    ])
 }
 
 /// The answer to the start whose event stands at `position`. Without a row of its number, another run of its name won.

@@ -19,7 +19,7 @@ use daybook_schemas::{
 
 use crate::{
     app::App,
-    consistency::{Written, located},
+    consistency::{Applied, Written, located},
     context::WriteContext,
     error::ApiError,
     json,
@@ -87,7 +87,7 @@ pub(super) async fn register(
     let event = decide(command, facts.as_deref(), exists)?;
     match app.write(&view, &context, vec![event]).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(positions) => {
+        Written::Applied(Applied { positions, .. }) => {
             let first = app.first(&view, &context, &flow, "StepRegistered").await?;
             let position = first.map_or(positions[0], |first| first.position);
             registered(&app, &view, (&flow, number, &step), position).await

@@ -9,10 +9,13 @@ use axum::{
 };
 use daybook_ingest::commands::task::{Facts, RegisterTask, decide};
 use daybook_projector::{
+    run_tags::Tags,
     statement,
     tables::{Cell, Cursor, Next, Row, Statement, TablesError},
 };
 use daybook_schemas::{
+    Envelope, Event,
+    events::TaskRegistered,
     ids::{FlowId, StepName, TaskId, is_numeric},
     position::Position,
 };
@@ -120,11 +123,37 @@ pub(super) async fn register(
     let event = decide(RegisterTask { flow_id, run, step_name, task_name, description }, facts)?;
     match app.write(&view, &context, vec![event]).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(positions) => match app.first(&view, &context, &flow, "TaskRegistered").await? {
-            Some(first) => registered(&app, &view, (&flow, number, &step), first.number, first.position).await,
-            None => registered(&app, &view, (&flow, number, &step), task_id, positions[0]).await,
+        Written::Applied(applied) => match (applied.taken_event(), run_facts) {
+            (Some(Envelope { event: Event::TaskRegistered(event), occurred_at, .. }), Some(run)) => {
+                let tags = app.run_tags(&view, &flow, number).await?;
+                app.facts.learn_task(event);
+                let row = row_of(event, *occurred_at, run.run_id.clone(), &tags);
+                Ok(located(answer(&row)?, &applied.positions))
+            }
+            _ => match app.first(&view, &context, &flow, "TaskRegistered").await? {
+                Some(first) => registered(&app, &view, (&flow, number, &step), first.number, first.position).await,
+                None => registered(&app, &view, (&flow, number, &step), task_id, applied.positions[0]).await,
+            },
         },
     }
+}
+
+/// The row that a registration makes, with the columns of `view/task`.
+fn row_of(event: &TaskRegistered, occurred_at: i64, run_id: Option<String>, tags: &Tags) -> Row {
+    Row(vec![
+        event.flow_id.as_str().into(),
+        event.run_number.0.into(),
+        Cell::Text(run_id),
+        event.step_name.as_str().into(),
+        event.task_id.0.into(),
+        Cell::Text(event.task_name.clone()),
+        Cell::Text(event.user_name.clone()),
+        occurred_at.into(),
+        tags.tags.as_str().into(),
+        tags.system_tags.as_str().into(),
+        Cell::Int(event.heartbeat.then_some(occurred_at.div_euclid(1000))),
+        Cell::Int(None),
+    ])
 }
 
 /// The answer to the registration whose event stands at `position`. Without a row of its number, another task of its name

@@ -1,0 +1,1 @@
+SELECT RAISE(ABORT, 'not on this engine')
