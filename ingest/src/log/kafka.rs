@@ -19,7 +19,7 @@ use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    producer::{FutureProducer, Producer},
+    producer::Producer,
 };
 
 pub use self::url::{Address, InvalidUrl};
@@ -27,7 +27,7 @@ use crate::{
     accept::now_ms,
     log::{
         AppendError, BoxFuture, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
-        kafka::{reader::TopicReader, rounds::Rounds, topics::Counts},
+        kafka::{reader::TopicReader, rounds::{Producers, Rounds}, topics::Counts},
     },
 };
 
@@ -35,6 +35,8 @@ use crate::{
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Partitions of a topic that Daybook creates.
 pub const PARTITIONS_DEFAULT: PartitionId = 12;
+/// How long records of a round are gathered, in milliseconds; see [`Producers`].
+const LINGER_MS: &str = "0.5";
 /// How long one call for metadata or watermarks may take.
 const CALL_MAX: Duration = Duration::from_secs(10);
 
@@ -42,7 +44,7 @@ const CALL_MAX: Duration = Duration::from_secs(10);
 pub struct KafkaLog {
     id: String,
     address: Address,
-    producer: FutureProducer,
+    producers: Producers,
     rounds: Rounds,
     /// Asks for watermarks.
     metadata: Arc<BaseConsumer>,
@@ -56,9 +58,10 @@ impl KafkaLog {
         let unavailable = |e: KafkaError| LogError::Unavailable(format!("{}: {e}", address.brokers));
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
         let counts = topics::ensure(&address, Arc::clone(&metadata), creates).await?;
-        let producer: FutureProducer = address.producer().create().map_err(configuration)?;
-        let rounds = Rounds::start(producer.clone(), &address.prefix);
-        let mut log = Self { id: String::new(), address: address.clone(), producer, rounds, metadata, counts };
+        let producer = |linger_ms: &str| address.producer(linger_ms).create().map_err(configuration);
+        let producers = Producers { prompt: producer("0")?, lingering: producer(LINGER_MS)? };
+        let rounds = Rounds::start(producers.clone(), &address.prefix);
+        let mut log = Self { id: String::new(), address: address.clone(), producers, rounds, metadata, counts };
         let end = blocking({
             let metadata = Arc::clone(&log.metadata);
             let topic = identity::PARTITION.topic.full_name(&address.prefix);
@@ -100,7 +103,7 @@ impl Address {
         config
     }
 
-    fn producer(&self) -> ClientConfig {
+    fn producer(&self, linger_ms: &str) -> ClientConfig {
         let mut config = self.base();
         config
             .set("acks", "all")
@@ -110,7 +113,7 @@ impl Address {
             .set("queue.buffering.max.kbytes", "131072")
             .set("message.timeout.ms", "15000");
         if !self.options.contains_key("linger.ms") {
-            config.set("linger.ms", "0");
+            config.set("linger.ms", linger_ms);
         }
         config
     }
@@ -164,8 +167,10 @@ impl EventLog for KafkaLog {
     }
 
     fn flush(&self, limit: Duration) {
-        if let Err(error) = self.producer.flush(limit) {
-            tracing::warn!(error = %error, "records were still on their way to Kafka at shutdown: {error}");
+        for producer in [&self.producers.prompt, &self.producers.lingering] {
+            if let Err(error) = producer.flush(limit) {
+                tracing::warn!(error = %error, "records were still on their way to Kafka at shutdown: {error}");
+            }
         }
     }
 

@@ -21,7 +21,7 @@ const QUEUE_APPENDS_MAX: usize = 8192;
 /// Appends of one round, at most.
 const ROUND_APPENDS_MAX: usize = 2048;
 /// Rounds on their way at once, at most.
-const ROUNDS_MAX: usize = 2;
+const ROUNDS_MAX: usize = 1;
 
 type Done = oneshot::Sender<Result<Vec<Position>, AppendError>>;
 type Append = (Vec<NewRecord>, Done);
@@ -36,10 +36,10 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// Starts the task that forms rounds; it ends when this is dropped.
-    pub(super) fn start(producer: FutureProducer, prefix: &str) -> Self {
+    pub(super) fn start(producers: Producers, prefix: &str) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
         let names = Topic::ALL.map(|topic| (topic, topic.full_name(prefix)));
-        tokio::spawn(form(producer, names, appends));
+        tokio::spawn(form(producers, names, appends));
         Self { queue }
     }
 
@@ -50,7 +50,15 @@ impl Rounds {
     }
 }
 
-async fn form(producer: FutureProducer, names: [(Topic, String); 2], mut appends: mpsc::Receiver<Append>) {
+/// librdkafka sends the first record that it is handed at once, and the rest of the round in a request of its own, unless
+/// it lingers. So a lone append goes through a producer that does not, and a round of several through one that does.
+#[derive(Clone)]
+pub(super) struct Producers {
+    pub(super) prompt: FutureProducer,
+    pub(super) lingering: FutureProducer,
+}
+
+async fn form(producers: Producers, names: [(Topic, String); 2], mut appends: mpsc::Receiver<Append>) {
     let on_their_way = Arc::new(Semaphore::new(ROUNDS_MAX));
     let mut round = Vec::new();
     // The semaphore is never closed.
@@ -58,7 +66,8 @@ async fn form(producer: FutureProducer, names: [(Topic, String); 2], mut appends
         if appends.recv_many(&mut round, ROUND_APPENDS_MAX).await == 0 {
             return;
         }
-        let sent = round.drain(..).map(|(records, done)| (send(&producer, &names, &records), done)).collect();
+        let producer = if round.len() == 1 { &producers.prompt } else { &producers.lingering };
+        let sent = round.drain(..).map(|(records, done)| (send(producer, &names, &records), done)).collect();
         tokio::spawn(settle(sent, permit));
     }
 }
