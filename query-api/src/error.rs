@@ -66,6 +66,12 @@ impl ApiError {
         Self::Invalid { message: message.into(), field: Some(field.to_owned()) }
     }
 
+    /// The number that was given to an object is another one's: it was given out twice over a crash of the source of
+    /// numbers. Nothing was made, and the next try gets another number.
+    pub fn number_taken() -> Self {
+        Self::Unavailable("the number is another object's; try again".to_owned())
+    }
+
     /// A text that PostgreSQL could not hold, were it to get there.
     pub fn nul(field: &str) -> Self {
         Self::invalid(field, format!("{field} holds a NUL character"))

@@ -76,8 +76,8 @@ pub fn wrap(app: &Arc<App>, routes: Router<Arc<App>>) -> Router {
 async fn around(State((app, limit)): State<(Arc<App>, Arc<Semaphore>)>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let (method, view, id) = (request.method().clone(), app.live(), RequestId::of(request.headers()));
-    let route =
-        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("none", MatchedPath::as_str);
     request.extensions_mut().insert(id.clone());
     request.extensions_mut().insert(view.clone());
     let span = tracing::debug_span!("request", id = %id.0, %method, route);
@@ -110,7 +110,7 @@ async fn around(State((app, limit)): State<(Arc<App>, Arc<Semaphore>)>, mut requ
         headers.insert(REQUEST_ID, id);
     }
     let status = response.status();
-    let labels = [route.as_str(), method.as_str(), status.as_str()];
+    let labels = [route, method.as_str(), status.as_str()];
     metrics().request_seconds.with_label_values(&labels).observe(began.elapsed().as_secs_f64());
     response
 }

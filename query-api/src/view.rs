@@ -1,6 +1,6 @@
 //! One generation as a request sees it: its tables, and loaders that read rows by key for many requests at once.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use daybook_projector::{generation::Generation, statement, tables::Statement};
@@ -16,9 +16,12 @@ pub(crate) const TASK_BY_NAME: Statement = statement!("view/task_by_name", split
 pub(crate) const OUTCOME: Statement = statement!("view/outcome", split);
 pub(crate) const REQUEST: Statement = statement!("view/request", split);
 
-/// A generation and its loaders.
+/// A generation and its loaders; a clone is one count.
 #[derive(Clone)]
-pub struct View {
+pub struct View(Arc<Loaders>);
+
+/// What a view holds.
+pub struct Loaders {
     /// The generation.
     pub generation: Arc<Generation>,
     /// Flows by name.
@@ -43,7 +46,7 @@ impl View {
     /// A view of a generation. Must be called on a runtime.
     pub fn new(generation: Arc<Generation>) -> Self {
         let loader = |statement| Loader::start(Arc::clone(&generation.tables), statement);
-        Self {
+        Self(Arc::new(Loaders {
             flows: loader(&FLOW),
             runs: loader(&RUN),
             runs_by_name: loader(&RUN_BY_NAME),
@@ -53,7 +56,15 @@ impl View {
             outcomes: loader(&OUTCOME),
             requests: loader(&REQUEST),
             generation,
-        }
+        }))
+    }
+}
+
+impl Deref for View {
+    type Target = Loaders;
+
+    fn deref(&self) -> &Loaders {
+        &self.0
     }
 }
 

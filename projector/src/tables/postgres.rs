@@ -188,7 +188,10 @@ impl Store for PostgresStore {
 
     fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>> {
         Box::pin(async move {
-            let pool = self.pool(&self.config.schema, 2, &[]);
+            // Taking numbers waits for no disk: what reaches it later is the commit that applies an event with a number, and
+            // that takes all that went before it along. After a crash of PostgreSQL only numbers that no row has yet may be
+            // given out again, and the second writer of such a number is told to try again.
+            let pool = self.pool(&self.config.schema, 2, &[("synchronous_commit", "off")]);
             let sequences = Sequences { pool };
             for (sequence, floor) in [Sequence::Run, Sequence::Task, Sequence::Metadata].into_iter().zip(floor) {
                 let raised = sequences.raise(sequence, floor).await;

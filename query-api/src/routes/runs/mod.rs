@@ -177,7 +177,7 @@ async fn started(app: &App, view: &View, flow: &str, number: i64, position: Posi
         app.skipped(view, position).await?;
         return Err(duplicate());
     }
-    let row = app.won(view, row, position).await?.ok_or_else(duplicate)?;
+    let row = app.won(view, row, position).await?.ok_or_else(ApiError::number_taken)?;
     Ok(located(answer(&row, false)?, &[position]))
 }
 

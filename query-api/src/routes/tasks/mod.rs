@@ -172,7 +172,7 @@ async fn registered(
         app.skipped(view, position).await?;
         return Err(duplicate());
     }
-    let row = app.won(view, row, position).await?.ok_or_else(duplicate)?;
+    let row = app.won(view, row, position).await?.ok_or_else(ApiError::number_taken)?;
     Ok(located(answer(&row)?, &[position]))
 }
 
