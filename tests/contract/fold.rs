@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use daybook_projector::{
-    projection::{Decoded, Projection},
+    generation,
+    projection::{Decoded, Projection, Report},
     projections::metaflow::Metaflow,
-    tables::{Params, Statement, Tables},
+    tables::{AtOnce, Column, Params, Statement, Tables},
 };
 use daybook_schemas::{
     Envelope, Event,
@@ -15,12 +16,12 @@ use daybook_schemas::{
         RunStarted, RunTagsMutated, StepRegistered, TaskRegistered,
     },
     ids::{FlowId, MetadataId, RunNumber, StepName, TaskId},
-    position::Position,
+    position::{Position, Vector},
     topics::Topic,
 };
 use daybook_tests::random::Random;
 
-use crate::tables::{blocking, generation, places};
+use crate::tables::{blocking, generation as make_generation, places};
 
 macro_rules! dump {
     ($($name:literal: $sql:literal),+ $(,)?) => { [$(Statement { name: $name, postgres: $sql, sqlite: $sql }),+] };
@@ -126,21 +127,67 @@ fn random_log(random: &mut Random, records: usize) -> Vec<Decoded> {
     (0..records).map(decoded).collect()
 }
 
+/// How a batch is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    InSteps,
+    /// In one round trip where the engine and the batch allow that, else in steps.
+    AtOnce,
+}
+
+/// Applies a batch; false, and nothing changed, if it cannot be done at once.
+fn apply_at_once(tables: &dyn Tables, batch: &[Decoded]) -> bool {
+    if !tables.runs_at_once() {
+        return false;
+    }
+    let Some(statement) = Metaflow.at_once(batch) else { return false };
+    let (nowhere, notification) = (Vector::default(), Column::texts(["test events/0@1"]));
+    let arrays = [generation::moves(&nowhere, &nowhere), vec![notification], statement.columns].concat();
+    let outcome = tables.run_at_once(statement.statement, &arrays).unwrap_or_else(|error| panic!("{error}"));
+    outcome == AtOnce::Done
+}
+
+/// Applies a batch; returns what came of it.
+fn apply(tables: &dyn Tables, batch: &[Decoded], way: Way) -> Report {
+    if way == Way::AtOnce && apply_at_once(tables, batch) {
+        return Report::default();
+    }
+    let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
+    let report = Metaflow.apply(transaction.as_mut(), batch).unwrap_or_else(|error| panic!("{error}"));
+    transaction.commit().unwrap_or_else(|error| panic!("{error}"));
+    report
+}
+
+/// Of what was taken as it is, the rows are what the events say: a writer is answered from the event alone.
+fn check_taken(batch: &[Decoded], report: &Report, taken: &mut Vec<String>) {
+    for decoded in batch {
+        let unapplied = report.unapplied.iter().any(|unapplied| unapplied.position == decoded.position);
+        let table = match decoded.envelope.event {
+            Event::RunStarted(_) => "runs",
+            Event::TaskRegistered(_) => "tasks",
+            _ => continue,
+        };
+        if !unapplied && !report.doubtful.contains(&decoded.position) {
+            taken.push(format!("{table} {}", decoded.position.offset));
+        }
+    }
+}
+
 /// Folds a log in batches of given sizes; returns what was unapplied and all rows.
 async fn fold(
     tables: Arc<dyn Tables>,
     log: Vec<Decoded>,
     mut sizes: impl FnMut() -> usize + Send + 'static,
+    way: Way,
 ) -> Vec<String> {
     blocking(move || {
-        let (mut rest, mut lines) = (log.as_slice(), Vec::new());
+        let (mut rest, mut lines, mut taken) = (log.as_slice(), Vec::new(), Vec::new());
         while !rest.is_empty() {
             let (batch, left) = rest.split_at(sizes().clamp(1, rest.len()));
             rest = left;
-            let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
-            let unapplied = Metaflow.apply(transaction.as_mut(), batch).unwrap_or_else(|error| panic!("{error}"));
-            lines.extend(unapplied.iter().map(|it| format!("unapplied {}: {}", it.position, it.reason)));
-            transaction.commit().unwrap_or_else(|error| panic!("{error}"));
+            let report = apply(tables.as_ref(), batch, way);
+            check_taken(batch, &report, &mut taken);
+            lines.extend(report.unapplied.iter().map(|it| format!("unapplied {}: {}", it.position, it.reason)));
         }
         lines.sort();
         let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
@@ -156,6 +203,11 @@ async fn fold(
             let line = |row: &daybook_projector::tables::Row| row.0.iter().map(cell).collect::<Vec<_>>().join(" ");
             lines.extend(rows.iter().map(|row| format!("{} {}", dump.name, line(row))));
         }
+        for taken in &taken {
+            let (table, offset) = taken.split_once(' ').unwrap_or_default();
+            let made = |line: &&String| line.starts_with(table) && line.ends_with(&format!(" {offset}"));
+            assert_eq!(lines.iter().filter(made).count(), 1, "{table} has not one row of record {offset}");
+        }
         lines
     })
     .await
@@ -169,12 +221,19 @@ async fn i5_grouping_into_batches_does_not_show_and_both_engines_agree() {
         let log = random_log(&mut random, 120);
         let mut results = Vec::new();
         for (index, place) in places.iter().enumerate() {
-            for (kind, sizes) in [("one by one", 1), ("all at once", 1000), ("mixed", 0)] {
+            for (kind, sizes, way) in [
+                ("one by one", 1, Way::InSteps),
+                ("all in one batch", 1000, Way::InSteps),
+                ("mixed", 0, Way::InSteps),
+                ("one by one, at once", 1, Way::AtOnce),
+                ("mixed, at once", 0, Way::AtOnce),
+            ] {
                 let tables =
-                    generation(place.store.as_ref(), round * 10 + i64::try_from(results.len()).unwrap_or(0) + 1).await;
+                    make_generation(place.store.as_ref(), round * 20 + i64::try_from(results.len()).unwrap_or(0) + 1)
+                        .await;
                 let mut mixed = Random::seeded(&format!("sizes of round {round}, engine {index}"));
                 let size = move || if sizes == 0 { 1 + mixed.below(20) } else { sizes };
-                results.push((kind, fold(tables, log.clone(), size).await));
+                results.push((kind, fold(tables, log.clone(), size, way).await));
             }
         }
         let (_, expected) = &results[0];
@@ -188,14 +247,96 @@ async fn i5_grouping_into_batches_does_not_show_and_both_engines_agree() {
 #[tokio::test(flavor = "multi_thread")]
 async fn heartbeats_fold_to_the_newest_in_whatever_order_they_come() {
     for place in places("beats") {
-        let tables = generation(place.store.as_ref(), 1).await;
+        let tables = make_generation(place.store.as_ref(), 1).await;
         let beat = |offset: i64, at: i64| {
             let (flow_id, run_number) = (FlowId::from("F"), RunNumber(1));
             let event =
                 Event::HeartbeatRecorded(HeartbeatRecorded { flow_id, run_number, step_name: None, task_id: None });
             Decoded { position: Position::new(Topic::Heartbeats, 0, offset), envelope: Envelope::new(at, event) }
         };
-        let lines = fold(tables, vec![beat(0, 5_000), beat(1, 9_000), beat(2, 7_000)], || 1).await;
+        let lines = fold(tables, vec![beat(0, 5_000), beat(1, 9_000), beat(2, 7_000)], || 1, Way::AtOnce).await;
         assert_eq!(lines, ["run_heartbeats \"F\" 1 9"]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ordinary_batch_is_applied_at_once_and_one_that_is_not_is_declined_and_changes_nothing() {
+    for place in places("at_once") {
+        let tables = make_generation(place.store.as_ref(), 1).await;
+        let (flow_id, run_number, step_name) = (FlowId::from("F"), RunNumber(1), StepName::from("s"));
+        let (user_name, tags, system_tags) = (None, vec![], vec![]);
+        let parents = [
+            Event::FlowRegistered(FlowRegistered {
+                flow_id: flow_id.clone(),
+                user_name: None,
+                tags: vec![],
+                system_tags: vec![],
+            }),
+            Event::RunStarted(RunStarted {
+                flow_id: flow_id.clone(),
+                run_number,
+                run_id: None,
+                user_name: None,
+                tags: vec![],
+                system_tags: vec![],
+                heartbeat: true,
+            }),
+            Event::StepRegistered(StepRegistered {
+                flow_id: flow_id.clone(),
+                run_number,
+                step_name: step_name.clone(),
+                user_name: None,
+                tags: vec![],
+                system_tags: vec![],
+            }),
+        ];
+        let task = TaskRegistered {
+            flow_id,
+            run_number,
+            step_name,
+            task_id: TaskId(7),
+            task_name: Some("t".to_owned()),
+            user_name,
+            tags,
+            system_tags,
+            heartbeat: true,
+        };
+        let other = TaskRegistered { task_id: TaskId(8), task_name: None, ..task.clone() };
+        let mut events = parents.to_vec();
+        events.extend([task.clone(), other.clone(), task].map(Event::TaskRegistered));
+        let decoded = |(offset, event): (usize, Event)| Decoded {
+            position: Position::new(Topic::Events, 0, i64::try_from(offset).unwrap_or(0)),
+            envelope: Envelope::new(1_700_000_000_000, event),
+        };
+        let log: Vec<Decoded> = events.into_iter().enumerate().map(decoded).collect();
+        let remote = tables.runs_at_once();
+        let read = Arc::clone(&tables);
+        let done = blocking(move || {
+            apply(tables.as_ref(), &log[..3], Way::InSteps);
+            // Two new tasks; one of them again; one that is new beside one that is not.
+            let again = Decoded { position: Position::new(Topic::Events, 0, 6), ..log[3].clone() };
+            let mixed = [again, Decoded { position: Position::new(Topic::Events, 0, 7), ..decoded((7, other_task())) }];
+            [&log[3..5], &log[5..6], &mixed].map(|batch| apply_at_once(tables.as_ref(), batch))
+        })
+        .await;
+        assert_eq!(done, [remote, false, false], "{}", place.store.describe());
+        if remote {
+            let rows = read.read(&DUMPS[5], Params::One(Vec::new())).await.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(rows.len(), 2, "a batch that was declined left rows behind");
+        }
+    }
+}
+
+fn other_task() -> Event {
+    Event::TaskRegistered(TaskRegistered {
+        flow_id: FlowId::from("F"),
+        run_number: RunNumber(1),
+        step_name: StepName::from("s"),
+        task_id: TaskId(9),
+        task_name: None,
+        user_name: None,
+        tags: vec![],
+        system_tags: vec![],
+        heartbeat: false,
+    })
 }

@@ -27,7 +27,11 @@ use crate::{
     accept::now_ms,
     log::{
         AppendError, BoxFuture, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
-        kafka::{reader::TopicReader, rounds::{Producers, Rounds}, topics::Counts},
+        kafka::{
+            reader::TopicReader,
+            rounds::{Producers, Rounds},
+            topics::Counts,
+        },
     },
 };
 

@@ -53,3 +53,38 @@ impl Projection for Metaflow {
         &HIGHEST_NUMBERS
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A statement without line breaks, and without the parameters that its rows come from.
+    fn shape(text: &str) -> String {
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let mut parts = words.split("FROM UNNEST(");
+        let begin = parts.next().unwrap_or_default().to_owned();
+        parts.fold(begin, |shape, part| {
+            let rest = part.split_once(") AS e").map_or(part, |(_, rest)| rest);
+            format!("{shape}FROM UNNEST() AS e{rest}")
+        })
+    }
+
+    #[test]
+    fn the_function_for_ordinary_batches_holds_the_statements_of_the_fold_word_for_word() {
+        let functions = shape(FUNCTIONS.postgres);
+        let held = fold::STATEMENTS.iter().filter(|it| functions.contains(&shape(it.postgres)));
+        let held: Vec<_> = held.map(|statement| statement.name).collect();
+        let expected = [
+            "insert_runs",
+            "insert_tasks",
+            "insert_artifacts",
+            "insert_metadata",
+            "raise_attempts",
+            "raise_numbers",
+            "beat_runs",
+            "beat_tasks",
+        ];
+        assert_eq!(held, expected);
+        assert!(functions.contains(&shape(crate::generation::STATEMENTS[3].postgres)), "checkpoints move otherwise");
+    }
+}
