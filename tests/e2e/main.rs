@@ -1,6 +1,5 @@
 //! End to end: running servers, real clients, both back ends. Each test has a place of its own.
 
-mod comparison;
 mod metaflow;
 mod model;
 mod poison;

@@ -4,14 +4,16 @@
 
 use std::sync::Arc;
 
-use daybook_tests::{api::Api, model::Model, random::Random};
+use daybook_tests::{
+    api::Api,
+    comparison::{compare_all, segment},
+    model::Model,
+    random::Random,
+};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::{
-    comparison::{compare_all, segment},
-    on_both,
-};
+use crate::on_both;
 
 const FLOWS: [&str; 4] = ["Alpha", "Béta", "g/amma", "D e"];
 const NAMES: [&str; 4] = ["argo-1", "argo-2", "", "ü"];

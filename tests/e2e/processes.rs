@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use daybook_tests::{
     api::Api,
+    comparison::compare_all,
     model::Model,
     process::{Backend, Place, Projector, Server, binary},
     services,
@@ -11,7 +12,7 @@ use daybook_tests::{
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::{comparison::compare_all, on_both};
+use crate::on_both;
 
 /// Makes a flow with one run and one step; returns the step's path.
 async fn step(api: &Api) -> String {

@@ -1,7 +1,11 @@
-//! What the tests share: real services, running servers, an HTTP client, and an independent model of the fold.
+//! What the tests share: real services, running servers, an HTTP client, writers that know what was acknowledged, a proxy
+//! that does harm, and an independent model of the fold.
 
 pub mod api;
+pub mod comparison;
 pub mod model;
 pub mod process;
+pub mod proxy;
 pub mod random;
 pub mod services;
+pub mod writers;

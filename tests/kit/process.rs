@@ -41,12 +41,36 @@ pub struct Place {
     /// The data directory.
     pub folder: Folder,
     name: String,
+    /// The broker and the server that it uses.
+    urls: (String, String),
 }
 
 impl Place {
     /// A place of its own for a test.
     pub fn new(test: &str, backend: Backend) -> Self {
-        Self { backend, folder: Folder::new(test), name: services::unique(test) }
+        let urls = match backend {
+            Backend::Embedded => Default::default(),
+            Backend::Distributed => (services::kafka(), services::postgres()),
+        };
+        Self { backend, folder: Folder::new(test), name: services::unique(test), urls }
+    }
+
+    /// A place of its own on another broker and server than the tests share.
+    pub fn on(test: &str, kafka: &str, postgres: &str) -> Self {
+        let (name, urls) = (services::unique(test), (kafka.to_owned(), postgres.to_owned()));
+        Self { backend: Backend::Distributed, folder: Folder::new(test), name, urls }
+    }
+
+    /// The same place, reached another way.
+    pub fn through(&self, kafka: &str, postgres: &str) -> Self {
+        let urls = (kafka.to_owned(), postgres.to_owned());
+        Self { backend: self.backend, folder: Folder::new(&self.name), name: self.name.clone(), urls }
+    }
+
+    /// An embedded place in a folder that is there.
+    pub fn in_folder(folder: Folder) -> Self {
+        let (name, urls) = (services::unique("folder"), Default::default());
+        Self { backend: Backend::Embedded, folder, name, urls }
     }
 
     /// The options that make a process work on this place.
@@ -54,8 +78,8 @@ impl Place {
         match self.backend {
             Backend::Embedded => vec!["--data-dir".into(), self.folder.0.display().to_string()],
             Backend::Distributed => {
-                let log = format!("{}/{}", services::kafka(), self.name);
-                let (tables, schema) = (services::postgres(), self.name.clone());
+                let (log, tables) = (format!("{}/{}", self.urls.0, self.name), self.urls.1.clone());
+                let schema = self.name.clone();
                 ["--log", &log, "--tables", &tables, "--tables-schema", &schema].map(str::to_owned).to_vec()
             }
         }
@@ -140,18 +164,23 @@ impl Server {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Sends it a signal, as in `STOP`.
+    ///
+    /// # Panics
+    /// If it cannot be sent.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send {name} to process {}", self.pid());
+    }
+
     /// Kills it without warning and waits for its end.
     pub fn kill(mut self) {
         self.end();
     }
 
     /// Asks it to stop and waits for its end; true if it ended well.
-    ///
-    /// # Panics
-    /// If it cannot be asked.
     pub fn stop(mut self) -> bool {
-        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
-        assert!(asked.is_ok_and(|status| status.success()), "cannot ask process {} to stop", self.pid());
+        self.signal("TERM");
         self.child.wait().is_ok_and(|status| status.success())
     }
 

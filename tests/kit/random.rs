@@ -22,6 +22,11 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
+    /// Another generator, which goes on by itself.
+    pub fn fork(&mut self) -> Self {
+        Self(self.number() | 1)
+    }
+
     /// A number in `[0, end)`.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.number() >> 33).unwrap_or(0) % end.max(1)

@@ -2,10 +2,13 @@
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
 };
+
+use serde_json::Value;
 
 /// The address of a service.
 ///
@@ -32,6 +35,62 @@ pub fn unique(test: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() % 1_000_000_000_000);
     format!("{test}_{now:x}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Services of one test's own, which it may kill; stopped when dropped.
+pub struct OwnServices(Folder);
+
+impl OwnServices {
+    /// Starts services, named comma-separated.
+    pub fn start(names: &str) -> Self {
+        let own = Self(Folder::new("services"));
+        own.run(&["up", "--only", names]);
+        own
+    }
+
+    /// Ends one at once, as a crash would.
+    pub fn kill(&self, name: &str) {
+        self.run(&["kill", "--only", name]);
+    }
+
+    /// Starts one again on the same data and ports, and waits until it answers.
+    pub fn start_again(&self, name: &str) {
+        self.run(&["start", "--only", name]);
+    }
+
+    /// What is known of a service.
+    ///
+    /// # Panics
+    /// If nothing is.
+    pub fn of(&self, name: &str) -> Value {
+        let text = fs::read_to_string(self.0.0.join("state.json")).unwrap_or_default();
+        let state: Value = serde_json::from_str(&text).unwrap_or_default();
+        assert!(state[name].is_object(), "no service {name} in {text}");
+        state[name].clone()
+    }
+
+    /// The URL of a service.
+    pub fn url(&self, name: &str) -> String {
+        self.of(name)["url"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A port of a service.
+    pub fn port(&self, name: &str, field: &str) -> u16 {
+        self.of(name)[field].as_u64().and_then(|port| u16::try_from(port).ok()).unwrap_or(0)
+    }
+
+    fn run(&self, arguments: &[&str]) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/services/services.py");
+        let done = Command::new("python3").arg(script).args(arguments).env("DAYBOOK_SERVICES_DIR", &self.0.0).output();
+        let done = done.unwrap_or_else(|error| panic!("cannot run services.py: {error}"));
+        assert!(done.status.success(), "services.py {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+impl Drop for OwnServices {
+    fn drop(&mut self) {
+        self.run(&["down"]);
+    }
 }
 
 /// A folder of one test, removed when dropped.

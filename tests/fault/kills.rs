@@ -1,0 +1,43 @@
+//! Kill -9 of the process at random moments under concurrent writers, again and again.
+
+use daybook_tests::{
+    process::{Backend, Place, Server},
+    random::Random,
+    writers::{Step, Writers, check},
+};
+
+use crate::rounds;
+
+async fn kill_again_and_again(backend: Backend, short: usize) {
+    let mut random = Random::seeded("kills");
+    let place = Place::new("kills", backend);
+    let mut server = Server::start(&place);
+    let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
+    let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
+    for round in 0..rounds(short) {
+        writers.wait_for(1 + random.below(150)).await;
+        server.kill();
+        server = Server::start(&place);
+        writers.go_on_with(&[&server.api]);
+        if round % 500 == 499 {
+            eprintln!("kills: {} of {} rounds", round + 1, rounds(short));
+        }
+    }
+    writers.wait_for(50).await;
+    let acknowledged = writers.stop().await;
+    assert!(acknowledged.turned_away > 0, "no writer noticed anything");
+    check(&place, &server, &acknowledged).await;
+    // What the next process shows is the same.
+    server.kill();
+    check(&place, &Server::start(&place), &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_again_and_again_loses_and_doubles_nothing_embedded() {
+    kill_again_and_again(Backend::Embedded, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_again_and_again_loses_and_doubles_nothing_on_kafka_and_postgres() {
+    kill_again_and_again(Backend::Distributed, 4).await;
+}

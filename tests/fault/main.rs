@@ -1,0 +1,16 @@
+//! Faults: whatever is killed, frozen, cut off or full, nothing that was acknowledged is lost, nothing is doubled, and all
+//! heals without a person. After each fault every row is compared with a pure fold of the log.
+//!
+//! Each test prints its seed; `DAYBOOK_TEST_SEED` repeats it. `DAYBOOK_FAULT_ROUNDS` makes the random ones longer, as
+//! `tests/run --long` does.
+
+mod instances;
+mod kills;
+mod network;
+mod outages;
+mod storage;
+
+/// How many rounds of random faults a test does: `short` in every run, more where that is asked for.
+fn rounds(short: usize) -> usize {
+    std::env::var("DAYBOOK_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
+}

@@ -1,0 +1,64 @@
+//! Between Daybook and its servers: connections cut, answers swallowed after the work was done, packets held back, delays.
+
+use std::time::Duration;
+
+use daybook_tests::{
+    process::{Place, Server},
+    proxy::{Harm, Proxy},
+    random::Random,
+    services::OwnServices,
+    writers::{Step, Writers, check},
+};
+
+use crate::rounds;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing() {
+    let mut random = Random::seeded("network");
+    let own = OwnServices::start("kafka,postgres");
+    let kafka = Proxy::start(own.port("kafka", "proxied"), own.port("kafka", "behind")).await;
+    let postgres = Proxy::start(0, own.port("postgres", "port")).await;
+    let plain = Place::on("network", &own.url("kafka"), &own.url("postgres"));
+    let proxied = plain.through(
+        &format!("kafka://127.0.0.1:{}", kafka.port),
+        &format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port),
+    );
+    let server = Server::start(&proxied);
+    let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
+    let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
+    for _ in 0..rounds(12) {
+        writers.wait_for(20 + random.below(60)).await;
+        let proxy = random.pick(&[&kafka, &postgres]);
+        match random.below(4) {
+            0 => proxy.cut(),
+            1 => {
+                // What was asked is done, and nobody is told: COMMIT and append after which the answer is lost.
+                proxy.set(Harm::Mute);
+                tokio::task::yield_now().await;
+                proxy.set(Harm::None);
+            }
+            2 => {
+                proxy.set(Harm::Mute);
+                while server.api.get("/health/live").await.status != 200 {}
+                proxy.set(Harm::Cut);
+                proxy.set(Harm::None);
+            }
+            _ => {
+                proxy.set(Harm::Delay(Duration::from_millis(5)));
+                writers.wait_for(20).await;
+                proxy.set(Harm::None);
+            }
+        }
+    }
+    writers.wait_for(50).await;
+    // A network that drops everything for a while: the clients of both servers must notice by themselves.
+    kafka.set(Harm::Hold);
+    postgres.set(Harm::Hold);
+    let turned_away = server.api.try_send(reqwest::Method::GET, "/health/live", None, &[]).await;
+    assert_eq!(turned_away.map(|answer| answer.status).ok(), Some(200), "the process hangs with its servers");
+    kafka.set(Harm::None);
+    postgres.set(Harm::None);
+    writers.wait_for(50).await;
+    let acknowledged = writers.stop().await;
+    check(&plain, &server, &acknowledged).await;
+}

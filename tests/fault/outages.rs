@@ -1,0 +1,57 @@
+//! Kafka and PostgreSQL killed and started again under writers: 503 meanwhile, reads go on where they can, all heals.
+
+use daybook_tests::{
+    process::{Place, Server},
+    random::Random,
+    services::OwnServices,
+    writers::{Step, Writers, check},
+};
+use serde_json::json;
+
+/// Waits until a path answers with a status.
+async fn until(server: &Server, path: &str, status: u16) {
+    for _ in 0..2_000 {
+        if server.api.get(path).await.status == status {
+            return;
+        }
+        tokio::time::interval_at(tokio::time::Instant::now() + PAUSE, PAUSE).tick().await;
+    }
+    panic!("{path} never answered {status}: {:#?}", server.logged().iter().rev().take(20).collect::<Vec<_>>());
+}
+
+/// Between two looks at a server.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(25);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_and_a_database_that_are_killed_and_come_back_lose_nothing_and_need_nobody() {
+    let mut random = Random::seeded("outages");
+    let own = OwnServices::start("kafka,postgres");
+    let place = Place::on("outages", &own.url("kafka"), &own.url("postgres"));
+    let server = Server::start(&place);
+    let step = Step::make(&server.api, "F").await;
+    let writers = Writers::start(&[&server.api], std::slice::from_ref(&step), 8, &mut random);
+    writers.wait_for(200).await;
+
+    own.kill("postgres");
+    until(&server, "/health/ready", 503).await;
+    assert_eq!(server.api.get("/health/live").await.status, 200);
+    let refused = server.api.get("/flows/F").await;
+    assert!(refused.status == 503 && !refused.header("retry-after").is_empty(), "{}: {}", refused.status, refused.text);
+    own.start_again("postgres");
+    until(&server, "/health/ready", 200).await;
+    writers.wait_for(200).await;
+
+    own.kill("kafka");
+    until(&server, "/health/ready", 503).await;
+    let seen = server.api.get(&format!("{}/tasks?_limit=5", step.path())).await;
+    assert_eq!(seen.status, 200, "reads go on without the log: {}", seen.text);
+    own.start_again("kafka");
+    until(&server, "/health/ready", 200).await;
+    writers.wait_for(200).await;
+
+    let acknowledged = writers.stop().await;
+    assert!(acknowledged.turned_away > 0, "no writer noticed anything");
+    check(&place, &server, &acknowledged).await;
+    assert_eq!(server.api.post("/flows/after", &json!({})).await.status, 200);
+    assert!(server.stop(), "the server did not end well");
+}

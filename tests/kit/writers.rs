@@ -1,0 +1,249 @@
+//! Concurrent writers that ride out faults as real clients do, and know what was acknowledged to them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    api::Api,
+    comparison::compare_rows,
+    model::Model,
+    process::{Place, Server},
+    random::Random,
+};
+
+/// How long a client pauses before it tries again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What writers were told is recorded.
+#[derive(Debug, Default)]
+pub struct Acknowledged {
+    /// Ids of tasks.
+    pub tasks: Vec<i64>,
+    /// Artifacts, by task and name.
+    pub artifacts: BTreeSet<(i64, String)>,
+    /// Values of metadata entries, by task.
+    pub metadata: BTreeSet<(i64, String)>,
+    /// Tags of the run.
+    pub tags: BTreeSet<String>,
+    /// Answers that asked to try again, and requests that got no answer.
+    pub turned_away: usize,
+}
+
+impl Acknowledged {
+    fn merge(&mut self, other: Self) {
+        self.tasks.extend(other.tasks);
+        self.artifacts.extend(other.artifacts);
+        self.metadata.extend(other.metadata);
+        self.tags.extend(other.tags);
+        self.turned_away += other.turned_away;
+    }
+}
+
+/// A step that writers work on.
+#[derive(Debug, Clone)]
+pub struct Step {
+    flow: String,
+    run: i64,
+}
+
+impl Step {
+    /// Makes a flow with one run and one step.
+    ///
+    /// # Panics
+    /// If that fails.
+    pub async fn make(api: &Api, flow: &str) -> Self {
+        api.post(&format!("/flows/{flow}"), &json!({})).await;
+        let run = api.post(&format!("/flows/{flow}/run"), &json!({})).await.json()["run_number"].as_i64();
+        let step = Self { flow: flow.to_owned(), run: run.unwrap_or_else(|| panic!("no run was made")) };
+        assert_eq!(api.post(&format!("{}/step", step.path()), &json!({})).await.status, 200);
+        step
+    }
+
+    /// Its path.
+    pub fn path(&self) -> String {
+        format!("/flows/{}/runs/{}/steps/s", self.flow, self.run)
+    }
+}
+
+/// Writers at work.
+pub struct Writers {
+    stop: watch::Sender<bool>,
+    apis: watch::Sender<Vec<Api>>,
+    acknowledged: watch::Sender<usize>,
+    tasks: JoinSet<Acknowledged>,
+}
+
+impl Writers {
+    /// Starts so many writers over the steps, each request through one of the APIs.
+    pub fn start(apis: &[&Api], steps: &[Step], count: usize, random: &mut Random) -> Self {
+        let apis = watch::Sender::new(apis.iter().map(|api| (*api).clone()).collect());
+        let (stop, acknowledged) = (watch::Sender::new(false), watch::Sender::new(0));
+        let mut tasks = JoinSet::new();
+        for index in 0..count {
+            let writer = Writer {
+                name: format!("{}-{index}", random.number() % 1_000_000),
+                apis: apis.subscribe(),
+                stop: stop.subscribe(),
+                count: acknowledged.clone(),
+                step: steps[index % steps.len()].clone(),
+                random: random.fork(),
+                done: Acknowledged::default(),
+            };
+            tasks.spawn(writer.run());
+        }
+        Self { stop, apis, acknowledged, tasks }
+    }
+
+    /// Sends further requests to these APIs.
+    pub fn go_on_with(&self, apis: &[&Api]) {
+        self.apis.send_replace(apis.iter().map(|api| (*api).clone()).collect());
+    }
+
+    /// Waits until so many more writes are acknowledged.
+    ///
+    /// # Panics
+    /// If that takes longer than two minutes.
+    pub async fn wait_for(&self, more: usize) {
+        let mut acknowledged = self.acknowledged.subscribe();
+        let target = *acknowledged.borrow() + more;
+        let reached = tokio::time::timeout(Duration::from_secs(120), acknowledged.wait_for(|count| *count >= target));
+        assert!(reached.await.is_ok(), "writers are stuck: {} of {target}", *self.acknowledged.borrow());
+    }
+
+    /// Stops the writers; returns what was acknowledged to all of them.
+    pub async fn stop(mut self) -> Acknowledged {
+        self.stop.send_replace(true);
+        let mut all = Acknowledged::default();
+        while let Some(done) = self.tasks.join_next().await {
+            all.merge(done.unwrap_or_else(|error| panic!("a writer failed: {error}")));
+        }
+        all
+    }
+}
+
+struct Writer {
+    name: String,
+    apis: watch::Receiver<Vec<Api>>,
+    stop: watch::Receiver<bool>,
+    count: watch::Sender<usize>,
+    step: Step,
+    random: Random,
+    done: Acknowledged,
+}
+
+impl Writer {
+    async fn run(mut self) -> Acknowledged {
+        let mut serial = 0;
+        while !*self.stop.borrow() {
+            serial += 1;
+            self.write(serial).await;
+        }
+        self.done
+    }
+
+    async fn write(&mut self, serial: u64) {
+        let mine = self.done.tasks.get(self.random.below(self.done.tasks.len())).copied();
+        let text = format!("{}-{serial}", self.name);
+        let path = self.step.path();
+        match (self.random.below(10), mine) {
+            (0..=1, Some(task)) => {
+                let body = json!([{"name": text, "location": "l", "ds_type": "d"}]);
+                if self.send(Method::POST, &format!("{path}/tasks/{task}/artifact"), &body).await.is_some() {
+                    self.done.artifacts.insert((task, text));
+                }
+            }
+            (2..=3, Some(task)) => {
+                let body = json!([{"field_name": "f", "value": text}, {"field_name": "g", "value": "v"}]);
+                if self.send(Method::POST, &format!("{path}/tasks/{task}/metadata"), &body).await.is_some() {
+                    self.done.metadata.insert((task, text));
+                }
+            }
+            (4, _) => {
+                let path = format!("/flows/{}/runs/{}/tag/mutate", self.step.flow, self.step.run);
+                if self.send(Method::PATCH, &path, &json!({"tags_to_add": [text]})).await.is_some() {
+                    self.done.tags.insert(text);
+                }
+            }
+            _ => {
+                if let Some(answer) = self.send(Method::POST, &format!("{path}/task"), &json!({})).await {
+                    let id = answer["task_id"].as_i64();
+                    self.done.tasks.push(id.unwrap_or_else(|| panic!("a task without an id: {answer}")));
+                }
+            }
+        }
+    }
+
+    /// The answer to a request that was acknowledged. Whoever is turned away pauses, as a client does.
+    async fn send(&mut self, method: Method, path: &str, body: &Value) -> Option<Value> {
+        let api = {
+            let apis = self.apis.borrow();
+            apis[self.random.below(apis.len())].clone()
+        };
+        match api.try_send(method, path, Some(body.to_string()), &[]).await {
+            Ok(answer) if answer.status == 200 => {
+                self.count.send_modify(|count| *count += 1);
+                return Some(answer.json());
+            }
+            Ok(answer) if answer.status == 503 => {
+                assert!(!answer.header("retry-after").is_empty(), "503 without Retry-After: {}", answer.text);
+            }
+            Ok(answer) => panic!("{path}: {} {}", answer.status, answer.text),
+            Err(_) => {}
+        }
+        self.done.turned_away += 1;
+        tokio::time::interval_at(tokio::time::Instant::now() + PAUSE, PAUSE).tick().await;
+        None
+    }
+}
+
+/// Waits until a server shows all these events, also those that were never acknowledged.
+async fn catch_up(api: &Api, events: &[Value]) {
+    let mut last: BTreeMap<String, i64> = BTreeMap::new();
+    for event in events {
+        let (partition, offset) = event["position"].as_str().and_then(|at| at.split_once('@')).unwrap_or_default();
+        let newest = last.entry(partition.to_owned()).or_default();
+        *newest = offset.parse().unwrap_or(0).max(*newest);
+    }
+    let wanted = last.iter().map(|(partition, offset)| format!("{partition}@{offset}")).collect::<Vec<_>>().join(",");
+    let answer = api.send(Method::GET, "/ping", None, &[("daybook-min-position", &wanted)]).await;
+    assert_eq!(answer.status, 200, "the tables do not reach {wanted}: {}", answer.text);
+}
+
+/// Holds a server against the log: every acknowledged write is there exactly once, and every row is what a pure fold of the
+/// log says.
+///
+/// # Panics
+/// If anything is lost, doubled, or differs.
+pub async fn check(place: &Place, server: &Server, acknowledged: &Acknowledged) {
+    let events = place.events();
+    catch_up(&server.api, &events).await;
+    let model = Model::of(&events);
+    let mut ids = acknowledged.tasks.clone();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), acknowledged.tasks.len(), "an id was given out twice");
+    let known: BTreeSet<i64> = model.tasks.keys().map(|(_, id)| *id).collect();
+    let lost: Vec<_> = ids.iter().filter(|id| !known.contains(*id)).collect();
+    assert!(lost.is_empty(), "tasks that were acknowledged and lost: {lost:?}");
+    let of_tasks = |named: &dyn Fn(&crate::model::Task) -> Vec<String>| -> BTreeSet<(i64, String)> {
+        model.tasks.iter().flat_map(|((_, id), task)| named(task).into_iter().map(move |name| (*id, name))).collect()
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let artifacts = of_tasks(&|task| task.artifacts.keys().map(|(_, name)| name.clone()).collect());
+    let lost: Vec<_> = acknowledged.artifacts.difference(&artifacts).collect();
+    assert!(lost.is_empty(), "artifacts that were acknowledged and lost: {lost:?}");
+    let metadata = of_tasks(&|task| task.metadata.values().map(|(_, entry)| text(&entry["value"])).collect());
+    let lost: Vec<_> = acknowledged.metadata.difference(&metadata).collect();
+    assert!(lost.is_empty(), "metadata that was acknowledged and lost: {lost:?}");
+    let tags: BTreeSet<String> =
+        model.runs.values().flat_map(|run| run["tags"].as_array().into_iter().flatten().map(text)).collect();
+    let lost: Vec<_> = acknowledged.tags.difference(&tags).collect();
+    assert!(lost.is_empty(), "tags that were acknowledged and lost: {lost:?}");
+    compare_rows(&server.api, &model).await;
+}
