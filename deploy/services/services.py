@@ -280,10 +280,25 @@ def kill(names):
         wait_for_end(pid, STOP_SECONDS_MAX)
 
 
+def works_in(folder):
+    """Whether any process has a folder as its working directory."""
+    for link in pathlib.Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(link) == folder:
+                return True
+    return False
+
+
 def start_again(names):
     running = state()
     for name in names:
         service = running[name]
+        if "data" in service and not alive(service["pid"]):
+            # A postmaster that was killed and that nobody has waited for yet still has its id, which its successor takes
+            # for life. Its backends end by themselves; until then the successor must not start.
+            while works_in(service["data"]):
+                time.sleep(0.02)
+            pathlib.Path(service["data"], "postmaster.pid").unlink(missing_ok=True)
         place = {key: service[key] for key in ("port", "ready") if key in service}
         running[name] = {**service, **start_process(service["command"], pathlib.Path(service["log"]), place)}
         STATE.write_text(json.dumps(running, indent=1))

@@ -152,14 +152,12 @@ impl Parts {
 
     /// Tells why this process cannot serve now.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
-        let runner = self.runner.clone();
+        let (runner, log) = (self.runner.clone(), Arc::clone(&self.log));
         move || {
             let health = runner.as_ref().map(|runner| runner.lock().unwrap_or_else(PoisonError::into_inner).health());
-            health
-                .and_then(|health| health.failure)
-                .map(|failure| format!("projector: {failure}"))
-                .into_iter()
-                .collect()
+            let projector = health.and_then(|health| health.failure).map(|failure| format!("projector: {failure}"));
+            let log = log.failure().map(|failure| format!("log: {failure}"));
+            [projector, log].into_iter().flatten().collect()
         }
     }
 

@@ -7,7 +7,8 @@
 //! - **Empty.** `end` of an empty partition is 0. Reading from the end waits, then returns nothing.
 //! - **Gaps.** Offsets of one partition grow, but need not be dense: compaction takes old records of a key away. The
 //!   newest record of a partition is always there.
-//! - **Identity.** A log made anew has another id, even under the same name.
+//! - **Identity.** A log made anew has another id, even under the same name. One that is made anew under an open log takes
+//!   no more appends through it.
 
 pub mod embedded;
 pub mod identity;
@@ -112,6 +113,9 @@ pub trait EventLog: Send + Sync {
 
     /// Waits until what was accepted is durable, as far as `limit` allows; called once, at shutdown.
     fn flush(&self, limit: Duration);
+
+    /// Why the log does not take records now, as far as this process knows; `None` once it took some again.
+    fn failure(&self) -> Option<String>;
 
     /// A short description for people: kind and place, never a secret.
     fn describe(&self) -> String;

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use daybook_tests::{
     process::{Backend, Place, Server, binary},
     random::Random,
-    services::Folder,
+    services::{self, Folder},
     writers::{Step, Writers, check},
 };
 use serde_json::json;
@@ -104,4 +104,30 @@ async fn a_topic_made_anew_under_the_tables_is_noticed_and_refused() {
     let output = output.unwrap_or_else(|error| panic!("{error}"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(1) && said.contains("was built from log"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_under_a_running_server_is_noticed_and_no_write_is_acknowledged() {
+    let place = Place::new("under", Backend::Distributed);
+    let server = Server::start(&place);
+    let step = Step::make(&server.api, "F").await;
+    for _ in 0..20 {
+        assert_eq!(server.api.post(&format!("{}/task", step.path()), &json!({})).await.status, 200);
+    }
+    let log = place.options()[1].clone();
+    let (bootstrap, prefix) = log.trim_start_matches("kafka://").split_once('/').unwrap_or_default();
+    for command in ["delete", "create"] {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fault/topics.py");
+        let python = services::address("DAYBOOK_TEST_PYTHON");
+        let done = Command::new(python).arg(script).args([command, bootstrap, prefix]).output();
+        let done = done.unwrap_or_else(|error| panic!("{error}"));
+        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+    // Offsets begin again: what a record of the new topic is told must not be what became of an old one.
+    for _ in 0..5 {
+        let answer = server.api.post(&format!("{}/task", step.path()), &json!({})).await;
+        assert_eq!(answer.status, 503, "{}", answer.text);
+    }
+    let ready = server.api.get("/health/ready").await;
+    assert!(ready.status == 503 && ready.text.contains("made anew"), "{}: {}", ready.status, ready.text);
 }

@@ -53,6 +53,8 @@ pub struct EmbeddedLog {
 struct Shared {
     tails: Mutex<Tails>,
     grown: Condvar,
+    /// Why the last commit failed.
+    failure: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -68,6 +70,13 @@ struct Tail {
     end: Offset,
     records: VecDeque<Record>,
     bytes: usize,
+}
+
+impl Shared {
+    /// Notes what came of a commit.
+    fn note(&self, failure: Option<String>) {
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
 }
 
 impl Tails {
@@ -116,7 +125,7 @@ impl EmbeddedLog {
                 connection.query_row(include_str!("embedded/end_of_events.sql"), [], |row| row.get(0))?;
             tails.heartbeats.end =
                 connection.query_row(include_str!("embedded/end_of_heartbeats.sql"), [], |row| row.get(0))?;
-            Ok((connection, Shared { tails: Mutex::new(tails), grown: Condvar::new() }))
+            Ok((connection, Shared { tails: Mutex::new(tails), grown: Condvar::new(), failure: Mutex::default() }))
         };
         let (mut connection, shared) = open().map_err(|e| unusable("cannot open log.db", &e))?;
         let shared = Arc::new(shared);
@@ -135,7 +144,7 @@ impl EmbeddedLog {
 
 /// Opens the log in `folder` for reading alone, also while another process writes it.
 pub fn open_reader(folder: &Path, from: &Vector) -> Result<Box<dyn Reader>, LogError> {
-    let shared = Shared { tails: Mutex::new(Tails::default()), grown: Condvar::new() };
+    let shared = Shared { tails: Mutex::default(), grown: Condvar::new(), failure: Mutex::default() };
     Ok(Box::new(reader::open(&folder.join("log.db"), Arc::new(shared), from)?.polling_the_file()))
 }
 
@@ -203,6 +212,10 @@ impl EventLog for EmbeddedLog {
         if writer.is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the embedded log's writer panicked");
         }
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn describe(&self) -> String {

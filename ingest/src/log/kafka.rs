@@ -4,12 +4,16 @@
 //! repeat nor reorder. Options of the URL are handed to librdkafka as they are (security, SASL, TLS, tuning); those that
 //! Daybook's promises rest on cannot be changed.
 
+mod condition;
 mod reader;
 mod rounds;
 mod topics;
 mod url;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use daybook_schemas::{
     position::{Partition, PartitionId, Position, Vector},
@@ -28,6 +32,7 @@ use crate::{
     log::{
         AppendError, BoxFuture, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
         kafka::{
+            condition::Condition,
             reader::TopicReader,
             rounds::{Producers, Rounds},
             topics::Counts,
@@ -42,7 +47,7 @@ pub const PARTITIONS_DEFAULT: PartitionId = 12;
 /// How long records of a round are gathered, in milliseconds; see [`Producers`].
 const LINGER_MS: &str = "0.5";
 /// How long one call for metadata or watermarks may take.
-const CALL_MAX: Duration = Duration::from_secs(10);
+const CALL_MAX: Duration = Duration::from_secs(5);
 
 /// The log on Kafka.
 pub struct KafkaLog {
@@ -53,6 +58,7 @@ pub struct KafkaLog {
     /// Asks for watermarks.
     metadata: Arc<BaseConsumer>,
     counts: Counts,
+    condition: Arc<Condition>,
 }
 
 impl KafkaLog {
@@ -64,8 +70,10 @@ impl KafkaLog {
         let counts = topics::ensure(&address, Arc::clone(&metadata), creates).await?;
         let producer = |linger_ms: &str| address.producer(linger_ms).create().map_err(configuration);
         let producers = Producers { prompt: producer("0")?, lingering: producer(LINGER_MS)? };
-        let rounds = Rounds::start(producers.clone(), &address.prefix);
-        let mut log = Self { id: String::new(), address: address.clone(), producers, rounds, metadata, counts };
+        let condition = Arc::<Condition>::default();
+        let rounds = Rounds::start(producers.clone(), &address.prefix, Arc::clone(&condition));
+        let (id, of_log) = (String::new(), address.clone());
+        let mut log = Self { id, address: of_log, producers, rounds, metadata, counts, condition };
         let end = blocking({
             let metadata = Arc::clone(&log.metadata);
             let topic = identity::PARTITION.topic.full_name(&address.prefix);
@@ -83,7 +91,25 @@ impl KafkaLog {
         let mut reader = log.reader(&identity::start())?;
         let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: CALL_MAX };
         log.id = blocking(move || identity::read(reader.as_mut(), limits)).await??;
+        let log = tokio::task::spawn_blocking(move || log.end().map(|end| (log, end))).await;
+        let (log, end) = log.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))??;
+        log.condition.note_opened(&end);
         Ok(log)
+    }
+}
+
+impl KafkaLog {
+    /// Asks every partition's leader where it ends, all within one time-out.
+    fn fetch_end(&self) -> Result<Vector, LogError> {
+        let (mut ends, began) = (Vector::default(), Instant::now());
+        for partition in super::partitions(self) {
+            let topic = partition.topic.full_name(&self.address.prefix);
+            let left = CALL_MAX.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+            let marks = self.metadata.fetch_watermarks(&topic, partition.id, left);
+            let (_, high) = marks.map_err(|e| LogError::Unavailable(format!("no end of {partition}: {e}")))?;
+            ends.0.insert(partition, high);
+        }
+        Ok(ends)
     }
 }
 
@@ -156,14 +182,9 @@ impl EventLog for KafkaLog {
     }
 
     fn end(&self) -> Result<Vector, LogError> {
-        let mut ends = Vector::default();
-        for partition in super::partitions(self) {
-            let topic = partition.topic.full_name(&self.address.prefix);
-            let marks = self.metadata.fetch_watermarks(&topic, partition.id, CALL_MAX);
-            let (_, high) = marks.map_err(|e| LogError::Unavailable(format!("no end of {partition}: {e}")))?;
-            ends.0.insert(partition, high);
-        }
-        Ok(ends)
+        let end = self.fetch_end();
+        self.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
+        end
     }
 
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError> {
@@ -176,6 +197,10 @@ impl EventLog for KafkaLog {
                 tracing::warn!(error = %error, "records were still on their way to Kafka at shutdown: {error}");
             }
         }
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.condition.failure()
     }
 
     fn describe(&self) -> String {

@@ -40,6 +40,7 @@ pub(super) fn start(
             let calls: Vec<&[NewRecord]> = waiting.iter().map(|(records, _)| records.as_slice()).collect();
             match commit(&mut connection, &shared, &calls) {
                 Ok(mut positions) => {
+                    shared.note(None);
                     for ((records, done), positions) in waiting.drain(..).zip(positions.drain(..)) {
                         debug_assert_eq!(records.len(), positions.len());
                         // A writer that has gone away does not want to know.
@@ -47,6 +48,7 @@ pub(super) fn start(
                     }
                 }
                 Err(error) => {
+                    shared.note(Some(error.to_string()));
                     tracing::error!(error = %error, "cannot append to the embedded log: {error}");
                     for (_, done) in waiting.drain(..) {
                         let _gone = done.send(Err(AppendError::Unavailable(error.to_string())));

@@ -14,6 +14,7 @@ use rdkafka::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::condition::Condition;
 use crate::log::{AppendError, NewRecord};
 
 /// Appends that may wait for a round; more are refused.
@@ -32,18 +33,22 @@ type Sent = Result<Vec<(Topic, DeliveryFuture)>, AppendError>;
 /// The queue of appends.
 pub(super) struct Rounds {
     queue: mpsc::Sender<Append>,
+    condition: Arc<Condition>,
 }
 
 impl Rounds {
     /// Starts the task that forms rounds; it ends when this is dropped.
-    pub(super) fn start(producers: Producers, prefix: &str) -> Self {
+    pub(super) fn start(producers: Producers, prefix: &str, condition: Arc<Condition>) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
         let names = Topic::ALL.map(|topic| (topic, topic.full_name(prefix)));
-        tokio::spawn(form(producers, names, appends));
-        Self { queue }
+        tokio::spawn(form(producers, names, appends, Arc::clone(&condition)));
+        Self { queue, condition }
     }
 
     pub(super) async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, AppendError> {
+        if let Some(reason) = self.condition.refusal() {
+            return Err(AppendError::Unavailable(reason));
+        }
         let (done, outcome) = oneshot::channel();
         self.queue.try_send((records, done)).map_err(|_| AppendError::Full)?;
         outcome.await.unwrap_or_else(|_| Err(AppendError::Unavailable("the producer ended".to_owned())))
@@ -58,7 +63,12 @@ pub(super) struct Producers {
     pub(super) lingering: FutureProducer,
 }
 
-async fn form(producers: Producers, names: [(Topic, String); 2], mut appends: mpsc::Receiver<Append>) {
+async fn form(
+    producers: Producers,
+    names: [(Topic, String); 2],
+    mut appends: mpsc::Receiver<Append>,
+    condition: Arc<Condition>,
+) {
     let on_their_way = Arc::new(Semaphore::new(ROUNDS_MAX));
     let mut round = Vec::new();
     // The semaphore is never closed.
@@ -68,7 +78,7 @@ async fn form(producers: Producers, names: [(Topic, String); 2], mut appends: mp
         }
         let producer = if round.len() == 1 { &producers.prompt } else { &producers.lingering };
         let sent = round.drain(..).map(|(records, done)| (send(producer, &names, &records), done)).collect();
-        tokio::spawn(settle(sent, permit));
+        tokio::spawn(settle(sent, Arc::clone(&condition), permit));
     }
 }
 
@@ -93,10 +103,10 @@ fn send(producer: &FutureProducer, names: &[(Topic, String)], records: &[NewReco
 }
 
 /// Waits for the broker's word on each append of a round, and passes it on.
-async fn settle(sent: Vec<(Sent, Done)>, permit: OwnedSemaphorePermit) {
+async fn settle(sent: Vec<(Sent, Done)>, condition: Arc<Condition>, permit: OwnedSemaphorePermit) {
     for (sent, done) in sent {
         let outcome = match sent {
-            Ok(deliveries) => positions(deliveries).await,
+            Ok(deliveries) => positions(deliveries, &condition).await,
             Err(error) => Err(error),
         };
         // A writer that has gone away does not want to know.
@@ -105,12 +115,22 @@ async fn settle(sent: Vec<(Sent, Done)>, permit: OwnedSemaphorePermit) {
     drop(permit);
 }
 
-async fn positions(deliveries: Vec<(Topic, DeliveryFuture)>) -> Result<Vec<Position>, AppendError> {
+async fn positions(
+    deliveries: Vec<(Topic, DeliveryFuture)>,
+    condition: &Condition,
+) -> Result<Vec<Position>, AppendError> {
     let mut positions = Vec::with_capacity(deliveries.len());
     for (topic, delivery) in deliveries {
         let outcome = delivery.await.map_err(|_| AppendError::Unavailable("the producer ended".to_owned()))?;
-        let delivery = outcome.map_err(|(error, _)| append_error(&error))?;
-        positions.push(Position::new(topic, delivery.partition, delivery.offset));
+        let delivery = outcome.map_err(|(error, _)| {
+            condition.note_failure(&format!("the broker took no records: {error}"));
+            append_error(&error)
+        })?;
+        let position = Position::new(topic, delivery.partition, delivery.offset);
+        if !condition.note_append(position) {
+            return Err(AppendError::Unavailable("the log was made anew".to_owned()));
+        }
+        positions.push(position);
     }
     Ok(positions)
 }
