@@ -9,6 +9,7 @@ use daybook_tests::{
     services::OwnServices,
     writers::{Step, Writers, check},
 };
+use serde_json::json;
 
 use crate::rounds;
 
@@ -23,7 +24,7 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
         &format!("kafka://127.0.0.1:{}", kafka.port),
         &format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port),
     );
-    let server = Server::start(&proxied);
+    let server = Server::start_with(&proxied, &["--tables-timeout-ms", "2000"]);
     let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
     let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
     for _ in 0..rounds(12) {
@@ -51,13 +52,17 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
         }
     }
     writers.wait_for(50).await;
-    // A network that drops everything for a while: the clients of both servers must notice by themselves.
-    kafka.set(Harm::Hold);
+    // A network that drops everything: nobody waits for ever, and what was silent is given up without being told.
     postgres.set(Harm::Hold);
-    let turned_away = server.api.try_send(reqwest::Method::GET, "/health/live", None, &[]).await;
-    assert_eq!(turned_away.map(|answer| answer.status).ok(), Some(200), "the process hangs with its servers");
-    kafka.set(Harm::None);
+    let read = server.api.get("/flows/F").await;
+    assert!(read.status == 503 && !read.header("retry-after").is_empty(), "{}: {}", read.status, read.text);
     postgres.set(Harm::None);
+    writers.wait_for(50).await;
+    kafka.set(Harm::Hold);
+    let write = server.api.post("/flows/H", &json!({})).await;
+    assert!(write.status == 503 && !write.header("retry-after").is_empty(), "{}: {}", write.status, write.text);
+    assert_eq!(server.api.get("/flows/F").await.status, 200, "reads go on without the log");
+    kafka.set(Harm::None);
     writers.wait_for(50).await;
     let acknowledged = writers.stop().await;
     check(&plain, &server, &acknowledged).await;

@@ -12,7 +12,7 @@ pub struct Api {
 }
 
 /// One answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Answer {
     /// The status code.
     pub status: u16,

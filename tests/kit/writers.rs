@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
-    api::Api,
+    api::{Answer, Api},
     comparison::compare_rows,
     model::Model,
     process::{Place, Server},
@@ -19,6 +19,9 @@ use crate::{
 
 /// How long a client pauses before it tries again.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a client waits for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
 
 /// What writers were told is recorded.
 #[derive(Debug, Default)]
@@ -185,7 +188,10 @@ impl Writer {
             let apis = self.apis.borrow();
             apis[self.random.below(apis.len())].clone()
         };
-        match api.try_send(method, path, Some(body.to_string()), &[]).await {
+        let answer = tokio::time::timeout(ANSWER_MAX, api.try_send(method, path, Some(body.to_string()), &[])).await;
+        match answer.unwrap_or_else(|_| Ok(Answer::default())) {
+            // A server that is frozen never answers.
+            Ok(answer) if answer.status == 0 => {}
             Ok(answer) if answer.status == 200 => {
                 self.count.send_modify(|count| *count += 1);
                 return Some(answer.json());

@@ -1,17 +1,21 @@
 //! Tables on PostgreSQL, through sqlx: a schema for control, one for each generation, a pool for each.
 //!
 //! `search_path` is fixed when a connection is made, so no statement names a schema and none can mix two. Transactions
-//! block their thread on the runtime that opened the store; reads are async.
+//! block their thread on the runtime that opened the store; reads are async. A server that says nothing at all is given up
+//! after the time-out, which is the client's as well as the server's: the connection is closed and another one is made.
+
+mod sequences;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
 use daybook_ingest::{
     log::BoxFuture,
-    sequence::{NumberSource, Sequence, SequenceError},
+    sequence::{NumberSource, Sequence},
 };
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream::BoxStream};
 use sqlx::{
     AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
+    pool::PoolConnection,
     postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode},
     query::Query,
 };
@@ -20,7 +24,9 @@ use tokio::{
     sync::mpsc,
 };
 
+use self::sequences::Sequences;
 use crate::{
+    membership::LEASE,
     statement,
     tables::{
         AtOnce, Cell, ChunkSender, Chunks, Column, Cursor, Next, Params, READER_STALL_MAX, Render, Row, Statement,
@@ -64,6 +70,7 @@ pub struct PostgresStore {
 /// The tables of one schema.
 struct PostgresTables {
     handle: Handle,
+    timeout: Duration,
     /// Short reads.
     reads: PgPool,
     /// Long lists, so that slow readers never take the connections of short reads.
@@ -91,14 +98,11 @@ impl Drop for Writer {
 }
 
 const CREATE_CONTROL: &str = include_str!("postgres/control.sql");
-const TAKE_RUNS: Statement = statement!("postgres/take_runs");
-const TAKE_TASKS: Statement = statement!("postgres/take_tasks");
-const TAKE_METADATA: Statement = statement!("postgres/take_metadata");
-const RAISE_RUNS: Statement = statement!("postgres/raise_runs");
-const RAISE_TASKS: Statement = statement!("postgres/raise_tasks");
-const RAISE_METADATA: Statement = statement!("postgres/raise_metadata");
 /// Taken while a schema is made, so that two processes do not make it at once.
 const LOCK: Statement = statement!("postgres/lock");
+/// How long a listening connection may be silent before it is asked whether it lives, and how long it has to answer.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+const ANSWER_MAX: Duration = Duration::from_secs(5);
 const NOTIFY: Statement = statement!("postgres/notify");
 /// SQLSTATEs of our own functions: another writer was faster; the statement declines.
 const FASTER: &str = "DB001";
@@ -129,16 +133,20 @@ impl PostgresStore {
         // Rows are looked up by key and listed in the order of an index: no plan may read a whole table, however small that
         // was when planned.
         let by_index = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
+        // A writer that is frozen in the middle of a batch must not keep the checkpoints locked: others take over by then.
+        let idle_max = format!("{}ms", LEASE.as_millis());
+        let of_writer = [by_index.as_slice(), &[("idle_in_transaction_session_timeout", &idle_max)]].concat();
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|e| TablesError::Unavailable(format!("cannot start the writer's runtime: {e}")))?;
         let pool = {
             // The pool looks after its connections on the runtime that it is made on.
             let _context = runtime.enter();
-            self.pool(schema, 2, &by_index)
+            self.pool(schema, 2, &of_writer)
         };
         Ok(PostgresTables {
             handle: self.handle.clone(),
+            timeout: self.config.timeout,
             reads: self.pool(schema, self.config.connections_max, &by_index),
             lists: self.pool(schema, (self.config.connections_max / 2).max(2), &by_index),
             writes: Writer { pool, runtime: Some(runtime) },
@@ -192,7 +200,7 @@ impl Store for PostgresStore {
             // that takes all that went before it along. After a crash of PostgreSQL only numbers that no row has yet may be
             // given out again, and the second writer of such a number is told to try again.
             let pool = self.pool(&self.config.schema, 2, &[("synchronous_commit", "off")]);
-            let sequences = Sequences { pool };
+            let sequences = Sequences::new(pool, self.config.timeout);
             for (sequence, floor) in [Sequence::Run, Sequence::Task, Sequence::Metadata].into_iter().zip(floor) {
                 let raised = sequences.raise(sequence, floor).await;
                 raised.map_err(|e| TablesError::Unavailable(e.to_string()))?;
@@ -213,95 +221,62 @@ impl Store for PostgresStore {
     }
 }
 
-/// Numbers from PostgreSQL's own sequences, which give none twice, over restarts and crashes.
-struct Sequences {
-    pool: PgPool,
-}
-
-impl Sequences {
-    async fn call(&self, statement: &Statement, count: usize) -> Result<Vec<i64>, SequenceError> {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let numbers = sqlx::query_scalar(statement.postgres).bind(count).fetch_all(&self.pool).await;
-        numbers.map_err(|e| SequenceError(error(statement.name, &e).to_string()))
-    }
-}
-
-impl NumberSource for Sequences {
-    fn take(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
-        let statement = match sequence {
-            Sequence::Run => &TAKE_RUNS,
-            Sequence::Task => &TAKE_TASKS,
-            Sequence::Metadata => &TAKE_METADATA,
-        };
-        Box::pin(self.call(statement, count))
-    }
-
-    fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>> {
-        Box::pin(async move {
-            // Numbers of one call need not be consecutive, but those of one sequence step are: ask for one step of the
-            // sequence, which is made as wide as the largest block.
-            let width = usize::try_from(METADATA_STEP).unwrap_or(usize::MAX);
-            let steps = count.div_ceil(width);
-            loop {
-                let first = self.take(sequence, steps).await?;
-                let consecutive = first.windows(2).all(|pair| pair[1] == pair[0] + METADATA_STEP);
-                if let (true, Some(first)) = (consecutive, first.first()) {
-                    return Ok(*first);
-                }
-            }
-        })
-    }
-
-    fn raise(&self, sequence: Sequence, highest: i64) -> BoxFuture<'_, Result<(), SequenceError>> {
-        let statement = match sequence {
-            Sequence::Run => &RAISE_RUNS,
-            Sequence::Task => &RAISE_TASKS,
-            Sequence::Metadata => &RAISE_METADATA,
-        };
-        let raise = raise(&self.pool, statement, highest);
-        Box::pin(async move { raise.await.map_err(|e| SequenceError(error(statement.name, &e).to_string())) })
-    }
-}
-
-/// Raises a sequence under the lock, so that one that raises late never takes back what others have given out since.
-async fn raise(pool: &PgPool, statement: &Statement, highest: i64) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
-    transaction.execute(LOCK.postgres).await?;
-    sqlx::query(statement.postgres).bind(highest).execute(&mut *transaction).await?;
-    transaction.commit().await
-}
-
-/// The increment of the sequence of metadata ids, as in `postgres/control.postgres.sql`.
-const METADATA_STEP: i64 = 4096;
-
 struct PostgresTransaction<'a> {
+    tables: &'a PostgresTables,
     runtime: &'a Runtime,
-    /// `None` once committed.
-    transaction: Option<sqlx::Transaction<'static, sqlx::Postgres>>,
-    schema: &'a str,
+    /// `None` once it is given back to the pool.
+    connection: Option<PoolConnection<sqlx::Postgres>>,
 }
 
 impl PostgresTransaction<'_> {
-    fn connection(&mut self) -> Result<(&Runtime, &mut PgConnection), TablesError> {
+    fn run<T>(
+        &mut self,
+        statement: &str,
+        run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, TablesError> {
         let ended = || TablesError::Unavailable("the transaction has ended".to_owned());
-        Ok((self.runtime, self.transaction.as_mut().ok_or_else(ended)?))
+        let connection = self.connection.as_mut().ok_or_else(ended)?;
+        let timeout = self.tables.timeout;
+        // The timer is made on the runtime that drives it.
+        let run = async { tokio::time::timeout(timeout, run(connection)).await };
+        self.runtime.block_on(run).unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|e| error(statement, &e))
     }
 }
 
 impl Drop for PostgresTransaction<'_> {
     fn drop(&mut self) {
-        // Giving the connection back to the pool needs the runtime.
+        // What was not committed ends with its connection, in whatever state that is.
+        // Closing it needs the runtime until the connection is dropped.
         let _context = self.runtime.enter();
-        drop(self.transaction.take());
+        if let Some(mut connection) = self.connection.take() {
+            connection.close_on_drop();
+        }
     }
+}
+
+/// Runs something on a connection of a pool, for as long as the time-out allows; one that says nothing is closed.
+async fn within<T>(
+    timeout: Duration,
+    pool: &PgPool,
+    statement: &str,
+    run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, TablesError>,
+) -> Result<T, TablesError> {
+    let mut connection = pool.acquire().await.map_err(|e| error(statement, &e))?;
+    let outcome = tokio::time::timeout(timeout, run(&mut connection)).await;
+    outcome.unwrap_or_else(|_| {
+        connection.close_on_drop();
+        Err(TablesError::Unavailable(format!("no answer to {statement} within {timeout:?}")))
+    })
 }
 
 impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
         let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
         let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
-        let transaction = runtime.block_on(self.writes.pool.begin()).map_err(|e| error("begin", &e))?;
-        Ok(Box::new(PostgresTransaction { runtime, transaction: Some(transaction), schema: &self.schema }))
+        let connection = runtime.block_on(self.writes.pool.acquire()).map_err(|e| error("begin", &e))?;
+        let mut transaction = PostgresTransaction { tables: self, runtime, connection: Some(connection) };
+        transaction.run("begin", async |connection| connection.execute("BEGIN").await)?;
+        Ok(Box::new(transaction))
     }
 
     fn runs_at_once(&self) -> bool {
@@ -311,14 +286,16 @@ impl Tables for PostgresTables {
     fn run_at_once(&self, statement: &Statement, arrays: &[Column]) -> Result<AtOnce, TablesError> {
         let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
         let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
-        let query = bind_columns(sqlx::query(statement.postgres), arrays);
-        match runtime.block_on(query.execute(&self.writes.pool)) {
-            Ok(_) => Ok(AtOnce::Done),
-            Err(sqlx::Error::Database(database)) if database.code().as_deref() == Some(DECLINED) => {
-                Ok(AtOnce::Declined)
+        let run = within(self.timeout, &self.writes.pool, statement.name, async |connection| {
+            match bind_columns(sqlx::query(statement.postgres), arrays).execute(connection).await {
+                Ok(_) => Ok(AtOnce::Done),
+                Err(sqlx::Error::Database(database)) if database.code().as_deref() == Some(DECLINED) => {
+                    Ok(AtOnce::Declined)
+                }
+                Err(failed) => Err(error(statement.name, &failed)),
             }
-            Err(failed) => Err(error(statement.name, &failed)),
-        }
+        });
+        runtime.block_on(run)
     }
 
     fn read<'a>(
@@ -326,21 +303,25 @@ impl Tables for PostgresTables {
         statement: &'static Statement,
         params: Params,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
-        Box::pin(async move {
-            let mut connection = self.reads.acquire().await.map_err(|e| error(statement.name, &e))?;
-            fetch(&mut connection, statement, &params).await
-        })
+        Box::pin(within(self.timeout, &self.reads, statement.name, async move |connection| {
+            fetch(connection, statement, &params).await
+        }))
     }
 
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, mut render: Render) -> Chunks {
         let (mut sender, receiver) = ChunkSender::open();
-        let pool = self.lists.clone();
+        let (pool, timeout) = (self.lists.clone(), self.timeout);
         self.handle.spawn(async move {
             let params = Params::One(params);
             let run = async {
                 let mut connection = pool.acquire().await.map_err(|e| error(statement.name, &e))?;
                 let mut rows = bind(statement, &params).fetch(&mut *connection);
-                while let Some(row) = rows.try_next().await.map_err(|e| error(statement.name, &e))? {
+                // The time-out is that of one row: how long a list takes is up to its reader.
+                let next_row = async |rows: &mut BoxStream<'_, Result<PgRow, sqlx::Error>>| {
+                    let row = tokio::time::timeout(timeout, rows.try_next()).await;
+                    row.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|e| error(statement.name, &e))
+                };
+                while let Some(row) = next_row(&mut rows).await? {
                     let next = render(&PgCursor(&row), &mut sender.chunk)?;
                     if let Some(chunk) = sender.full()
                         && sender.chunks.send_timeout(Ok(chunk), READER_STALL_MAX).await.is_err()
@@ -371,13 +352,18 @@ impl Tables for PostgresTables {
             let (sender, receiver) = mpsc::channel(64);
             self.handle.spawn(async move {
                 loop {
-                    let payload = match listener.recv().await {
-                        Ok(notification) => notification.payload().to_owned(),
-                        Err(error) => {
+                    let payload = match tokio::time::timeout(SILENCE_MAX, listener.recv()).await {
+                        Ok(Ok(notification)) => notification.payload().to_owned(),
+                        Ok(Err(error)) => {
                             tracing::warn!(error = %error, "notifications from PostgreSQL are interrupted: {error}");
                             tokio::time::sleep(Duration::from_millis(500)).await;
                             String::new()
                         }
+                        // Nothing to tell, or a connection that is dead without saying so: then the receiver asks for another.
+                        Err(_) => match tokio::time::timeout(ANSWER_MAX, listener.execute("SELECT 1")).await {
+                            Ok(Ok(_)) => continue,
+                            _ => return,
+                        },
                     };
                     if sender.send(payload).await.is_err() {
                         return;
@@ -391,25 +377,25 @@ impl Tables for PostgresTables {
 
 impl Transaction for PostgresTransaction<'_> {
     fn execute(&mut self, statement: &Statement, params: &Params) -> Result<u64, TablesError> {
-        let (runtime, connection) = self.connection()?;
-        let done =
-            runtime.block_on(bind(statement, params).execute(connection)).map_err(|e| error(statement.name, &e))?;
+        let done = self.run(statement.name, async |connection| bind(statement, params).execute(connection).await)?;
         Ok(done.rows_affected())
     }
 
     fn read(&mut self, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
-        let (runtime, connection) = self.connection()?;
-        runtime.block_on(fetch(connection, statement, params))
+        let rows = self.run(statement.name, async |connection| bind(statement, params).fetch_all(connection).await)?;
+        rows.iter().map(cells).collect()
     }
 
     fn notify(&mut self, payload: &str) -> Result<(), TablesError> {
-        self.execute(&NOTIFY, &Params::One(vec![self.schema.into(), payload.into()])).map(|_| ())
+        let schema = self.tables.schema.as_str();
+        self.execute(&NOTIFY, &Params::One(vec![schema.into(), payload.into()])).map(|_| ())
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), TablesError> {
-        let commit = self.transaction.take().map(sqlx::Transaction::commit);
-        let committed = commit.map_or(Ok(()), |commit| self.runtime.block_on(commit));
-        committed.map_err(|e| error("commit", &e))
+        self.run("commit", async |connection| connection.execute("COMMIT").await)?;
+        let _context = self.runtime.enter();
+        drop(self.connection.take());
+        Ok(())
     }
 }
 
