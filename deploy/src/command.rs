@@ -34,6 +34,25 @@ pub(crate) enum Command {
     /// Shows the events of the log, decoded, one JSON object a line.
     #[command(subcommand)]
     Log(LogCommand),
+    /// Shows the records that could not be applied, and why.
+    ///
+    /// Such a record stays in the log, and everything else flows. The way out is a version of the program that can apply
+    /// it, and tables that it builds from the log.
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// All of them, a line each: position, key, bytes, reason.
+    List(StatusOptions),
+    /// One of them whole, with the beginning of its value in hexadecimal.
+    Show {
+        /// Where it stands, as in events/3@1042.
+        position: String,
+        #[command(flatten)]
+        options: StatusOptions,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -41,7 +60,7 @@ pub(crate) struct StatusOptions {
     /// Where it serves; the configured listen address if left out.
     #[arg(long)]
     pub(crate) url: Option<String>,
-    /// Prints JSON instead of a table.
+    /// Prints JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
 }

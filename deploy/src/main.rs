@@ -1,8 +1,10 @@
 //! The one binary `daybook`: a subcommand a role. It alone reads configuration, and wires everything together.
 
+mod ask;
 mod command;
 mod config;
 mod log_command;
+mod quarantine_command;
 mod serve;
 mod status_command;
 mod telemetry;
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve => runtime.block_on(serve::run(config)),
         Command::Status(options) => runtime.block_on(status_command::run(&config, &options)),
+        Command::Quarantine(command) => runtime.block_on(quarantine_command::run(&config, &command)),
         Command::Log(options) => runtime.block_on(log_command::run(&config, options)),
     };
     match outcome {

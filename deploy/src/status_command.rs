@@ -1,25 +1,14 @@
 //! `daybook status`: asks a running process what it is doing.
 
-use std::{io::Write, time::Duration};
+use std::io::Write;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use serde_json::Value;
 
-use crate::{command::StatusOptions, config::Config};
-
-/// How long the process may take to answer.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+use crate::{ask::ask, command::StatusOptions, config::Config};
 
 pub(crate) async fn run(config: &Config, options: &StatusOptions) -> Result<()> {
-    let base = options.url.clone().unwrap_or_else(|| format!("http://{}", config.listen));
-    let url = format!("{}/api/v1/status", base.trim_end_matches('/'));
-    let client = reqwest::Client::builder().timeout(ANSWER_MAX).build()?;
-    let answer = client.get(&url).send().await.with_context(|| format!("no daybook answers at {base}"))?;
-    let status = answer.status();
-    let body: Value = answer.json().await.with_context(|| format!("{url} is not a daybook's"))?;
-    if !status.is_success() {
-        bail!("{base} answers {status}: {}", body["message"].as_str().unwrap_or_default());
-    }
+    let body = ask(config, options, "/api/v1/status").await?;
     let mut out = std::io::stdout().lock();
     if options.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&body)?)?;

@@ -79,6 +79,7 @@ async fn i9_poison_is_quarantined_with_its_reason_the_rest_flows_and_a_replay_do
         drop(log);
         let server = Server::start(&place);
         let quarantined = check(&server, &expected).await;
+        check_commands(&place, &server, &expected);
         // A writer goes on after all that.
         assert_eq!(server.api.post("/flows/F/run", &json!({})).await.json()["run_number"], 3);
         assert!(server.stop());
@@ -90,6 +91,22 @@ async fn i9_poison_is_quarantined_with_its_reason_the_rest_flows_and_a_replay_do
             assert_eq!(replayed, quarantined, "a replay quarantines otherwise");
         }
     }
+}
+
+/// The command line shows the same.
+fn check_commands(place: &Place, server: &Server, expected: &[(String, &str)]) {
+    let run = |arguments: &[&str]| {
+        let output = place.command(&[&["quarantine"], arguments, &["--url", &server.api.base]].concat());
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (listed, lines) = run(&["list"]);
+    assert!(listed && lines.lines().count() == expected.len(), "{lines}");
+    for (position, reason) in expected {
+        assert!(lines.lines().any(|line| line.starts_with(position) && line.contains(reason)), "{position}: {lines}");
+        let (shown, text) = run(&["show", position]);
+        assert!(shown && text.contains(reason), "{position}: {text}");
+    }
+    assert!(!run(&["show", "events/0@999999"]).0, "a record that is not in quarantine is shown");
 }
 
 async fn check(server: &Server, expected: &[(String, &str)]) -> Value {

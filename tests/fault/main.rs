@@ -4,10 +4,12 @@
 //! Each test prints its seed; `DAYBOOK_TEST_SEED` repeats it. `DAYBOOK_FAULT_ROUNDS` makes the random ones longer, as
 //! `tests/run --long` does.
 
+mod input;
 mod instances;
 mod kills;
 mod network;
 mod outages;
+mod overload;
 mod storage;
 
 /// How many rounds of random faults a test does: `short` in every run, more where that is asked for.

@@ -1,9 +1,12 @@
 //! Kafka and PostgreSQL killed and started again under writers: 503 meanwhile, reads go on where they can, all heals.
 
+use std::process::Stdio;
+
 use daybook_tests::{
     process::{Place, Server},
     random::Random,
     services::OwnServices,
+    user::{User, said},
     writers::{Step, Writers, check},
 };
 use serde_json::json;
@@ -54,4 +57,35 @@ async fn a_broker_and_a_database_that_are_killed_and_come_back_lose_nothing_and_
     check(&place, &server, &acknowledged).await;
     assert_eq!(server.api.post("/flows/after", &json!({})).await.status, 200);
     assert!(server.stop(), "the server did not end well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_flow_runs_through_a_restart_of_the_broker_and_of_the_database() {
+    let own = OwnServices::start("kafka,postgres");
+    let place = Place::on("flow", &own.url("kafka"), &own.url("postgres"));
+    let server = Server::start(&place);
+    let user = User::new(&place, &server);
+    let spawned = user.python(&["demo.py", "run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let flow = spawned.unwrap_or_else(|error| panic!("cannot run the flow: {error}"));
+    for service in ["postgres", "kafka"] {
+        // The flow is on its way when it has recorded some more.
+        let before = records_of(&server).await;
+        while records_of(&server).await < before + 20 {
+            tokio::time::interval_at(tokio::time::Instant::now() + PAUSE, PAUSE).tick().await;
+        }
+        own.kill(service);
+        own.start_again(service);
+    }
+    let output = tokio::task::spawn_blocking(move || flow.wait_with_output()).await;
+    let output = output.ok().and_then(Result::ok).unwrap_or_else(|| panic!("the flow was lost"));
+    assert!(output.status.success(), "the flow failed:\n{}", said(&output));
+    let runs = server.api.get("/flows/DemoFlow/runs?status=completed").await.json();
+    assert_eq!(runs.as_array().map(Vec::len), Some(1), "{runs}");
+}
+
+/// How many records the server has applied.
+async fn records_of(server: &Server) -> usize {
+    let metrics = server.api.get("/metrics").await.text;
+    let line = metrics.lines().find(|line| line.starts_with("daybook_projector_records_total{outcome=\"applied\"}"));
+    line.and_then(|line| line.rsplit(' ').next()).and_then(|count| count.parse().ok()).unwrap_or(0)
 }

@@ -8,4 +8,5 @@ pub mod process;
 pub mod proxy;
 pub mod random;
 pub mod services;
+pub mod user;
 pub mod writers;

@@ -44,11 +44,17 @@ pub(super) async fn show(State(app): State<Arc<App>>, view: View) -> Result<Resp
     Ok(json::respond(StatusCode::OK, &body))
 }
 
-/// Records in quarantine, in order of position; `after` is the position to begin after.
+/// Records in quarantine, in order of position; `after` is the position to begin after, `position` the only one to show.
 pub(super) async fn quarantine(view: View, query: Query) -> Result<Response, ApiError> {
-    let after = query.get("after").map(str::parse::<Position>).transpose();
-    let after = after.map_err(|e| ApiError::invalid("after", e.to_string()))?;
-    let records = generation::list_quarantine(view.generation.tables.as_ref(), after, QUARANTINE_MAX).await?;
+    let position = |name: &str| {
+        let given = query.get(name).filter(|text| !text.is_empty()).map(str::parse::<Position>).transpose();
+        given.map_err(|e| ApiError::invalid(name, e.to_string()))
+    };
+    let (only, after) = (position("position")?, position("after")?);
+    let before = |at: Position| Position { offset: at.offset - 1, ..at };
+    let (after, count_max) = only.map_or((after, QUARANTINE_MAX), |only| (Some(before(only)), 1));
+    let mut records = generation::list_quarantine(view.generation.tables.as_ref(), after, count_max).await?;
+    records.retain(|record| only.is_none_or(|only| record.position == only));
     let entry = |record: &Quarantined| {
         json!({
             "position": record.position.to_string(),

@@ -1,0 +1,70 @@
+//! Overload: more clients than can be served. The surplus is turned away, memory stays bounded, and it is over when they
+//! have gone.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use daybook_tests::{
+    process::{Backend, Place, Server},
+    writers::Step,
+};
+use reqwest::Method;
+use serde_json::json;
+use tokio::task::JoinSet;
+
+/// How long the clients press on.
+const PRESS: Duration = Duration::from_secs(6);
+
+async fn press(backend: Backend) {
+    let place = Place::new("overload", backend);
+    let server = Server::start_with(&place, &["--requests-max", "256"]);
+    let step = Step::make(&server.api, "F").await;
+    let (served, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (mut clients, began) = (JoinSet::new(), Instant::now());
+    for _ in 0..2_000 {
+        let (api, path) = (server.api.clone(), format!("{}/task", step.path()));
+        let (served, refused) = (Arc::clone(&served), Arc::clone(&refused));
+        clients.spawn(async move {
+            while began.elapsed() < PRESS {
+                match api.try_send(Method::POST, &path, Some("{}".to_owned()), &[]).await {
+                    Ok(answer) if answer.status == 200 => served.fetch_add(1, Ordering::Relaxed),
+                    Ok(answer) if answer.status == 503 && !answer.header("retry-after").is_empty() => {
+                        refused.fetch_add(1, Ordering::Relaxed)
+                    }
+                    Ok(answer) => panic!("{}: {}", answer.status, answer.text),
+                    // The test's own machine may run out of ports or handles.
+                    Err(_) => 0,
+                };
+            }
+        });
+    }
+    clients.join_all().await;
+    let (served, refused) = (served.load(Ordering::Relaxed), refused.load(Ordering::Relaxed));
+    assert!(served > 0 && refused > 0, "{served} served, {refused} turned away");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap_or_default();
+    let resident = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().to_owned();
+    let kib: usize = resident.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(usize::MAX);
+    assert!(kib < 700 * 1024, "{resident}");
+    // Back to normal at once, and every acknowledged task is there.
+    for _ in 0..20 {
+        assert_eq!(server.api.post(&format!("{}/task", step.path()), &json!({})).await.status, 200);
+    }
+    let tasks = server.api.get(&format!("{}/tasks", step.path())).await.json();
+    assert!(tasks.as_array().map_or(0, Vec::len) >= served + 20);
+    eprintln!("overload: {served} served, {refused} turned away, {resident}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_clients_are_served_or_turned_away_and_leave_nothing_behind_embedded() {
+    press(Backend::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_clients_are_served_or_turned_away_and_leave_nothing_behind_on_kafka_and_postgres() {
+    press(Backend::Distributed).await;
+}
