@@ -10,31 +10,32 @@ use daybook_projector::tables::{Cell, Row, TablesError};
 use daybook_schemas::events::{RunStarted, TaskRegistered};
 use daybook_schemas::ids::{NumberOrName, RUN_NUMBER_MAX, RunNumber, TASK_ID_MAX, TaskId};
 use moka::sync::Cache;
+use quick_cache::sync::Cache as QuickCache;
 
 use crate::view::View;
 
 /// Entries of each cache, at most.
-const ENTRIES_MAX: u64 = 20_000;
+const ENTRIES_MAX: usize = 20_000;
 
 type RunKey = (String, String);
 type StepKey = (String, i64, String);
 type TaskKey = (String, i64, String, String);
 
-/// Cached facts.
+/// Cached facts. Those of runs and tasks are learned with each that is made, and what that costs is part of every creation.
 pub struct Facts {
     flows: Cache<String, ()>,
-    runs: Cache<RunKey, Arc<RunFacts>>,
+    runs: QuickCache<RunKey, Arc<RunFacts>>,
     steps: Cache<StepKey, ()>,
-    tasks: Cache<TaskKey, Arc<TaskFacts>>,
+    tasks: QuickCache<TaskKey, Arc<TaskFacts>>,
 }
 
 impl Default for Facts {
     fn default() -> Self {
         Self {
-            flows: Cache::new(ENTRIES_MAX),
-            runs: Cache::new(ENTRIES_MAX),
-            steps: Cache::new(ENTRIES_MAX),
-            tasks: Cache::new(ENTRIES_MAX),
+            flows: Cache::new(ENTRIES_MAX as u64),
+            runs: QuickCache::new(ENTRIES_MAX),
+            steps: Cache::new(ENTRIES_MAX as u64),
+            tasks: QuickCache::new(ENTRIES_MAX),
         }
     }
 }

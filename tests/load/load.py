@@ -2,8 +2,10 @@
 """Measures services of Metaflow's metadata API side by side, in one run on one machine, and prints ratios to the first.
 
     load.py NAME=URL [NAME=URL ...] [--seconds 6] [--clients 1,64] [--tasks 2000] [--only create_task,get_run]
+            [--beside step_artifacts]
 
-Each URL is a service on loopback: a daybook, or Metaflow's own service. Needs wrk (Debian's package) and nothing else.
+Each URL is a service on loopback: a daybook, the stand-in of reference.py, or Metaflow's own service. With --beside, each
+operation is measured alone and again next to one client that repeats another operation without a pause. Needs wrk (Debian's package) and nothing else.
 Operations of all services alternate, so that noise of the machine falls on each alike. Nothing is asserted: the figures
 are for people. Median and p99 are wrk's, in milliseconds; errors are answers other than 2xx."""
 import argparse
@@ -11,6 +13,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import time
 import urllib.parse
 import urllib.request
 import uuid
@@ -52,10 +55,23 @@ def seed(base, tasks):
     return {"flow": flow, "run": run, "first": min(made), "last": max(made)}
 
 
-def measure(base, data, operation, clients, seconds):
+def command_of(base, data, operation, clients, seconds):
     arguments = [operation, data["flow"], data["run"], data["first"], data["last"], uuid.uuid4().hex[:6]]
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", HERE / "operations.lua", base, "--"]
-    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=seconds + 120)
+    return [*command, *map(str, arguments)]
+
+
+def measure(base, data, operation, clients, seconds, beside=None):
+    other = None
+    if beside:
+        command = command_of(base, data, beside, 1, seconds + 3)
+        other = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # The other client is at work when the first of its answers, of many rows, is on its way.
+        time.sleep(1)
+    command = command_of(base, data, operation, clients, seconds)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 120)
+    if other:
+        other.wait(timeout=120)
     line = next((line for line in done.stdout.splitlines() if line.startswith("JSON")), None)
     if line is None:
         sys.exit(f"wrk failed: {done.stdout}{done.stderr}")
@@ -68,6 +84,7 @@ def main():
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--clients", default="1,64")
     parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--beside", choices=READS, help="measure again next to one client that repeats this operation")
     parser.add_argument("--only", default=",".join(WRITES + READS))
     given = parser.parse_args()
     services = dict(service.split("=", 1) for service in given.services)
@@ -80,14 +97,15 @@ def main():
         for clients in map(int, given.clients.split(",")):
             first = None
             for name, url in services.items():
-                found = measure(url.rstrip("/"), seeded[name], operation, clients, given.seconds)
-                rate = found["requests"] / found["seconds"]
-                first = first or rate
-                print(
-                    f"{operation:<15} {clients:>7} {name:<12} {rate:>9.0f} {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f}"
-                    f" {found['errors']:>7} {rate / first:>7.2f}",
-                    flush=True,
-                )
+                for beside in [None, given.beside] if given.beside else [None]:
+                    found = measure(url.rstrip("/"), seeded[name], operation, clients, given.seconds, beside)
+                    rate = found["requests"] / found["seconds"]
+                    first = first or rate
+                    print(
+                        f"{operation + ('+' if beside else ''):<15} {clients:>7} {name:<12} {rate:>9.0f}"
+                        f" {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f} {found['errors']:>7} {rate / first:>7.2f}",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":
