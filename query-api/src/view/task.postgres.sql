@@ -5,11 +5,11 @@ FROM UNNEST($1::BIGINT[], $2::TEXT[], $3::BIGINT[], $4::TEXT[])
 INNER JOIN tasks AS t
     ON t.task_id = e.task_id
     AND t.flow_id = e.flow_id
-    AND t.run_number = e.run_number
-    AND t.step_name = e.step_name
+    AND t.run_number + 0 = e.run_number
+    AND t.step_name || '' = e.step_name
 INNER JOIN runs AS r
-    ON r.run_number = t.run_number
-    AND r.flow_id = t.flow_id
+    ON r.run_number = e.run_number
+    AND r.flow_id = e.flow_id
 LEFT JOIN task_heartbeats AS h
     ON h.task_id = t.task_id
     AND h.flow_id = t.flow_id

@@ -81,8 +81,8 @@ BEGIN
         INNER JOIN tasks AS p
             ON p.task_id = e.task_id
             AND p.flow_id = e.flow_id
-            AND p.run_number = e.run_number
-            AND p.step_name = e.step_name
+            AND p.run_number + 0 = e.run_number
+            AND p.step_name || '' = e.step_name
             AND p.record_offset < e.record_offset
         ON CONFLICT DO NOTHING;
         GET DIAGNOSTICS changed = ROW_COUNT;
@@ -109,8 +109,8 @@ BEGIN
         INNER JOIN tasks AS p
             ON p.task_id = e.task_id
             AND p.flow_id = e.flow_id
-            AND p.run_number = e.run_number
-            AND p.step_name = e.step_name
+            AND p.run_number + 0 = e.run_number
+            AND p.step_name || '' = e.step_name
             AND p.record_offset < e.record_offset;
         GET DIAGNOSTICS changed = ROW_COUNT;
         IF changed < CARDINALITY(metadata_flow_ids) THEN

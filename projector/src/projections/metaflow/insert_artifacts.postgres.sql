@@ -5,7 +5,7 @@ FROM UNNEST($1::TEXT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[], $5::TEXT[], $6::
 INNER JOIN tasks AS p
     ON p.task_id = e.task_id
     AND p.flow_id = e.flow_id
-    AND p.run_number = e.run_number
-    AND p.step_name = e.step_name
+    AND p.run_number + 0 = e.run_number
+    AND p.step_name || '' = e.step_name
     AND p.record_offset < e.record_offset
 ON CONFLICT DO NOTHING

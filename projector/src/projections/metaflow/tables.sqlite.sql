@@ -1,6 +1,8 @@
 -- The tables of Metaflow's objects. Texts compare by bytes, so that both engines give the same order.
 -- Every row keeps the position of the event that made it (record_partition, record_offset).
 -- The tags of steps, tasks and artifacts are not kept: answers show the run's.
+-- Look-ups by a key compare further columns as `run_number + 0` and `step_name || ''`: the planner must not take another
+-- index for them, by which it would read a whole run for each row.
 CREATE TABLE IF NOT EXISTS flows (
     flow_id TEXT NOT NULL PRIMARY KEY,
     user_name TEXT,

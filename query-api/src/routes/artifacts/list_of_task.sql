@@ -9,8 +9,8 @@ INNER JOIN runs AS r
     ON r.run_number = a.run_number
     AND r.flow_id = a.flow_id
 WHERE a.flow_id = $1
-AND a.run_number = $2
-AND a.step_name = $3
+AND a.run_number + 0 = $2
+AND a.step_name || '' = $3
 AND a.task_id = $4
 AND (a.ts_epoch, a.task_id, a.name) < ($5, $6, $7)
 ORDER BY a.ts_epoch DESC, a.task_id DESC, a.name DESC

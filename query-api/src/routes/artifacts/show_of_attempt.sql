@@ -5,8 +5,8 @@ INNER JOIN runs AS r
     ON r.run_number = a.run_number
     AND r.flow_id = a.flow_id
 WHERE a.flow_id = $1
-AND a.run_number = $2
-AND a.step_name = $3
+AND a.run_number + 0 = $2
+AND a.step_name || '' = $3
 AND a.task_id = $4
 AND a.name = $5
 AND a.attempt_id = $6
