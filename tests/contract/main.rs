@@ -2,4 +2,5 @@
 
 mod fold;
 mod log;
+mod parsers;
 mod tables;

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use daybook_tests::{
     process::{Backend, Place, Server},
     random::Random,
+    services,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -272,4 +273,26 @@ async fn random_requests_never_meet_a_server_error() {
     }
     assert!(server.logged().iter().all(|line| !line.contains("panicked")), "{:?}", server.logged());
     assert_eq!(server.api.get("/health/ready").await.status, 200);
+}
+
+/// Routes under which clients expect 500 for a mistake of theirs, or that take no JSON.
+const NOT_BY_SCHEMA: &str = "(/auth/token|/step|/task|/api/v1/events)$";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_openapi_document_leads_a_property_tester_to_no_server_error() {
+    let place = Place::new("schema", Backend::Embedded);
+    let server = Server::start(&place);
+    let program = "from schemathesis.cli import schemathesis; schemathesis()";
+    let output = tokio::process::Command::new(services::address("DAYBOOK_TEST_PYTHON"))
+        .args(["-c", program, "run", &format!("{}/openapi.json", server.api.base), "--no-color"])
+        .args(["--checks", "not_a_server_error", "--max-examples", "10", "--phases", "examples,coverage,fuzzing"])
+        .args(["--exclude-path-regex", NOT_BY_SCHEMA])
+        .current_dir(&place.folder.0)
+        .output()
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("generated"), "nothing was tried: {said}");
+    assert!(server.logged().iter().all(|line| !line.contains("panicked")), "{:?}", server.logged());
 }

@@ -1,0 +1,76 @@
+//! Parsers of what comes from outside: whatever the bytes, they answer, and what they accept they write again as it was.
+
+use std::fs;
+
+use daybook_ingest::log::kafka::Address;
+use daybook_schemas::{
+    codec,
+    position::{Position, Vector},
+};
+use daybook_tests::random::Random;
+
+/// Rounds of each test.
+const ROUNDS: usize = 20_000;
+
+fn golden() -> Vec<Vec<u8>> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/events/v1");
+    let files = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
+    let read = |file: fs::DirEntry| fs::read(file.path()).unwrap_or_else(|error| panic!("{error}"));
+    files.flatten().map(read).collect()
+}
+
+/// Cuts, repeats, swaps and overwrites parts of a text.
+fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
+    for _ in 0..1 + random.below(4) {
+        let (at, length) = (random.below(bytes.len()), 1 + random.below(8));
+        let end = (at + length).min(bytes.len());
+        match random.below(4) {
+            0 => drop(bytes.drain(at..end)),
+            1 => bytes.splice(at..at, bytes[at..end].to_vec()).for_each(drop),
+            2 => bytes[at..end].reverse(),
+            _ => {
+                for byte in &mut bytes[at..end] {
+                    *byte = u8::try_from(random.below(256)).unwrap_or(0);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn records_of_any_bytes_are_decoded_or_refused_and_what_is_decoded_is_written_as_it_was() {
+    let (mut random, golden) = (Random::seeded("records"), golden());
+    assert!(golden.len() >= 9, "golden files are missing");
+    let mut decoded = 0;
+    for _ in 0..ROUNDS {
+        let mut bytes = golden[random.below(golden.len())].clone();
+        mutate(&mut random, &mut bytes);
+        if let Ok(envelope) = codec::decode(&bytes) {
+            decoded += 1;
+            let again = codec::encode(&envelope).unwrap_or_else(|error| panic!("{error}"));
+            let read = codec::decode(&again).unwrap_or_else(|error| panic!("{bytes:?}: {error}"));
+            assert_eq!(read, envelope);
+        }
+    }
+    assert!(decoded > ROUNDS / 100, "nearly everything was refused: {decoded} of {ROUNDS}");
+}
+
+#[test]
+fn texts_of_any_kind_are_positions_vectors_and_addresses_or_refused() {
+    let mut random = Random::seeded("texts");
+    let seeds = ["events/3@1042", "events/0@5,heartbeats/11@9", "kafka://a:1,b:2/team.x?sasl.username=u&ssl.ca=%2Fx"];
+    for _ in 0..ROUNDS {
+        let mut bytes = random.pick(&seeds).as_bytes().to_vec();
+        mutate(&mut random, &mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        if let Ok(position) = text.parse::<Position>() {
+            assert_eq!(position.to_string().parse::<Position>().ok(), Some(position));
+        }
+        if let Ok(vector) = text.parse::<Vector>() {
+            assert_eq!(vector.to_string().parse::<Vector>().ok(), Some(vector));
+        }
+        if let Ok(address) = Address::parse(&text, str::to_owned) {
+            assert!(!address.brokers.is_empty() && !address.prefix.is_empty());
+        }
+    }
+}
