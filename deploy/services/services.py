@@ -2,6 +2,7 @@
 """Starts real Kafka and PostgreSQL for development and tests, without a container engine.
 
     services.py up [--only kafka,postgres]   get what is missing, start, wait until they answer, print their addresses
+                                             (`brokers` are three that replicate: broker1, broker2, broker3)
     services.py env                          print the addresses again, as shell exports
     services.py kill --only NAME             end one at once, as a crash would (SIGKILL)
     services.py start --only NAME            start one again that was ended: same data, same ports
@@ -13,6 +14,7 @@ logs and pids live under target/services/ and are made anew by each `up`. With D
 a set of services of one's own, which can be killed without disturbing anybody else.
 """
 import argparse
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -136,24 +138,30 @@ def kafka_jars():
     return jars
 
 
-def start_kafka():
-    jars, java = kafka_jars(), find_java()
-    home = HOME / "kafka"
-    shutil.rmtree(home, ignore_errors=True)
-    home.mkdir(parents=True)
-    broker, controller, guarded, behind, proxied = (free_port() for _ in range(5))
+LISTENERS = ["PLAINTEXT", "GUARDED", "PROXIED", "CONTROLLER"]
+
+
+def write_properties(home, node, nodes):
+    """The settings of one broker of `nodes`: number to ports, one a listener, and the advertised one of PROXIED."""
+    ports = nodes[node]
+    advertised = {"PLAINTEXT": ports["PLAINTEXT"], "GUARDED": ports["GUARDED"], "PROXIED": ports["advertised"]}
+    voters = ",".join(f"{number}@127.0.0.1:{ports['CONTROLLER']}" for number, ports in nodes.items())
     properties = home / "server.properties"
     properties.write_text(
         f"""process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{broker},GUARDED://127.0.0.1:{guarded},PROXIED://127.0.0.1:{behind},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{broker},GUARDED://127.0.0.1:{guarded},PROXIED://127.0.0.1:{proxied}
+node.id={node}
+controller.quorum.voters={voters}
+listeners={",".join(f"{name}://127.0.0.1:{ports[name]}" for name in LISTENERS)}
+advertised.listeners={",".join(f"{name}://127.0.0.1:{port}" for name, port in advertised.items())}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,GUARDED:SASL_PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 listener.name.guarded.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.guarded.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 log.dirs={home / 'data'}
+default.replication.factor={len(nodes)}
+min.insync.replicas={(len(nodes) + 1) // 2}
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=3000
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
@@ -161,14 +169,42 @@ group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
 """
     )
+    return properties
+
+
+def start_brokers(names):
+    """Starts brokers that replicate everything among themselves; returns what is known of each, by name."""
+    jars, java = kafka_jars(), find_java()
+    ports = lambda: {name: free_port() for name in [*LISTENERS, "advertised"]}
+    nodes = {number: ports() for number in range(1, len(names) + 1)}
+    url = "kafka://" + ",".join(f"127.0.0.1:{ports['PLAINTEXT']}" for ports in nodes.values())
     base = [java, "-Xmx768m", "-XX:+UseSerialGC", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
     scram = ["--add-scram", f"SCRAM-SHA-512=[name={SCRAM_USER},password={SCRAM_PASSWORD}]"]
-    run([*base, "kafka.tools.StorageTool", "format", "-t", "ZGF5Ym9vay10ZXN0cy0wMQ", "-c", properties, *scram])
-    started = start_process([*base, "kafka.Kafka", properties], home / "kafka.log", {"port": broker})
-    scram_url = f"kafka://127.0.0.1:{guarded}?security.protocol=SASL_PLAINTEXT&sasl.mechanisms=SCRAM-SHA-512"
-    scram_url += f"&sasl.username={SCRAM_USER}&sasl.password={SCRAM_PASSWORD}"
-    # Clients of the address `proxied` are sent there for every request: a proxy between it and `behind` sees all they say.
-    return {**started, "url": f"kafka://127.0.0.1:{broker}", "scram_url": scram_url, "behind": behind, "proxied": proxied}
+    commands = {}
+    for name, node in zip(names, nodes):
+        home = HOME / name
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        properties = write_properties(home, node, nodes)
+        run([*base, "kafka.tools.StorageTool", "format", "-t", "ZGF5Ym9vay10ZXN0cy0wMQ", "-c", properties, *scram])
+        commands[name] = ([*base, "kafka.Kafka", properties], home / "kafka.log", nodes[node])
+    # None answers before most of them run.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        place = lambda ports: {"port": ports["PLAINTEXT"]}
+        jobs = {name: pool.submit(start_process, command, log, place(ports)) for name, (command, log, ports) in commands.items()}
+        started = {name: job.result() for name, job in jobs.items()}
+    found = {}
+    for name, ports in zip(names, nodes.values()):
+        scram_url = f"kafka://127.0.0.1:{ports['GUARDED']}?security.protocol=SASL_PLAINTEXT&sasl.mechanisms=SCRAM-SHA-512"
+        scram_url += f"&sasl.username={SCRAM_USER}&sasl.password={SCRAM_PASSWORD}"
+        # Clients of the address `proxied` are sent there for every request: a proxy between it and `behind` sees all they say.
+        proxy = {"behind": ports["PROXIED"], "proxied": ports["advertised"]}
+        found[name] = {**started[name], "url": url, "scram_url": scram_url, **proxy}
+    return found
+
+
+def start_kafka():
+    return start_brokers(["kafka"])
 
 
 # -------------------------------------------------------------------------------------------------------- PostgreSQL
@@ -211,13 +247,14 @@ def start_postgres():
     ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     started = start_process(command, HOME / "postgres.log", {"port": port, "ready": ready})
     url = f"postgres://postgres@127.0.0.1:{port}/postgres"
-    return {**started, "url": url, "data": str(data), "bin": str(binaries)}
+    return {"postgres": {**started, "url": url, "data": str(data), "bin": str(binaries)}}
 
 
 # ---------------------------------------------------------------------------------------------------------- commands
 
-SERVICES = {"kafka": start_kafka, "postgres": start_postgres}
-STOP_SIGNAL = {"kafka": signal.SIGTERM, "postgres": signal.SIGINT}
+BROKERS = ["broker1", "broker2", "broker3"]
+SERVICES = {"kafka": start_kafka, "postgres": start_postgres, "brokers": lambda: start_brokers(BROKERS)}
+DEFAULT = "kafka,postgres"
 
 
 def state():
@@ -236,7 +273,7 @@ def up(names):
     HOME.mkdir(parents=True, exist_ok=True)
     running = state()
     for name in names:
-        running[name] = SERVICES[name]()
+        running.update(SERVICES[name]())
         STATE.write_text(json.dumps(running, indent=1))
     env()
 
@@ -250,10 +287,11 @@ def env():
 
 def down(names):
     running = state()
-    for name in [name for name in names if name in running]:
+    wanted = BROKERS if names == ["brokers"] else names
+    for name in [name for name in wanted if name in running]:
         pid = running.pop(name)["pid"]
         if alive(pid):
-            os.kill(pid, STOP_SIGNAL[name])
+            os.kill(pid, signal.SIGINT if name == "postgres" else signal.SIGTERM)
             if not wait_for_end(pid, STOP_SECONDS_MAX):
                 os.kill(pid, signal.SIGKILL)
             say(f"{name} stopped")
@@ -307,12 +345,13 @@ def start_again(names):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["up", "env", "kill", "start", "down"])
-    parser.add_argument("--only", default=",".join(SERVICES), help="which services, comma-separated (default: all)")
+    parser.add_argument("--only", help=f"which services, comma-separated (default: {DEFAULT}; down: all that run)")
     given = parser.parse_args()
-    names = given.only.split(",")
-    unknown = [name for name in names if name not in SERVICES]
+    names = (given.only or (",".join(state()) if given.command == "down" else DEFAULT)).split(",")
+    known = SERVICES if given.command == "up" else [*SERVICES, *state()]
+    unknown = [name for name in names if name and name not in known]
     if unknown:
-        parser.error(f"unknown service {unknown[0]!r}; there are {', '.join(SERVICES)}")
+        parser.error(f"unknown service {unknown[0]!r}; there are {', '.join(known)}")
     commands = {"up": up, "kill": kill, "start": start_again, "down": down}
     env() if given.command == "env" else commands[given.command](names)
 

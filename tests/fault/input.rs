@@ -189,82 +189,74 @@ async fn readers_that_stop_reading_hold_nobody_up() {
     }
 }
 
+/// What random requests are made of.
+const WORDS: [&str; 32] = [
+    "flows",
+    "F",
+    "runs",
+    "run",
+    "1",
+    "steps",
+    "s",
+    "step",
+    "tasks",
+    "task",
+    "artifact",
+    "artifacts",
+    "metadata",
+    "heartbeat",
+    "tag",
+    "mutate",
+    "attempt",
+    "0",
+    "-1",
+    "99999999999999999999",
+    "%ff",
+    "%2f",
+    "%00",
+    "a%20b",
+    "..",
+    "filtered_tasks",
+    "api",
+    "v1",
+    "events",
+    "status",
+    "ü",
+    "\u{1f600}",
+];
+const KEYS: [&str; 10] =
+    ["_limit", "_cursor", "_tags", "_tags:any", "status", "ts_epoch:gt", "user:li", "pattern", "run_id:zz", "after"];
+const VALUES: [&str; 14] = [
+    "",
+    "1",
+    "-1",
+    "0",
+    "x",
+    "null",
+    "a,b",
+    "%25",
+    "(",
+    "[",
+    "a{1000000}",
+    "%ff",
+    "eyJ0IjoxfQ",
+    "99999999999999999999",
+];
+const BODIES: [&str; 9] =
+    ["", "{}", "[]", "null", "{\"tags_to_add\":[\"a\"]}", "[{\"name\":1}]", "\"", "[[[[", "{\"a\":1e999}"];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn random_requests_never_meet_a_server_error() {
     let mut random = Random::seeded("requests");
     let place = Place::new("random", Backend::Embedded);
     let server = Server::start(&place);
     server.api.post("/flows/F", &json!({})).await;
-    let words = [
-        "flows",
-        "F",
-        "runs",
-        "run",
-        "1",
-        "steps",
-        "s",
-        "step",
-        "tasks",
-        "task",
-        "artifact",
-        "artifacts",
-        "metadata",
-        "heartbeat",
-        "tag",
-        "mutate",
-        "attempt",
-        "0",
-        "-1",
-        "99999999999999999999",
-        "%ff",
-        "%2f",
-        "%00",
-        "a%20b",
-        "..",
-        "filtered_tasks",
-        "api",
-        "v1",
-        "events",
-        "status",
-        "ü",
-        "\u{1f600}",
-    ];
-    let keys = [
-        "_limit",
-        "_cursor",
-        "_tags",
-        "_tags:any",
-        "status",
-        "ts_epoch:gt",
-        "user:li",
-        "pattern",
-        "run_id:zz",
-        "after",
-    ];
-    let values = [
-        "",
-        "1",
-        "-1",
-        "0",
-        "x",
-        "null",
-        "a,b",
-        "%25",
-        "(",
-        "[",
-        "a{1000000}",
-        "%ff",
-        "eyJ0IjoxfQ",
-        "99999999999999999999",
-    ];
     for _ in 0..crate::rounds(400) {
-        let path: String = (0..1 + random.below(10)).map(|_| format!("/{}", random.pick(&words))).collect();
+        let path: String = (0..1 + random.below(10)).map(|_| format!("/{}", random.pick(&WORDS))).collect();
         let query: Vec<String> =
-            (0..random.below(4)).map(|_| format!("{}={}", random.pick(&keys), random.pick(&values))).collect();
+            (0..random.below(4)).map(|_| format!("{}={}", random.pick(&KEYS), random.pick(&VALUES))).collect();
         let method = random.pick(&["GET", "POST", "PATCH", "HEAD", "OPTIONS", "PUT", "DELETE"]);
-        let bodies =
-            ["", "{}", "[]", "null", "{\"tags_to_add\":[\"a\"]}", "[{\"name\":1}]", "\"", "[[[[", "{\"a\":1e999}"];
-        let (path, body) = (format!("{path}?{}", query.join("&")), random.pick(&bodies).to_owned());
+        let (path, body) = (format!("{path}?{}", query.join("&")), random.pick(&BODIES).to_owned());
         let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
         let answer = server.api.send(method.clone(), &path, Some(body.clone()), &[]).await;
         // 500 is what clients expect for a step or task of a run that is not there; its body says so.

@@ -60,6 +60,27 @@ async fn a_broker_and_a_database_that_are_killed_and_come_back_lose_nothing_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_replicate_may_be_killed_one_after_another_and_leaders_change() {
+    let mut random = Random::seeded("leaders");
+    let own = OwnServices::start("brokers,postgres");
+    let place = Place::on("leaders", &own.url("broker1"), &own.url("postgres"));
+    let server = Server::start(&place);
+    let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
+    let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
+    for broker in ["broker1", "broker2", "broker3"] {
+        writers.wait_for(100).await;
+        own.kill(broker);
+        // Two of three are enough: writers go on when the others lead.
+        writers.wait_for(100).await;
+        own.start_again(broker);
+    }
+    writers.wait_for(100).await;
+    let acknowledged = writers.stop().await;
+    check(&place, &server, &acknowledged).await;
+    assert!(server.stop(), "the server did not end well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_real_flow_runs_through_a_restart_of_the_broker_and_of_the_database() {
     let own = OwnServices::start("kafka,postgres");
     let place = Place::on("flow", &own.url("kafka"), &own.url("postgres"));
