@@ -24,7 +24,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use self::sequences::Sequences;
+use self::sequences::{Pools, Sequences};
 use crate::{
     membership::LEASE,
     statement,
@@ -196,11 +196,9 @@ impl Store for PostgresStore {
 
     fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>> {
         Box::pin(async move {
-            // Taking numbers waits for no disk: what reaches it later is the commit that applies an event with a number, and
-            // that takes all that went before it along. After a crash of PostgreSQL only numbers that no row has yet may be
-            // given out again, and the second writer of such a number is told to try again.
-            let pool = self.pool(&self.config.schema, 2, &[("synchronous_commit", "off")]);
-            let sequences = Sequences::new(pool, self.config.timeout);
+            let pool = |options: &[(&str, &str)]| self.pool(&self.config.schema, 2, options);
+            let pools = Pools { durable: pool(&[]), prompt: pool(&[("synchronous_commit", "off")]) };
+            let sequences = Sequences::new(pools, self.config.timeout);
             for (sequence, floor) in [Sequence::Run, Sequence::Task, Sequence::Metadata].into_iter().zip(floor) {
                 let raised = sequences.raise(sequence, floor).await;
                 raised.map_err(|e| TablesError::Unavailable(e.to_string()))?;
@@ -239,7 +237,8 @@ impl PostgresTransaction<'_> {
         let timeout = self.tables.timeout;
         // The timer is made on the runtime that drives it.
         let run = async { tokio::time::timeout(timeout, run(connection)).await };
-        self.runtime.block_on(run).unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|e| error(statement, &e))
+        let outcome = self.runtime.block_on(run).map_err(|_| silent(statement, timeout))?;
+        outcome.map_err(|e| error(statement, &e))
     }
 }
 
@@ -265,8 +264,13 @@ async fn within<T>(
     let outcome = tokio::time::timeout(timeout, run(&mut connection)).await;
     outcome.unwrap_or_else(|_| {
         connection.close_on_drop();
-        Err(TablesError::Unavailable(format!("no answer to {statement} within {timeout:?}")))
+        Err(silent(statement, timeout))
     })
+}
+
+/// A server that has not answered in time.
+fn silent(statement: &str, timeout: Duration) -> TablesError {
+    TablesError::Unavailable(format!("no answer to {statement} within {timeout:?}"))
 }
 
 impl Tables for PostgresTables {
@@ -319,7 +323,7 @@ impl Tables for PostgresTables {
                 // The time-out is that of one row: how long a list takes is up to its reader.
                 let next_row = async |rows: &mut BoxStream<'_, Result<PgRow, sqlx::Error>>| {
                     let row = tokio::time::timeout(timeout, rows.try_next()).await;
-                    row.unwrap_or(Err(sqlx::Error::PoolTimedOut)).map_err(|e| error(statement.name, &e))
+                    row.map_err(|_| silent(statement.name, timeout))?.map_err(|e| error(statement.name, &e))
                 };
                 while let Some(row) = next_row(&mut rows).await? {
                     let next = render(&PgCursor(&row), &mut sender.chunk)?;

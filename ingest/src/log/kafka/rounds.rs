@@ -123,7 +123,9 @@ async fn positions(
     for (topic, delivery) in deliveries {
         let outcome = delivery.await.map_err(|_| AppendError::Unavailable("the producer ended".to_owned()))?;
         let delivery = outcome.map_err(|(error, _)| {
-            condition.note_failure(&format!("the broker took no records: {error}"));
+            if unreachable(&error) {
+                condition.note_failure(&format!("the broker took no records: {error}"));
+            }
             append_error(&error)
         })?;
         let position = Position::new(topic, delivery.partition, delivery.offset);
@@ -133,6 +135,18 @@ async fn positions(
         positions.push(position);
     }
     Ok(positions)
+}
+
+/// Whether no record would fare better: a broker's refusal of one record says nothing of the others.
+fn unreachable(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::MessageTimedOut
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+        )
+    )
 }
 
 fn append_error(error: &KafkaError) -> AppendError {

@@ -20,18 +20,26 @@ const RAISE_METADATA: Statement = statement!("raise_metadata");
 
 /// Numbers from PostgreSQL's own sequences, which give none twice, over restarts and crashes.
 pub(super) struct Sequences {
-    pool: PgPool,
+    pools: Pools,
     timeout: Duration,
 }
 
+/// Taking the number of a run or a task waits for no disk: the commit that applies its event takes all that went before it
+/// there, so after a crash of PostgreSQL only numbers that no row has yet may be given out again, and the second writer of
+/// such a number is told to try again. Blocks of metadata ids stay in memory and are used later, so taking one waits.
+pub(super) struct Pools {
+    pub(super) durable: PgPool,
+    pub(super) prompt: PgPool,
+}
+
 impl Sequences {
-    pub(super) fn new(pool: PgPool, timeout: Duration) -> Self {
-        Self { pool, timeout }
+    pub(super) fn new(pools: Pools, timeout: Duration) -> Self {
+        Self { pools, timeout }
     }
 
-    async fn call(&self, statement: &Statement, count: usize) -> Result<Vec<i64>, SequenceError> {
+    async fn call(&self, pool: &PgPool, statement: &Statement, count: usize) -> Result<Vec<i64>, SequenceError> {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let numbers = within(self.timeout, &self.pool, statement.name, async |connection| {
+        let numbers = within(self.timeout, pool, statement.name, async |connection| {
             let numbers = sqlx::query_scalar(statement.postgres).bind(count).fetch_all(connection).await;
             numbers.map_err(|e| error(statement.name, &e))
         });
@@ -41,12 +49,12 @@ impl Sequences {
 
 impl NumberSource for Sequences {
     fn take(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
-        let statement = match sequence {
-            Sequence::Run => &TAKE_RUNS,
-            Sequence::Task => &TAKE_TASKS,
-            Sequence::Metadata => &TAKE_METADATA,
+        let (pool, statement) = match sequence {
+            Sequence::Run => (&self.pools.prompt, &TAKE_RUNS),
+            Sequence::Task => (&self.pools.prompt, &TAKE_TASKS),
+            Sequence::Metadata => (&self.pools.durable, &TAKE_METADATA),
         };
-        Box::pin(self.call(statement, count))
+        Box::pin(self.call(pool, statement, count))
     }
 
     fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>> {
@@ -71,7 +79,7 @@ impl NumberSource for Sequences {
             Sequence::Task => &RAISE_TASKS,
             Sequence::Metadata => &RAISE_METADATA,
         };
-        let raise = raise(&self.pool, statement, highest);
+        let raise = raise(&self.pools.durable, statement, highest);
         Box::pin(async move { raise.await.map_err(|e| SequenceError(error(statement.name, &e).to_string())) })
     }
 }
