@@ -127,7 +127,10 @@ async fn check(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &s
     let value_of =
         |key: &str| found.entries.iter().find(|entry| entry.name == key).and_then(|entry| entry.value.clone());
     for (key, wanted) in required(topic) {
-        let value = value_of(key).unwrap_or_default();
+        // A broker that has not heard of a new topic yet tells no settings of it at all.
+        let unknown =
+            || LogError::Unavailable(format!("the broker does not know the setting {key} of topic {name} yet"));
+        let value = value_of(key).ok_or_else(unknown)?;
         if value != wanted {
             return Err(LogError::Unusable(format!(
                 "topic {name} has {key}={value}, which would lose history; set it to {wanted}"
