@@ -33,8 +33,6 @@ use crate::{
 /// Bounds of one batch. The wait is also how long a stop may take to be noticed.
 const LIMITS: ReadLimits =
     ReadLimits { records_max: 4096, bytes_max: 8 * 1024 * 1024, wait: Duration::from_millis(200) };
-/// Records of a batch from which on the next one is prepared while this one is applied.
-const AHEAD_RECORDS_MIN: usize = 1024;
 /// Pauses after failures: doubled from the first to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
 
@@ -75,13 +73,6 @@ struct Shared {
     assignment: watch::Receiver<Vec<Partition>>,
     stop: AtomicBool,
     health: Mutex<Health>,
-}
-
-/// Records that were read, and what became of decoding them.
-struct Batch {
-    records: Vec<Record>,
-    decoded: Vec<Decoded>,
-    quarantined: Vec<Quarantined>,
 }
 
 impl Runner {
@@ -170,51 +161,27 @@ impl Shared {
         let goal = self.log.end()?;
         let mut reader = self.log.reader(&next)?;
         self.note(|health| health.failure = None);
-        let mut ahead = None;
         while !self.stopped() && !assignment.has_changed().unwrap_or(false) {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }
-            let batch = match ahead.take() {
-                Some(batch) => batch,
-                None => self.prepare(reader.as_mut())?,
-            };
-            if batch.records.len() >= AHEAD_RECORDS_MIN {
-                ahead = Some(self.apply_and_read_ahead(batch, &mut next, reader.as_mut())?);
-                *progressed = true;
-            } else if !batch.records.is_empty() {
-                self.apply(batch, &mut next)?;
+            let records = read(reader.as_mut())?;
+            if !records.is_empty() {
+                self.apply(&records, &mut next)?;
                 *progressed = true;
             }
         }
         Ok(())
     }
 
-    /// Applies a batch while another thread prepares the next one: worth a thread where batches are large, as when the
-    /// tables catch up.
-    fn apply_and_read_ahead(
-        &self,
-        batch: Batch,
-        next: &mut Vector,
-        reader: &mut dyn Reader,
-    ) -> Result<Batch, RunnerError> {
-        thread::scope(|scope| {
-            let ahead = scope.spawn(|| self.prepare(reader));
-            let applied = self.apply(batch, next);
-            let ahead = ahead.join().unwrap_or(Err(RunnerError::Panic));
-            applied?;
-            ahead
-        })
+    fn checkpoints(&self) -> Result<Vector, TablesError> {
+        generation::checkpoints_blocking(self.generation.tables.as_ref())
     }
 
-    /// Reads the next records and decodes them.
-    fn prepare(&self, reader: &mut dyn Reader) -> Result<Batch, RunnerError> {
-        Ok(self.decode_all(reader.read(LIMITS)?))
-    }
-
-    fn decode_all(&self, records: Vec<Record>) -> Batch {
+    /// Applies records in one transaction; one by one where the tables cannot store a value of one of them.
+    fn apply(&self, records: &[Record], next: &mut Vector) -> Result<(), TablesError> {
         let (mut decoded, mut quarantined) = (Vec::with_capacity(records.len()), Vec::new());
-        for record in &records {
+        for record in records {
             match self.decode(record) {
                 Ok(envelope) => decoded.push(Decoded { position: record.position, envelope }),
                 Err(reason) => {
@@ -222,26 +189,16 @@ impl Shared {
                 }
             }
         }
-        Batch { records, decoded, quarantined }
-    }
-
-    fn checkpoints(&self) -> Result<Vector, TablesError> {
-        generation::checkpoints_blocking(self.generation.tables.as_ref())
-    }
-
-    /// Applies a batch in one transaction; one by one where the tables cannot store a value of one of its records.
-    fn apply(&self, batch: Batch, next: &mut Vector) -> Result<(), TablesError> {
-        let Batch { records, decoded, quarantined } = batch;
-        match self.commit(&records, &decoded, quarantined, next) {
+        match self.commit(records, &decoded, quarantined, next) {
             Err(TablesError::Value { .. }) if records.len() > 1 => {
-                records.into_iter().try_for_each(|record| self.apply(self.decode_all(vec![record]), next))
+                records.chunks(1).try_for_each(|record| self.apply(record, next))
             }
             Err(TablesError::Value { reason, .. }) => {
                 let poison = |record: &Record| {
                     let reason = format!("the tables cannot store it: {reason}");
                     Quarantined::new(record.position, reason, record.key.as_deref(), &record.value)
                 };
-                self.commit(&records, &[], records.iter().map(poison).collect(), next)
+                self.commit(records, &[], records.iter().map(poison).collect(), next)
             }
             outcome => outcome,
         }
@@ -345,6 +302,10 @@ impl Shared {
         }
         Ok(envelope)
     }
+}
+
+fn read(reader: &mut dyn Reader) -> Result<Vec<Record>, LogError> {
+    reader.read(LIMITS)
 }
 
 /// An error with all its causes, in one line.
