@@ -23,3 +23,8 @@ pub(crate) async fn ask(config: &Config, options: &StatusOptions, path: &str) ->
     }
     Ok(body)
 }
+
+/// A value as people read it: a text without its quotes.
+pub(crate) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -3,10 +3,9 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
-use serde_json::Value;
 
 use crate::{
-    ask::ask,
+    ask::{ask, text},
     command::{QuarantineCommand, StatusOptions},
     config::Config,
 };
@@ -58,8 +57,4 @@ async fn show(config: &Config, position: &str, options: &StatusOptions) -> Resul
         writeln!(out, "{field:<12} {}", text(&entry[field]))?;
     }
     Ok(())
-}
-
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

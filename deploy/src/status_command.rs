@@ -3,9 +3,12 @@
 use std::io::Write;
 
 use anyhow::Result;
-use serde_json::Value;
 
-use crate::{ask::ask, command::StatusOptions, config::Config};
+use crate::{
+    ask::{ask, text},
+    command::StatusOptions,
+    config::Config,
+};
 
 pub(crate) async fn run(config: &Config, options: &StatusOptions) -> Result<()> {
     let body = ask(config, options, "/api/v1/status").await?;
@@ -14,7 +17,6 @@ pub(crate) async fn run(config: &Config, options: &StatusOptions) -> Result<()> 
         writeln!(out, "{}", serde_json::to_string_pretty(&body)?)?;
         return Ok(());
     }
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let ready = if body["ready"] == true { "ready".to_owned() } else { format!("not ready: {}", body["reasons"]) };
     writeln!(out, "daybook {} ({}), {ready}", text(&body["version"]), text(&body["instance"]))?;
     writeln!(out, "  up        {} s, roles {}", body["uptime_seconds"], body["roles"])?;

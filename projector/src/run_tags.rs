@@ -22,6 +22,11 @@ pub struct Tags {
     pub system_tags: String,
 }
 
+/// A list as a JSON array, written in one way only: as rows keep it, and as answers show it.
+pub fn json_array(list: &[String]) -> String {
+    serde_json::Value::from(list).to_string()
+}
+
 /// A point in time, before which nothing that is read may be remembered after a later change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch(u64);

@@ -18,11 +18,6 @@ pub(crate) use self::{
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
-/// A list of texts as a JSON array, as the tables keep it.
-pub(crate) fn list(texts: &[String]) -> String {
-    serde_json::Value::from(texts).to_string()
-}
-
 /// An answer with a JSON body.
 pub(crate) fn respond(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {

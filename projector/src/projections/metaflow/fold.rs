@@ -18,9 +18,10 @@ use daybook_schemas::{
 };
 
 pub(super) use self::at_once::at_once;
-use super::items::{Item, Sorted, ints, json_array, lists, offsets, optional_texts, positions, repeats, texts, times};
+use super::items::{Item, Sorted, ints, lists, offsets, optional_texts, positions, repeats, texts, times};
 use crate::{
     projection::{Decoded, Report, Unapplied},
+    run_tags::json_array,
     statement,
     tables::{Column, Params, Row, Statement, TablesError, Transaction},
 };

@@ -11,7 +11,7 @@ use daybook_schemas::{
     position::Position,
 };
 
-use crate::{projection::Decoded, tables::Column};
+use crate::{projection::Decoded, run_tags::json_array, tables::Column};
 
 /// One event of a batch.
 #[derive(Debug)]
@@ -114,9 +114,4 @@ pub(super) fn positions<E>(items: &[Item<'_, E>]) -> [Column; 2] {
 /// The column of offsets.
 pub(super) fn offsets<E>(items: &[Item<'_, E>]) -> Column {
     Column::Ints(items.iter().map(|item| Some(item.position.offset)).collect())
-}
-
-/// A list as a JSON array, written in one way only.
-pub(super) fn json_array(list: &[String]) -> String {
-    serde_json::Value::from(list).to_string()
 }

@@ -12,6 +12,7 @@ use daybook_ingest::{
     commands::run::{Facts, StartRun, decide},
 };
 use daybook_projector::{
+    run_tags::json_array,
     statement,
     tables::{Cell, Cursor, Row, Statement, TablesError},
 };
@@ -162,8 +163,8 @@ fn row_of(event: &RunStarted, occurred_at: i64) -> Row {
         Cell::Text(event.run_id.clone()),
         Cell::Text(event.user_name.clone()),
         occurred_at.into(),
-        Cell::Text(Some(json::list(&event.tags))),
-        Cell::Text(Some(json::list(&event.system_tags))),
+        Cell::Text(Some(json_array(&event.tags))),
+        Cell::Text(Some(json_array(&event.system_tags))),
         Cell::Int(event.heartbeat.then_some(occurred_at.div_euclid(1000))),
         Cell::Int(None),
     ])

@@ -10,8 +10,9 @@ use daybook_schemas::events::{
 use super::entries_count;
 use crate::{
     projections::metaflow::items::{
-        Item, Sorted, first_beats, ints, json_array, lists, optional_texts, positions, repeats, texts, times,
+        Item, Sorted, first_beats, ints, lists, optional_texts, positions, repeats, texts, times,
     },
+    run_tags::json_array,
     tables::Column,
 };
 
