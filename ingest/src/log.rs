@@ -13,6 +13,7 @@
 pub mod embedded;
 pub mod identity;
 pub mod kafka;
+mod tail;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use daybook_schemas::{
     position::{Partition, PartitionId, Position, Vector},
     topics::Topic,
 };
+use tokio::sync::oneshot;
 
 /// A boxed future, for ports that are chosen at run time.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,6 +39,13 @@ pub struct NewRecord {
     pub value: Vec<u8>,
     /// Headers for readers that do not decode the value; kept by logs that have headers.
     pub headers: Vec<(&'static str, String)>,
+}
+
+impl NewRecord {
+    /// The record as it is read once it stands at `position`.
+    fn at(&self, position: Position) -> Record {
+        Record { position, key: Some(self.key.as_bytes().into()), value: self.value.as_slice().into() }
+    }
 }
 
 /// A record that was read.
@@ -80,6 +89,19 @@ pub enum AppendError {
     },
 }
 
+impl AppendError {
+    /// The log was closed before it could tell what became of an append.
+    pub fn closed() -> Self {
+        Self::Unavailable("the log is being closed".to_owned())
+    }
+}
+
+/// The error for records of which one is over the log's limit.
+fn too_large(records: &[NewRecord], bytes_max: usize) -> Option<AppendError> {
+    let bytes = records.iter().map(|record| record.value.len()).find(|bytes| *bytes > bytes_max)?;
+    Some(AppendError::TooLarge { bytes, bytes_max })
+}
+
 /// Why reading or opening failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LogError {
@@ -94,6 +116,9 @@ pub enum LogError {
     OffsetGone(Position),
 }
 
+/// Called once with what came of an append, on a thread of the log's: it must not block.
+pub type Done = Box<dyn FnOnce(Result<Vec<Position>, AppendError>) + Send>;
+
 /// A log of records, by topic and partition.
 pub trait EventLog: Send + Sync {
     /// The id in the log's first record.
@@ -102,14 +127,29 @@ pub trait EventLog: Send + Sync {
     /// How many partitions a topic has; fixed when the log is created.
     fn partition_count(&self, topic: Topic) -> PartitionId;
 
+    /// Appends records, and calls `done` with their positions, in the order given, once all are durable. A log that is
+    /// closed on the way drops `done` uncalled.
+    fn append_then(&self, records: Vec<NewRecord>, done: Done);
+
     /// Appends records and returns their positions, in the order given, once all are durable.
-    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, AppendError>>;
+    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, AppendError>> {
+        let (sender, outcome) = oneshot::channel();
+        // A writer that has gone away does not want to know.
+        self.append_then(records, Box::new(|outcome| drop(sender.send(outcome))));
+        Box::pin(async { outcome.await.unwrap_or_else(|_| Err(AppendError::closed())) })
+    }
 
     /// For each partition, the offset that the next record will get. May block on the network.
     fn end(&self) -> Result<Vector, LogError>;
 
     /// Opens a reader that starts at `from`; partitions that `from` does not name are not read.
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError>;
+
+    /// The same for the process that alone appends, as far as is known: up to `end` it reads as fast as any; then what
+    /// others append all the same may come late, by a second at most. At most one is open at a time.
+    fn own_reader(&self, from: &Vector, _end: &Vector) -> Result<Box<dyn Reader>, LogError> {
+        self.reader(from)
+    }
 
     /// Waits until what was accepted is durable, as far as `limit` allows; called once, at shutdown.
     fn flush(&self, limit: Duration);

@@ -68,8 +68,7 @@ impl Generation {
     /// any writer is woken, so that none is answered with older ones.
     pub fn note_applied(&self, from: &Vector, reached: &Vector, report: Report) {
         self.run_tags.forget(&report.retagged);
-        let unapplied = report.unapplied.iter().map(|unapplied| unapplied.position);
-        self.progress.advance_own(from, reached, report.doubtful.into_iter().chain(unapplied));
+        self.progress.advance_own(from, reached, report.doubtful);
     }
 }
 

@@ -21,13 +21,22 @@ pub struct Membership {
     instance: String,
     roles: String,
     partitions: Vec<Partition>,
-    share: watch::Sender<Vec<Partition>>,
+    share: watch::Sender<Share>,
+}
+
+/// What falls to an instance.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Share {
+    /// The partitions that are its to apply.
+    pub partitions: Vec<Partition>,
+    /// Whether no other instance is known, of whatever role.
+    pub alone: bool,
 }
 
 impl Membership {
     /// The only process on a store that is not shared: all partitions are its own, whatever leases are left of others.
     pub fn alone(control: Control, instance: String, partitions: Vec<Partition>) -> Self {
-        let share = watch::Sender::new(partitions.clone());
+        let share = watch::Sender::new(Share { partitions: partitions.clone(), alone: true });
         Self { control, instance, roles: String::new(), partitions, share }
     }
 
@@ -38,13 +47,13 @@ impl Membership {
         roles: String,
         partitions: Vec<Partition>,
     ) -> Result<Self, TablesError> {
-        let membership = Self { control, instance, roles, partitions, share: watch::Sender::new(Vec::new()) };
+        let membership = Self { control, instance, roles, partitions, share: watch::Sender::default() };
         membership.renew().await?;
         Ok(membership)
     }
 
-    /// The partitions that are this instance's to apply, as they change.
-    pub fn share(&self) -> watch::Receiver<Vec<Partition>> {
+    /// What falls to this instance, as it changes.
+    pub fn share(&self) -> watch::Receiver<Share> {
         self.share.subscribe()
     }
 
@@ -70,7 +79,8 @@ impl Membership {
         let instances = self.control.instances().await?;
         let projectors = instances.iter().filter(|(_, roles)| roles.split(',').any(|role| role == PROJECTOR));
         let projectors: Vec<&str> = projectors.map(|(instance, _)| instance.as_str()).collect();
-        let mine = share_of(&self.instance, &projectors, &self.partitions);
+        let partitions = share_of(&self.instance, &projectors, &self.partitions);
+        let mine = Share { partitions, alone: instances.iter().all(|(instance, _)| *instance == self.instance) };
         self.share.send_if_modified(|share| {
             let changed = *share != mine;
             *share = mine;

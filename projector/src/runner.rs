@@ -17,7 +17,7 @@ use std::{
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Reader, Record};
 use daybook_schemas::{
     Envelope, codec,
-    position::{Partition, Vector},
+    position::Vector,
     rules, topics,
 };
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ use tokio::sync::watch;
 use crate::{
     follower::Notification,
     generation::{self, Generation, Quarantined},
+    membership::Share,
     metrics::metrics,
     projection::{Decoded, Projection, Report},
     tables::{AtOnce, Column, TablesError},
@@ -70,23 +71,23 @@ struct Shared {
     generation: Arc<Generation>,
     projection: Arc<dyn Projection>,
     log: Arc<dyn EventLog>,
-    assignment: watch::Receiver<Vec<Partition>>,
+    share: watch::Receiver<Share>,
     stop: AtomicBool,
     health: Mutex<Health>,
 }
 
 impl Runner {
-    /// Starts the runner's thread. `instance` names this process among its like, `assignment` says which partitions are its
-    /// to apply.
+    /// Starts the runner's thread. `instance` names this process among its like, `share` says which partitions are its to
+    /// apply.
     pub fn start(
         instance: String,
         generation: Arc<Generation>,
         projection: Arc<dyn Projection>,
         log: Arc<dyn EventLog>,
-        assignment: watch::Receiver<Vec<Partition>>,
+        share: watch::Receiver<Share>,
     ) -> std::io::Result<Self> {
         let (stop, health) = (AtomicBool::new(false), Mutex::default());
-        let shared = Arc::new(Shared { instance, generation, projection, log, assignment, stop, health });
+        let shared = Arc::new(Shared { instance, generation, projection, log, share, stop, health });
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("projector".to_owned()).spawn(move || of_thread.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -151,17 +152,17 @@ impl Shared {
         }
     }
 
-    /// Applies records from where the tables are, until the assignment changes or something fails.
+    /// Applies records from where the tables are, until the share changes or something fails.
     fn tail(&self, progressed: &mut bool) -> Result<(), RunnerError> {
-        let mut assignment = self.assignment.clone();
-        let mine = assignment.borrow_and_update().clone();
+        let mut share = self.share.clone();
+        let mine = share.borrow_and_update().clone();
         let reached = self.checkpoints()?;
         self.generation.note_reached(&reached);
-        let mut next = Vector(mine.iter().map(|partition| (*partition, reached.next(*partition))).collect());
+        let mut next = Vector(mine.partitions.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let goal = self.log.end()?;
-        let mut reader = self.log.reader(&next)?;
+        let mut reader = if mine.alone { self.log.own_reader(&next, &goal)? } else { self.log.reader(&next)? };
         self.note(|health| health.failure = None);
-        while !self.stopped() && !assignment.has_changed().unwrap_or(false) {
+        while !self.stopped() && !share.has_changed().unwrap_or(false) {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }

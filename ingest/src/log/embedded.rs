@@ -7,24 +7,23 @@ mod reader;
 mod writer;
 
 use std::{
-    collections::VecDeque,
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
 
 use daybook_schemas::{
-    position::{Offset, Partition, PartitionId, Position, Vector},
+    position::{Offset, Partition, PartitionId, Vector},
     topics::Topic,
 };
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     accept::now_ms,
-    log::{AppendError, BoxFuture, EventLog, LogError, NewRecord, ReadLimits, Reader, Record, identity},
+    log::{AppendError, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, identity, tail::Tails},
 };
 
 /// Largest value, inclusive; the same as on Kafka, so that a log can move there.
@@ -37,7 +36,7 @@ const TAIL_BYTES_MAX: usize = 8 * 1024 * 1024;
 const SCHEMA: &str = include_str!("embedded/schema.sql");
 
 /// Appends that wait together for one commit, and whom to tell.
-type Append = (Vec<NewRecord>, oneshot::Sender<Result<Vec<Position>, AppendError>>);
+type Append = (Vec<NewRecord>, Done);
 
 /// The embedded log.
 pub struct EmbeddedLog {
@@ -51,60 +50,25 @@ pub struct EmbeddedLog {
 
 /// What the writer publishes and readers wait for.
 struct Shared {
-    tails: Mutex<Tails>,
-    grown: Condvar,
+    tails: Tails,
     /// Why the last commit failed.
     failure: Mutex<Option<String>>,
 }
 
-#[derive(Default)]
-struct Tails {
-    events: Tail,
-    heartbeats: Tail,
-}
-
-/// The newest records of one topic.
-#[derive(Default)]
-struct Tail {
-    /// The offset that the next record will get.
-    end: Offset,
-    records: VecDeque<Record>,
-    bytes: usize,
-}
-
 impl Shared {
+    fn new() -> Self {
+        Self { tails: Tails::new(TAIL_BYTES_MAX), failure: Mutex::default() }
+    }
+
     /// Notes what came of a commit.
     fn note(&self, failure: Option<String>) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 }
 
-impl Tails {
-    fn of(&mut self, topic: Topic) -> &mut Tail {
-        match topic {
-            Topic::Events => &mut self.events,
-            Topic::Heartbeats => &mut self.heartbeats,
-        }
-    }
-}
-
-impl Tail {
-    fn push(&mut self, record: Record) {
-        self.end = record.position.offset + 1;
-        self.bytes += record.value.len();
-        self.records.push_back(record);
-        while self.bytes > TAIL_BYTES_MAX
-            && let Some(oldest) = self.records.pop_front()
-        {
-            self.bytes -= oldest.value.len();
-        }
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Tails> {
-        self.tails.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// The one partition of a topic.
+fn partition(topic: Topic) -> Partition {
+    Partition { topic, id: 0 }
 }
 
 impl EmbeddedLog {
@@ -120,16 +84,15 @@ impl EmbeddedLog {
             let connection = Connection::open(&path)?;
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.execute_batch(SCHEMA)?;
-            let mut tails = Tails::default();
-            tails.events.end =
-                connection.query_row(include_str!("embedded/end_of_events.sql"), [], |row| row.get(0))?;
-            tails.heartbeats.end =
-                connection.query_row(include_str!("embedded/end_of_heartbeats.sql"), [], |row| row.get(0))?;
-            Ok((connection, Shared { tails: Mutex::new(tails), grown: Condvar::new(), failure: Mutex::default() }))
+            let shared = Shared::new();
+            for (topic, end) in Topic::ALL.into_iter().zip(read_ends(&connection)?) {
+                shared.tails.start_at(partition(topic), end);
+            }
+            Ok((connection, shared))
         };
         let (mut connection, shared) = open().map_err(|e| unusable("cannot open log.db", &e))?;
         let shared = Arc::new(shared);
-        if shared.lock().events.end == 0 {
+        if shared.tails.end(partition(Topic::Events)) == 0 {
             let first = identity::first_record(now_ms())?;
             writer::commit(&mut connection, &shared, &[&[first]]).map_err(|e| unusable("cannot write log.db", &e))?;
         }
@@ -144,20 +107,22 @@ impl EmbeddedLog {
 
 /// Opens the log in `folder` for reading alone, also while another process writes it.
 pub fn open_reader(folder: &Path, from: &Vector) -> Result<Box<dyn Reader>, LogError> {
-    let shared = Shared { tails: Mutex::default(), grown: Condvar::new(), failure: Mutex::default() };
-    Ok(Box::new(reader::open(&folder.join("log.db"), Arc::new(shared), from)?.polling_the_file()))
+    Ok(Box::new(reader::open(&folder.join("log.db"), Arc::new(Shared::new()), from)?.polling_the_file()))
 }
 
 /// Where the log in `folder` ends now, also while another process writes it.
 pub fn end(folder: &Path) -> Result<Vector, LogError> {
     let path = folder.join("log.db");
-    let read = || -> rusqlite::Result<[Offset; 2]> {
-        let connection = Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let end = |sql| connection.query_row(sql, [], |row| row.get(0));
-        Ok([end(include_str!("embedded/end_of_events.sql"))?, end(include_str!("embedded/end_of_heartbeats.sql"))?])
-    };
-    let ends = read().map_err(|e| LogError::Unusable(format!("cannot read {}: {e}", path.display())))?;
-    Ok(Vector(Topic::ALL.into_iter().zip(ends).map(|(topic, end)| (Partition { topic, id: 0 }, end)).collect()))
+    let open = || Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
+    let ends = open().and_then(|connection| read_ends(&connection));
+    let ends = ends.map_err(|e| LogError::Unusable(format!("cannot read {}: {e}", path.display())))?;
+    Ok(Vector(Topic::ALL.into_iter().map(partition).zip(ends).collect()))
+}
+
+/// The end of each topic, in the order of [`Topic::ALL`].
+fn read_ends(connection: &Connection) -> rusqlite::Result<[Offset; 2]> {
+    let end = |sql| connection.query_row(sql, [], |row| row.get(0));
+    Ok([end(include_str!("embedded/end_of_events.sql"))?, end(include_str!("embedded/end_of_heartbeats.sql"))?])
 }
 
 /// Takes the folder's lock, or says who has it.
@@ -183,23 +148,22 @@ impl EventLog for EmbeddedLog {
         1
     }
 
-    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, AppendError>> {
-        Box::pin(async move {
-            if let Some(large) = records.iter().find(|record| record.value.len() > RECORD_BYTES_MAX) {
-                return Err(AppendError::TooLarge { bytes: large.value.len(), bytes_max: RECORD_BYTES_MAX });
-            }
-            let (done, outcome) = oneshot::channel();
-            let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let queue = queue.ok_or_else(|| AppendError::Unavailable("shutting down".to_owned()))?;
-            queue.try_send((records, done)).map_err(|_| AppendError::Full)?;
-            outcome.await.unwrap_or_else(|_| Err(AppendError::Unavailable("the log's writer ended".to_owned())))
-        })
+    fn append_then(&self, records: Vec<NewRecord>, done: Done) {
+        if let Some(error) = super::too_large(&records, RECORD_BYTES_MAX) {
+            return done(Err(error));
+        }
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(queue) = queue else { return done(Err(AppendError::closed())) };
+        match queue.try_send((records, done)) {
+            Ok(()) => {}
+            Err(TrySendError::Full((_, done))) => done(Err(AppendError::Full)),
+            Err(TrySendError::Closed((_, done))) => done(Err(AppendError::closed())),
+        }
     }
 
     fn end(&self) -> Result<Vector, LogError> {
-        let mut tails = self.shared.lock();
-        let ends = Topic::ALL.map(|topic| (Partition { topic, id: 0 }, tails.of(topic).end));
-        Ok(Vector(ends.into()))
+        let end = |topic| (partition(topic), self.shared.tails.end(partition(topic)));
+        Ok(Vector(Topic::ALL.map(end).into()))
     }
 
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError> {

@@ -5,6 +5,7 @@
 //! Daybook's promises rest on cannot be changed.
 
 mod condition;
+mod own;
 mod reader;
 mod rounds;
 mod topics;
@@ -16,7 +17,7 @@ use std::{
 };
 
 use daybook_schemas::{
-    position::{Partition, PartitionId, Position, Vector},
+    position::{Partition, PartitionId, Vector},
     topics::Topic,
 };
 use rdkafka::{
@@ -30,11 +31,11 @@ pub use self::url::{Address, InvalidUrl};
 use crate::{
     accept::now_ms,
     log::{
-        AppendError, BoxFuture, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
+        Done, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
         kafka::{
-            condition::Condition,
+            own::OwnReader,
             reader::TopicReader,
-            rounds::{Producers, Rounds},
+            rounds::{Producers, Rounds, Settler, Told},
             topics::Counts,
         },
     },
@@ -58,7 +59,7 @@ pub struct KafkaLog {
     /// Asks for watermarks.
     metadata: Arc<BaseConsumer>,
     counts: Counts,
-    condition: Arc<Condition>,
+    told: Told,
 }
 
 impl KafkaLog {
@@ -68,12 +69,12 @@ impl KafkaLog {
         let unavailable = |e: KafkaError| LogError::Unavailable(format!("{}: {e}", address.brokers));
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
         let counts = topics::ensure(&address, Arc::clone(&metadata), creates).await?;
-        let producer = |linger_ms: &str| address.producer(linger_ms).create().map_err(configuration);
+        let producer = |linger_ms| address.producer(linger_ms).create_with_context(Settler).map_err(configuration);
         let producers = Producers { prompt: producer("0")?, lingering: producer(LINGER_MS)? };
-        let condition = Arc::<Condition>::default();
-        let rounds = Rounds::start(producers.clone(), &address.prefix, Arc::clone(&condition));
+        let told = Told::default();
+        let rounds = Rounds::start(producers.clone(), &address.prefix, told.clone());
         let (id, of_log) = (String::new(), address.clone());
-        let mut log = Self { id, address: of_log, producers, rounds, metadata, counts, condition };
+        let mut log = Self { id, address: of_log, producers, rounds, metadata, counts, told };
         let end = blocking({
             let metadata = Arc::clone(&log.metadata);
             let topic = identity::PARTITION.topic.full_name(&address.prefix);
@@ -93,7 +94,7 @@ impl KafkaLog {
         log.id = blocking(move || identity::read(reader.as_mut(), limits)).await??;
         let log = tokio::task::spawn_blocking(move || log.end().map(|end| (log, end))).await;
         let (log, end) = log.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))??;
-        log.condition.note_opened(&end);
+        log.told.condition.note_opened(&end);
         Ok(log)
     }
 }
@@ -172,23 +173,25 @@ impl EventLog for KafkaLog {
         self.counts.of(topic)
     }
 
-    fn append(&self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, AppendError>> {
-        Box::pin(async move {
-            if let Some(large) = records.iter().find(|record| record.value.len() > RECORD_BYTES_MAX) {
-                return Err(AppendError::TooLarge { bytes: large.value.len(), bytes_max: RECORD_BYTES_MAX });
-            }
-            self.rounds.append(records).await
-        })
+    fn append_then(&self, records: Vec<NewRecord>, done: Done) {
+        match super::too_large(&records, RECORD_BYTES_MAX) {
+            Some(error) => done(Err(error)),
+            None => self.rounds.append(records, done),
+        }
     }
 
     fn end(&self) -> Result<Vector, LogError> {
         let end = self.fetch_end();
-        self.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
+        self.told.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
         end
     }
 
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError> {
-        Ok(Box::new(TopicReader::open(&self.address, from)?))
+        Ok(Box::new(TopicReader::open(&self.address.consumer(), &self.address, from)?))
+    }
+
+    fn own_reader(&self, from: &Vector, end: &Vector) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(OwnReader::open(Arc::clone(&self.told.own), &self.address, from, end)?))
     }
 
     fn flush(&self, limit: Duration) {
@@ -200,7 +203,7 @@ impl EventLog for KafkaLog {
     }
 
     fn failure(&self) -> Option<String> {
-        self.condition.failure()
+        self.told.condition.failure()
     }
 
     fn describe(&self) -> String {

@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,13 +12,13 @@ use daybook_schemas::{
 };
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Shared, Tails};
+use super::Shared;
 use crate::log::{LogError, ReadLimits, Reader, Record};
 
 pub(super) struct FileReader {
     connection: Connection,
     shared: Arc<Shared>,
-    next: Vec<(Topic, Offset)>,
+    next: Vector,
     /// Whether the file is looked at even when no append was published, as another process may be the writer.
     polls_file: bool,
 }
@@ -30,8 +30,7 @@ pub(super) fn open(path: &Path, shared: Arc<Shared>, from: &Vector) -> Result<Fi
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags);
     let connection = connection.map_err(|e| LogError::Unusable(format!("cannot read {}: {e}", path.display())))?;
-    let next = from.0.iter().map(|(partition, next)| (partition.topic, *next)).collect();
-    Ok(FileReader { connection, shared, next, polls_file: false })
+    Ok(FileReader { connection, shared, next: from.clone(), polls_file: false })
 }
 
 impl FileReader {
@@ -39,13 +38,6 @@ impl FileReader {
     pub(super) fn polling_the_file(mut self) -> Self {
         self.polls_file = true;
         self
-    }
-
-    /// Waits until a topic has grown past its next offset, or `wait` is over.
-    fn wait(&self, wait: Duration) {
-        let behind = |tails: &mut Tails| self.next.iter().any(|(topic, next)| tails.of(*topic).end > *next);
-        let waited = self.shared.grown.wait_timeout_while(self.shared.lock(), wait, |tails| !behind(tails));
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Records of the file from `next` on; stops once they hold `bytes_max` bytes.
@@ -67,18 +59,6 @@ impl FileReader {
         }
         Ok(records)
     }
-
-    /// The records in memory from `next` on, or `None` where memory does not reach back that far.
-    fn read_tail(&self, topic: Topic, next: Offset, room: usize) -> Option<Vec<Record>> {
-        let mut tails = self.shared.lock();
-        let tail = tails.of(topic);
-        if next >= tail.end {
-            return Some(Vec::new());
-        }
-        let oldest = tail.records.front()?.position.offset;
-        let skip = usize::try_from(next.checked_sub(oldest)?).ok()?;
-        Some(tail.records.iter().skip(skip).take(room).cloned().collect())
-    }
 }
 
 impl Reader for FileReader {
@@ -86,17 +66,17 @@ impl Reader for FileReader {
         let deadline = Instant::now() + limits.wait;
         loop {
             if !self.polls_file {
-                self.wait(deadline.saturating_duration_since(Instant::now()));
+                let left = deadline.saturating_duration_since(Instant::now());
+                self.shared.tails.wait(self.next.0.iter(), left);
             }
             let (mut found, mut bytes) = (Vec::new(), 0);
-            for index in 0..self.next.len() {
-                let (topic, next) = self.next[index];
+            for (partition, next) in self.next.clone().0 {
                 let room = limits.records_max.saturating_sub(found.len());
-                let tail = if self.polls_file { None } else { self.read_tail(topic, next, room) };
+                let tail = if self.polls_file { None } else { self.shared.tails.read(partition, next, room) };
                 let records = match tail {
                     Some(records) => records,
                     None => self
-                        .read_file(topic, next, room, limits.bytes_max)
+                        .read_file(partition.topic, next, room, limits.bytes_max)
                         .map_err(|e| LogError::Unavailable(e.to_string()))?,
                 };
                 for record in records {
@@ -104,7 +84,7 @@ impl Reader for FileReader {
                         break;
                     }
                     bytes += record.value.len();
-                    self.next[index].1 = record.position.offset + 1;
+                    self.next.0.insert(partition, record.position.offset + 1);
                     found.push(record);
                 }
             }

@@ -12,8 +12,8 @@ use daybook_schemas::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::mpsc;
 
-use super::{Append, Shared};
-use crate::log::{AppendError, LogError, NewRecord, Record};
+use super::{Append, Shared, partition};
+use crate::log::{AppendError, LogError, NewRecord};
 
 /// Appends that one commit covers at most.
 const COMMIT_APPENDS_MAX: usize = 1024;
@@ -43,15 +43,14 @@ pub(super) fn start(
                     shared.note(None);
                     for ((records, done), positions) in waiting.drain(..).zip(positions.drain(..)) {
                         debug_assert_eq!(records.len(), positions.len());
-                        // A writer that has gone away does not want to know.
-                        let _gone = done.send(Ok(positions));
+                        done(Ok(positions));
                     }
                 }
                 Err(error) => {
                     shared.note(Some(error.to_string()));
                     tracing::error!(error = %error, "cannot append to the embedded log: {error}");
                     for (_, done) in waiting.drain(..) {
-                        let _gone = done.send(Err(AppendError::Unavailable(error.to_string())));
+                        done(Err(AppendError::Unavailable(error.to_string())));
                     }
                 }
             }
@@ -71,10 +70,7 @@ pub(super) fn commit(
     shared: &Shared,
     calls: &[&[NewRecord]],
 ) -> rusqlite::Result<Vec<Vec<Position>>> {
-    let mut ends = {
-        let tails = shared.lock();
-        [(Topic::Events, tails.events.end), (Topic::Heartbeats, tails.heartbeats.end)]
-    };
+    let mut ends = Topic::ALL.map(|topic| (topic, shared.tails.end(partition(topic))));
     let transaction = connection.transaction()?;
     let mut committed = Vec::new();
     let mut positions = Vec::with_capacity(calls.len());
@@ -83,21 +79,12 @@ pub(super) fn commit(
         for record in *records {
             let position = insert(&transaction, record, &mut ends)?;
             of_call.push(position);
-            committed.push(Record {
-                position,
-                key: Some(record.key.as_bytes().into()),
-                value: record.value.as_slice().into(),
-            });
+            committed.push(record.at(position));
         }
         positions.push(of_call);
     }
     transaction.commit()?;
-    let mut tails = shared.lock();
-    for record in committed {
-        tails.of(record.position.partition.topic).push(record);
-    }
-    drop(tails);
-    shared.grown.notify_all();
+    shared.tails.push(committed);
     Ok(positions)
 }
 

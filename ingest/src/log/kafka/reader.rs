@@ -7,7 +7,7 @@ use daybook_schemas::{
     topics::Topic,
 };
 use rdkafka::{
-    Message, Offset, TopicPartitionList,
+    ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
     message::BorrowedMessage,
@@ -24,8 +24,8 @@ pub(super) struct TopicReader {
 }
 
 impl TopicReader {
-    pub(super) fn open(address: &Address, from: &Vector) -> Result<Self, LogError> {
-        let consumer: BaseConsumer = address.consumer().create().map_err(configuration)?;
+    pub(super) fn open(config: &ClientConfig, address: &Address, from: &Vector) -> Result<Self, LogError> {
+        let consumer: BaseConsumer = config.create().map_err(configuration)?;
         let mut assignment = TopicPartitionList::new();
         for (partition, next) in &from.0 {
             let (topic, id) = name(address, *partition);

@@ -2,20 +2,29 @@
 //!
 //! A lone append leaves at once. Under load, appends gather while the rounds before them are on their way, so that batches grow
 //! with the load and nobody waits for one to fill, as with a fixed linger. One task hands records to librdkafka, so that
-//! records of one key leave in the order in which they were appended.
+//! records of one key leave in the order in which they were appended. The broker's word on each record comes on
+//! librdkafka's thread, which passes it on without waking any other.
 
-use std::sync::Arc;
-
-use daybook_schemas::{position::Position, topics::Topic};
-use rdkafka::{
-    error::{KafkaError, RDKafkaErrorCode},
-    message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, future_producer::DeliveryFuture},
+use std::{
+    mem,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::condition::Condition;
-use crate::log::{AppendError, NewRecord};
+use daybook_schemas::{
+    position::{Offset, PartitionId, Position},
+    topics::Topic,
+};
+use rdkafka::{
+    ClientContext, Message,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{DeliveryResult, Header, OwnedHeaders},
+    producer::{BaseRecord, ProducerContext, ThreadedProducer},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+use super::{condition::Condition, own::OwnRecords};
+use crate::log::{AppendError, Done, NewRecord, Record};
 
 /// Appends that may wait for a round; more are refused.
 const QUEUE_APPENDS_MAX: usize = 8192;
@@ -23,118 +32,241 @@ const QUEUE_APPENDS_MAX: usize = 8192;
 const ROUND_APPENDS_MAX: usize = 2048;
 /// Rounds on their way at once, at most.
 const ROUNDS_MAX: usize = 1;
+/// After this, the records of a round are published as they are acknowledged rather than all together.
+const ROUND_MAX: Duration = Duration::from_millis(20);
 
-type Done = oneshot::Sender<Result<Vec<Position>, AppendError>>;
-type Append = (Vec<NewRecord>, Done);
-
-/// Records of one append that were handed over, or why they could not be.
-type Sent = Result<Vec<(Topic, DeliveryFuture)>, AppendError>;
-
-/// The queue of appends.
-pub(super) struct Rounds {
-    queue: mpsc::Sender<Append>,
-    condition: Arc<Condition>,
-}
-
-impl Rounds {
-    /// Starts the task that forms rounds; it ends when this is dropped.
-    pub(super) fn start(producers: Producers, prefix: &str, condition: Arc<Condition>) -> Self {
-        let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let names = Topic::ALL.map(|topic| (topic, topic.full_name(prefix)));
-        tokio::spawn(form(producers, names, appends, Arc::clone(&condition)));
-        Self { queue, condition }
-    }
-
-    pub(super) async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Position>, AppendError> {
-        if let Some(reason) = self.condition.refusal() {
-            return Err(AppendError::Unavailable(reason));
-        }
-        let (done, outcome) = oneshot::channel();
-        self.queue.try_send((records, done)).map_err(|_| AppendError::Full)?;
-        outcome.await.unwrap_or_else(|_| Err(AppendError::Unavailable("the producer ended".to_owned())))
-    }
-}
+pub(super) type Producer = ThreadedProducer<Settler>;
 
 /// librdkafka sends the first record that it is handed at once, and the rest of the round in a request of its own, unless
 /// it lingers. So a lone append goes through a producer that does not, and a round of several through one that does.
 #[derive(Clone)]
 pub(super) struct Producers {
-    pub(super) prompt: FutureProducer,
-    pub(super) lingering: FutureProducer,
+    pub(super) prompt: Producer,
+    pub(super) lingering: Producer,
+}
+
+/// What a round tells of what became of it.
+#[derive(Clone, Default)]
+pub(super) struct Told {
+    pub(super) condition: Arc<Condition>,
+    pub(super) own: Arc<OwnRecords>,
+}
+
+/// The queue of appends.
+pub(super) struct Rounds {
+    queue: mpsc::Sender<(Vec<NewRecord>, Done)>,
+    condition: Arc<Condition>,
+}
+
+impl Rounds {
+    /// Starts the task that forms rounds; it ends when this is dropped.
+    pub(super) fn start(producers: Producers, prefix: &str, told: Told) -> Self {
+        let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let names = Topic::ALL.map(|topic| (topic, topic.full_name(prefix)));
+        let condition = Arc::clone(&told.condition);
+        tokio::spawn(form(producers, names, appends, told));
+        Self { queue, condition }
+    }
+
+    pub(super) fn append(&self, records: Vec<NewRecord>, done: Done) {
+        if let Some(reason) = self.condition.refusal() {
+            return done(Err(AppendError::Unavailable(reason)));
+        }
+        if records.is_empty() {
+            return done(Ok(Vec::new()));
+        }
+        match self.queue.try_send((records, done)) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full((_, done))) => done(Err(AppendError::Full)),
+            Err(mpsc::error::TrySendError::Closed((_, done))) => {
+                done(Err(AppendError::closed()));
+            }
+        }
+    }
 }
 
 async fn form(
     producers: Producers,
     names: [(Topic, String); 2],
-    mut appends: mpsc::Receiver<Append>,
-    condition: Arc<Condition>,
+    mut appends: mpsc::Receiver<(Vec<NewRecord>, Done)>,
+    told: Told,
 ) {
     let on_their_way = Arc::new(Semaphore::new(ROUNDS_MAX));
-    let mut round = Vec::new();
+    let mut gathered = Vec::new();
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&on_their_way).acquire_owned().await {
-        if appends.recv_many(&mut round, ROUND_APPENDS_MAX).await == 0 {
+        if appends.recv_many(&mut gathered, ROUND_APPENDS_MAX).await == 0 {
             return;
         }
-        let producer = if round.len() == 1 { &producers.prompt } else { &producers.lingering };
-        let sent = round.drain(..).map(|(records, done)| (send(producer, &names, &records), done)).collect();
-        tokio::spawn(settle(sent, Arc::clone(&condition), permit));
+        let producer = if gathered.len() == 1 { &producers.prompt } else { &producers.lingering };
+        let open = gathered.len();
+        let appends = gathered.drain(..).map(|(records, done)| Append::new(records, done)).collect();
+        let state = State { appends, open, acknowledged: Vec::new() };
+        let round = Round { state: Mutex::new(state), began: Instant::now(), told: told.clone(), _permit: permit };
+        Arc::new(round).send(producer, &names);
     }
 }
 
-/// Hands the records of one append to librdkafka.
-fn send(producer: &FutureProducer, names: &[(Topic, String)], records: &[NewRecord]) -> Sent {
-    let mut sent = Vec::with_capacity(records.len());
-    for record in records {
-        let name = names.iter().find(|(topic, _)| *topic == record.topic).map_or("", |(_, name)| name);
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: Some(value.as_str()) });
+/// Appends that are on their way together.
+struct Round {
+    state: Mutex<State>,
+    began: Instant,
+    told: Told,
+    /// Given back with the last record's acknowledgement.
+    _permit: OwnedSemaphorePermit,
+}
+
+struct State {
+    appends: Vec<Append>,
+    /// Appends that have not ended.
+    open: usize,
+    /// Records whose append is acknowledged, not yet published.
+    acknowledged: Vec<Record>,
+}
+
+struct Append {
+    records: Vec<NewRecord>,
+    positions: Vec<Option<Position>>,
+    failure: Option<AppendError>,
+    /// Records without the broker's word.
+    left: usize,
+    /// Taken when it is called.
+    done: Option<Done>,
+}
+
+impl Append {
+    fn new(records: Vec<NewRecord>, done: Done) -> Self {
+        let left = records.len();
+        Self { positions: vec![None; left], records, failure: None, left, done: Some(done) }
+    }
+
+    /// Ends the append: its outcome and whom to tell; adds its records to those acknowledged.
+    fn end(&mut self, acknowledged: &mut Vec<Record>) -> Option<Outcome> {
+        let done = self.done.take()?;
+        if let Some(failure) = self.failure.take() {
+            return Some((done, Err(failure)));
         }
-        let message = FutureRecord::to(name).partition(record.partition).key(&record.key).payload(&record.value);
-        match producer.send_result(message.headers(headers)) {
-            Ok(delivery) => sent.push((record.topic, delivery)),
-            Err((error, _)) if sent.is_empty() => return Err(append_error(&error)),
-            // A part of the append is on its way: whether it arrives is not known.
-            Err((error, _)) => return Err(AppendError::Unavailable(error.to_string())),
+        let positions: Vec<Position> = self.positions.iter().copied().flatten().collect();
+        debug_assert_eq!(positions.len(), self.records.len(), "an append that did not fail has all its positions");
+        acknowledged.extend(self.records.drain(..).zip(&positions).map(|(record, position)| record.at(*position)));
+        Some((done, Ok(positions)))
+    }
+}
+
+type Outcome = (Done, Result<Vec<Position>, AppendError>);
+
+impl Round {
+    /// Hands the records to librdkafka. The state is held for as long, so that no word of the broker comes in between.
+    fn send(self: Arc<Self>, producer: &Producer, names: &[(Topic, String)]) {
+        let mut outcomes = Vec::new();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { appends, open, acknowledged } = &mut *state;
+        for (of_round, append) in appends.iter_mut().enumerate() {
+            for (of_append, record) in append.records.iter().enumerate() {
+                let delivery = Delivery { round: Arc::clone(&self), of_round, of_append };
+                if let Err(error) = hand_over(producer, names, record, delivery) {
+                    // With a part of the append on its way, whether it arrives is not known.
+                    let whole = if of_append == 0 { append_error(&error) } else { unavailable(&error) };
+                    append.failure = Some(whole);
+                    append.left = of_append;
+                    break;
+                }
+            }
+            if append.left == 0 {
+                *open -= 1;
+                outcomes.extend(append.end(acknowledged));
+            }
+        }
+        drop(state);
+        for (done, outcome) in outcomes {
+            done(outcome);
         }
     }
-    Ok(sent)
-}
 
-/// Waits for the broker's word on each append of a round, and passes it on.
-async fn settle(sent: Vec<(Sent, Done)>, condition: Arc<Condition>, permit: OwnedSemaphorePermit) {
-    for (sent, done) in sent {
-        let outcome = match sent {
-            Ok(deliveries) => positions(deliveries, &condition).await,
-            Err(error) => Err(error),
-        };
-        // A writer that has gone away does not want to know.
-        let _gone = done.send(outcome);
+    /// Notes the broker's word on one record. With the last one of an append, its writer is told.
+    fn settle(&self, of_round: usize, of_append: usize, word: Result<(PartitionId, Offset), KafkaError>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { appends, open, acknowledged } = &mut *state;
+        let Some(append) = appends.get_mut(of_round) else { return };
+        match self.position(append.records.get(of_append).map(|record| record.topic), word) {
+            Ok(position) => append.positions[of_append] = Some(position),
+            Err(failure) => append.failure = Some(failure),
+        }
+        append.left -= 1;
+        if append.left > 0 {
+            return;
+        }
+        *open -= 1;
+        let outcome = append.end(acknowledged);
+        let publishes = *open == 0 || self.began.elapsed() > ROUND_MAX;
+        let published = if publishes { mem::take(acknowledged) } else { Vec::new() };
+        drop(state);
+        self.told.own.publish(published);
+        if let Some((done, outcome)) = outcome {
+            done(outcome);
+        }
     }
-    drop(permit);
-}
 
-async fn positions(
-    deliveries: Vec<(Topic, DeliveryFuture)>,
-    condition: &Condition,
-) -> Result<Vec<Position>, AppendError> {
-    let mut positions = Vec::with_capacity(deliveries.len());
-    for (topic, delivery) in deliveries {
-        let outcome = delivery.await.map_err(|_| AppendError::Unavailable("the producer ended".to_owned()))?;
-        let delivery = outcome.map_err(|(error, _)| {
+    fn position(
+        &self,
+        topic: Option<Topic>,
+        word: Result<(PartitionId, Offset), KafkaError>,
+    ) -> Result<Position, AppendError> {
+        let condition = &self.told.condition;
+        let (partition, offset) = word.map_err(|error| {
             if unreachable(&error) {
                 condition.note_failure(&format!("the broker took no records: {error}"));
             }
             append_error(&error)
         })?;
-        let position = Position::new(topic, delivery.partition, delivery.offset);
+        let topic = topic.ok_or_else(|| AppendError::Unavailable("the broker's word is on no record".to_owned()))?;
+        let position = Position::new(topic, partition, offset);
         if !condition.note_append(position) {
             return Err(AppendError::Unavailable("the log was made anew".to_owned()));
         }
-        positions.push(position);
+        Ok(position)
     }
-    Ok(positions)
+}
+
+/// Which record the broker's word is on.
+pub(super) struct Delivery {
+    round: Arc<Round>,
+    of_round: usize,
+    of_append: usize,
+}
+
+/// Passes the broker's word on to the record's round.
+pub(super) struct Settler;
+
+impl ClientContext for Settler {}
+
+impl ProducerContext for Settler {
+    type DeliveryOpaque = Box<Delivery>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Self::DeliveryOpaque) {
+        let word = match result {
+            Ok(message) => Ok((message.partition(), message.offset())),
+            Err((error, _)) => Err(error.clone()),
+        };
+        delivery.round.settle(delivery.of_round, delivery.of_append, word);
+    }
+}
+
+/// Hands one record to librdkafka.
+fn hand_over(
+    producer: &Producer,
+    names: &[(Topic, String)],
+    record: &NewRecord,
+    delivery: Delivery,
+) -> Result<(), KafkaError> {
+    let name = names.iter().find(|(topic, _)| *topic == record.topic).map_or("", |(_, name)| name);
+    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
+    for (key, value) in &record.headers {
+        headers = headers.insert(Header { key, value: Some(value.as_str()) });
+    }
+    let message = BaseRecord::with_opaque_to(name, Box::new(delivery)).partition(record.partition);
+    let sent = producer.send(message.key(&record.key).payload(&record.value).headers(headers));
+    sent.map_err(|(error, _)| error)
 }
 
 /// Whether no record would fare better: a broker's refusal of one record says nothing of the others.
@@ -152,6 +284,10 @@ fn unreachable(error: &KafkaError) -> bool {
 fn append_error(error: &KafkaError) -> AppendError {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::QueueFull) => AppendError::Full,
-        _ => AppendError::Unavailable(error.to_string()),
+        _ => unavailable(error),
     }
+}
+
+fn unavailable(error: &KafkaError) -> AppendError {
+    AppendError::Unavailable(error.to_string())
 }
