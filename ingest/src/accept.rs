@@ -7,7 +7,7 @@ use std::{
 
 use daybook_schemas::{Envelope, Event, codec, position::Position, topics};
 
-use crate::log::{AppendError, EventLog, NewRecord};
+use crate::log::{AppendError, Done, EventLog, NewRecord};
 
 /// What is known of the request behind an event.
 #[derive(Debug, Clone, Default)]
@@ -22,15 +22,6 @@ pub struct Context {
     pub idempotency_key: Option<String>,
 }
 
-/// What was recorded, and where: one position an envelope.
-#[derive(Debug, Clone)]
-pub struct Recorded {
-    /// Where the events stand.
-    pub positions: Vec<Position>,
-    /// The events and their circumstances.
-    pub envelopes: Vec<Envelope>,
-}
-
 /// Writes events to the log.
 #[derive(Clone)]
 pub struct Acceptor {
@@ -43,8 +34,9 @@ impl Acceptor {
         Self { log }
     }
 
-    /// Records the events of one request, in order, and returns once all are durable.
-    pub async fn record(&self, context: &Context, events: Vec<Event>) -> Result<Recorded, AppendError> {
+    /// Records the events of one request, in order, and returns them; `done` is called with where they stand once all are
+    /// durable.
+    pub fn record(&self, context: &Context, events: Vec<Event>, done: Done) -> Result<Vec<Envelope>, AppendError> {
         let now = now_ms();
         let envelope = |(index, event)| {
             let key = context.idempotency_key.as_deref().map(|key| nth_key(key, index));
@@ -57,17 +49,20 @@ impl Acceptor {
             }
         };
         let envelopes: Vec<Envelope> = events.into_iter().enumerate().map(envelope).collect();
-        let positions = self.append(&envelopes).await?;
-        Ok(Recorded { positions, envelopes })
+        self.log.append_then(self.encode(&envelopes)?, done);
+        Ok(envelopes)
     }
 
     /// Appends envelopes as they are, in order, and returns their positions once all are durable.
     pub async fn append(&self, envelopes: &[Envelope]) -> Result<Vec<Position>, AppendError> {
-        let records = envelopes.iter().map(|envelope| self.encode(envelope)).collect::<Result<_, _>>()?;
-        self.log.append(records).await
+        self.log.append(self.encode(envelopes)?).await
     }
 
-    fn encode(&self, envelope: &Envelope) -> Result<NewRecord, AppendError> {
+    fn encode(&self, envelopes: &[Envelope]) -> Result<Vec<NewRecord>, AppendError> {
+        envelopes.iter().map(|envelope| self.encode_one(envelope)).collect()
+    }
+
+    fn encode_one(&self, envelope: &Envelope) -> Result<NewRecord, AppendError> {
         let topic = envelope.event.topic();
         let key = envelope.event.key();
         let value = codec::encode(envelope).map_err(|e| AppendError::Unavailable(e.to_string()))?;

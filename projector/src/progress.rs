@@ -45,7 +45,35 @@ struct State {
     text: Option<Arc<str>>,
     own: HashMap<Partition, Own>,
     /// Waiters by partition and by the offset that they wait for.
-    waiting: HashMap<Partition, BTreeMap<Offset, Vec<oneshot::Sender<()>>>>,
+    waiting: HashMap<Partition, BTreeMap<Offset, Vec<Waiter>>>,
+}
+
+/// Somebody who waits for one position after another.
+struct Waiter {
+    positions: Vec<Position>,
+    /// Positions from the front that are applied.
+    applied: usize,
+    done: Done,
+}
+
+/// Whom to tell.
+enum Done {
+    Wake(oneshot::Sender<()>),
+    Call(Box<dyn FnOnce(Vec<Position>) + Send>),
+}
+
+impl Waiter {
+    fn is_gone(&self) -> bool {
+        matches!(&self.done, Done::Wake(sender) if sender.is_closed())
+    }
+
+    fn tell(self) {
+        match self.done {
+            // A waiter that has gone away needs no waking.
+            Done::Wake(sender) => drop(sender.send(())),
+            Done::Call(call) => call(self.positions),
+        }
+    }
 }
 
 impl Progress {
@@ -114,22 +142,18 @@ impl Progress {
         if first { Told::First } else { Told::Applied }
     }
 
+    /// Calls `then` with positions once the tables have applied the records at all of them: now, or on the thread that brings
+    /// the tables there. It must not block, nor use this progress.
+    pub fn call_when_applied(&self, positions: Vec<Position>, then: Box<dyn FnOnce(Vec<Position>) + Send>) {
+        self.lock().settle(Waiter { positions, applied: 0, done: Done::Call(then) });
+    }
+
     /// Waits until the tables have applied the record at `position`. Bounded by the caller's time-out.
     pub async fn wait(&self, position: Position) {
-        let waiting = {
-            let mut state = self.lock();
-            if state.applied.covers(position) {
-                return;
-            }
-            let (sender, receiver) = oneshot::channel();
-            let of_partition = state.waiting.entry(position.partition).or_default();
-            let of_offset = of_partition.entry(position.offset).or_default();
-            of_offset.retain(|waiter| !waiter.is_closed());
-            of_offset.push(sender);
-            receiver
-        };
+        let (sender, applied) = oneshot::channel();
+        self.lock().settle(Waiter { positions: vec![position], applied: 0, done: Done::Wake(sender) });
         // The sender lives in the map until it is used; a progress that is dropped has no more to wait for.
-        let _dropped = waiting.await;
+        let _dropped = applied.await;
     }
 
     /// Waits until the tables have reached `vector`.
@@ -155,9 +179,22 @@ impl State {
             self.waiting.remove(&partition);
         }
         for waiter in due.into_values().flatten() {
-            // A waiter that has gone away needs no waking.
-            let _gone = waiter.send(());
+            self.settle(waiter);
         }
+    }
+
+    /// Tells a waiter, or lets it wait for the next of its positions that is not applied.
+    fn settle(&mut self, mut waiter: Waiter) {
+        while let Some(position) = waiter.positions.get(waiter.applied) {
+            if !self.applied.covers(*position) {
+                let of_partition = self.waiting.entry(position.partition).or_default();
+                let of_offset = of_partition.entry(position.offset).or_default();
+                of_offset.retain(|other| !other.is_gone());
+                return of_offset.push(waiter);
+            }
+            waiter.applied += 1;
+        }
+        waiter.tell();
     }
 }
 
@@ -184,6 +221,20 @@ mod tests {
         assert!(progress.advance(&"events/0@5".parse().unwrap_or_default()));
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(()));
         assert!(!progress.awaited());
+    }
+
+    #[test]
+    fn a_call_comes_once_all_its_positions_are_applied() {
+        let (progress, (sender, receiver)) = (Progress::default(), std::sync::mpsc::channel());
+        let positions = vec![Position::new(Topic::Events, 1, 2), Position::new(Topic::Events, 0, 4)];
+        progress.call_when_applied(positions.clone(), Box::new(move |positions| drop(sender.send(positions))));
+        let called = |reached: &str| {
+            progress.advance(&reached.parse().unwrap_or_default());
+            receiver.try_recv().ok()
+        };
+        assert_eq!(called("events/0@5"), None);
+        assert_eq!(called("events/1@2"), None);
+        assert_eq!(called("events/1@3"), Some(positions));
     }
 
     #[test]

@@ -248,7 +248,7 @@ impl Shared {
         }
         let Some(batch) = self.projection.at_once(decoded) else { return Ok(AtOnce::Declined) };
         let mut arrays = generation::moves(next, reached);
-        arrays.push(Column::texts([self.notification(reached)]));
+        arrays.push(Column::texts(self.notification(reached)));
         arrays.extend(batch.columns);
         self.generation.tables.run_at_once(batch.statement, &arrays)
     }
@@ -273,14 +273,18 @@ impl Shared {
             quarantined.push(Quarantined::new(entry.position, entry.reason.clone(), key, value));
         }
         generation::quarantine(transaction.as_mut(), quarantined)?;
-        transaction.notify(&self.notification(reached))?;
+        if let Some(notification) = self.notification(reached) {
+            transaction.notify(&notification)?;
+        }
         transaction.commit()?;
         report.doubtful.extend(quarantined.iter().map(|entry| entry.position));
         Ok(report)
     }
 
-    fn notification(&self, reached: &Vector) -> String {
-        Notification { instance: self.instance.clone(), reached: reached.clone() }.to_string()
+    /// What the other instances are told, if there are any. One that is not known yet looks at the checkpoints itself.
+    fn notification(&self, reached: &Vector) -> Option<String> {
+        let told = || Notification { instance: self.instance.clone(), reached: reached.clone() }.to_string();
+        (!self.share.borrow().alone).then(told)
     }
 
     /// Decodes a record and checks the rules that need no tables.

@@ -1,18 +1,22 @@
 //! From decided events to an answer: append, wait until the live tables have applied them, and say where they stand.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
-use daybook_ingest::accept::Recorded;
+use daybook_ingest::log::AppendError;
 use daybook_projector::{progress::Told, run_tags::Tags, tables::Row};
 use daybook_schemas::{
     Envelope, Event,
     position::{Position, Vector},
 };
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use crate::{app::App, context::WriteContext, error::ApiError, json, view::View};
 
@@ -52,17 +56,51 @@ impl App {
         context: &WriteContext,
         events: Vec<Event>,
     ) -> Result<Written, ApiError> {
-        let Recorded { positions, envelopes } = self.acceptor.record(&context.record, events).await?;
         if context.respond_async {
+            let (sender, outcome) = oneshot::channel();
+            let done = Box::new(|outcome| drop(sender.send(outcome)));
+            self.acceptor.record(&context.record, events, done)?;
+            let positions = outcome.await.unwrap_or_else(|_| Err(AppendError::closed()))?;
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
             return Ok(Written::Accepted(located(response, &positions)));
         }
-        self.applied(view, &positions).await?;
+        let (envelopes, positions) = self.record_and_apply(view, context, events).await?;
         let progress = &view.generation.progress;
         let taken = positions.iter().all(|position| progress.told(*position) == Told::First);
         Ok(Written::Applied(Applied { positions, envelopes, taken }))
+    }
+
+    /// Records events and waits until the view's tables have applied them: one wait, although for two things, as waking a
+    /// request costs about as much as either.
+    async fn record_and_apply(
+        &self,
+        view: &View,
+        context: &WriteContext,
+        events: Vec<Event>,
+    ) -> Result<(Vec<Envelope>, Vec<Position>), ApiError> {
+        let (sender, mut outcome) = oneshot::channel();
+        let recorded = Arc::new(AtomicBool::new(false));
+        let (generation, of_call) = (Arc::clone(&view.generation), Arc::clone(&recorded));
+        let done = move |outcome: Result<Vec<Position>, AppendError>| match outcome {
+            Ok(positions) => {
+                of_call.store(true, Ordering::Release);
+                let applied = Box::new(|positions| drop(sender.send(Ok(positions))));
+                generation.progress.call_when_applied(positions, applied);
+            }
+            Err(error) => drop(sender.send(Err(error))),
+        };
+        let envelopes = self.acceptor.record(&context.record, events, Box::new(done))?;
+        let positions = loop {
+            match tokio::time::timeout(self.config.wait_max, &mut outcome).await {
+                Ok(outcome) => break outcome.unwrap_or_else(|_| Err(AppendError::closed()))?,
+                Err(_) if recorded.load(Ordering::Acquire) => return Err(ApiError::not_applied()),
+                // How long an append may take is up to the log.
+                Err(_) => {}
+            }
+        };
+        Ok((envelopes, positions))
     }
 
     /// The tags of a run that is there, as of what the view's tables have applied.
@@ -78,17 +116,6 @@ impl App {
         let tags = Arc::new(Tags { tags: text(5)?, system_tags: text(6)? });
         run_tags.remember(epoch, run_number, flow, Arc::clone(&tags));
         Ok(tags)
-    }
-
-    /// Waits until the view's tables have applied positions.
-    pub(crate) async fn applied(&self, view: &View, positions: &[Position]) -> Result<(), ApiError> {
-        let all = async {
-            for position in positions {
-                view.generation.progress.wait(*position).await;
-            }
-        };
-        let late = |_| ApiError::Unavailable("recorded, but the tables have not caught up in time".to_owned());
-        tokio::time::timeout(self.config.wait_max, all).await.map_err(late)
     }
 
     /// Waits until the view's tables have reached a vector that a client has seen.

@@ -72,6 +72,11 @@ impl ApiError {
         Self::Unavailable("the number is another object's; try again".to_owned())
     }
 
+    /// A write is in the log, but the tables do not show it yet.
+    pub fn not_applied() -> Self {
+        Self::Unavailable("recorded, but the tables have not caught up in time".to_owned())
+    }
+
     /// A text that PostgreSQL could not hold, were it to get there.
     pub fn nul(field: &str) -> Self {
         Self::invalid(field, format!("{field} holds a NUL character"))

@@ -1,5 +1,5 @@
 -- What the fold does with an ordinary batch, in one round trip and one transaction: moves the checkpoints by
--- compare-and-set, inserts each kind after its parents, notifies. The statements are those of the files beside this one,
+-- compare-and-set, inserts each kind after its parents, notifies if there is whom to. The statements are those of the files beside this one,
 -- which the fold runs one by one for every other batch; a test holds that both leave the same rows.
 -- SQLSTATE DB001: another applier was there first. DB002: not all rows were new, or a parent is missing. Either way nothing
 -- is changed.
@@ -148,6 +148,8 @@ BEGIN
         WHERE numbers.highest < EXCLUDED.highest;
     END IF;
 
-    PERFORM pg_notify(current_schema(), notifications[1]);
+    IF CARDINALITY(notifications) > 0 THEN
+        PERFORM pg_notify(current_schema(), notifications[1]);
+    END IF;
 END
 $$;
