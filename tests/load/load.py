@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Measures services of Metaflow's metadata API side by side, in one run on one machine, and prints ratios to the first.
 
-    load.py NAME=URL [NAME=URL ...] [--seconds 6] [--clients 1,64] [--tasks 2000] [--only create_task,get_run]
+    load.py NAME=URL [NAME=URL ...] [--seconds 6] [--warm-up 3] [--clients 1,64] [--tasks 2000] [--only create_task,get_run]
             [--beside step_artifacts]
 
 Each URL is a service on loopback: a daybook, the stand-in of reference.py, or Metaflow's own service. With --beside, each
 operation is measured alone and again next to one client that repeats another operation without a pause. Needs wrk (Debian's package) and nothing else.
-Operations of all services alternate, so that noise of the machine falls on each alike. Nothing is asserted: the figures
+Operations of all services alternate, so that noise of the machine falls on each alike. Each point is measured after a
+warm-up of its own: a broker that has just started compiles its code for the first minute of load. Nothing is asserted: the figures
 are for people. Median and p99 are wrk's, in milliseconds; errors are answers other than 2xx."""
 import argparse
 import json
@@ -82,6 +83,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("services", nargs="+", metavar="NAME=URL")
     parser.add_argument("--seconds", type=int, default=6)
+    parser.add_argument("--warm-up", type=int, default=3, help="seconds of load before each point")
     parser.add_argument("--clients", default="1,64")
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--beside", choices=READS, help="measure again next to one client that repeats this operation")
@@ -97,8 +99,11 @@ def main():
         for clients in map(int, given.clients.split(",")):
             first = None
             for name, url in services.items():
+                base = url.rstrip("/")
+                if given.warm_up:
+                    measure(base, seeded[name], operation, clients, given.warm_up)
                 for beside in [None, given.beside] if given.beside else [None]:
-                    found = measure(url.rstrip("/"), seeded[name], operation, clients, given.seconds, beside)
+                    found = measure(base, seeded[name], operation, clients, given.seconds, beside)
                     rate = found["requests"] / found["seconds"]
                     first = first or rate
                     print(
