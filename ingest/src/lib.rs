@@ -5,5 +5,6 @@
 
 pub mod accept;
 pub mod commands;
+pub mod gather;
 pub mod log;
 pub mod sequence;

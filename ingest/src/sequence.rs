@@ -10,7 +10,7 @@ use std::sync::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::log::BoxFuture;
+use crate::{gather::gather, log::BoxFuture};
 
 /// Which sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,7 +131,7 @@ async fn next(sequence: &mpsc::Sender<Waiting>) -> Result<i64, SequenceError> {
 
 async fn collect(source: Arc<dyn NumberSource>, sequence: Sequence, mut requests: mpsc::Receiver<Waiting>) {
     let mut waiting = Vec::new();
-    while requests.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+    while gather(&mut requests, &mut waiting, BATCH_MAX).await > 0 {
         match source.take(sequence, waiting.len()).await {
             Ok(numbers) => {
                 for (request, number) in waiting.drain(..).zip(numbers) {

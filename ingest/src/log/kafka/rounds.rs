@@ -24,7 +24,10 @@ use rdkafka::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::{condition::Condition, own::OwnRecords};
-use crate::log::{AppendError, Done, NewRecord, Record};
+use crate::{
+    gather::gather,
+    log::{AppendError, Done, NewRecord, Record},
+};
 
 /// Appends that may wait for a round; more are refused.
 const QUEUE_APPENDS_MAX: usize = 8192;
@@ -95,7 +98,7 @@ async fn form(
     let mut gathered = Vec::new();
     // The semaphore is never closed.
     while let Ok(permit) = Arc::clone(&on_their_way).acquire_owned().await {
-        if appends.recv_many(&mut gathered, ROUND_APPENDS_MAX).await == 0 {
+        if gather(&mut appends, &mut gathered, ROUND_APPENDS_MAX).await == 0 {
             return;
         }
         let producer = if gathered.len() == 1 { &producers.prompt } else { &producers.lingering };
