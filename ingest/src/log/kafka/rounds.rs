@@ -6,6 +6,7 @@
 //! librdkafka's thread, which passes it on without waking any other.
 
 use std::{
+    collections::VecDeque,
     mem,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -33,6 +34,8 @@ use crate::{
 const QUEUE_APPENDS_MAX: usize = 8192;
 /// Appends of one round, at most.
 const ROUND_APPENDS_MAX: usize = 2048;
+/// Appends of a round that does not linger, at most.
+const PROMPT_APPENDS_MAX: usize = 48;
 /// Rounds on their way at once, at most.
 const ROUNDS_MAX: usize = 1;
 /// After this, the records of a round are published as they are acknowledged rather than all together.
@@ -40,8 +43,9 @@ const ROUND_MAX: Duration = Duration::from_millis(20);
 
 pub(super) type Producer = ThreadedProducer<Settler>;
 
-/// librdkafka sends the first record that it is handed at once, and the rest of the round in a request of its own, unless
-/// it lingers. So a lone append goes through a producer that does not, and a round of several through one that does.
+/// librdkafka's thread wakes with the first record that it is handed, and sends what it finds then, unless it lingers. A small
+/// round is handed over about as fast as it wakes, and most of it goes in one request. A large one would be cut in
+/// two, which costs more than a linger; librdkafka rounds that up to a millisecond.
 #[derive(Clone)]
 pub(super) struct Producers {
     pub(super) prompt: Producer,
@@ -101,7 +105,8 @@ async fn form(
         if gather(&mut appends, &mut gathered, ROUND_APPENDS_MAX).await == 0 {
             return;
         }
-        let producer = if gathered.len() == 1 { &producers.prompt } else { &producers.lingering };
+        let small = gathered.len() <= PROMPT_APPENDS_MAX;
+        let producer = if small { &producers.prompt } else { &producers.lingering };
         let open = gathered.len();
         let appends = gathered.drain(..).map(|(records, done)| Append::new(records, done)).collect();
         let state = State { appends, open, acknowledged: Vec::new() };
@@ -164,10 +169,16 @@ impl Round {
         let mut outcomes = Vec::new();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let State { appends, open, acknowledged } = &mut *state;
+        let records = appends.iter().flat_map(|append| &append.records);
+        // All headers are made ready before the first record wakes librdkafka's thread.
+        let mut ready: VecDeque<OwnedHeaders> = records.map(headers).collect();
         for (of_round, append) in appends.iter_mut().enumerate() {
-            for (of_append, record) in append.records.iter().enumerate() {
-                let delivery = Delivery { round: Arc::clone(&self), of_round, of_append };
-                if let Err(error) = hand_over(producer, names, record, delivery) {
+            let headers = ready.drain(..append.records.len());
+            for (of_append, (record, headers)) in append.records.iter().zip(headers).enumerate() {
+                let delivery = Box::new(Delivery { round: Arc::clone(&self), of_round, of_append });
+                let name = names.iter().find(|(topic, _)| *topic == record.topic).map_or("", |(_, name)| name);
+                let message = BaseRecord::with_opaque_to(name, delivery).partition(record.partition).headers(headers);
+                if let Err((error, _)) = producer.send(message.key(&record.key).payload(&record.value)) {
                     // With a part of the append on its way, whether it arrives is not known.
                     let whole = if of_append == 0 { append_error(&error) } else { unavailable(&error) };
                     append.failure = Some(whole);
@@ -255,21 +266,9 @@ impl ProducerContext for Settler {
     }
 }
 
-/// Hands one record to librdkafka.
-fn hand_over(
-    producer: &Producer,
-    names: &[(Topic, String)],
-    record: &NewRecord,
-    delivery: Delivery,
-) -> Result<(), KafkaError> {
-    let name = names.iter().find(|(topic, _)| *topic == record.topic).map_or("", |(_, name)| name);
-    let mut headers = OwnedHeaders::new_with_capacity(record.headers.len());
-    for (key, value) in &record.headers {
-        headers = headers.insert(Header { key, value: Some(value.as_str()) });
-    }
-    let message = BaseRecord::with_opaque_to(name, Box::new(delivery)).partition(record.partition);
-    let sent = producer.send(message.key(&record.key).payload(&record.value).headers(headers));
-    sent.map_err(|(error, _)| error)
+fn headers(record: &NewRecord) -> OwnedHeaders {
+    let none = OwnedHeaders::new_with_capacity(record.headers.len());
+    record.headers.iter().fold(none, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_str()) }))
 }
 
 /// Whether no record would fare better: a broker's refusal of one record says nothing of the others.
