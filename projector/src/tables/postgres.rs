@@ -416,10 +416,12 @@ fn bind<'q>(statement: &Statement, params: &'q Params) -> PgQuery<'q> {
     }
 }
 
+/// Binds columns as arrays. An empty one is bound as null, which the server need not parse; to `UNNEST` and to a comparison
+/// of `CARDINALITY` both are the same.
 fn bind_columns<'q>(query: PgQuery<'q>, columns: &'q [Column]) -> PgQuery<'q> {
     columns.iter().fold(query, |query, column| match column {
-        Column::Ints(values) => query.bind(values),
-        Column::Texts(values) => query.bind(values),
+        Column::Ints(values) => query.bind(Some(values).filter(|values| !values.is_empty())),
+        Column::Texts(values) => query.bind(Some(values).filter(|values| !values.is_empty())),
     })
 }
 
