@@ -15,11 +15,7 @@ use std::{
 };
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Reader, Record};
-use daybook_schemas::{
-    Envelope, codec,
-    position::Vector,
-    rules, topics,
-};
+use daybook_schemas::{Envelope, codec, position::Vector, rules, topics};
 use tokio::sync::watch;
 
 use crate::{

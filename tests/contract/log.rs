@@ -137,6 +137,59 @@ async fn a_new_log_holds_its_identity_and_reading_at_the_end_waits_and_returns_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_reader_of_the_process_that_appends_gives_each_record_once_and_in_order_whoever_appended_it() {
+    for place in Place::all("own") {
+        let log = place.open().await;
+        // Another process, where the log allows one.
+        let other = if matches!(place, Place::Kafka(_)) { place.open().await } else { Arc::clone(&log) };
+        let (of_thread, from) = (Arc::clone(&log), start(log.as_ref(), Topic::Events));
+        let (begin, began) = std::sync::mpsc::channel();
+        let reading = move || {
+            let end = of_thread.end().unwrap_or_else(|error| panic!("{error}"));
+            let mut reader = of_thread.own_reader(&from, &end).unwrap_or_else(|error| panic!("{error}"));
+            let mut records = Vec::new();
+            // The log's creation and what follows below.
+            while records.len() < 1 + 2 * 300 + 40 {
+                let more = reader.read(LIMITS).unwrap_or_else(|error| panic!("{error}"));
+                assert!(!more.is_empty(), "{} records came, then no more", records.len());
+                records.extend(more);
+                let _told = begin.send(());
+            }
+            records
+        };
+        let reading = tokio::task::spawn_blocking(reading);
+        tokio::task::spawn_blocking(move || began.recv()).await.ok().and_then(Result::ok);
+        let mut writers = JoinSet::new();
+        for (name, log) in [("own", &log), ("other", &other)] {
+            let log = Arc::clone(log);
+            writers.spawn(async move {
+                for number in 0..300 {
+                    let record = record(log.as_ref(), Topic::Events, "k", &format!("{name}{number}"));
+                    log.append(vec![record]).await.unwrap_or_else(|error| panic!("{error}"));
+                }
+            });
+        }
+        writers.join_all().await;
+        // More than is kept in memory.
+        let large = "x".repeat(100_000);
+        let many = (0..40).map(|_| record(log.as_ref(), Topic::Events, "k", &large)).collect();
+        log.append(many).await.unwrap_or_else(|error| panic!("{error}"));
+        let shown = |records: Vec<Record>| {
+            let mut shown: Vec<_> =
+                records.iter().map(|record| (record.position, record.key.clone(), text(record))).collect();
+            let in_order = shown
+                .windows(2)
+                .all(|two| two[0].0.partition != two[1].0.partition || two[0].0.offset < two[1].0.offset);
+            assert!(in_order, "records of one partition came out of order");
+            shown.sort();
+            shown
+        };
+        let own = shown(reading.await.unwrap_or_else(|error| panic!("{error}")));
+        assert_eq!(own, shown(read(&log, start(log.as_ref(), Topic::Events)).await), "{}", log.describe());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_waiting_reader_is_woken_by_the_next_append() {
     for place in Place::all("woken") {
         let log = place.open().await;

@@ -84,7 +84,8 @@ impl Tails {
     /// Waits until a partition has grown past its next offset, or `limit` is over.
     pub(super) fn wait<'a>(&self, next: impl Iterator<Item = (&'a Partition, &'a Offset)> + Clone, limit: Duration) {
         let behind = |partitions: &mut HashMap<Partition, Tail>| {
-            let grown = |(partition, next): (&Partition, &Offset)| partitions.get(partition).is_some_and(|t| t.end > *next);
+            let grown =
+                |(partition, next): (&Partition, &Offset)| partitions.get(partition).is_some_and(|t| t.end > *next);
             next.clone().any(grown)
         };
         let waited = self.grown.wait_timeout_while(self.lock(), limit, |partitions| !behind(partitions));

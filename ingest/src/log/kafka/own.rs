@@ -65,12 +65,7 @@ pub(super) struct OwnReader {
 
 impl OwnReader {
     /// Opens a reader at `from` that reads up to `end` as fast as any.
-    pub(super) fn open(
-        own: Arc<OwnRecords>,
-        address: &Address,
-        from: &Vector,
-        end: &Vector,
-    ) -> Result<Self, LogError> {
+    pub(super) fn open(own: Arc<OwnRecords>, address: &Address, from: &Vector, end: &Vector) -> Result<Self, LogError> {
         let broker = TopicReader::open(&address.consumer(), address, from)?;
         own.readers.fetch_add(1, Ordering::AcqRel);
         let (address, promptly_to, next) = (address.clone(), Some(end.clone()), from.clone());

@@ -268,7 +268,10 @@ impl ProducerContext for Settler {
 
 fn headers(record: &NewRecord) -> OwnedHeaders {
     let none = OwnedHeaders::new_with_capacity(record.headers.len());
-    record.headers.iter().fold(none, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_str()) }))
+    record
+        .headers
+        .iter()
+        .fold(none, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_str()) }))
 }
 
 /// Whether no record would fare better: a broker's refusal of one record says nothing of the others.
