@@ -4,6 +4,7 @@
 use daybook_tests::{
     process::{Backend, Place, Server},
     random::Random,
+    services,
     writers::{Step, Writers, check},
 };
 use serde_json::{Value, json};
@@ -51,6 +52,37 @@ async fn instances_that_freeze_join_leave_and_die_lose_and_double_nothing() {
     let acknowledged = writers.stop().await;
     check(&place, &three, &acknowledged).await;
     check(&place, &Server::start(&place), &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transactions_that_postgres_wants_to_be_tried_again_are_tried_again() {
+    let mut random = Random::seeded("serializable");
+    // Under this isolation PostgreSQL ends transactions with SQLSTATE 40001 that others would let pass.
+    let postgres = format!("{}?options[default_transaction_isolation]=serializable", services::postgres());
+    let place = Place::on("serializable", &services::kafka(), &postgres);
+    let (one, two) = (Server::start(&place), Server::start(&place));
+    let mut steps = Vec::new();
+    for flow in FLOWS {
+        steps.push(Step::make(&one.api, flow).await);
+    }
+    let writers = Writers::start(&[&one.api, &two.api], &steps, 16, &mut random);
+    let mut conflicts = 0.0;
+    for _ in 0..60 {
+        writers.wait_for(200).await;
+        for server in [&one, &two] {
+            let metrics = server.api.get("/metrics").await.text;
+            let line = metrics.lines().find(|line| line.starts_with("daybook_projector_conflicts_total "));
+            conflicts += line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0);
+        }
+        if conflicts > 0.0 {
+            break;
+        }
+    }
+    assert!(conflicts > 0.0, "nothing was tried again: this shows nothing");
+    let acknowledged = writers.stop().await;
+    for server in [&one, &two] {
+        check(&place, server, &acknowledged).await;
+    }
 }
 
 /// Sends one request fifty times at once, through both instances in turn; exactly one is told that it made the object.

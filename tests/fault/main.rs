@@ -10,6 +10,7 @@ mod kills;
 mod network;
 mod outages;
 mod overload;
+mod soak;
 mod storage;
 
 /// How many rounds of random faults a test does: `short` in every run, more where that is asked for.

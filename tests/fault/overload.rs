@@ -17,20 +17,22 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
-/// How long the clients press on.
-const PRESS: Duration = Duration::from_secs(6);
+/// How long the clients press on: six seconds, a minute where long faults are asked for.
+fn press_for() -> Duration {
+    Duration::from_secs(crate::rounds(6).min(60) as u64)
+}
 
 async fn press(backend: Backend) {
     let place = Place::new("overload", backend);
     let server = Server::start_with(&place, &["--requests-max", "256"]);
     let step = Step::make(&server.api, "F").await;
     let (served, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (mut clients, began) = (JoinSet::new(), Instant::now());
+    let (mut clients, began, press) = (JoinSet::new(), Instant::now(), press_for());
     for _ in 0..2_000 {
         let (api, path) = (server.api.clone(), format!("{}/task", step.path()));
         let (served, refused) = (Arc::clone(&served), Arc::clone(&refused));
         clients.spawn(async move {
-            while began.elapsed() < PRESS {
+            while began.elapsed() < press {
                 match api.try_send(Method::POST, &path, Some("{}".to_owned()), &[]).await {
                     Ok(answer) if answer.status == 200 => served.fetch_add(1, Ordering::Relaxed),
                     Ok(answer) if answer.status == 503 && !answer.header("retry-after").is_empty() => {

@@ -1,11 +1,11 @@
-//! Storage that fails: a full disk under the embedded log and tables, a folder that cannot be written.
+//! Storage that fails: a full disk, embedded and under each server; a folder that cannot be written; a topic made anew.
 
 use std::{fs, path::Path, process::Command};
 
 use daybook_tests::{
     process::{Backend, Place, Server, binary},
     random::Random,
-    services::{self, Folder},
+    services::{self, Folder, OwnServices},
     writers::{Step, Writers, check},
 };
 use serde_json::json;
@@ -66,6 +66,63 @@ async fn a_full_disk_turns_writers_away_loses_nothing_and_heals_when_there_is_ro
     check(&place, &server, &acknowledged).await;
     server.kill();
     check(&place, &Server::start(&place), &acknowledged).await;
+}
+
+/// Fills the disk under one service, frees it again, and starts the service anew if that was too much for it, as the
+/// person would who freed the disk.
+async fn fill_the_disk_under(service: &str, mib: usize) {
+    let Some(small) = Small::mount(mib * 1024) else {
+        eprintln!("storage: this machine does not let tests mount a file system; the full disk was not tried");
+        return;
+    };
+    let mut random = Random::seeded(&format!("full_disk_{service}"));
+    let own = OwnServices::start_in(small.path(), service);
+    let (kafka, postgres) = match service {
+        "kafka" => (own.url("kafka"), services::postgres()),
+        _ => (services::kafka(), own.url("postgres")),
+    };
+    let place = Place::on("full", &kafka, &postgres);
+    let server = Server::start_with(&place, &["--wait-ms-max", "2000"]);
+    let steps = [Step::make(&server.api, "F").await];
+    let writers = Writers::start(&[&server.api], &steps, 4, &mut random);
+    writers.wait_for(100).await;
+    let ballast = small.path().join("ballast");
+    assert!(fs::write(&ballast, vec![1; (mib + 1) * 1024 * 1024]).is_err(), "the disk is larger than it should be");
+    let mut task = 0;
+    let refused = loop {
+        // What fits into blocks that were taken before is still recorded.
+        let answer = server.api.post(&format!("{}/task", steps[0].path()), &json!({})).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        task = answer.json()["task_id"].as_i64().unwrap_or(task);
+        let entry = json!([{"field_name": "f", "value": "x".repeat(900_000)}]);
+        let answer = server.api.post(&format!("{}/tasks/{task}/metadata", steps[0].path()), &entry).await;
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert!(refused.status == 503 && !refused.header("retry-after").is_empty(), "{}: {}", refused.status, refused.text);
+    fs::remove_file(&ballast).unwrap_or_else(|error| panic!("{error}"));
+    if !own.runs(service) {
+        eprintln!("storage: {service} did not survive its full disk");
+        own.start_again(service);
+    }
+    writers.wait_for(100).await;
+    let acknowledged = writers.stop().await;
+    check(&place, &server, &acknowledged).await;
+    server.kill();
+    check(&place, &Server::start(&place), &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_postgres_turns_writers_away_and_loses_nothing() {
+    fill_the_disk_under("postgres", 160).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_under_kafka_turns_writers_away_and_loses_nothing() {
+    fill_the_disk_under("kafka", 160).await;
 }
 
 #[test]

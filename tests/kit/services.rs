@@ -38,14 +38,34 @@ pub fn unique(test: &str) -> String {
 }
 
 /// Services of one test's own, which it may kill; stopped when dropped.
-pub struct OwnServices(Folder);
+pub struct OwnServices {
+    home: PathBuf,
+    /// Where they keep what the operating system's folder for temporary files would hold.
+    temporary: Option<PathBuf>,
+    /// Removed after them.
+    _folder: Option<Folder>,
+}
 
 impl OwnServices {
     /// Starts services, named comma-separated.
     pub fn start(names: &str) -> Self {
-        let own = Self(Folder::new("services"));
+        let folder = Folder::new("services");
+        let own = Self { home: folder.0.clone(), temporary: None, _folder: Some(folder) };
         own.run(&["up", "--only", names]);
         own
+    }
+
+    /// Starts services that keep everything in a folder.
+    pub fn start_in(folder: &Path, names: &str) -> Self {
+        let own = Self { home: folder.join("services"), temporary: Some(folder.to_owned()), _folder: None };
+        own.run(&["up", "--only", names]);
+        own
+    }
+
+    /// Whether one still runs.
+    pub fn runs(&self, name: &str) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/stat", self.of(name)["pid"])).unwrap_or_default();
+        status.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
     }
 
     /// Ends one at once, as a crash would.
@@ -63,7 +83,7 @@ impl OwnServices {
     /// # Panics
     /// If nothing is.
     pub fn of(&self, name: &str) -> Value {
-        let text = fs::read_to_string(self.0.0.join("state.json")).unwrap_or_default();
+        let text = fs::read_to_string(self.home.join("state.json")).unwrap_or_default();
         let state: Value = serde_json::from_str(&text).unwrap_or_default();
         assert!(state[name].is_object(), "no service {name} in {text}");
         state[name].clone()
@@ -81,7 +101,10 @@ impl OwnServices {
 
     fn run(&self, arguments: &[&str]) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/services/services.py");
-        let done = Command::new("python3").arg(script).args(arguments).env("DAYBOOK_SERVICES_DIR", &self.0.0).output();
+        let mut command = Command::new("python3");
+        command.arg(script).args(arguments).env("DAYBOOK_SERVICES_DIR", &self.home);
+        command.envs(self.temporary.iter().map(|temporary| ("TMPDIR", temporary)));
+        let done = command.output();
         let done = done.unwrap_or_else(|error| panic!("cannot run services.py: {error}"));
         assert!(done.status.success(), "services.py {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures services of Metaflow's metadata API side by side, in one run on one machine, and prints ratios to the first.
 
-    load.py NAME=URL [NAME=URL ...] [--seconds 6] [--warm-up 3] [--clients 1,64] [--tasks 2000] [--only create_task,get_run]
+    load.py NAME=URL [NAME=URL ...] [--seconds 6] [--warm-up 3] [--clients 1,64] [--tasks 2000] [--flows 1] [--only create_task,get_run]
             [--beside step_artifacts]
 
 Each URL is a service on loopback: a daybook, the stand-in of reference.py, or Metaflow's own service. With --beside, each
@@ -14,6 +14,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -33,15 +34,20 @@ def post(base, path, body):
         return json.load(answer)
 
 
-def seed(base, tasks):
-    """One flow with one run, one step and its tasks, five artifacts and ten metadata entries each."""
-    flow = f"Load{uuid.uuid4().hex[:8]}"
-    post(base, f"/flows/{flow}", {})
-    run = post(base, f"/flows/{flow}/run", DESCRIPTION)["run_number"]
-    step = f"/flows/{flow}/runs/{run}/steps/work"
-    post(base, f"{step}/step", DESCRIPTION)
+def seed(base, tasks, flows=1):
+    """Flows with one run and one step each, and tasks over them in turn, with five artifacts and ten metadata entries each.
+    Returns a file with flow, run and task a line."""
+    runs = []
+    for index in range(flows):
+        flow = f"Load{uuid.uuid4().hex[:8]}"
+        post(base, f"/flows/{flow}", {})
+        run = post(base, f"/flows/{flow}/run", DESCRIPTION)["run_number"]
+        post(base, f"/flows/{flow}/runs/{run}/steps/work/step", DESCRIPTION)
+        runs.append((flow, run))
 
-    def task(_):
+    def task(index):
+        flow, run = runs[index % flows]
+        step = f"/flows/{flow}/runs/{run}/steps/work"
         made = post(base, f"{step}/task", DESCRIPTION)["task_id"]
         names = ["name", "art_1", "art_2", "art_3", "art_4"]
         artifact = {"location": ":root:/data/metaflow", "ds_type": "local", "sha": "194108c8f4", "type": "metaflow.artifact"}
@@ -49,15 +55,15 @@ def seed(base, tasks):
         fields = [f"field_{index}" for index in range(10)]
         metadata = {"value": "some value", "type": "t", "tags": ["attempt_id:0"]}
         post(base, f"{step}/tasks/{made}/metadata", [{**metadata, "field_name": field} for field in fields])
-        return made
+        return f"{flow} {run} {made}\n"
 
-    with ThreadPoolExecutor(16) as pool:
-        made = list(pool.map(task, range(tasks)))
-    return {"flow": flow, "run": run, "first": min(made), "last": max(made)}
+    with ThreadPoolExecutor(16) as pool, tempfile.NamedTemporaryFile("w", prefix="daybook-load-", delete=False) as file:
+        file.writelines(pool.map(task, range(tasks)))
+    return file.name
 
 
 def command_of(base, data, operation, clients, seconds):
-    arguments = [operation, data["flow"], data["run"], data["first"], data["last"], uuid.uuid4().hex[:6]]
+    arguments = [operation, data, uuid.uuid4().hex[:6]]
     command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "60s", "-s", HERE / "operations.lua", base, "--"]
     return [*command, *map(str, arguments)]
 
@@ -86,6 +92,7 @@ def main():
     parser.add_argument("--warm-up", type=int, default=3, help="seconds of load before each point")
     parser.add_argument("--clients", default="1,64")
     parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--flows", type=int, default=1, help="flows that the tasks are spread over; 1 is one hot flow")
     parser.add_argument("--beside", choices=READS, help="measure again next to one client that repeats this operation")
     parser.add_argument("--only", default=",".join(WRITES + READS))
     given = parser.parse_args()
@@ -93,7 +100,7 @@ def main():
     for url in services.values():
         if urllib.parse.urlparse(url).hostname not in ("127.0.0.1", "localhost"):
             sys.exit(f"{url} is not on loopback")
-    seeded = {name: seed(url.rstrip("/"), given.tasks) for name, url in services.items()}
+    seeded = {name: seed(url.rstrip("/"), given.tasks, given.flows) for name, url in services.items()}
     print(f"{'operation':<15} {'clients':>7} {'service':<12} {'per s':>9} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7} {'ratio':>7}")
     for operation in given.only.split(","):
         for clients in map(int, given.clients.split(",")):
@@ -111,6 +118,8 @@ def main():
                         f" {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f} {found['errors']:>7} {rate / first:>7.2f}",
                         flush=True,
                     )
+    for data in seeded.values():
+        pathlib.Path(data).unlink()
 
 
 if __name__ == "__main__":

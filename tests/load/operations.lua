@@ -1,18 +1,21 @@
--- Requests of one operation, for wrk: OPERATION FLOW RUN FIRST_TASK LAST_TASK SALT
-local operation, flow, run, first, last, salt
-local count = 0
+-- Requests of one operation, for wrk: OPERATION FILE SALT. The file has a task a line: flow, run and task.
+local operation, salt
+local tasks, count = {}, 0
 local system_tags = '["runtime:dev","python_version:3.11.7","user:bench","metaflow_version:2.19.39"]'
 local description = '"user_name":"bench","tags":["bench:1","team:ml"],"system_tags":' .. system_tags
 local headers = { ["Content-Type"] = "application/json" }
 
 function init(arguments)
-  operation, flow, run = arguments[1], arguments[2], arguments[3]
-  first, last, salt = tonumber(arguments[4]), tonumber(arguments[5]), arguments[6]
+  operation, salt = arguments[1], arguments[3]
+  for line in io.lines(arguments[2]) do
+    local flow, run, task = line:match("(%S+) (%S+) (%S+)")
+    tasks[#tasks + 1] = { base = "/flows/" .. flow, run = run, task = task }
+  end
 end
 
 local function next_task()
   count = count + 1
-  return first + count % (last - first + 1)
+  return tasks[count % #tasks + 1]
 end
 
 local function entries(number, entry)
@@ -26,9 +29,10 @@ local function post(path, body) return wrk.format("POST", path, headers, body) e
 local function get(path) return wrk.format("GET", path) end
 
 function request()
-  local base = "/flows/" .. flow
-  local step = base .. "/runs/" .. run .. "/steps/work"
-  local task = step .. "/tasks/" .. next_task()
+  local chosen = next_task()
+  local base = chosen.base
+  local step = base .. "/runs/" .. chosen.run .. "/steps/work"
+  local task = step .. "/tasks/" .. chosen.task
   if operation == "ping" then return get("/ping")
   elseif operation == "create_run" then return post(base .. "/run", "{" .. description .. "}")
   elseif operation == "create_task" then return post(step .. "/task", "{" .. description .. "}")
@@ -42,7 +46,7 @@ function request()
       return '"field_name":"field_' .. index .. '","type":"field_' .. index .. '","value":"some value ' .. count .. '"'
     end))
   elseif operation == "heartbeat" then return post(task .. "/heartbeat", "{}")
-  elseif operation == "get_run" then return get(base .. "/runs/" .. run)
+  elseif operation == "get_run" then return get(base .. "/runs/" .. chosen.run)
   elseif operation == "get_task" then return get(task)
   elseif operation == "get_artifact" then return get(task .. "/artifacts/art_1")
   elseif operation == "get_metadata" then return get(task .. "/metadata?_limit=10")
