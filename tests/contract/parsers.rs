@@ -7,7 +7,10 @@ use daybook_schemas::{
     codec,
     position::{Position, Vector},
 };
-use daybook_tests::random::Random;
+use daybook_tests::{
+    fuzz::{corpus, mutate},
+    random::Random,
+};
 
 /// Rounds of each test.
 const ROUNDS: usize = 20_000;
@@ -17,24 +20,6 @@ fn golden() -> Vec<Vec<u8>> {
     let files = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let read = |file: fs::DirEntry| fs::read(file.path()).unwrap_or_else(|error| panic!("{error}"));
     files.flatten().map(read).collect()
-}
-
-/// Cuts, repeats, swaps and overwrites parts of a text.
-fn mutate(random: &mut Random, bytes: &mut Vec<u8>) {
-    for _ in 0..1 + random.below(4) {
-        let (at, length) = (random.below(bytes.len()), 1 + random.below(8));
-        let end = (at + length).min(bytes.len());
-        match random.below(4) {
-            0 => drop(bytes.drain(at..end)),
-            1 => bytes.splice(at..at, bytes[at..end].to_vec()).for_each(drop),
-            2 => bytes[at..end].reverse(),
-            _ => {
-                for byte in &mut bytes[at..end] {
-                    *byte = u8::try_from(random.below(256)).unwrap_or(0);
-                }
-            }
-        }
-    }
 }
 
 #[test]
@@ -58,10 +43,12 @@ fn records_of_any_bytes_are_decoded_or_refused_and_what_is_decoded_is_written_as
 #[test]
 fn texts_of_any_kind_are_positions_vectors_and_addresses_or_refused() {
     let mut random = Random::seeded("texts");
-    let seeds = ["events/3@1042", "events/0@5,heartbeats/11@9", "kafka://a:1,b:2/team.x?sasl.username=u&ssl.ca=%2Fx"];
-    for _ in 0..ROUNDS {
-        let mut bytes = random.pick(&seeds).as_bytes().to_vec();
-        mutate(&mut random, &mut bytes);
+    let corpus = corpus("texts");
+    for round in 0..corpus.len() + ROUNDS {
+        let mut bytes = corpus[round % corpus.len()].clone();
+        if round >= corpus.len() {
+            mutate(&mut random, &mut bytes);
+        }
         let text = String::from_utf8_lossy(&bytes);
         if let Ok(position) = text.parse::<Position>() {
             assert_eq!(position.to_string().parse::<Position>().ok(), Some(position));

@@ -3,9 +3,11 @@
 use std::{fmt::Write as _, time::Duration};
 
 use daybook_tests::{
+    fuzz::{corpus, mutate},
     process::{Backend, Place, Server},
     random::Random,
     services,
+    writers::Step,
 };
 use reqwest::Method;
 use serde_json::json;
@@ -262,6 +264,41 @@ async fn random_requests_never_meet_a_server_error() {
         // 500 is what clients expect for a step or task of a run that is not there; its body says so.
         let expected = answer.status < 500 || answer.text.contains("'run_number'") || path.starts_with("/auth/token");
         assert!(expected, "{method} {path} {body}: {} {}", answer.status, answer.text);
+    }
+    assert!(server.logged().iter().all(|line| !line.contains("panicked")), "{:?}", server.logged());
+    assert_eq!(server.api.get("/health/ready").await.status, 200);
+}
+
+/// A request of the corpus as bytes on the wire: a method, a target and a body, with spaces between.
+fn on_the_wire(request: &[u8]) -> Vec<u8> {
+    let mut parts = request.splitn(3, |byte| *byte == b' ');
+    let [method, target, body] = [(); 3].map(|()| parts.next().unwrap_or_default());
+    // The end of a line would end the head, and the server wait for another one.
+    let line: Vec<u8> = [method, b" ", target].concat().into_iter().filter(|byte| !b"\r\n".contains(byte)).collect();
+    let head = format!(" HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    [line.as_slice(), head.as_bytes(), body].concat()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_the_corpus_and_what_is_made_of_them_never_meet_a_server_error() {
+    let mut random = Random::seeded("corpus");
+    let place = Place::new("corpus", Backend::Embedded);
+    let server = Server::start(&place);
+    Step::make(&server.api, "F").await;
+    assert_eq!(server.api.post("/flows/F/runs/1/steps/s/task", &json!({})).await.status, 200);
+    let corpus = corpus("requests");
+    for round in 0..corpus.len() + crate::rounds(1_000) {
+        let mut request = corpus[round % corpus.len()].clone();
+        if round >= corpus.len() {
+            mutate(&mut random, &mut request);
+        }
+        let answer = raw(&server, &on_the_wire(&request)).await;
+        let shown = String::from_utf8_lossy(&request);
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
+        // What is no HTTP at all may be left without an answer.
+        let expected = status.is_none_or(|status| status < 500) || answer.contains("'run_number'");
+        assert!(expected, "{shown:?}: {answer}");
+        assert!(round >= corpus.len() || status.is_some(), "{shown:?} got no answer");
     }
     assert!(server.logged().iter().all(|line| !line.contains("panicked")), "{:?}", server.logged());
     assert_eq!(server.api.get("/health/ready").await.status, 200);

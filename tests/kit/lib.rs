@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod comparison;
+pub mod fuzz;
 pub mod model;
 pub mod process;
 pub mod proxy;
