@@ -3,28 +3,33 @@
 use daybook_tests::{
     process::{Backend, Place, Server},
     random::Random,
-    writers::{Step, Writers, check},
+    writers::{Acknowledged, Step, Writers, check},
 };
 
 use crate::rounds;
+
+/// Rounds after which the writers go on with other runs, so that none gathers tags without end.
+const ROUNDS_OF_A_RUN: usize = 100;
 
 async fn kill_again_and_again(backend: Backend, short: usize) {
     let mut random = Random::seeded("kills");
     let place = Place::new("kills", backend);
     let mut server = Server::start(&place);
-    let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
-    let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
-    for round in 0..rounds(short) {
-        writers.wait_for(1 + random.below(150)).await;
-        server.kill();
-        server = Server::start(&place);
-        writers.go_on_with(&[&server.api]);
-        if round % 500 == 499 {
-            eprintln!("kills: {} of {} rounds", round + 1, rounds(short));
+    let (mut acknowledged, mut done) = (Acknowledged::default(), 0);
+    while done < rounds(short) {
+        let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
+        let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
+        for _ in 0..ROUNDS_OF_A_RUN.min(rounds(short) - done) {
+            writers.wait_for(1 + random.below(150)).await;
+            server.kill();
+            server = Server::start(&place);
+            writers.go_on_with(&[&server.api]);
+            done += 1;
         }
+        writers.wait_for(50).await;
+        acknowledged.merge(writers.stop().await);
+        eprintln!("kills: {done} of {} rounds, {} turned away", rounds(short), acknowledged.turned_away);
     }
-    writers.wait_for(50).await;
-    let acknowledged = writers.stop().await;
     assert!(acknowledged.turned_away > 0, "no writer noticed anything");
     check(&place, &server, &acknowledged).await;
     // What the next process shows is the same.

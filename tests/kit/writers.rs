@@ -39,7 +39,8 @@ pub struct Acknowledged {
 }
 
 impl Acknowledged {
-    fn merge(&mut self, other: Self) {
+    /// Adds what others were told.
+    pub fn merge(&mut self, other: Self) {
         self.tasks.extend(other.tasks);
         self.artifacts.extend(other.artifacts);
         self.metadata.extend(other.metadata);
