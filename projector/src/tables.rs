@@ -254,8 +254,8 @@ pub trait Tables: Send + Sync {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError>;
     /// Whether a statement can be run at once: on engines whose statements are round trips.
     fn runs_at_once(&self) -> bool;
-    /// Runs a statement over arrays as a transaction of its own, in one round trip. A statement declines by the SQLSTATE
-    /// `DB002`, and tells by `DB001` that another writer was faster. Blocks its thread; never called from an async worker.
+    /// Runs a statement over arrays as a transaction of its own, in one round trip. A statement declines by the
+    /// SQLSTATE `DB002` or by a row that is there already, and tells by `DB001` that another writer was faster. Blocks its thread; never called from an async worker.
     fn run_at_once(&self, statement: &Statement, arrays: &[Column]) -> Result<AtOnce, TablesError>;
     /// Reads few rows: those of a page or of a batch of keys.
     fn read<'a>(

@@ -104,9 +104,10 @@ const LOCK: Statement = statement!("postgres/lock");
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 const NOTIFY: Statement = statement!("postgres/notify");
-/// SQLSTATEs of our own functions: another writer was faster; the statement declines.
+/// SQLSTATE of our own functions: another writer was faster.
 const FASTER: &str = "DB001";
-const DECLINED: &str = "DB002";
+/// SQLSTATEs by which a statement declines: of our own functions, and of a row that is there already (`unique_violation`).
+const DECLINED: [&str; 2] = ["DB002", "23505"];
 
 impl PostgresStore {
     /// A store; connects when it is first used. Must be called on a runtime.
@@ -293,7 +294,9 @@ impl Tables for PostgresTables {
         let run = within(self.timeout, &self.writes.pool, statement.name, async |connection| {
             match bind_columns(sqlx::query(statement.postgres), arrays).execute(connection).await {
                 Ok(_) => Ok(AtOnce::Done),
-                Err(sqlx::Error::Database(database)) if database.code().as_deref() == Some(DECLINED) => {
+                Err(sqlx::Error::Database(database))
+                    if database.code().is_some_and(|code| DECLINED.contains(&code.as_ref())) =>
+                {
                     Ok(AtOnce::Declined)
                 }
                 Err(failed) => Err(error(statement.name, &failed)),
