@@ -9,6 +9,7 @@ pub mod context;
 pub mod error;
 pub mod facts;
 pub mod filters;
+mod graft;
 pub mod idempotency;
 pub mod json;
 pub mod lists;

@@ -11,6 +11,7 @@ use daybook_projector::tables::{Cell, Chunks, Cursor, Next, Statement, TablesErr
 
 use crate::{
     error::ApiError,
+    graft::{Graft, Grafted},
     json,
     pagination::{self, Key, Page},
     view::View,
@@ -38,6 +39,8 @@ pub(crate) struct List {
     pub(crate) after: fn(&Key) -> Vec<Cell>,
     pub(crate) key: fn(&dyn Cursor) -> Result<Key, TablesError>,
     pub(crate) write: WriteRow,
+    /// What is put into each row before its key is taken and it is written.
+    pub(crate) graft: Option<Graft>,
     /// Whether rows may be left out, so that a page may need to read more of them than it shows.
     pub(crate) filtered: bool,
 }
@@ -54,8 +57,8 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
     let mut params = list.params;
     params.extend((list.after)(&Key::first()));
     params.push(i64::MAX.into());
-    let (mut write, mut first) = (list.write, true);
-    let render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
+    let (mut write, graft, mut first) = (list.write, list.graft, true);
+    let mut render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
         let before = out.len();
         out.push(if first { b'[' } else { b',' });
         match write(row, out)? {
@@ -64,7 +67,9 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
         }
         Ok(Next::More)
     };
-    let mut chunks = view.generation.tables.stream(list.statement, params, Box::new(render));
+    let render =
+        Box::new(move |row: &dyn Cursor, out: &mut Vec<u8>| grafted(graft.as_ref(), row, |row| render(row, out)));
+    let mut chunks = view.generation.tables.stream(list.statement, params, render);
     // An error before the first chunk can still be answered as what it is.
     let Some(first) = chunks.recv().await.transpose()? else {
         return Ok(json::respond_bytes(StatusCode::OK, b"[]".to_vec()));
@@ -72,6 +77,14 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
     match chunks.recv().await.transpose()? {
         None => Ok(json::respond_bytes(StatusCode::OK, closed(first))),
         Some(second) => Ok(json::respond_stream(stream([first, second], chunks))),
+    }
+}
+
+/// Looks at a row with what is put into it.
+fn grafted<T>(graft: Option<&Graft>, row: &dyn Cursor, look: impl FnOnce(&dyn Cursor) -> T) -> T {
+    match graft {
+        Some(graft) => look(&Grafted { row, graft }),
+        None => look(row),
     }
 }
 
@@ -114,7 +127,8 @@ async fn respond_page(view: &View, list: List, page: Page) -> Result<Response, A
     params.push(rows_max.into());
     let read = Arc::new(Mutex::new(Read::default()));
     let (of_render, mut write, key_of, limit) = (Arc::clone(&read), list.write, list.key, page.limit);
-    let render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
+    let graft = list.graft;
+    let mut render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
         let mut read = of_render.lock().unwrap_or_else(PoisonError::into_inner);
         let before = out.len();
         if read.rows > 0 {
@@ -133,7 +147,9 @@ async fn respond_page(view: &View, list: List, page: Page) -> Result<Response, A
         read.last = Some(key_of(row)?);
         Ok(Next::More)
     };
-    let mut chunks = view.generation.tables.stream(list.statement, params, Box::new(render));
+    let render =
+        Box::new(move |row: &dyn Cursor, out: &mut Vec<u8>| grafted(graft.as_ref(), row, |row| render(row, out)));
+    let mut chunks = view.generation.tables.stream(list.statement, params, render);
     let mut body = vec![b'['];
     while let Some(chunk) = chunks.recv().await {
         body.extend_from_slice(&chunk?);

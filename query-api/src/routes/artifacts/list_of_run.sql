@@ -1,13 +1,10 @@
-SELECT a.flow_id, a.run_number, r.run_id, a.step_name, a.task_id, a.task_name, a.name, a.location, a.ds_type, a.sha,
-    a.type, a.content_type, a.user_name, a.attempt_id, a.ts_epoch, r.tags, r.system_tags
+SELECT a.flow_id, a.run_number, a.step_name, a.task_id, a.task_name, a.name, a.location, a.ds_type, a.sha,
+    a.type, a.content_type, a.user_name, a.attempt_id, a.ts_epoch
 FROM artifacts AS a
 INNER JOIN tasks AS t
     ON t.task_id = a.task_id
     AND t.flow_id = a.flow_id
     AND t.latest_attempt = a.attempt_id
-INNER JOIN runs AS r
-    ON r.run_number = a.run_number
-    AND r.flow_id = a.flow_id
 WHERE a.flow_id = $1
 AND a.run_number = $2
 AND (a.ts_epoch, a.task_id, a.name) < ($3, $4, $5)

@@ -27,6 +27,7 @@ use crate::{
     consistency::{Applied, Written, located},
     context::WriteContext,
     error::ApiError,
+    graft::Graft,
     json::{self, Object},
     lists::{self, List, Shown},
     pagination::{Key, Page},
@@ -45,6 +46,9 @@ pub(super) const STATEMENTS: &[&Statement] =
     &[&SHOW, &SHOW_OF_ATTEMPT, &LIST_OF_RUN, &LIST_OF_STEP, &LIST_OF_TASK, &LIST_OF_ATTEMPT];
 
 type TaskPath = (String, String, String, String);
+
+/// Where an artifact's row has the run's tags.
+const TAGS_AT: usize = 15;
 
 /// The parameters that name a task, or `None` where it is not there.
 async fn task_params(app: &App, view: &View, path: &TaskPath) -> Result<Option<Vec<Cell>>, ApiError> {
@@ -89,12 +93,31 @@ fn answer(row: Option<&Row>) -> Result<Response, ApiError> {
     Ok(json::respond_bytes(StatusCode::OK, body))
 }
 
+/// What a list is of: the statement's first parameters, and the columns of the run.
+type Of = (Vec<Cell>, Option<Graft>);
+
+/// A list of a task's artifacts; empty for a task that is not there.
+async fn of_task(app: &App, view: &View, path: &TaskPath) -> Result<Of, ApiError> {
+    let (flow, run, step, task) = path;
+    let found = app.facts.run_and_task(view, (flow, run, step, task)).await?;
+    let graft = app.graft(view, flow, found.as_ref().map(|(run, _)| run.as_ref()), TAGS_AT).await?;
+    let (run, task) = found.map_or((0, 0), |(run, task)| (run.run_number.0, task.task_id.0));
+    Ok((vec![flow.as_str().into(), run.into(), step.as_str().into(), task.into()], graft))
+}
+
+/// A list of a run's artifacts; empty for a run that is not there.
+async fn of_run(app: &App, view: &View, flow: &str, run: &str) -> Result<Of, ApiError> {
+    let run = app.facts.run(view, flow, run).await?;
+    let graft = app.graft(view, flow, run.as_deref(), TAGS_AT).await?;
+    Ok((vec![flow.into(), run.map_or(0, |run| run.run_number.0).into()], graft))
+}
+
 async fn respond(
     view: &View,
     query: &Query,
     name: &'static str,
     statement: &'static Statement,
-    params: Vec<Cell>,
+    (params, graft): Of,
 ) -> Result<Response, ApiError> {
     let page = Page::of(query, name, view.generation.number, false)?;
     let list = List {
@@ -104,14 +127,10 @@ async fn respond(
         after: |key| vec![key.t.into(), key.n.into(), key.s.as_str().into()],
         key: |row| Ok(Key { t: row.int(14)?, n: row.int(4)?, s: row.text(6)?.to_owned() }),
         write: Box::new(|row, out| json::write_artifact(row, out).map(|()| Shown::Yes)),
+        graft,
         filtered: false,
     };
     lists::respond(view, list, page).await
-}
-
-/// Parameters that name a task that is not there: lists under unknown parents are empty.
-fn nobody() -> Vec<Cell> {
-    vec!["".into(), 0.into(), "".into(), 0.into()]
 }
 
 pub(super) async fn list_of_task(
@@ -120,8 +139,8 @@ pub(super) async fn list_of_task(
     Path(path): Path<TaskPath>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let params = task_params(&app, &view, &path).await?.unwrap_or_else(nobody);
-    respond(&view, &query, "artifacts-of-task", &LIST_OF_TASK, params).await
+    let of = of_task(&app, &view, &path).await?;
+    respond(&view, &query, "artifacts-of-task", &LIST_OF_TASK, of).await
 }
 
 pub(super) async fn list_of_attempt(
@@ -130,9 +149,9 @@ pub(super) async fn list_of_attempt(
     Path((flow, run, step, task, attempt)): Path<(String, String, String, String, String)>,
 ) -> Result<Response, ApiError> {
     let attempt = parse_attempt(&attempt)?;
-    let mut params = task_params(&app, &view, &(flow, run, step, task)).await?.unwrap_or_else(nobody);
-    params.push(attempt.into());
-    respond(&view, &Query::default(), "artifacts-of-attempt", &LIST_OF_ATTEMPT, params).await
+    let mut of = of_task(&app, &view, &(flow, run, step, task)).await?;
+    of.0.push(attempt.into());
+    respond(&view, &Query::default(), "artifacts-of-attempt", &LIST_OF_ATTEMPT, of).await
 }
 
 pub(super) async fn list_of_step(
@@ -141,9 +160,9 @@ pub(super) async fn list_of_step(
     Path((flow, run, step)): Path<(String, String, String)>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let run = app.facts.run(&view, &flow, &run).await?.map_or(0, |run| run.run_number.0);
-    let params = vec![flow.as_str().into(), run.into(), step.as_str().into()];
-    respond(&view, &query, "artifacts-of-step", &LIST_OF_STEP, params).await
+    let mut of = of_run(&app, &view, &flow, &run).await?;
+    of.0.push(step.as_str().into());
+    respond(&view, &query, "artifacts-of-step", &LIST_OF_STEP, of).await
 }
 
 pub(super) async fn list_of_run(
@@ -152,8 +171,8 @@ pub(super) async fn list_of_run(
     Path((flow, run)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let run = app.facts.run(&view, &flow, &run).await?.map_or(0, |run| run.run_number.0);
-    respond(&view, &query, "artifacts-of-run", &LIST_OF_RUN, vec![flow.as_str().into(), run.into()]).await
+    let of = of_run(&app, &view, &flow, &run).await?;
+    respond(&view, &query, "artifacts-of-run", &LIST_OF_RUN, of).await
 }
 
 pub(super) async fn register(

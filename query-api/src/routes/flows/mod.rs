@@ -39,6 +39,7 @@ pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError>
         after: |key| vec![key.t.into(), key.s.as_str().into()],
         key: |row| Ok(Key { t: row.int(2)?, n: 0, s: row.text(0)?.to_owned() }),
         write: Box::new(|row, out| json::write_flow(row, out).map(|()| Shown::Yes)),
+        graft: None,
         filtered: false,
     };
     lists::respond(&view, list, page).await

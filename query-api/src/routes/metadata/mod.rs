@@ -53,6 +53,7 @@ async fn respond(
         after: |key| vec![key.t.into(), key.n.into()],
         key: |row| Ok(Key { t: row.int(11)?, n: row.int(0)?, s: String::new() }),
         write: Box::new(|row, out| json::write_metadata(row, out).map(|()| Shown::Yes)),
+        graft: None,
         filtered: false,
     };
     lists::respond(view, list, page).await

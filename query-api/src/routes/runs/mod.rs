@@ -66,6 +66,7 @@ pub(super) async fn list(
         after: |key| vec![key.t.into(), key.n.into()],
         key: |row| Ok(Key { t: row.int(4)?, n: row.int(1)?, s: String::new() }),
         write: Box::new(write),
+        graft: None,
         filtered,
     };
     lists::respond(&view, list, page).await

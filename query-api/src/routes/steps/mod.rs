@@ -48,6 +48,7 @@ pub(super) async fn list(
         after: |key| vec![key.t.into(), key.s.as_str().into()],
         key: |row| Ok(Key { t: row.int(5)?, n: 0, s: row.text(3)?.to_owned() }),
         write: Box::new(|row, out| json::write_step(row, out).map(|()| Shown::Yes)),
+        graft: None,
         filtered: false,
     };
     lists::respond(&view, list, page).await

@@ -1,12 +1,11 @@
-SELECT t.flow_id, t.run_number, r.run_id, t.step_name, t.task_id, t.task_name, t.user_name, t.ts_epoch,
-    r.tags, r.system_tags, t.heartbeat_at, h.beat_at
+SELECT t.flow_id, t.run_number, t.step_name, t.task_id, t.task_name, t.user_name, t.ts_epoch,
+    t.heartbeat_at, (
+        SELECT h.beat_at
+        FROM task_heartbeats AS h
+        WHERE h.task_id = t.task_id
+        AND h.flow_id = t.flow_id
+    )
 FROM tasks AS t
-INNER JOIN runs AS r
-    ON r.run_number = t.run_number
-    AND r.flow_id = t.flow_id
-LEFT JOIN task_heartbeats AS h
-    ON h.task_id = t.task_id
-    AND h.flow_id = t.flow_id
 WHERE t.flow_id = $1
 AND t.run_number = $2
 AND t.step_name = $3

@@ -38,6 +38,8 @@ use crate::{
 const LIST: Statement = statement!("list");
 const FILTERED: Statement = statement!("filtered");
 pub(super) const STATEMENTS: &[&Statement] = &[&LIST, &FILTERED];
+/// Where a task's row has the run's tags.
+const TAGS_AT: usize = 8;
 /// Bytes of a compiled pattern, at most.
 const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
@@ -63,10 +65,11 @@ pub(super) async fn list(
     let list = List {
         name: "tasks",
         statement: &LIST,
-        params: vec![flow.as_str().into(), run.map_or(0, |run| run.run_number.0).into(), step.as_str().into()],
+        params: vec![flow.as_str().into(), run.as_ref().map_or(0, |run| run.run_number.0).into(), step.as_str().into()],
         after: |key| vec![key.t.into(), key.n.into()],
         key: |row| Ok(Key { t: row.int(7)?, n: row.int(4)?, s: String::new() }),
         write: Box::new(write),
+        graft: app.graft(&view, &flow, run.as_deref(), TAGS_AT).await?,
         filtered,
     };
     lists::respond(&view, list, page).await
