@@ -9,7 +9,7 @@ use daybook_tests::{
 use crate::rounds;
 
 /// Rounds after which the writers go on with other runs, so that none gathers tags without end.
-const ROUNDS_OF_A_RUN: usize = 100;
+const ROUNDS_OF_A_RUN: usize = 20;
 
 async fn kill_again_and_again(backend: Backend, short: usize) {
     let mut random = Random::seeded("kills");
