@@ -92,6 +92,11 @@ impl Sequencer {
         next(&self.tasks).await
     }
 
+    /// So many numbers at once, ascending.
+    pub async fn take(&self, sequence: Sequence, count: usize) -> Result<Vec<i64>, SequenceError> {
+        if count == 0 { Ok(Vec::new()) } else { self.source.take(sequence, count).await }
+    }
+
     /// Makes a sequence go on after a number that an event brings with it.
     pub async fn raise(&self, sequence: Sequence, highest: i64) -> Result<(), SequenceError> {
         let raised = match sequence {

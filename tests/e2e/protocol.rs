@@ -127,6 +127,47 @@ async fn bulk_lines_are_recorded_and_bad_ones_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bulk_lines_without_numbers_get_them_in_the_order_of_the_lines() {
+    on_both("unnumbered", |_place, server| async move {
+        let step = |run: i64| json!({"flow_id": "F", "run_number": run, "step_name": "s"});
+        let task = |index: usize| {
+            line("TaskRegistered", json!({"flow_id": "F", "run_number": 500, "step_name": "s", "user_name": format!("{index:04}")}))
+        };
+        let mut lines = vec![
+            line("FlowRegistered", json!({"flow_id": "F"})),
+            line("RunStarted", json!({"flow_id": "F", "run_number": 500})),
+            line("StepRegistered", step(500)),
+            // Its number is not known before it is recorded: no line of the same body can mean it.
+            line("RunStarted", json!({"flow_id": "F"})),
+            line("StepRegistered", step(1)),
+        ];
+        lines.extend((0..1_200).map(task));
+        let metadata = json!({"flow_id": "F", "run_number": 500, "step_name": "s", "task_id": 1,
+            "entries": [{"field_name": "f", "value": "v", "type": "t"}, {"field_name": "g", "value": "v", "type": "t"}]});
+        let report = server.api.post_text("/api/v1/events", &lines.join("\n")).await.json();
+        assert_eq!((&report["accepted"], &report["rejects"][0]["line"]), (&json!(1_204), &json!(5)), "{report}");
+        let tasks = server.api.get("/flows/F/runs/500/steps/s/tasks").await.json();
+        let mut named: Vec<(i64, String)> = tasks
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|task| (task["task_id"].as_i64().unwrap_or(0), task["user_name"].to_string()))
+            .collect();
+        named.sort();
+        assert_eq!(named.len(), 1_200);
+        assert!(named.windows(2).all(|two| two[0].0 < two[1].0 && two[0].1 < two[1].1), "{named:?}");
+        let two = [metadata.clone(), metadata].map(|event| line("MetadataRegistered", event)).join("\n");
+        assert_eq!(server.api.post_text("/api/v1/events", &two).await.json()["accepted"], 2);
+        let entries = server.api.get("/flows/F/runs/500/steps/s/tasks/1/metadata").await.json();
+        let mut ids: Vec<_> = entries.as_array().into_iter().flatten().map(|entry| entry["id"].as_i64()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 4, "{entries}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_told_with_its_field_and_never_stored() {
     on_both("bad_input", |place, server| async move {
         let api = &server.api;

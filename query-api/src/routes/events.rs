@@ -12,6 +12,7 @@ use axum::{body::Body, extract::State, http::StatusCode, response::Response};
 use daybook_ingest::{accept::now_ms, sequence::Sequence};
 use daybook_schemas::{
     Envelope, Event,
+    ids::{MetadataId, RunNumber, TaskId},
     position::{Position, Vector},
     rules,
 };
@@ -38,6 +39,9 @@ struct Line {
     idempotency_key: Option<String>,
 }
 
+/// A number that a line leaves out: of which sequence, and for how many entries.
+type Lacking = (Sequence, usize);
+
 /// One body under way.
 struct Load<'a> {
     app: &'a App,
@@ -45,6 +49,8 @@ struct Load<'a> {
     context: WriteContext,
     parents: Parents,
     batch: Vec<Envelope>,
+    /// Events of the batch whose lines left their numbers out, and how many entries each has.
+    unnumbered: Vec<(usize, Lacking)>,
     batch_bytes: usize,
     line: u64,
     accepted: u64,
@@ -72,6 +78,7 @@ pub(super) async fn ingest(
         context,
         parents,
         batch,
+        unnumbered: Vec::new(),
         batch_bytes,
         line,
         accepted,
@@ -118,7 +125,11 @@ impl Load<'_> {
                 continue;
             }
             match self.decide(line).await {
-                Ok(envelope) => {
+                Ok((envelope, lacking)) => {
+                    match lacking {
+                        Some(lacking) => self.unnumbered.push((self.batch.len(), lacking)),
+                        None => self.parents.add(&envelope.event),
+                    }
                     self.batch.push(envelope);
                     self.batch_bytes += line.len();
                     if self.batch.len() >= BATCH.0 || self.batch_bytes >= BATCH.1 {
@@ -152,11 +163,11 @@ impl Load<'_> {
         }
     }
 
-    async fn decide(&mut self, line: &[u8]) -> Result<Envelope, ApiError> {
+    async fn decide(&self, line: &[u8]) -> Result<(Envelope, Option<Lacking>), ApiError> {
         let text =
             std::str::from_utf8(line).map_err(|e| ApiError::invalid("line", format!("the line is not UTF-8: {e}")))?;
         let mut line: Line = serde_json::from_str(text).map_err(|e| ApiError::invalid("line", e.to_string()))?;
-        self.number(&line.r#type, &mut line.event).await?;
+        let lacking = self.lacking(&line.r#type, &mut line.event).await?;
         let mut tagged = Map::new();
         tagged.insert(line.r#type, Value::Object(line.event));
         let event: Event =
@@ -178,36 +189,59 @@ impl Load<'_> {
             ));
         }
         rules::check_envelope(&envelope)?;
-        self.parents.add(&envelope.event);
-        Ok(envelope)
+        Ok((envelope, lacking))
     }
 
-    /// Gives out the number that an event lacks; sequences go on after one that it brings.
-    async fn number(&self, kind: &str, event: &mut Map<String, Value>) -> Result<(), ApiError> {
+    /// The number that an event lacks, with any in its place until the batch is recorded; sequences go on after one that it
+    /// brings.
+    async fn lacking(&self, kind: &str, event: &mut Map<String, Value>) -> Result<Option<Lacking>, ApiError> {
         let (sequence, field) = match kind {
             "RunStarted" => (Sequence::Run, "run_number"),
             "TaskRegistered" => (Sequence::Task, "task_id"),
             "MetadataRegistered" => (Sequence::Metadata, "first_id"),
             "LogCreated" => return Err(ApiError::invalid("type", "a log records its creation itself")),
-            _ => return Ok(()),
+            _ => return Ok(None),
         };
         let entries = event.get("entries").and_then(Value::as_array).map_or(1, Vec::len).max(1);
         if let Some(brought) = event.get(field) {
-            let Some(number) = brought.as_i64().filter(|number| *number > 0) else { return Ok(()) };
+            let Some(number) = brought.as_i64().filter(|number| *number > 0) else { return Ok(None) };
             let last = number.saturating_add(i64::try_from(entries).unwrap_or(i64::MAX) - 1);
             let highest = if sequence == Sequence::Metadata { last } else { number };
-            return Ok(self.app.sequencer.raise(sequence, highest).await?);
+            self.app.sequencer.raise(sequence, highest).await?;
+            return Ok(None);
         }
-        let number = match sequence {
-            Sequence::Run => self.app.sequencer.next_run().await?,
-            Sequence::Task => self.app.sequencer.next_task().await?,
-            Sequence::Metadata => self.app.sequencer.metadata_ids(entries).await?,
-        };
-        event.insert(field.to_owned(), number.into());
+        event.insert(field.to_owned(), 1.into());
+        Ok(Some((sequence, entries)))
+    }
+
+    /// Gives out the numbers that the batch lacks, in the order of its lines and with one call for each kind.
+    async fn number(&mut self) -> Result<(), ApiError> {
+        let unnumbered = std::mem::take(&mut self.unnumbered);
+        let count = |of| unnumbered.iter().filter(|(_, (sequence, _))| *sequence == of).count();
+        let sequencer = &self.app.sequencer;
+        let mut runs = sequencer.take(Sequence::Run, count(Sequence::Run)).await?.into_iter();
+        let mut tasks = sequencer.take(Sequence::Task, count(Sequence::Task)).await?.into_iter();
+        for (index, (sequence, entries)) in unnumbered {
+            let number = match sequence {
+                Sequence::Run => runs.next(),
+                Sequence::Task => tasks.next(),
+                Sequence::Metadata => Some(sequencer.metadata_ids(entries).await?),
+            };
+            let number = number.ok_or_else(|| ApiError::Internal("the sequence gave too few numbers".to_owned()))?;
+            let event = &mut self.batch[index].event;
+            match event {
+                Event::RunStarted(event) => event.run_number = RunNumber(number),
+                Event::TaskRegistered(event) => event.task_id = TaskId(number),
+                Event::MetadataRegistered(event) => event.first_id = MetadataId(number),
+                _ => {}
+            }
+            self.parents.add(event);
+        }
         Ok(())
     }
 
     async fn record(&mut self) -> Result<(), ApiError> {
+        self.number().await.map_err(|error| self.broken_off(&error))?;
         let batch = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
         let count = batch.len() as u64;

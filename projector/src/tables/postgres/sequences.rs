@@ -8,7 +8,7 @@ use daybook_ingest::{
 };
 use sqlx::{Executor, PgPool};
 
-use super::{LOCK, error, within};
+use super::{LOCK, error, silent, within};
 use crate::{statement, tables::Statement};
 
 const TAKE_RUNS: Statement = statement!("take_runs");
@@ -79,8 +79,12 @@ impl NumberSource for Sequences {
             Sequence::Task => &RAISE_TASKS,
             Sequence::Metadata => &RAISE_METADATA,
         };
-        let raise = raise(&self.pools.durable, statement, highest);
-        Box::pin(async move { raise.await.map_err(|e| SequenceError(error(statement.name, &e).to_string())) })
+        Box::pin(async move {
+            let raised = tokio::time::timeout(self.timeout, raise(&self.pools.durable, statement, highest)).await;
+            let raised = raised.map_err(|_| silent(statement.name, self.timeout));
+            let raised = raised.and_then(|raised| raised.map_err(|e| error(statement.name, &e)));
+            raised.map_err(|e| SequenceError(e.to_string()))
+        })
     }
 }
 
