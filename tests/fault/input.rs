@@ -17,13 +17,6 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Resident memory of a process, in MiB.
-fn resident_mib(server: &Server) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<usize>().ok()).unwrap_or(0) / 1024
-}
-
 fn authority(server: &Server) -> String {
     server.api.base.trim_start_matches("http://").to_owned()
 }
@@ -110,7 +103,7 @@ async fn heads_that_flood_or_stall_are_refused_and_memory_stays_bounded() {
     stream.write_all(half.as_bytes()).await.unwrap_or_else(|error| panic!("{error}"));
     drop(stream);
     assert_eq!(server.api.get("/flows/half").await.status, 404);
-    assert!(resident_mib(&server) < 200, "{} MiB resident", resident_mib(&server));
+    assert!(server.memory_kib("VmRSS") / 1024 < 200, "{} MiB resident", server.memory_kib("VmRSS") / 1024);
     assert!(server.stop());
 }
 
@@ -130,14 +123,14 @@ async fn a_body_at_the_limit_is_read_and_one_over_it_is_refused_without_being_ke
         assert_eq!(status, 413);
     }
     assert_eq!(server.api.get("/flows/F").await.status, 404);
-    assert!(resident_mib(&server) < 300, "{} MiB resident", resident_mib(&server));
+    assert!(server.memory_kib("VmRSS") / 1024 < 300, "{} MiB resident", server.memory_kib("VmRSS") / 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_idle_connections_disturb_nobody() {
     let place = Place::new("idle", Backend::Embedded);
     let server = Server::start(&place);
-    let before = resident_mib(&server);
+    let before = server.memory_kib("VmRSS") / 1024;
     let mut idle = Vec::new();
     // From several addresses of loopback, as one has not enough ports to spare; as many as this process may open.
     for index in 0..10_000_u32 {
@@ -157,7 +150,7 @@ async fn ten_thousand_idle_connections_disturb_nobody() {
     for index in 0..50 {
         assert_eq!(server.api.post(&format!("/flows/F{index}"), &json!({})).await.status, 200);
     }
-    let grown = resident_mib(&server).saturating_sub(before);
+    let grown = (server.memory_kib("VmRSS") / 1024).saturating_sub(before);
     assert!(grown < 400, "{} idle connections took {grown} MiB", idle.len());
     drop(idle);
     assert!(server.stop());
@@ -187,7 +180,7 @@ async fn readers_that_stop_reading_hold_nobody_up() {
             assert_eq!(server.api.post(&format!("{}/task", step.path()), &json!({})).await.status, 200);
             assert_eq!(server.api.get(&format!("{}/tasks/1", step.path())).await.status, 200);
         }
-        assert!(resident_mib(&server) < 300, "{} MiB resident", resident_mib(&server));
+        assert!(server.memory_kib("VmRSS") / 1024 < 300, "{} MiB resident", server.memory_kib("VmRSS") / 1024);
     }
 }
 

@@ -48,17 +48,15 @@ async fn press(backend: Backend) {
     clients.join_all().await;
     let (served, refused) = (served.load(Ordering::Relaxed), refused.load(Ordering::Relaxed));
     assert!(served > 0 && refused > 0, "{served} served, {refused} turned away");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap_or_default();
-    let resident = status.lines().find(|line| line.starts_with("VmHWM")).unwrap_or_default().to_owned();
-    let kib: usize = resident.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(usize::MAX);
-    assert!(kib < 700 * 1024, "{resident}");
+    let kib = server.memory_kib("VmHWM");
+    assert!(kib < 700 * 1024, "{kib} KiB at the most");
     // Back to normal at once, and every acknowledged task is there.
     for _ in 0..20 {
         assert_eq!(server.api.post(&format!("{}/task", step.path()), &json!({})).await.status, 200);
     }
     let tasks = server.api.get(&format!("{}/tasks", step.path())).await.json();
     assert!(tasks.as_array().map_or(0, Vec::len) >= served + 20);
-    eprintln!("overload: {served} served, {refused} turned away, {resident}");
+    eprintln!("overload: {served} served, {refused} turned away, {kib} KiB at the most");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,16 +38,13 @@ struct Use {
 impl Use {
     fn of(server: &Server, folder: &Path, written: usize) -> Self {
         let process = format!("/proc/{}", server.pid());
-        let status = fs::read_to_string(format!("{process}/status")).unwrap_or_default();
-        let resident = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or_default();
-        let kib: usize = resident.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).unwrap_or(usize::MAX);
         let handles: Vec<_> = fs::read_dir(format!("{process}/fd")).into_iter().flatten().flatten().collect();
         let socket =
             |path: &Path| fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("socket"));
         let sockets = handles.iter().filter(|handle| socket(&handle.path())).count();
         let files = fs::read_dir(folder).into_iter().flatten().flatten();
         let stored_bytes = files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
-        Self { resident_mib: kib / 1024, handles: handles.len(), sockets, stored_bytes, written }
+        Self { resident_mib: server.memory_kib("VmRSS") / 1024, handles: handles.len(), sockets, stored_bytes, written }
     }
 
     /// Bytes stored for each write since an earlier look.

@@ -159,6 +159,17 @@ impl Server {
         self.child.id()
     }
 
+    /// A figure of its memory in KiB, by its name in `/proc`, as in `VmRSS`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn memory_kib(&self, name: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok());
+        kib.unwrap_or_else(|| panic!("process {} has no {name}", self.pid()))
+    }
+
     /// What it has logged since it was ready.
     pub fn logged(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
