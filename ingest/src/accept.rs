@@ -34,9 +34,8 @@ impl Acceptor {
         Self { log }
     }
 
-    /// Records the events of one request, in order, and returns them; `done` is called with where they stand once all are
-    /// durable.
-    pub fn record(&self, context: &Context, events: Vec<Event>, done: Done) -> Result<Vec<Envelope>, AppendError> {
+    /// The events of one request, in order, with its circumstances.
+    pub fn envelopes(context: &Context, events: Vec<Event>) -> Vec<Envelope> {
         let now = now_ms();
         let envelope = |(index, event)| {
             let key = context.idempotency_key.as_deref().map(|key| nth_key(key, index));
@@ -48,9 +47,13 @@ impl Acceptor {
                 ..Envelope::new(now, event)
             }
         };
-        let envelopes: Vec<Envelope> = events.into_iter().enumerate().map(envelope).collect();
-        self.log.append_then(self.encode(&envelopes)?, done);
-        Ok(envelopes)
+        events.into_iter().enumerate().map(envelope).collect()
+    }
+
+    /// Appends envelopes as they are, in order; `done` is called with where they stand once all are durable.
+    pub fn append_then(&self, envelopes: &[Envelope], done: Done) -> Result<(), AppendError> {
+        self.log.append_then(self.encode(envelopes)?, done);
+        Ok(())
     }
 
     /// Appends envelopes as they are, in order, and returns their positions once all are durable.

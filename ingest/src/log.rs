@@ -21,7 +21,10 @@ use daybook_schemas::{
     position::{Partition, PartitionId, Position, Vector},
     topics::Topic,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
 
 /// A boxed future, for ports that are chosen at run time.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -93,6 +96,18 @@ impl AppendError {
     /// The log was closed before it could tell what became of an append.
     pub fn closed() -> Self {
         Self::Unavailable("the log is being closed".to_owned())
+    }
+}
+
+/// An append that waits, and whom to tell.
+type Waiting = (Vec<NewRecord>, Done);
+
+/// Puts an append into the queue of those that wait; one that finds no room is told so.
+fn enqueue(queue: &mpsc::Sender<Waiting>, records: Vec<NewRecord>, done: Done) {
+    match queue.try_send((records, done)) {
+        Ok(()) => {}
+        Err(TrySendError::Full((_, done))) => done(Err(AppendError::Full)),
+        Err(TrySendError::Closed((_, done))) => done(Err(AppendError::closed())),
     }
 }
 

@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
-use daybook_ingest::log::AppendError;
+use daybook_ingest::{accept::Acceptor, log::AppendError};
 use daybook_projector::{progress::Told, run_tags::Tags, tables::Row};
 use daybook_schemas::{
     Envelope, Event,
@@ -56,30 +56,23 @@ impl App {
         context: &WriteContext,
         events: Vec<Event>,
     ) -> Result<Written, ApiError> {
+        let envelopes = Acceptor::envelopes(&context.record, events);
         if context.respond_async {
-            let (sender, outcome) = oneshot::channel();
-            let done = Box::new(|outcome| drop(sender.send(outcome)));
-            self.acceptor.record(&context.record, events, done)?;
-            let positions = outcome.await.unwrap_or_else(|_| Err(AppendError::closed()))?;
+            let positions = self.acceptor.append(&envelopes).await?;
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
             return Ok(Written::Accepted(located(response, &positions)));
         }
-        let (envelopes, positions) = self.record_and_apply(view, context, events).await?;
+        let positions = self.append_and_apply(view, &envelopes).await?;
         let progress = &view.generation.progress;
         let taken = positions.iter().all(|position| progress.told(*position) == Told::First);
         Ok(Written::Applied(Applied { positions, envelopes, taken }))
     }
 
-    /// Records events and waits until the view's tables have applied them: one wait, although for two things, as waking a
+    /// Appends events and waits until the view's tables have applied them: one wait, although for two things, as waking a
     /// request costs about as much as either.
-    async fn record_and_apply(
-        &self,
-        view: &View,
-        context: &WriteContext,
-        events: Vec<Event>,
-    ) -> Result<(Vec<Envelope>, Vec<Position>), ApiError> {
+    async fn append_and_apply(&self, view: &View, envelopes: &[Envelope]) -> Result<Vec<Position>, ApiError> {
         let (sender, mut outcome) = oneshot::channel();
         let recorded = Arc::new(AtomicBool::new(false));
         let (generation, of_call) = (Arc::clone(&view.generation), Arc::clone(&recorded));
@@ -91,16 +84,15 @@ impl App {
             }
             Err(error) => drop(sender.send(Err(error))),
         };
-        let envelopes = self.acceptor.record(&context.record, events, Box::new(done))?;
-        let positions = loop {
+        self.acceptor.append_then(envelopes, Box::new(done))?;
+        loop {
             match tokio::time::timeout(self.config.wait_max, &mut outcome).await {
-                Ok(outcome) => break outcome.unwrap_or_else(|_| Err(AppendError::closed()))?,
+                Ok(outcome) => return Ok(outcome.unwrap_or_else(|_| Err(AppendError::closed()))?),
                 Err(_) if recorded.load(Ordering::Acquire) => return Err(ApiError::not_applied()),
                 // How long an append may take is up to the log.
                 Err(_) => {}
             }
-        };
-        Ok((envelopes, positions))
+        }
     }
 
     /// The tags of a run that is there, as of what the view's tables have applied.

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode},
     response::Response,
 };
-use daybook_projector::tables::{Cell, Chunks, Cursor, Next, Statement, TablesError};
+use daybook_projector::tables::{Cell, Chunks, Cursor, Next, Render, Statement, TablesError};
 
 use crate::{
     error::ApiError,
@@ -57,8 +57,8 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
     let mut params = list.params;
     params.extend((list.after)(&Key::first()));
     params.push(i64::MAX.into());
-    let (mut write, graft, mut first) = (list.write, list.graft, true);
-    let mut render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
+    let (mut write, mut first) = (list.write, true);
+    let render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
         let before = out.len();
         out.push(if first { b'[' } else { b',' });
         match write(row, out)? {
@@ -67,9 +67,7 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
         }
         Ok(Next::More)
     };
-    let render =
-        Box::new(move |row: &dyn Cursor, out: &mut Vec<u8>| grafted(graft.as_ref(), row, |row| render(row, out)));
-    let mut chunks = view.generation.tables.stream(list.statement, params, render);
+    let mut chunks = view.generation.tables.stream(list.statement, params, grafting(list.graft, render));
     // An error before the first chunk can still be answered as what it is.
     let Some(first) = chunks.recv().await.transpose()? else {
         return Ok(json::respond_bytes(StatusCode::OK, b"[]".to_vec()));
@@ -80,12 +78,15 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
     }
 }
 
-/// Looks at a row with what is put into it.
-fn grafted<T>(graft: Option<&Graft>, row: &dyn Cursor, look: impl FnOnce(&dyn Cursor) -> T) -> T {
-    match graft {
-        Some(graft) => look(&Grafted { row, graft }),
-        None => look(row),
-    }
+/// Renders rows with what is put into them.
+fn grafting(
+    graft: Option<Graft>,
+    mut render: impl FnMut(&dyn Cursor, &mut Vec<u8>) -> Result<Next, TablesError> + Send + 'static,
+) -> Render {
+    Box::new(move |row, out| match &graft {
+        Some(graft) => render(&Grafted { row, graft }, out),
+        None => render(row, out),
+    })
 }
 
 fn closed(mut chunk: Vec<u8>) -> Vec<u8> {
@@ -127,8 +128,7 @@ async fn respond_page(view: &View, list: List, page: Page) -> Result<Response, A
     params.push(rows_max.into());
     let read = Arc::new(Mutex::new(Read::default()));
     let (of_render, mut write, key_of, limit) = (Arc::clone(&read), list.write, list.key, page.limit);
-    let graft = list.graft;
-    let mut render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
+    let render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
         let mut read = of_render.lock().unwrap_or_else(PoisonError::into_inner);
         let before = out.len();
         if read.rows > 0 {
@@ -147,9 +147,7 @@ async fn respond_page(view: &View, list: List, page: Page) -> Result<Response, A
         read.last = Some(key_of(row)?);
         Ok(Next::More)
     };
-    let render =
-        Box::new(move |row: &dyn Cursor, out: &mut Vec<u8>| grafted(graft.as_ref(), row, |row| render(row, out)));
-    let mut chunks = view.generation.tables.stream(list.statement, params, render);
+    let mut chunks = view.generation.tables.stream(list.statement, params, grafting(list.graft, render));
     let mut body = vec![b'['];
     while let Some(chunk) = chunks.recv().await {
         body.extend_from_slice(&chunk?);

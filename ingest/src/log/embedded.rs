@@ -19,11 +19,11 @@ use daybook_schemas::{
     topics::Topic,
 };
 use rusqlite::Connection;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 
 use crate::{
     accept::now_ms,
-    log::{AppendError, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, identity, tail::Tails},
+    log::{AppendError, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, Waiting, identity, tail::Tails},
 };
 
 /// Largest value, inclusive; the same as on Kafka, so that a log can move there.
@@ -35,15 +35,12 @@ const TAIL_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const SCHEMA: &str = include_str!("embedded/schema.sql");
 
-/// Appends that wait together for one commit, and whom to tell.
-type Append = (Vec<NewRecord>, Done);
-
 /// The embedded log.
 pub struct EmbeddedLog {
     id: String,
     path: PathBuf,
     shared: Arc<Shared>,
-    queue: Mutex<Option<mpsc::Sender<Append>>>,
+    queue: Mutex<Option<mpsc::Sender<Waiting>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     _lock: File,
 }
@@ -154,11 +151,7 @@ impl EventLog for EmbeddedLog {
         }
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(queue) = queue else { return done(Err(AppendError::closed())) };
-        match queue.try_send((records, done)) {
-            Ok(()) => {}
-            Err(TrySendError::Full((_, done))) => done(Err(AppendError::Full)),
-            Err(TrySendError::Closed((_, done))) => done(Err(AppendError::closed())),
-        }
+        super::enqueue(&queue, records, done);
     }
 
     fn end(&self) -> Result<Vector, LogError> {

@@ -12,8 +12,8 @@ use daybook_schemas::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::mpsc;
 
-use super::{Append, Shared, partition};
-use crate::log::{AppendError, LogError, NewRecord};
+use super::{Shared, partition};
+use crate::log::{AppendError, LogError, NewRecord, Waiting};
 
 /// Appends that one commit covers at most.
 const COMMIT_APPENDS_MAX: usize = 1024;
@@ -23,10 +23,10 @@ const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub(super) fn start(
     mut connection: Connection,
     shared: Arc<Shared>,
-    mut appends: mpsc::Receiver<Append>,
+    mut appends: mpsc::Receiver<Waiting>,
 ) -> Result<JoinHandle<()>, LogError> {
     let run = move || {
-        let mut waiting: Vec<Append> = Vec::new();
+        let mut waiting: Vec<Waiting> = Vec::new();
         while let Some(first) = appends.blocking_recv() {
             let mut bytes = bytes_of(&first);
             waiting.push(first);
@@ -60,7 +60,7 @@ pub(super) fn start(
     thread.map_err(|e| LogError::Unusable(format!("cannot start the log's writer: {e}")))
 }
 
-fn bytes_of((records, _): &Append) -> usize {
+fn bytes_of((records, _): &Waiting) -> usize {
     records.iter().map(|record| record.value.len()).sum()
 }
 

@@ -27,7 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::{condition::Condition, own::OwnRecords};
 use crate::{
     gather::gather,
-    log::{AppendError, Done, NewRecord, Record},
+    log::{AppendError, Done, NewRecord, Record, Waiting, enqueue},
 };
 
 /// Appends that may wait for a round; more are refused.
@@ -61,7 +61,7 @@ pub(super) struct Told {
 
 /// The queue of appends.
 pub(super) struct Rounds {
-    queue: mpsc::Sender<(Vec<NewRecord>, Done)>,
+    queue: mpsc::Sender<Waiting>,
     condition: Arc<Condition>,
 }
 
@@ -82,22 +82,11 @@ impl Rounds {
         if records.is_empty() {
             return done(Ok(Vec::new()));
         }
-        match self.queue.try_send((records, done)) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full((_, done))) => done(Err(AppendError::Full)),
-            Err(mpsc::error::TrySendError::Closed((_, done))) => {
-                done(Err(AppendError::closed()));
-            }
-        }
+        enqueue(&self.queue, records, done);
     }
 }
 
-async fn form(
-    producers: Producers,
-    names: [(Topic, String); 2],
-    mut appends: mpsc::Receiver<(Vec<NewRecord>, Done)>,
-    told: Told,
-) {
+async fn form(producers: Producers, names: [(Topic, String); 2], mut appends: mpsc::Receiver<Waiting>, told: Told) {
     let on_their_way = Arc::new(Semaphore::new(ROUNDS_MAX));
     let mut gathered = Vec::new();
     // The semaphore is never closed.
