@@ -3,7 +3,7 @@
 mod database;
 mod settings;
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use daybook_ingest::log::kafka::Address;
 use daybook_projector::tables::postgres;
@@ -191,7 +191,7 @@ fn check_log(text: &str, faults: &mut Vec<String>) -> Log {
         Err(error) => {
             faults.push(format!("--log: {error}, or embedded"));
             // A stand-in, so that faults that follow from this one are not reported as well.
-            Log::Kafka(Address { brokers: String::new(), prefix: String::new(), options: BTreeMap::new() })
+            Log::Kafka(Address::default())
         }
     }
 }

@@ -44,7 +44,7 @@ use crate::{
 /// Largest value, inclusive; the topics are created with room for it.
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Partitions of a topic that Daybook creates.
-pub const PARTITIONS_DEFAULT: PartitionId = 12;
+pub const PARTITIONS_DEFAULT: PartitionId = 4;
 /// How long records of a round are gathered, in milliseconds; see [`Producers`].
 const LINGER_MS: &str = "0.5";
 /// How long one call for metadata or watermarks may take.

@@ -14,7 +14,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::{Address, CALL_MAX, PARTITIONS_DEFAULT, RECORD_BYTES_MAX, blocking, configuration};
+use super::{Address, CALL_MAX, RECORD_BYTES_MAX, blocking, configuration};
 use crate::log::LogError;
 
 /// How long new topics may take until every partition has a leader.
@@ -63,7 +63,7 @@ async fn ensure_one(
         if !creates {
             return Err(LogError::Unusable(format!("topic {name} does not exist")));
         }
-        create(admin, topic, &name).await?;
+        create(admin, topic, &name, address.partitions).await?;
     }
     let began = Instant::now();
     let partitions = loop {
@@ -92,10 +92,14 @@ async fn count(metadata: &Arc<BaseConsumer>, name: &str) -> Result<Option<Partit
     blocking(count).await?.map_err(|e| LogError::Unavailable(format!("no metadata from Kafka: {e}")))
 }
 
-async fn create(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &str) -> Result<(), LogError> {
+async fn create(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: Topic,
+    name: &str,
+    partitions: PartitionId,
+) -> Result<(), LogError> {
     let bytes_max = (RECORD_BYTES_MAX + 64 * 1024).to_string();
-    let mut new =
-        NewTopic::new(name, PARTITIONS_DEFAULT, TopicReplication::Fixed(-1)).set("max.message.bytes", &bytes_max);
+    let mut new = NewTopic::new(name, partitions, TopicReplication::Fixed(-1)).set("max.message.bytes", &bytes_max);
     for (key, value) in required(topic) {
         new = new.set(key, value);
     }
@@ -104,7 +108,7 @@ async fn create(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &
     match outcome.into_iter().next() {
         // Another instance was faster.
         Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
-            tracing::info!(topic = name, "topic {name} created with {PARTITIONS_DEFAULT} partitions");
+            tracing::info!(topic = name, "topic {name} created with {partitions} partitions");
             Ok(())
         }
         Some(Err((_, code))) => Err(LogError::Unusable(format!("cannot create topic {name}: {code}"))),

@@ -1,11 +1,16 @@
 //! The address of a log on Kafka: `kafka://host:9092[,host:9092…][/prefix][?option=value&…]`.
 //!
-//! Options are librdkafka's (`security.protocol`, `sasl.username`, `ssl.ca.location`, …).
+//! Options are librdkafka's (`security.protocol`, `sasl.username`, `ssl.ca.location`, …), and `partitions`: of how many a
+//! topic that is missing is made.
 
 use std::{collections::BTreeMap, fmt};
 
+use daybook_schemas::position::PartitionId;
+
+use super::PARTITIONS_DEFAULT;
+
 /// A parsed address. `Debug` shows no option's value, as some are secrets.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Address {
     /// Bootstrap brokers, as librdkafka takes them.
     pub brokers: String,
@@ -13,12 +18,17 @@ pub struct Address {
     pub prefix: String,
     /// librdkafka options.
     pub options: BTreeMap<String, String>,
+    /// Partitions of a topic that Daybook creates.
+    pub partitions: PartitionId,
 }
 
 /// A text that is no address of a log on Kafka.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; expected kafka://host:9092[,host:9092][/prefix][?option=value]")]
 pub struct InvalidUrl(String);
+
+/// Partitions of a topic, at most.
+const PARTITIONS_MAX: PartitionId = 1024;
 
 /// Options that Daybook's promises rest on.
 const FIXED: [&str; 7] = [
@@ -46,17 +56,26 @@ impl Address {
         if !prefix.chars().all(legal) || prefix.len() > 200 {
             return Err(InvalidUrl(format!("the topic prefix {prefix:?} is not a legal name of a Kafka topic")));
         }
-        let mut options = BTreeMap::new();
+        let (mut options, mut partitions) = (BTreeMap::new(), PARTITIONS_DEFAULT);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (option, value) =
                 pair.split_once('=').ok_or_else(|| InvalidUrl(format!("option {pair:?} has no value")))?;
             if FIXED.contains(&option) {
                 return Err(InvalidUrl(format!("option {option} is fixed by Daybook")));
             }
+            if option == "partitions" {
+                partitions = count(value)?;
+                continue;
+            }
             options.insert(option.to_owned(), decode(value));
         }
-        Ok(Self { brokers: brokers.to_owned(), prefix: prefix.to_owned(), options })
+        Ok(Self { brokers: brokers.to_owned(), prefix: prefix.to_owned(), options, partitions })
     }
+}
+
+fn count(value: &str) -> Result<PartitionId, InvalidUrl> {
+    let count = value.parse().ok().filter(|count| (1..=PARTITIONS_MAX).contains(count));
+    count.ok_or_else(|| InvalidUrl(format!("partitions is {value:?}, not a number from 1 to {PARTITIONS_MAX}")))
 }
 
 impl fmt::Debug for Address {
@@ -66,6 +85,7 @@ impl fmt::Debug for Address {
             .field("brokers", &self.brokers)
             .field("prefix", &self.prefix)
             .field("options", &options)
+            .field("partitions", &self.partitions)
             .finish()
     }
 }
@@ -84,12 +104,16 @@ mod tests {
         assert_eq!((address.brokers.as_str(), address.prefix.as_str()), ("a:1,b:2", "team.x"));
         assert_eq!(address.options["sasl.username"], "u");
         assert!(!format!("{address:?}").contains("\"p\""), "a secret is shown");
-        assert_eq!(parse("kafka://a").expect("parses").prefix, "daybook");
+        let (plain, counted) = (parse("kafka://a").expect("parses"), parse("kafka://a?partitions=24").expect("parses"));
+        assert_eq!((plain.prefix.as_str(), plain.partitions), ("daybook", PARTITIONS_DEFAULT));
+        assert_eq!((counted.partitions, counted.options.len()), (24, 0));
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for url in ["", "http://a", "kafka://", "kafka://a,,b", "kafka://a/x y", "kafka://a?acks=0", "kafka://a?x"] {
+        let counts = ["kafka://a?partitions=0", "kafka://a?partitions=1025", "kafka://a?partitions=many"];
+        let places = ["", "http://a", "kafka://", "kafka://a,,b", "kafka://a/x y", "kafka://a?acks=0", "kafka://a?x"];
+        for url in places.iter().chain(&counts) {
             assert!(parse(url).is_err(), "{url:?} was accepted");
         }
     }
