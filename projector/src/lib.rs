@@ -12,6 +12,7 @@ pub mod monitor;
 pub mod progress;
 pub mod projection;
 pub mod projections;
+pub mod run_status;
 pub mod run_tags;
 pub mod runner;
 pub mod tables;

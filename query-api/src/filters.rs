@@ -3,11 +3,9 @@
 //! Several are ANDed; commas within a value are OR; `null` means that there is no value, whatever the operator. Filters
 //! are evaluated here and not in SQL, so that they mean the same on every engine.
 
-mod status;
-
 use axum::http::StatusCode;
+use daybook_projector::run_status::Status;
 
-pub(crate) use self::status::{Status, status_of};
 use crate::{error::ApiError, query::Query};
 
 /// What kind of value a field has.

@@ -7,4 +7,4 @@ INNER JOIN steps AS s
     AND s.flow_id = e.flow_id
 INNER JOIN runs AS r
     ON r.run_number = s.run_number
-    AND r.flow_id = s.flow_id
+    AND r.flow_id || '' = s.flow_id

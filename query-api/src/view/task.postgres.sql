@@ -9,7 +9,7 @@ INNER JOIN tasks AS t
     AND t.step_name || '' = e.step_name
 INNER JOIN runs AS r
     ON r.run_number = e.run_number
-    AND r.flow_id = e.flow_id
+    AND r.flow_id || '' = e.flow_id
 LEFT JOIN task_heartbeats AS h
     ON h.task_id = t.task_id
     AND h.flow_id = t.flow_id

@@ -7,6 +7,7 @@
 mod artifacts;
 mod at_once;
 mod columns;
+mod outcomes;
 mod requests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -45,9 +46,11 @@ const BEAT_RUNS: Statement = statement!("beat_runs", split);
 const BEAT_TASKS: Statement = statement!("beat_tasks", split);
 const READ_TAGS: Statement = statement!("read_tags", split);
 const WRITE_TAGS: Statement = statement!("write_tags", split);
+const READ_OUTCOMES: Statement = statement!("read_outcomes", split);
+const WRITE_OUTCOMES: Statement = statement!("write_outcomes", split);
 const READ_REQUESTS: Statement = statement!("read_requests", split);
 
-pub(super) const STATEMENTS: [&Statement; 20] = [
+pub(super) const STATEMENTS: [&Statement; 22] = [
     &INSERT_FLOWS,
     &INSERT_RUNS,
     &INSERT_STEPS,
@@ -67,6 +70,8 @@ pub(super) const STATEMENTS: [&Statement; 20] = [
     &BEAT_TASKS,
     &READ_TAGS,
     &WRITE_TAGS,
+    &READ_OUTCOMES,
+    &WRITE_OUTCOMES,
     &READ_REQUESTS,
 ];
 
@@ -90,6 +95,7 @@ pub(super) fn apply(transaction: &mut dyn Transaction, batch: &[Decoded]) -> Res
     fold.tasks(&sorted)?;
     fold.artifacts(&sorted)?;
     fold.metadata(&sorted)?;
+    fold.outcomes(&sorted.metadata)?;
     fold.tags(&sorted.tags)?;
     fold.heartbeats(&sorted.tasks, &sorted.heartbeats)?;
     fold.execute(&RAISE_NUMBERS, columns::numbers(&sorted))?;
@@ -223,20 +229,20 @@ impl Fold<'_> {
             runs.entry((item.event.run_number.0, item.event.flow_id.as_str())).or_default().push(item);
         }
         let keys: Vec<_> = runs.keys().copied().collect();
-        let columns = |keys: &[(i64, &str)]| {
-            vec![Column::ints(keys.iter().map(|(run, _)| *run)), Column::texts(keys.iter().map(|(_, flow)| *flow))]
-        };
         let mut found: HashMap<(i64, &str), (Vec<String>, i64)> = HashMap::new();
-        for (index, row) in self.read(&READ_TAGS, columns(&keys))? {
+        for (index, row) in self.read(&READ_TAGS, run_keys(&keys))? {
             let tags = serde_json::from_str(row.text(1)?).map_err(|_| TablesError::Shape { column: 1 })?;
             found.insert(keys[index], (tags, row.int(2)?));
         }
-        let (mut changed, mut written) = (Vec::new(), Vec::new());
+        let (mut changed, mut written, mut counts) = (Vec::new(), Vec::new(), Vec::new());
         for (key, changes) in runs {
-            let mut run = found.remove(&key);
+            let (mut run, mut count) = (found.remove(&key), 0);
             for item in &changes {
                 match &mut run {
-                    Some((tags, offset)) if *offset < item.position.offset => *tags = item.event.apply_to(tags),
+                    Some((tags, offset)) if *offset < item.position.offset => {
+                        *tags = item.event.apply_to(tags);
+                        count += 1;
+                    }
                     _ => self.report.unapplied.push(Unapplied {
                         position: item.position,
                         reason: "its run does not stand before it in the log".to_owned(),
@@ -247,10 +253,11 @@ impl Fold<'_> {
                 self.report.retagged.push((key.0, key.1.to_owned()));
                 changed.push(key);
                 written.push(json_array(&tags));
+                counts.push(count);
             }
         }
-        let mut all = columns(&changed);
-        all.push(Column::texts(written));
+        let mut all = run_keys(&changed);
+        all.extend([Column::texts(written), Column::ints(counts)]);
         self.execute(&WRITE_TAGS, all).map(|_| ())
     }
 
@@ -280,6 +287,11 @@ fn task_parents<'a, E>(
         ints(items, |event| task(event).3.0),
         offsets(items),
     ]
+}
+
+/// The columns of runs' keys: number and flow.
+fn run_keys(keys: &[(i64, &str)]) -> Vec<Column> {
+    vec![Column::ints(keys.iter().map(|(run, _)| *run)), Column::texts(keys.iter().map(|(_, flow)| *flow))]
 }
 
 fn entries_count(entries: usize) -> i64 {

@@ -6,7 +6,7 @@ WHERE EXISTS (
     SELECT 1
     FROM runs AS p
     WHERE p.run_number = e.run_number
-    AND p.flow_id = e.flow_id
+    AND p.flow_id || '' = e.flow_id
     AND p.record_offset < e.record_offset
 )
 ON CONFLICT DO NOTHING

@@ -15,7 +15,8 @@ CREATE TABLE IF NOT EXISTS flows (
 
 CREATE INDEX IF NOT EXISTS flows_newest ON flows (ts_epoch DESC, flow_id DESC);
 
--- heartbeat_at is the beat that the start counted as, in seconds; later ones are in run_heartbeats.
+-- heartbeat_at is the beat that the start counted as, in seconds; later ones are in run_heartbeats. outcome is the status that
+-- the end step's metadata record, null where they record none; the revisions count the events that touched tags and outcome.
 CREATE TABLE IF NOT EXISTS runs (
     flow_id TEXT NOT NULL,
     run_number BIGINT NOT NULL,
@@ -25,6 +26,9 @@ CREATE TABLE IF NOT EXISTS runs (
     tags TEXT NOT NULL,
     system_tags TEXT NOT NULL,
     heartbeat_at BIGINT,
+    outcome TEXT,
+    tags_revision BIGINT NOT NULL DEFAULT 0,
+    outcome_revision BIGINT NOT NULL DEFAULT 0,
     record_partition BIGINT NOT NULL,
     record_offset BIGINT NOT NULL,
     PRIMARY KEY (run_number, flow_id)

@@ -1,6 +1,7 @@
 UPDATE runs AS r
-SET tags = e.tags
-FROM UNNEST($1::BIGINT[], $2::TEXT[], $3::TEXT[])
-    AS e (run_number, flow_id, tags)
+SET tags = e.tags,
+    tags_revision = r.tags_revision + e.changes
+FROM UNNEST($1::BIGINT[], $2::TEXT[], $3::TEXT[], $4::BIGINT[])
+    AS e (run_number, flow_id, tags, changes)
 WHERE r.run_number = e.run_number
-AND r.flow_id = e.flow_id
+AND r.flow_id || '' = e.flow_id

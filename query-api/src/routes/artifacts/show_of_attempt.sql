@@ -3,7 +3,7 @@ SELECT a.flow_id, a.run_number, r.run_id, a.step_name, a.task_id, a.task_name, a
 FROM artifacts AS a
 INNER JOIN runs AS r
     ON r.run_number = a.run_number
-    AND r.flow_id = a.flow_id
+    AND r.flow_id || '' = a.flow_id
 WHERE a.flow_id = $1
 AND a.run_number + 0 = $2
 AND a.step_name || '' = $3

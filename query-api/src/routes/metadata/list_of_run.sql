@@ -6,7 +6,7 @@ INNER JOIN metadata AS m
     AND m.flow_id = t.flow_id
 INNER JOIN runs AS r
     ON r.run_number = m.run_number
-    AND r.flow_id = m.flow_id
+    AND r.flow_id || '' = m.flow_id
 WHERE t.flow_id = $1
 AND t.run_number = $2
 AND (m.ts_epoch, m.id) < ($3, $4)

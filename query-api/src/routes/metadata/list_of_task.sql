@@ -3,7 +3,7 @@ SELECT m.id, m.flow_id, m.run_number, r.run_id, m.step_name, m.task_id, m.task_n
 FROM metadata AS m
 INNER JOIN runs AS r
     ON r.run_number = m.run_number
-    AND r.flow_id = m.flow_id
+    AND r.flow_id || '' = m.flow_id
 WHERE m.flow_id = $1
 AND m.run_number = $2
 AND m.step_name = $3

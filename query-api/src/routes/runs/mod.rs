@@ -12,6 +12,7 @@ use daybook_ingest::{
     commands::run::{Facts, StartRun, decide},
 };
 use daybook_projector::{
+    run_status::{Status, status_of},
     run_tags::json_array,
     statement,
     tables::{Cell, Cursor, Row, Statement, TablesError},
@@ -28,7 +29,7 @@ use crate::{
     consistency::{Written, located},
     context::WriteContext,
     error::ApiError,
-    filters::{Filter, RUN_FIELDS, Status, Value, status_of},
+    filters::{Filter, RUN_FIELDS, Value},
     json,
     lists::{self, List, Shown},
     pagination::{Key, Page},
@@ -38,8 +39,7 @@ use crate::{
 };
 
 const LIST: Statement = statement!("list");
-const LIST_WITH_STATUS: Statement = statement!("list_with_status");
-pub(super) const STATEMENTS: &[&Statement] = &[&LIST, &LIST_WITH_STATUS];
+pub(super) const STATEMENTS: &[&Statement] = &[&LIST];
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
@@ -61,7 +61,7 @@ pub(super) async fn list(
     };
     let list = List {
         name: "runs",
-        statement: if uses_status { &LIST_WITH_STATUS } else { &LIST },
+        statement: &LIST,
         params: vec![flow.as_str().into()],
         after: |key| vec![key.t.into(), key.n.into()],
         key: |row| Ok(Key { t: row.int(4)?, n: row.int(1)?, s: String::new() }),
@@ -78,8 +78,8 @@ fn beat(row: &dyn Cursor) -> Result<Option<i64>, TablesError> {
 }
 
 fn status(row: &dyn Cursor, now_seconds: i64, cutoff_seconds: i64) -> Result<Status, TablesError> {
-    let ok = row.optional_text(9)?.zip(row.optional_int(10)?);
-    Ok(status_of(ok, row.optional_int(11)?, beat(row)?, now_seconds, cutoff_seconds))
+    let outcome = row.optional_text(9)?.and_then(Status::parse);
+    Ok(status_of(outcome, beat(row)?, now_seconds, cutoff_seconds))
 }
 
 fn matches(filter: &Filter, row: &dyn Cursor, status: Option<Status>) -> Result<bool, TablesError> {

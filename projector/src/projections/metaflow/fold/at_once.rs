@@ -1,14 +1,14 @@
 //! An ordinary batch in one round trip: what `apply` does in many statements, one function of PostgreSQL does at once.
 //!
-//! Ordinary is a batch of runs, tasks, artifacts, metadata and heartbeats without idempotency keys and without two items of
-//! one key. The function counts what it inserted and declines where that is less than all, so that every other case is
+//! Ordinary is a batch of runs, tasks, artifacts, metadata and heartbeats without idempotency keys, without two items of
+//! one key, and without metadata that tell how a run went. The function counts what it inserted and declines where that is less than all, so that every other case is
 //! left to `apply`.
 
 use std::collections::HashSet;
 
 use daybook_schemas::Event;
 
-use super::columns;
+use super::{columns, outcomes};
 use crate::{
     projection::{BatchStatement, Decoded},
     projections::metaflow::items::Sorted,
@@ -22,14 +22,14 @@ const APPLY_BATCH: Statement = statement!("apply_batch", split);
 pub(in crate::projections::metaflow) fn at_once(batch: &[Decoded]) -> Option<BatchStatement> {
     let ordinary = |decoded: &Decoded| {
         let event = &decoded.envelope.event;
-        let kind = matches!(
-            event,
+        let kind = match event {
+            Event::MetadataRegistered(event) => !outcomes::tells(event),
             Event::RunStarted(_)
-                | Event::TaskRegistered(_)
-                | Event::ArtifactsRegistered(_)
-                | Event::MetadataRegistered(_)
-                | Event::HeartbeatRecorded(_)
-        );
+            | Event::TaskRegistered(_)
+            | Event::ArtifactsRegistered(_)
+            | Event::HeartbeatRecorded(_) => true,
+            _ => false,
+        };
         kind && (decoded.envelope.idempotency_key.is_none() || matches!(event, Event::HeartbeatRecorded(_)))
     };
     if !batch.iter().all(ordinary) {

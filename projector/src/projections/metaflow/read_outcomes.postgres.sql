@@ -1,14 +1,13 @@
-SELECT r.flow_id, r.run_number, r.run_id, r.user_name, r.ts_epoch, r.tags, r.system_tags,
-    r.heartbeat_at, h.beat_at,
+SELECT e.ordinal,
     (
         SELECT m.value
         FROM tasks AS t
         INNER JOIN metadata AS m
             ON m.task_id = t.task_id
             AND m.flow_id = t.flow_id
-        WHERE t.run_number = r.run_number
+        WHERE t.run_number = e.run_number
         AND t.step_name = 'end'
-        AND t.flow_id = r.flow_id
+        AND t.flow_id = e.flow_id
         AND m.field_name = 'attempt_ok'
         ORDER BY m.ts_epoch DESC, m.id DESC
         LIMIT 1
@@ -19,9 +18,9 @@ SELECT r.flow_id, r.run_number, r.run_id, r.user_name, r.ts_epoch, r.tags, r.sys
         INNER JOIN metadata AS m
             ON m.task_id = t.task_id
             AND m.flow_id = t.flow_id
-        WHERE t.run_number = r.run_number
+        WHERE t.run_number = e.run_number
         AND t.step_name = 'end'
-        AND t.flow_id = r.flow_id
+        AND t.flow_id = e.flow_id
         AND m.field_name = 'attempt_ok'
         ORDER BY m.ts_epoch DESC, m.id DESC
         LIMIT 1
@@ -32,18 +31,12 @@ SELECT r.flow_id, r.run_number, r.run_id, r.user_name, r.ts_epoch, r.tags, r.sys
         INNER JOIN metadata AS m
             ON m.task_id = t.task_id
             AND m.flow_id = t.flow_id
-        WHERE t.run_number = r.run_number
+        WHERE t.run_number = e.run_number
         AND t.step_name = 'end'
-        AND t.flow_id = r.flow_id
+        AND t.flow_id = e.flow_id
         AND m.field_name = 'attempt'
         ORDER BY m.ts_epoch DESC, m.id DESC
         LIMIT 1
     )
-FROM runs AS r
-LEFT JOIN run_heartbeats AS h
-    ON h.run_number = r.run_number
-    AND h.flow_id = r.flow_id
-WHERE r.flow_id = $1
-AND (r.ts_epoch, r.run_number) < ($2, $3)
-ORDER BY r.ts_epoch DESC, r.run_number DESC
-LIMIT $4
+FROM UNNEST($1::BIGINT[], $2::TEXT[])
+    WITH ORDINALITY AS e (run_number, flow_id, ordinal)
