@@ -31,6 +31,16 @@ pub(crate) enum Command {
     Serve,
     /// Shows what a running daybook is doing.
     Status(StatusOptions),
+    /// Searches flows, runs, steps, tasks and artifacts.
+    ///
+    /// QUERY is words, all of which must be found: field:word, prefix*, "phrases", -not, OR, parentheses. Fields are type, flow,
+    /// run, step, task, artifact, user, tag, status, metadata. Put it in quotes, and -- before one that begins with -.
+    ///
+    /// Examples:
+    ///   daybook search 'tag:nightly user:ann -status:completed'
+    ///   daybook search --type run --status failed --from=-7d --sort=-created_at
+    #[command(verbatim_doc_comment)]
+    Search(SearchOptions),
     /// Shows the events of the log, decoded, one JSON object a line.
     #[command(subcommand)]
     Log(LogCommand),
@@ -63,6 +73,41 @@ pub(crate) struct StatusOptions {
     /// Prints JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SearchOptions {
+    /// What is looked for; everything if left out.
+    pub(crate) query: Vec<String>,
+    /// Only this type: flow, run, step, task, artifact; may be given several times.
+    #[arg(long = "type")]
+    pub(crate) types: Vec<String>,
+    /// Only this flow; may be given several times.
+    #[arg(long = "flow")]
+    pub(crate) flows: Vec<String>,
+    /// Only what this user owns; may be given several times.
+    #[arg(long = "user")]
+    pub(crate) users: Vec<String>,
+    /// Only what has this tag; may be given several times, and all are demanded.
+    #[arg(long = "tag")]
+    pub(crate) tags: Vec<String>,
+    /// Only what went this way: running, completed, failed; may be given several times.
+    #[arg(long = "status")]
+    pub(crate) statuses: Vec<String>,
+    /// Only what was registered at or after this: 2026-11-26, 2026-11-26T18:00:00Z, milliseconds since 1970, or an age as in -7d.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) from: Option<String>,
+    /// Only what was registered before this.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) to: Option<String>,
+    /// The order: relevance, created_at, run, flow, user, type, status; - before it reverses it.
+    #[arg(long, allow_hyphen_values = true)]
+    pub(crate) sort: Option<String>,
+    /// How many hits to show, at most 500.
+    #[arg(long, default_value_t = 20)]
+    pub(crate) limit: usize,
+    #[command(flatten)]
+    pub(crate) options: StatusOptions,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,6 +16,7 @@ pub(crate) struct Config {
     pub(crate) roles: Roles,
     pub(crate) log: Log,
     pub(crate) tables: Tables,
+    pub(crate) search: Search,
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
     pub(crate) migration_listen: Option<SocketAddr>,
@@ -53,6 +54,13 @@ pub(crate) enum Log {
 pub(crate) enum Tables {
     Sqlite,
     Postgres(Box<postgres::Config>),
+}
+
+/// Which search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Search {
+    Off,
+    Embedded,
 }
 
 /// How log lines look.
@@ -115,6 +123,7 @@ fn check(given: &Settings, env: &impl Fn(&str) -> Option<String>, faults: &mut V
     let roles = check_roles(given.roles.as_deref().unwrap_or("api,projector"), faults);
     let log = check_log(given.log.as_deref().unwrap_or("embedded"), faults);
     let tables = check_tables(given, env, faults);
+    let search = check_search(given.search.as_deref(), &tables, faults);
     let default = SocketAddr::from(([127, 0, 0, 1], 8080));
     let listen = address(faults, "--listen", given.listen.as_deref()).unwrap_or(default);
     let migration_listen = address(faults, "--migration-listen", given.migration_listen.as_deref());
@@ -138,6 +147,7 @@ fn check(given: &Settings, env: &impl Fn(&str) -> Option<String>, faults: &mut V
         roles,
         log,
         tables,
+        search,
         data_dir: PathBuf::from(given.data_dir.as_deref().unwrap_or("daybook-data")),
         listen,
         migration_listen,
@@ -167,6 +177,22 @@ fn check_together(config: &Config, faults: &mut Vec<String>) {
             faults.push("with an embedded log and tables one process has all roles: leave --roles out".to_owned());
         }
         _ => {}
+    }
+    if config.search == Search::Embedded && matches!(config.tables, Tables::Postgres(_)) {
+        faults.push(
+            "an embedded search index is one process' own, and these tables are not: give --search off".to_owned(),
+        );
+    }
+}
+
+fn check_search(text: Option<&str>, tables: &Tables, faults: &mut Vec<String>) -> Search {
+    match (text, tables) {
+        (None | Some("embedded"), Tables::Sqlite) | (Some("embedded"), Tables::Postgres(_)) => Search::Embedded,
+        (None | Some("off"), _) => Search::Off,
+        (Some(other), _) => {
+            faults.push(format!("--search is {other:?}, not embedded or off"));
+            Search::Off
+        }
     }
 }
 

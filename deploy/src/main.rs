@@ -5,6 +5,7 @@ mod command;
 mod config;
 mod log_command;
 mod quarantine_command;
+mod search_command;
 mod serve;
 mod status_command;
 mod telemetry;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match cli.command {
         Command::Serve => runtime.block_on(serve::run(config)),
         Command::Status(options) => runtime.block_on(status_command::run(&config, &options)),
+        Command::Search(options) => runtime.block_on(search_command::run(&config, &options)),
         Command::Quarantine(command) => runtime.block_on(quarantine_command::run(&config, &command)),
         Command::Log(options) => runtime.block_on(log_command::run(&config, options)),
     };

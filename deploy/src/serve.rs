@@ -51,6 +51,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
                 log,
                 sequencer,
                 generation,
+                parts.search.clone(),
                 Arc::new(parts.readiness()),
             ));
             drop(migration.send_replace(routes::migration_router(&app)));

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::Result;
+use serde_json::Value;
 
 use crate::{
     ask::{ask, text},
@@ -29,6 +30,21 @@ pub(crate) async fn run(config: &Config, options: &StatusOptions) -> Result<()> 
         writeln!(out, "    applied     {}", text(&generation["applied"]))?;
         writeln!(out, "    lag         {} records", generation["lag_records"])?;
         writeln!(out, "    quarantine  {} records", generation["quarantined_records"])?;
+        write_search(&mut out, &generation["search"])?;
+    }
+    Ok(())
+}
+
+fn write_search(out: &mut impl Write, search: &Value) -> Result<()> {
+    if search.is_null() {
+        return Ok(writeln!(out, "    search      off")?);
+    }
+    writeln!(out, "    search      {}, lag {} records", text(&search["place"]), search["lag_records"])?;
+    if !search["rebuilding_documents"].is_null() {
+        writeln!(out, "    rebuilding  {} documents so far", search["rebuilding_documents"])?;
+    }
+    if !search["failure"].is_null() {
+        writeln!(out, "    failing     {}", text(&search["failure"]))?;
     }
     Ok(())
 }

@@ -19,12 +19,18 @@ use daybook_projector::{
     projection::Projection,
     projections::metaflow::Metaflow,
     runner::Runner,
+    search::{
+        SearchStore,
+        runner::{SearchRunner, Setting},
+        state::Search,
+        tantivy::TantivyStore,
+    },
     tables::{Params, Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
 };
 use daybook_reindexer::first::{self, OpenError};
 use tokio::task::JoinSet;
 
-use crate::config::{Config, Log, Tables};
+use crate::config::{self, Config, Log, Tables};
 
 /// How long parts that do not answer at start are tried again.
 const START_MAX: Duration = Duration::from_secs(60);
@@ -35,7 +41,9 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) generation: Arc<Generation>,
     pub(crate) instance: String,
+    pub(crate) search: Option<Arc<Search>>,
     runner: Option<Arc<Mutex<Runner>>>,
+    search_runner: Option<SearchRunner>,
     membership: Arc<Membership>,
     background: JoinSet<()>,
 }
@@ -85,6 +93,14 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     })
 }
 
+/// Where indexes live, unless search is switched off.
+fn open_search(config: &Config) -> Option<Arc<dyn SearchStore>> {
+    match config.search {
+        config::Search::Off => None,
+        config::Search::Embedded => Some(Arc::new(TantivyStore::new(config.data_dir.join("search")))),
+    }
+}
+
 impl Parts {
     /// Opens everything and starts what works in the background.
     pub(crate) async fn start(config: &Config) -> Result<Self> {
@@ -121,7 +137,22 @@ impl Parts {
         } else {
             None
         };
-        Ok(Self { log, store, generation, instance, runner, membership, background })
+        let (search, search_runner) = match open_search(config) {
+            Some(store) => {
+                let search = Arc::new(Search::default());
+                let setting = Setting {
+                    generation: Arc::clone(&generation),
+                    documents: Arc::new(Metaflow),
+                    log: Arc::clone(&log),
+                    store,
+                    share: membership.share(),
+                    search: Arc::clone(&search),
+                };
+                (Some(search), Some(SearchRunner::start(setting)?))
+            }
+            None => (None, None),
+        };
+        Ok(Self { log, store, generation, instance, search, runner, search_runner, membership, background })
     }
 
     /// Waits until the tables have all that the log held at the start, then makes the source of numbers.
@@ -163,8 +194,12 @@ impl Parts {
 
     /// Stops in order: projector, lease, log. What was accepted is durable.
     pub(crate) async fn stop(mut self, limit: Duration) {
+        let search_runner = self.search_runner.take();
         if let Some(runner) = self.runner.take() {
-            let stopping = move || runner.lock().unwrap_or_else(PoisonError::into_inner).stop();
+            let stopping = move || {
+                drop(search_runner);
+                runner.lock().unwrap_or_else(PoisonError::into_inner).stop();
+            };
             if tokio::task::spawn_blocking(stopping).await.is_err() {
                 tracing::error!("the projector did not stop in order");
             }

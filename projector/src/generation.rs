@@ -186,7 +186,8 @@ pub async fn count_quarantine(tables: &dyn Tables) -> Result<i64, TablesError> {
     rows.first().map_or(Ok(0), |row| row.int(0))
 }
 
-fn vector(rows: &[Row]) -> Result<Vector, TablesError> {
+/// Rows of topic, partition and offset as a vector.
+pub(crate) fn vector(rows: &[Row]) -> Result<Vector, TablesError> {
     rows.iter().map(|row| Ok((partition(row)?, row.int(2)?))).collect::<Result<_, _>>().map(Vector)
 }
 

@@ -15,4 +15,5 @@ pub mod projections;
 pub mod run_status;
 pub mod run_tags;
 pub mod runner;
+pub mod search;
 pub mod tables;

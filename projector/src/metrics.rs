@@ -23,11 +23,16 @@ pub struct Metrics {
     pub checkpoint_age: IntGauge,
     /// Records in quarantine.
     pub quarantined: IntGauge,
+    /// Documents brought to the search index, by outcome: written, refused.
+    pub search_documents: IntCounterVec,
+    /// Records whose documents the search index lacks.
+    pub search_lag: IntGauge,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
     const UNIQUE: &str = "each metric is registered once, under a legal name";
     let records = Opts::new("daybook_projector_records_total", "Records settled, by outcome");
+    let documents = Opts::new("daybook_projector_search_documents_total", "Documents brought to search, by outcome");
     let seconds = HistogramOpts::new("daybook_projector_batch_seconds", "Seconds from begin to commit of a batch")
         .buckets(vec![0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0]);
     Metrics {
@@ -44,6 +49,9 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         )
         .expect(UNIQUE),
         quarantined: register_int_gauge!("daybook_projector_quarantine_records", "Records in quarantine")
+            .expect(UNIQUE),
+        search_documents: register_int_counter_vec!(documents, &["outcome"]).expect(UNIQUE),
+        search_lag: register_int_gauge!("daybook_projector_search_lag_records", "Records that search lacks")
             .expect(UNIQUE),
     }
 });

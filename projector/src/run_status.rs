@@ -1,7 +1,10 @@
 //! A run's status, as Metaflow's service infers it from the metadata of its `end` step and from its heart.
 
+use serde::{Deserialize, Serialize};
+
 /// A run's status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// At work, or so it seems.
     Running,

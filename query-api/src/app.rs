@@ -6,7 +6,7 @@ use std::{
 };
 
 use daybook_ingest::{accept::Acceptor, log::EventLog, sequence::Sequencer};
-use daybook_projector::generation::Generation;
+use daybook_projector::{generation::Generation, search::state::Search};
 
 use crate::{facts::Facts, view::View};
 
@@ -53,6 +53,8 @@ pub struct App {
     pub sequencer: Sequencer,
     /// What never changes, cached.
     pub facts: Facts,
+    /// The live generation's search, unless it is switched off.
+    pub search: Option<Arc<Search>>,
     /// Whether the process can serve.
     pub readiness: Readiness,
     /// When the process started.
@@ -67,11 +69,12 @@ impl App {
         log: Arc<dyn EventLog>,
         sequencer: Sequencer,
         generation: Arc<Generation>,
+        search: Option<Arc<Search>>,
         readiness: Readiness,
     ) -> Self {
         let acceptor = Acceptor::new(Arc::clone(&log));
         let (facts, started, live) = (Facts::default(), Instant::now(), RwLock::new(View::new(generation)));
-        Self { config, log, acceptor, sequencer, facts, readiness, started, live }
+        Self { config, log, acceptor, sequencer, facts, search, readiness, started, live }
     }
 
     /// The live generation, as a request takes it at its start.

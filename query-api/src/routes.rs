@@ -12,6 +12,7 @@ pub mod metadata;
 pub mod migration;
 pub mod runs;
 pub mod schema_registry;
+pub mod search;
 pub mod status;
 pub mod steps;
 pub mod tags;
@@ -76,6 +77,9 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/api/doc", get(docs::page))
         .route("/api/v1/status", get(status::show))
         .route("/api/v1/quarantine", get(status::quarantine))
+        .route("/api/v1/search", get(search::search))
+        .route("/api/v1/tags", get(search::tags))
+        .route("/api/v1/users", get(search::users))
         .route("/api/v1/events", post(events::ingest))
         .nest("/api/v1/schema-registry", schema_registry::routes());
     let prefix = &app.config.path_prefix;

@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::Body,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -124,7 +124,12 @@ fn check(request: &Request) -> Result<Option<Vector>, ApiError> {
     if request.uri().path().contains("%00") {
         return Err(ApiError::nul("path"));
     }
-    let Some(value) = request.headers().get(MIN_POSITION) else { return Ok(None) };
+    min_position(request.headers())
+}
+
+/// The vector that a request has seen: a projection must have come as far.
+pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Vector>, ApiError> {
+    let Some(value) = headers.get(MIN_POSITION) else { return Ok(None) };
     let vector = value.to_str().ok().and_then(|text| text.parse::<Vector>().ok());
     let vector = vector.ok_or_else(|| {
         ApiError::invalid("Daybook-Min-Position", "expected positions as in events/3@1042, comma-separated")

@@ -3,4 +3,5 @@
 mod fold;
 mod log;
 mod parsers;
+mod search;
 mod tables;

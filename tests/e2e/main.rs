@@ -8,6 +8,7 @@ mod processes;
 mod protocol;
 mod quirks;
 mod schema_registry;
+mod search;
 
 use std::future::Future;
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use daybook_tests::{
     api::Api,
     comparison::{compare_all, segment},
+    documents::{compare_documents, last_positions},
     model::Model,
     random::Random,
 };
@@ -243,6 +244,7 @@ async fn every_answer_and_every_row_agree_with_a_pure_fold_of_the_log() {
         }
         assert!(model.unapplied.is_empty(), "{:?}", model.unapplied);
         compare_all(&server.api, &model).await;
+        compare_documents(&server.api, &model, &last_positions(&place.events())).await;
         let quarantine = server.api.get("/api/v1/quarantine").await;
         assert_eq!(quarantine.text, "[]");
         assert!(server.stop(), "the server did not stop in order");
@@ -278,10 +280,12 @@ async fn rows_of_concurrent_writers_agree_with_a_pure_fold_of_the_log() {
             writers.spawn(write_alone((*api).clone(), seed));
         }
         writers.join_all().await;
-        let model = Model::of(&place.events());
+        let events = place.events();
+        let model = Model::of(&events);
         assert!(model.unapplied.is_empty(), "{:?}", model.unapplied);
         assert!(!model.tasks.is_empty(), "the writers wrote nothing");
         compare_all(&api, &model).await;
+        compare_documents(&api, &model, &last_positions(&events)).await;
     })
     .await;
 }

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod comparison;
+pub mod documents;
 pub mod fuzz;
 pub mod model;
 pub mod process;

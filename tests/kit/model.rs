@@ -21,6 +21,10 @@ pub struct Model {
     pub steps: BTreeMap<(RunKey, String), Value>,
     /// Tasks, by flow and number.
     pub tasks: BTreeMap<(String, i64), Task>,
+    /// How often a run's tags were changed.
+    pub tag_changes: BTreeMap<RunKey, i64>,
+    /// How many events told a run's outcome.
+    pub outcomes: BTreeMap<RunKey, i64>,
     /// Positions of records that break a rule of the fold.
     pub unapplied: BTreeSet<String>,
     run_names: BTreeSet<(String, String)>,
@@ -177,6 +181,10 @@ impl Model {
         for (id, entry) in (number(event, "first_id")..).zip(event["entries"].as_array().into_iter().flatten()) {
             task.metadata.insert(id, (at, entry.clone()));
         }
+        let tells = |entry: &Value| entry["field_name"] == "attempt_ok" || entry["field_name"] == "attempt";
+        if event["step_name"] == "end" && event["entries"].as_array().into_iter().flatten().any(tells) {
+            *self.outcomes.entry(run.clone()).or_default() += 1;
+        }
         true
     }
 
@@ -191,6 +199,7 @@ impl Model {
             }
         }
         object["tags"] = tags.into();
+        *self.tag_changes.entry(run.clone()).or_default() += 1;
         true
     }
 

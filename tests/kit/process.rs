@@ -1,6 +1,7 @@
 //! Running `daybook` processes.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
@@ -83,6 +84,15 @@ impl Place {
                 ["--log", &log, "--tables", &tables, "--tables-schema", &schema].map(str::to_owned).to_vec()
             }
         }
+    }
+
+    /// Deletes the search index, as somebody might by hand while no process runs.
+    ///
+    /// # Panics
+    /// If it is not there.
+    pub fn delete_index(&self) {
+        let folder = self.folder.0.join("search");
+        fs::remove_dir_all(&folder).unwrap_or_else(|error| panic!("cannot remove {}: {error}", folder.display()));
     }
 
     /// Runs a command of the binary to its end.

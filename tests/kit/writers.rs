@@ -1,9 +1,6 @@
 //! Concurrent writers that ride out faults as real clients do, and know what was acknowledged to them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,6 +9,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     api::{Answer, Api},
     comparison::compare_rows,
+    documents::{compare_documents, last_positions},
     model::Model,
     process::{Place, Server},
     random::Random,
@@ -210,16 +208,11 @@ impl Writer {
 }
 
 /// Waits until a server shows all these events, also those that were never acknowledged.
-async fn catch_up(api: &Api, events: &[Value]) {
-    let mut last: BTreeMap<String, i64> = BTreeMap::new();
-    for event in events {
-        let (partition, offset) = event["position"].as_str().and_then(|at| at.split_once('@')).unwrap_or_default();
-        let newest = last.entry(partition.to_owned()).or_default();
-        *newest = offset.parse().unwrap_or(0).max(*newest);
-    }
-    let wanted = last.iter().map(|(partition, offset)| format!("{partition}@{offset}")).collect::<Vec<_>>().join(",");
+async fn catch_up(api: &Api, events: &[Value]) -> String {
+    let wanted = last_positions(events);
     let answer = api.send(Method::GET, "/ping", None, &[("daybook-min-position", &wanted)]).await;
     assert_eq!(answer.status, 200, "the tables do not reach {wanted}: {}", answer.text);
+    wanted
 }
 
 /// Holds a server against the log: every acknowledged write is there exactly once, and every row is what a pure fold of the
@@ -229,7 +222,7 @@ async fn catch_up(api: &Api, events: &[Value]) {
 /// If anything is lost, doubled, or differs.
 pub async fn check(place: &Place, server: &Server, acknowledged: &Acknowledged) {
     let events = place.events();
-    catch_up(&server.api, &events).await;
+    let position = catch_up(&server.api, &events).await;
     let model = Model::of(&events);
     let mut ids = acknowledged.tasks.clone();
     ids.sort_unstable();
@@ -253,4 +246,5 @@ pub async fn check(place: &Place, server: &Server, acknowledged: &Acknowledged) 
     let lost: Vec<_> = acknowledged.tags.difference(&tags).collect();
     assert!(lost.is_empty(), "tags that were acknowledged and lost: {lost:?}");
     compare_rows(&server.api, &model).await;
+    compare_documents(&server.api, &model, &position).await;
 }

@@ -7,6 +7,8 @@ const LOG_HELP: &str =
     "The log: embedded, or kafka://host:9092[,host:9092][/prefix][?librdkafka.option=value]. [default: embedded]";
 const TABLES_HELP: &str =
     "The tables: sqlite, or postgres://user:password@host:port/database[?sslmode=mode]. [default: sqlite]";
+const SEARCH_HELP: &str =
+    "Search: embedded (with sqlite tables), or off. [default: embedded with sqlite tables, else off]";
 
 /// Settings as they are given. Every field is also `DAYBOOK_<NAME>` in the environment and a key of the TOML file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]
@@ -24,6 +26,9 @@ pub(crate) struct Settings {
     /// The tables.
     #[arg(long, global = true, value_name = "URL", help = TABLES_HELP)]
     pub(crate) tables: Option<String>,
+    /// Search.
+    #[arg(long, global = true, value_name = "URL", help = SEARCH_HELP)]
+    pub(crate) search: Option<String>,
     /// The control schema in PostgreSQL; generations' schemas begin with it. [default: daybook]
     #[arg(long, global = true)]
     pub(crate) tables_schema: Option<String>,
@@ -75,6 +80,7 @@ macro_rules! for_each_setting {
             roles,
             log,
             tables,
+            search,
             tables_schema,
             tables_connections_max,
             tables_timeout_ms,

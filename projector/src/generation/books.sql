@@ -17,3 +17,19 @@ CREATE TABLE IF NOT EXISTS quarantine (
     value_hex TEXT NOT NULL,
     PRIMARY KEY (topic, partition_id, record_offset)
 );
+
+-- For each index that was built from these tables and each partition, the next offset whose documents it lacks.
+CREATE TABLE IF NOT EXISTS search_checkpoints (
+    index_id TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    partition_id BIGINT NOT NULL,
+    next_offset BIGINT NOT NULL,
+    PRIMARY KEY (index_id, topic, partition_id)
+);
+
+-- Documents that an index refused for good.
+CREATE TABLE IF NOT EXISTS search_quarantine (
+    document_id TEXT NOT NULL PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    reason TEXT NOT NULL
+);

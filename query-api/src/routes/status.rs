@@ -3,8 +3,14 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
-use daybook_projector::generation::{self, Quarantined};
-use daybook_schemas::position::Position;
+use daybook_projector::{
+    generation::{self, Quarantined},
+    search::state::Search,
+};
+use daybook_schemas::{
+    position::{Position, Vector},
+    topics::Topic,
+};
 use serde_json::{Value, json};
 
 use crate::{app::App, error::ApiError, json, query::Query, view::View};
@@ -16,6 +22,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, view: View) -> Result<Resp
     let log = Arc::clone(&app.log);
     let end = tokio::task::spawn_blocking(move || log.end()).await.map_err(|e| ApiError::Internal(e.to_string()))?;
     let applied = view.generation.progress.applied();
+    let search = app.search.as_ref().map(|search| show_search(search, end.as_ref().ok()));
     let (end, lag) = match end {
         Ok(end) => (Value::String(end.to_string()), Value::from(applied.lag(&end))),
         Err(_) => (Value::Null, Value::Null),
@@ -39,9 +46,25 @@ pub(super) async fn show(State(app): State<Arc<App>>, view: View) -> Result<Resp
             "applied": applied.to_string(),
             "lag_records": lag,
             "quarantined_records": quarantined,
+            "search": search,
         }],
     });
     Ok(json::respond(StatusCode::OK, &body))
+}
+
+/// How far search has come; lag by the log's end, where that is known.
+fn show_search(search: &Search, end: Option<&Vector>) -> Value {
+    let (health, visible) = (search.health(), search.visible());
+    let of_events = |end: &Vector| {
+        Vector(end.0.iter().filter(|(it, _)| it.topic == Topic::Events).map(|(p, n)| (*p, *n)).collect())
+    };
+    json!({
+        "place": search.index().map(|index| index.describe()),
+        "visible": visible.to_string(),
+        "lag_records": end.map(|end| visible.lag(&of_events(end))),
+        "failure": health.failure,
+        "rebuilding_documents": health.rebuilding,
+    })
 }
 
 /// Records in quarantine, in order of position; `after` is the position to begin after, `position` the only one to show.

@@ -18,7 +18,7 @@ use daybook_schemas::{
     position::Position,
 };
 
-pub(super) use self::at_once::at_once;
+pub(super) use self::{at_once::at_once, outcomes::tells as tells_outcome};
 use super::items::{Item, Sorted, ints, lists, offsets, optional_texts, positions, repeats, texts, times};
 use crate::{
     projection::{Decoded, Report, Unapplied},

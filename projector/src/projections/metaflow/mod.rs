@@ -4,6 +4,7 @@
 //! several registrations of one name or number wins, later ones change nothing; an event whose idempotency key its flow
 //! has seen changes nothing; the newest heartbeat wins, in whatever order they come.
 
+mod documents;
 mod fold;
 mod items;
 
@@ -24,7 +25,7 @@ pub struct Metaflow;
 impl Metaflow {
     /// Every statement that the fold runs on both engines, so that a test can run each.
     pub fn statements() -> Vec<&'static Statement> {
-        [&[&HIGHEST_NUMBERS], fold::STATEMENTS.as_slice()].concat()
+        [&[&HIGHEST_NUMBERS], fold::STATEMENTS.as_slice(), documents::STATEMENTS.as_slice()].concat()
     }
 }
 

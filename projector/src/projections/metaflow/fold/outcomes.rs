@@ -16,7 +16,7 @@ const STEP: &str = "end";
 const FIELDS: [&str; 2] = ["attempt_ok", "attempt"];
 
 /// Whether an event tells how its run went.
-pub(super) fn tells(event: &MetadataRegistered) -> bool {
+pub(in crate::projections::metaflow) fn tells(event: &MetadataRegistered) -> bool {
     event.step_name.as_str() == STEP && event.entries.iter().any(|entry| FIELDS.contains(&entry.field_name.as_str()))
 }
 

@@ -1,0 +1,8 @@
+SELECT s.flow_id, s.ts_epoch, s.user_name, r.tags, r.system_tags, s.run_number, r.run_id, 1 + r.tags_revision, s.step_name
+FROM steps AS s
+INNER JOIN runs AS r
+    ON r.run_number = s.run_number
+    AND r.flow_id || '' = s.flow_id
+WHERE s.run_number = $1
+AND s.step_name = $2
+AND s.flow_id = $3

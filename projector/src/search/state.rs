@@ -1,0 +1,123 @@
+//! What requests see of search: the index, and how far it has come.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use daybook_schemas::{position::Vector, topics::Topic};
+use tokio::sync::watch;
+
+use super::{SearchError, SearchIndex};
+
+/// Between two looks at why the index is not open yet.
+const OPENING_LOOK: Duration = Duration::from_millis(50);
+
+/// Search as requests see it.
+#[derive(Default)]
+pub struct Search {
+    index: watch::Sender<Option<Arc<dyn SearchIndex>>>,
+    visible: watch::Sender<Vector>,
+    /// Requests that wait for something to become visible.
+    awaiting: AtomicUsize,
+    health: Mutex<Health>,
+}
+
+/// What the runner is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Health {
+    /// What it last failed on, until it next succeeds.
+    pub failure: Option<String>,
+    /// Documents written so far, while every one is made anew.
+    pub rebuilding: Option<u64>,
+}
+
+impl Search {
+    /// The index, if it is open.
+    pub fn index(&self) -> Option<Arc<dyn SearchIndex>> {
+        self.index.borrow().clone()
+    }
+
+    /// The index; waits while it is being opened for the first time, unless that fails. Bounded by the caller's time-out.
+    pub async fn opened(&self) -> Result<Arc<dyn SearchIndex>, SearchError> {
+        let mut index = self.index.subscribe();
+        while self.index().is_none() {
+            if let Some(failure) = self.health().failure {
+                return Err(SearchError::Unavailable(failure));
+            }
+            // A failure wakes nobody.
+            let _woken = tokio::time::timeout(OPENING_LOOK, index.changed()).await;
+        }
+        self.index().ok_or_else(|| SearchError::Unavailable("the index was closed".to_owned()))
+    }
+
+    /// How far the index has come, as searches see it.
+    pub fn visible(&self) -> Vector {
+        self.visible.borrow().clone()
+    }
+
+    /// What the runner is doing.
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until searches see what `wanted` tells of; asks for it to be made visible at once. Bounded by the caller's
+    /// time-out.
+    pub async fn wait(&self, wanted: &Vector) {
+        let mut wanted = wanted.clone();
+        // Documents know of no heartbeats.
+        wanted.0.retain(|partition, _| partition.topic == Topic::Events);
+        let mut visible = self.visible.subscribe();
+        if visible.borrow().reaches(&wanted) {
+            return;
+        }
+        let _awaited = Awaiting::begin(&self.awaiting);
+        // The sender lives as long as this.
+        let _seen = visible.wait_for(|visible| visible.reaches(&wanted)).await;
+    }
+
+    /// Whether somebody waits.
+    pub(super) fn awaited(&self) -> bool {
+        self.awaiting.load(Ordering::Acquire) > 0
+    }
+
+    pub(super) fn open(&self, index: Arc<dyn SearchIndex>) {
+        self.index.send_replace(Some(index));
+        self.visible.send_replace(Vector::default());
+    }
+
+    pub(super) fn note(&self, change: impl FnOnce(&mut Health)) {
+        change(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Notes that searches see everything up to `reached`.
+    pub(super) fn show(&self, reached: &Vector) {
+        self.visible.send_if_modified(|visible| {
+            let news = reached.0.iter().any(|(partition, next)| *next > visible.next(*partition));
+            for (partition, next) in &reached.0 {
+                let known = visible.0.entry(*partition).or_default();
+                *known = (*known).max(*next);
+            }
+            news
+        });
+    }
+}
+
+/// Counts a request while it waits.
+struct Awaiting<'a>(&'a AtomicUsize);
+
+impl<'a> Awaiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,326 @@
+//! Search embedded in the process, on tantivy: one directory for each generation's index.
+//!
+//! One process writes; the lock of its data directory sees to that. Writing blocks the caller's thread, so that indexing runs at
+//! the priority of whoever writes. What was written and not refreshed is lost in a crash, and made again by the runner.
+
+mod facets;
+mod queries;
+mod schema;
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use daybook_ingest::log::BoxFuture;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tantivy::{
+    DocAddress, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
+    collector::{
+        Count, TopDocs,
+        sort_key::{SortByStaticFastValue, SortByString},
+    },
+    query::{Query, RangeQuery, TermQuery},
+    schema::{IndexRecordOption, Value},
+};
+
+use self::{
+    facets::FacetCollector,
+    schema::{Fields, ID, KEY, REVISION},
+};
+use super::{
+    Refused, SearchError, SearchIndex, SearchStore,
+    document::Document,
+    request::{Found, Hit, Request, SortField, Start},
+};
+
+/// Memory for documents that are not yet in a segment.
+const WRITER_BYTES: usize = 32 * 1024 * 1024;
+/// The file that tells which index a directory holds.
+const IDENTITY: &str = "daybook.json";
+
+/// Indexes in the directories of one folder.
+#[derive(Debug, Clone)]
+pub struct TantivyStore {
+    folder: PathBuf,
+}
+
+impl TantivyStore {
+    /// Indexes under this folder.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+}
+
+impl SearchStore for TantivyStore {
+    fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
+        Box::pin(async move {
+            let folder = self.folder.join(schema);
+            let opened = tokio::task::spawn_blocking(move || TantivyIndex::open(&folder)).await;
+            let opened =
+                opened.map_err(|error| SearchError::Unavailable(format!("opening the index ended: {error}")))?;
+            Ok(Arc::new(opened?) as Arc<dyn SearchIndex>)
+        })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Identity {
+    id: String,
+    fingerprint: String,
+}
+
+/// An index in a directory.
+pub struct TantivyIndex {
+    id: String,
+    parts: Arc<Parts>,
+    writing: Mutex<Writing>,
+}
+
+struct Parts {
+    folder: PathBuf,
+    fields: Fields,
+    index: Index,
+    reader: IndexReader,
+}
+
+#[derive(Default)]
+struct Writing {
+    /// Opened with the first write; dropped after a failure.
+    writer: Option<IndexWriter>,
+    /// Revisions that were written and are not visible yet.
+    pending: HashMap<String, i64>,
+}
+
+impl TantivyIndex {
+    /// Opens the index of a directory, making it anew where there is none or one of another shape.
+    pub fn open(folder: &Path) -> Result<Self, SearchError> {
+        let fields = Fields::new();
+        let fingerprint = fields.fingerprint();
+        let known =
+            fs::read(folder.join(IDENTITY)).ok().and_then(|text| serde_json::from_slice::<Identity>(&text).ok());
+        let opened = known.filter(|known| known.fingerprint == fingerprint).and_then(|known| {
+            let index = Index::open_in_dir(folder);
+            index
+                .inspect_err(|e| tracing::warn!(error = %e, "the search index is damaged: {e}"))
+                .ok()
+                .map(|it| (known.id, it))
+        });
+        let (id, index) = match opened {
+            Some(opened) => opened,
+            None => make(folder, &fields, fingerprint)?,
+        };
+        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
+        let parts = Arc::new(Parts { folder: folder.to_owned(), fields, index, reader });
+        Ok(Self { id, parts, writing: Mutex::default() })
+    }
+
+    fn writing(&self) -> MutexGuard<'_, Writing> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a change of the index; after a failure the writer is given up with what it held.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&Parts, &mut IndexWriter, &mut HashMap<String, i64>) -> tantivy::Result<T>,
+    ) -> Result<T, SearchError> {
+        if !self.parts.folder.join(IDENTITY).exists() {
+            return Err(SearchError::Gone(self.describe()));
+        }
+        let mut writing = self.writing();
+        let Writing { writer, pending } = &mut *writing;
+        let outcome = match writer {
+            Some(writer) => change(&self.parts, writer, pending),
+            None => self.parts.index.writer_with_num_threads(1, WRITER_BYTES).and_then(|mut opened| {
+                let outcome = change(&self.parts, &mut opened, pending);
+                *writer = Some(opened);
+                outcome
+            }),
+        };
+        outcome.map_err(|error| {
+            *writing = Writing::default();
+            failed(error)
+        })
+    }
+}
+
+/// Makes an empty index. The file with its identity comes last, so that a half-made one is made again.
+fn make(folder: &Path, fields: &Fields, fingerprint: String) -> Result<(String, Index), SearchError> {
+    let unavailable = |error: io::Error| SearchError::Unavailable(format!("cannot make {}: {error}", folder.display()));
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(unavailable)?;
+    }
+    fs::create_dir_all(folder).map_err(unavailable)?;
+    let index = Index::create_in_dir(folder, fields.schema.clone()).map_err(failed)?;
+    let identity = Identity { id: uuid::Uuid::now_v7().to_string(), fingerprint };
+    fs::write(folder.join(IDENTITY), serde_json::to_vec(&identity).unwrap_or_default()).map_err(unavailable)?;
+    tracing::info!(folder = %folder.display(), "search index made in {}", folder.display());
+    Ok((identity.id, index))
+}
+
+impl SearchIndex for TantivyIndex {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn write<'a>(&'a self, documents: &'a [Document]) -> BoxFuture<'a, Result<Vec<Refused>, SearchError>> {
+        Box::pin(async move {
+            if documents.is_empty() {
+                return Ok(Vec::new());
+            }
+            self.change(|parts, writer, pending| {
+                let searcher = parts.reader.searcher();
+                for document in documents {
+                    let id = document.id();
+                    let known = match pending.get(&id) {
+                        Some(revision) => Some(*revision),
+                        None => parts.revision(&searcher, &id)?,
+                    };
+                    if known.is_some_and(|known| known > document.revision) {
+                        continue;
+                    }
+                    if known.is_some() {
+                        writer.delete_term(Term::from_field_text(parts.fields.id, &id));
+                    }
+                    writer.add_document(parts.fields.indexed(&id, document))?;
+                    pending.insert(id, document.revision);
+                }
+                Ok(Vec::new())
+            })
+        })
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, Result<(), SearchError>> {
+        Box::pin(async move {
+            if self.writing().pending.is_empty() {
+                return Ok(());
+            }
+            self.change(|parts, writer, pending| {
+                writer.commit()?;
+                parts.reader.reload()?;
+                pending.clear();
+                Ok(())
+            })
+        })
+    }
+
+    fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
+        let parts = Arc::clone(&self.parts);
+        Box::pin(async move { blocking(move || parts.search(&request)).await })
+    }
+
+    fn revisions<'a>(
+        &'a self,
+        after: &'a str,
+        count_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, i64)>, SearchError>> {
+        let (parts, after) = (Arc::clone(&self.parts), after.to_owned());
+        Box::pin(async move { blocking(move || parts.revisions(&after, count_max)).await })
+    }
+
+    fn describe(&self) -> String {
+        format!("tantivy in {}", self.parts.folder.display())
+    }
+}
+
+impl Parts {
+    /// The visible revision of a document.
+    fn revision(&self, searcher: &Searcher, id: &str) -> tantivy::Result<Option<i64>> {
+        let query = TermQuery::new(Term::from_field_text(self.fields.id, id), IndexRecordOption::Basic);
+        let by_revision = TopDocs::with_limit(1).order_by_fast_field::<i64>(REVISION, Order::Desc);
+        Ok(searcher.search(&query, &by_revision)?.into_iter().next().and_then(|(revision, _)| revision))
+    }
+
+    fn search(&self, request: &Request) -> tantivy::Result<Found> {
+        let searcher = self.reader.searcher();
+        let matching = queries::matching(&self.fields, request.query.as_ref(), &request.filter);
+        let (total, counts) = if request.facets.is_empty() {
+            (searcher.search(&matching, &Count)?, Vec::new())
+        } else {
+            searcher.search(&matching, &(Count, FacetCollector(request.facets.clone())))?
+        };
+        let facets = facets::top(counts, &request.facets);
+        let page = if request.hits_max == 0 { Vec::new() } else { self.page(&searcher, matching, request)? };
+        let hits: tantivy::Result<_> = page
+            .into_iter()
+            .map(|(score, address)| Ok(Hit { document: self.source(&searcher, address)?, score }))
+            .collect();
+        Ok(Found { total: total as u64, hits: hits?, facets })
+    }
+
+    fn page(
+        &self,
+        searcher: &Searcher,
+        matching: Box<dyn Query>,
+        request: &Request,
+    ) -> tantivy::Result<Vec<(Option<f32>, DocAddress)>> {
+        let query = queries::on_page(&self.fields, matching, request.sort, &request.start);
+        let top = TopDocs::with_limit(request.hits_max);
+        let Some((column, _)) = self.fields.sorted(request.sort.field) else {
+            let skipped = if let Start::Skip(count) = request.start { count } else { 0 };
+            let found = searcher.search(&query, &top.and_offset(skipped).order_by_score())?;
+            return Ok(found.into_iter().map(|(score, address)| (Some(score), address)).collect());
+        };
+        let order = if request.sort.descending { Order::Desc } else { Order::Asc };
+        let by_key = (SortByStaticFastValue::<i64>::for_field(KEY), Order::Asc);
+        let unscored = |address| (None, address);
+        Ok(match request.sort.field {
+            SortField::CreatedAt | SortField::Run => {
+                let by = (SortByStaticFastValue::<i64>::for_field(column), order);
+                let found = searcher.search(&query, &top.order_by((by, by_key)))?;
+                found.into_iter().map(|(_, address)| unscored(address)).collect()
+            }
+            _ => {
+                let by = (SortByString::for_field(column), order);
+                let found = searcher.search(&query, &top.order_by((by, by_key)))?;
+                found.into_iter().map(|(_, address)| unscored(address)).collect()
+            }
+        })
+    }
+
+    fn source(&self, searcher: &Searcher, address: DocAddress) -> tantivy::Result<Document> {
+        let stored: TantivyDocument = searcher.doc(address)?;
+        let source = stored.get_first(self.fields.source).and_then(|value| value.as_str()).unwrap_or_default();
+        serde_json::from_str(source).map_err(|error| TantivyError::InternalError(format!("stored document: {error}")))
+    }
+
+    fn revisions(&self, after: &str, count_max: usize) -> tantivy::Result<Vec<(String, i64)>> {
+        let after = Term::from_field_text(self.fields.id, after);
+        let later = RangeQuery::new(std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
+        let by = (
+            (SortByString::for_field(ID), Order::Asc),
+            (SortByStaticFastValue::<i64>::for_field(REVISION), Order::Asc),
+        );
+        let found = self.reader.searcher().search(&later, &TopDocs::with_limit(count_max.max(1)).order_by(by))?;
+        Ok(found.into_iter().filter_map(|((id, revision), _)| id.zip(revision)).collect())
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> tantivy::Result<T> + Send + 'static,
+) -> Result<T, SearchError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| SearchError::Unavailable(format!("the search ended: {error}")))?.map_err(failed)
+}
+
+fn failed(error: TantivyError) -> SearchError {
+    match error {
+        TantivyError::InvalidArgument(_) | TantivyError::SchemaError(_) | TantivyError::FieldNotFound(_) => {
+            SearchError::Refused(error.to_string())
+        }
+        error => SearchError::Unavailable(error.to_string()),
+    }
+}
+
+/// A digest of texts, in hexadecimal.
+fn digest(texts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update(text);
+        hash.update([0]);
+    }
+    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}

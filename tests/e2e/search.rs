@@ -1,0 +1,149 @@
+//! Search over HTTP and on the command line.
+
+use daybook_tests::{
+    api::{Answer, Api},
+    documents::compare_documents,
+    model::Model,
+    process::{Backend, Place, Server},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// Places with search.
+fn places(test: &str) -> Vec<Place> {
+    vec![Place::new(test, Backend::Embedded)]
+}
+
+/// Two runs of one flow with a task each: one went well, the other did not.
+async fn write(api: &Api) -> String {
+    let tags = [json!(["team:ml-ops", "exp.42"]), json!(["nightly", "a, multi-word tag!"])];
+    api.post("/flows/Train", &json!({"user_name": "ann"})).await;
+    let mut position = String::new();
+    for (user, tags, ok) in [("ann", &tags[0], "True"), ("bob", &tags[1], "False")] {
+        let body = json!({"user_name": user, "tags": tags, "system_tags": [format!("user:{user}"), "runtime:dev"]});
+        let run = api.post("/flows/Train/run", &body).await.json()["run_number"].to_string();
+        let step = format!("/flows/Train/runs/{run}/steps/end");
+        api.post(&format!("{step}/step"), &json!({})).await;
+        let task = api.post(&format!("{step}/task"), &json!({"user_name": user})).await.json()["task_id"].to_string();
+        let artifact = json!([{"name": "model_card", "location": "l", "ds_type": "s3"}]);
+        api.post(&format!("{step}/tasks/{task}/artifact"), &artifact).await;
+        let metadata = json!([{"field_name": "attempt_ok", "value": ok, "type": "t"},
+            {"field_name": "gpu", "value": "NVIDIA A100-SXM", "type": "t"}]);
+        let answer = api.post(&format!("{step}/tasks/{task}/metadata"), &metadata).await;
+        position = answer.header("daybook-position").to_owned();
+    }
+    position
+}
+
+async fn search(api: &Api, query: &str, position: &str) -> Answer {
+    api.send(Method::GET, &format!("/api/v1/search?{query}"), None, &[("daybook-min-position", position)]).await
+}
+
+/// Paths of the hits, in order of time.
+async fn paths(api: &Api, query: &str, position: &str) -> Vec<String> {
+    let answer = search(api, &format!("sort=created_at&{query}"), position).await;
+    assert_eq!(answer.status, 200, "{query}: {}", answer.text);
+    let hits = answer.json()["hits"].as_array().cloned().unwrap_or_default();
+    hits.iter().map(|hit| hit["path"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_right_after_a_write_finds_what_was_written() {
+    for place in places("search") {
+        let server = Server::start(&place);
+        let (api, position) = (&server.api, write(&server.api).await);
+        let run = |number: i64| format!("/flows/Train/runs/{number}");
+        for (query, expected) in [
+            ("type=run&q=ml-ops", vec![run(1)]),
+            ("type=run&q=ML", vec![run(1)]),
+            ("type=run&q=tag:exp.42", vec![run(1)]),
+            ("type=run&tag=exp.42", vec![run(1)]),
+            ("type=run&tag=exp", vec![]),
+            ("type=run&q=%22multi-word+tag%22", vec![run(2)]),
+            ("type=run&q=multi-w*", vec![run(2)]),
+            ("type=run&q=train+-nightly", vec![run(1)]),
+            ("type=run&q=---", vec![]),
+            ("type=run&status=failed", vec![run(2)]),
+            ("type=run&user=bob&tag=nightly&status=failed&from=-7d", vec![run(2)]),
+            ("type=run&user=bob&status=failed&from=2200-01-01", vec![]),
+            ("type=task&q=gpu:a100", vec![]),
+            ("type=task&q=metadata:a100-sxm&user=ann", vec![format!("{}/steps/end/tasks/1", run(1))]),
+            ("type=task&q=artifact:model*&status=failed", vec![format!("{}/steps/end/tasks/2", run(2))]),
+            ("type=flow", vec!["/flows/Train".to_owned()]),
+        ] {
+            assert_eq!(paths(api, query, &position).await, expected, "{query}");
+        }
+        let found = search(api, "q=nightly&type=run&facets=user,status,tag&facet_limit=2", &position).await.json();
+        assert_eq!(found["facets"]["user"], json!([{"value": "bob", "count": 1}]));
+        assert_eq!(found["facets"]["tag"].as_array().map(Vec::len), Some(2));
+        assert_eq!(found["hits"][0]["highlights"][0], json!({"field": "tag", "text": "<em>nightly</em>"}));
+        let tags = api.get("/api/v1/tags?prefix=user:").await.json();
+        assert_eq!(tags, json!([{"value": "user:ann", "count": 1}, {"value": "user:bob", "count": 1}]));
+        assert_eq!(api.get("/api/v1/users?prefix=b&flow=Train").await.json(), json!([{"value": "bob", "count": 1}]));
+        // A removed tag is no longer found, on the run and on what is below it.
+        let answer = api.patch("/flows/Train/runs/1/tag/mutate", &json!({"tags_to_remove": ["exp.42"]})).await;
+        let position = answer.header("daybook-position");
+        assert_eq!(paths(api, "q=exp.42", position).await, Vec::<String>::new());
+        compare_documents(api, &Model::of(&place.events()), position).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_in_a_search_are_400_and_name_their_place() {
+    for place in places("search_mistakes") {
+        let server = Server::start(&place);
+        let position = write(&server.api).await;
+        let cursor = search(&server.api, "sort=created_at&limit=1", &position).await.json()["next_cursor"].to_string();
+        let cursor = cursor.trim_matches('"');
+        let deep = format!("q={}a{}", "(".repeat(500), ")".repeat(500));
+        for (query, field, part) in [
+            ("q=a+(b", "q", "column 3"),
+            ("q=*a", "q", "column 1"),
+            (&format!("q={}", "a".repeat(60_000)), "q", "bytes"),
+            (&deep, "q", "parentheses"),
+            ("status=lost", "status", "running"),
+            ("from=yesterday", "from", "yesterday"),
+            ("limit=10000", "limit", "500"),
+            ("sort=size", "sort", "relevance"),
+            ("page=2", "page", "no such parameter"),
+            ("cursor=AAAA", "cursor", "none of ours"),
+            (&format!("sort=-created_at&cursor={cursor}"), "cursor", "another search"),
+            (&format!("sort=created_at&cursor={}", &cursor[..cursor.len() - 4]), "cursor", "none of ours"),
+        ] {
+            let answer = server.api.get(&format!("/api/v1/search?{query}")).await;
+            let (body, shown) = (answer.json(), &query[..query.len().min(40)]);
+            assert_eq!((answer.status, body["field"].as_str()), (400, Some(field)), "{shown}: {}", answer.text);
+            assert!(body["message"].as_str().is_some_and(|text| text.contains(part)), "{shown}: {}", answer.text);
+        }
+        // A head that is too large is not read to its end.
+        let huge = format!("/api/v1/search?q={}", "a".repeat(100_000));
+        let answer = server.api.try_send(Method::GET, &huge, None, &[]).await;
+        assert!(answer.as_ref().map_or(true, |answer| (400..500).contains(&answer.status)), "{answer:?}");
+        let bounded = server.api.get(&format!("/api/v1/search?q={}", "a*%20".repeat(100))).await;
+        assert_eq!(bounded.status, 200, "{}", bounded.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_was_deleted_is_built_from_rows_and_the_command_shows_what_it_finds() {
+    for place in places("search_again") {
+        let server = Server::start(&place);
+        let position = write(&server.api).await;
+        assert_eq!(search(&server.api, "limit=0", &position).await.status, 200);
+        let url = server.api.base.clone();
+        let out = place.command(&["search", "--url", &url, "type:run", "status:failed"]);
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        assert!(out.status.success() && text.contains("/flows/Train/runs/2") && text.contains("bob"), "{text}");
+        let out = place.command(&["search", "--url", &url, "--json", "--limit", "1", "train"]);
+        let found: Value = serde_json::from_slice(&out.stdout).unwrap_or_default();
+        assert_eq!(found["hits"].as_array().map(Vec::len), Some(1), "{found}");
+        let out = place.command(&["search", "--url", &url, "(train"]);
+        assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("column 1"), "{out:?}");
+        let model = Model::of(&place.events());
+        compare_documents(&server.api, &model, &position).await;
+        assert!(server.stop(), "the server did not stop in order");
+        place.delete_index();
+        let server = Server::start(&place);
+        compare_documents(&server.api, &model, &position).await;
+    }
+}
