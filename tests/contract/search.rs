@@ -7,13 +7,17 @@ use daybook_projector::{
     search::{
         SearchIndex, SearchStore,
         document::{Document, Entry, Kind},
+        elasticsearch::{Address, ElasticsearchStore},
         query::{Expression, Field, parse},
         request::{Facet, FacetField, Filter, Request, Sort, SortField, SortValue, Start},
         tantivy::TantivyStore,
         words::words,
     },
 };
-use daybook_tests::{random::Random, services::Folder};
+use daybook_tests::{
+    random::Random,
+    services::{self, Folder},
+};
 
 /// An engine with a place of the test's own.
 struct Engine {
@@ -27,7 +31,13 @@ struct Engine {
 async fn engines(test: &str) -> Vec<Engine> {
     let folder = Folder::new(&format!("search-{test}"));
     let embedded: Arc<dyn SearchStore> = Arc::new(TantivyStore::new(folder.0.clone()));
-    vec![Engine::open("tantivy", embedded, Some(folder)).await]
+    let address = format!("{}/{}", services::elasticsearch(), services::unique(test).to_lowercase());
+    let address = Address::parse(&address).unwrap_or_else(|error| panic!("{error}"));
+    let elasticsearch = ElasticsearchStore::new(address).unwrap_or_else(|error| panic!("{error}"));
+    vec![
+        Engine::open("tantivy", embedded, Some(folder)).await,
+        Engine::open("elasticsearch", Arc::new(elasticsearch), None).await,
+    ]
 }
 
 impl Engine {
@@ -223,7 +233,8 @@ async fn every_engine_finds_what_the_model_finds() {
     for text in QUERIES {
         let query = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         for filter in filters() {
-            for field in SortField::ALL {
+            for _ in 0..2 {
+                let field = random.pick(&SortField::ALL);
                 let sort = Sort { field, descending: random.below(2) == 0 };
                 let request = Request {
                     query: query.clone(),

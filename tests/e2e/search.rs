@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 /// Places with search.
 fn places(test: &str) -> Vec<Place> {
-    vec![Place::new(test, Backend::Embedded)]
+    vec![Place::new(test, Backend::Embedded), Place::new(test, Backend::Distributed)]
 }
 
 /// Two runs of one flow with a task each: one went well, the other did not.
@@ -142,7 +142,7 @@ async fn an_index_that_was_deleted_is_built_from_rows_and_the_command_shows_what
         let model = Model::of(&place.events());
         compare_documents(&server.api, &model, &position).await;
         assert!(server.stop(), "the server did not stop in order");
-        place.delete_index();
+        place.delete_index().await;
         let server = Server::start(&place);
         compare_documents(&server.api, &model, &position).await;
     }

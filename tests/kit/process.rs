@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use reqwest::Method;
+
 use crate::{
     api::Api,
     services::{self, Folder},
@@ -44,6 +46,8 @@ pub struct Place {
     name: String,
     /// The broker and the server that it uses.
     urls: (String, String),
+    /// The Elasticsearch that it uses, if any.
+    search: Option<String>,
 }
 
 impl Place {
@@ -53,25 +57,27 @@ impl Place {
             Backend::Embedded => Default::default(),
             Backend::Distributed => (services::kafka(), services::postgres()),
         };
-        Self { backend, folder: Folder::new(test), name: services::unique(test), urls }
+        let search = (backend == Backend::Distributed).then(services::elasticsearch);
+        Self { backend, folder: Folder::new(test), name: services::unique(test), urls, search }
     }
 
     /// A place of its own on another broker and server than the tests share.
     pub fn on(test: &str, kafka: &str, postgres: &str) -> Self {
         let (name, urls) = (services::unique(test), (kafka.to_owned(), postgres.to_owned()));
-        Self { backend: Backend::Distributed, folder: Folder::new(test), name, urls }
+        Self { backend: Backend::Distributed, folder: Folder::new(test), name, urls, search: None }
     }
 
     /// The same place, reached another way.
     pub fn through(&self, kafka: &str, postgres: &str) -> Self {
         let urls = (kafka.to_owned(), postgres.to_owned());
-        Self { backend: self.backend, folder: Folder::new(&self.name), name: self.name.clone(), urls }
+        let (folder, name, search) = (Folder::new(&self.name), self.name.clone(), self.search.clone());
+        Self { backend: self.backend, folder, name, urls, search }
     }
 
     /// An embedded place in a folder that is there.
     pub fn in_folder(folder: Folder) -> Self {
         let (name, urls) = (services::unique("folder"), Default::default());
-        Self { backend: Backend::Embedded, folder, name, urls }
+        Self { backend: Backend::Embedded, folder, name, urls, search: None }
     }
 
     /// The options that make a process work on this place.
@@ -81,18 +87,37 @@ impl Place {
             Backend::Distributed => {
                 let (log, tables) = (format!("{}/{}", self.urls.0, self.name), self.urls.1.clone());
                 let schema = self.name.clone();
-                ["--log", &log, "--tables", &tables, "--tables-schema", &schema].map(str::to_owned).to_vec()
+                let search = self.search.as_ref().map_or("off".to_owned(), |url| format!("{url}/{}", self.name));
+                let options = ["--log", &log, "--tables", &tables, "--tables-schema", &schema, "--search", &search];
+                options.map(str::to_owned).to_vec()
             }
         }
     }
 
-    /// Deletes the search index, as somebody might by hand while no process runs.
+    /// The same place with another Elasticsearch, or with none.
+    #[must_use]
+    pub fn with_search(self, url: Option<String>) -> Self {
+        Self { search: url, ..self }
+    }
+
+    /// Deletes the search index, as somebody might by hand; an embedded one while no process runs.
     ///
     /// # Panics
     /// If it is not there.
-    pub fn delete_index(&self) {
-        let folder = self.folder.0.join("search");
-        fs::remove_dir_all(&folder).unwrap_or_else(|error| panic!("cannot remove {}: {error}", folder.display()));
+    pub async fn delete_index(&self) {
+        match &self.search {
+            None => {
+                let folder = self.folder.0.join("search");
+                fs::remove_dir_all(&folder)
+                    .unwrap_or_else(|error| panic!("cannot remove {}: {error}", folder.display()));
+            }
+            Some(url) => {
+                // Schemas, and so indexes, are named after the place.
+                let index = format!("/{0}-{0}_metaflow_g0001", self.name);
+                let answer = Api::new(url).send(Method::DELETE, &index, None, &[]).await;
+                assert_eq!(answer.status, 200, "{index}: {}", answer.text);
+            }
+        }
     }
 
     /// Runs a command of the binary to its end.

@@ -30,6 +30,11 @@ pub fn postgres() -> String {
     address("DAYBOOK_TEST_POSTGRES")
 }
 
+/// The `http://` URL of Elasticsearch.
+pub fn elasticsearch() -> String {
+    address("DAYBOOK_TEST_ELASTICSEARCH")
+}
+
 /// A name that no other test of any run has: small letters, digits and underscores.
 pub fn unique(test: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -7,8 +7,8 @@ const LOG_HELP: &str =
     "The log: embedded, or kafka://host:9092[,host:9092][/prefix][?librdkafka.option=value]. [default: embedded]";
 const TABLES_HELP: &str =
     "The tables: sqlite, or postgres://user:password@host:port/database[?sslmode=mode]. [default: sqlite]";
-const SEARCH_HELP: &str =
-    "Search: embedded (with sqlite tables), or off. [default: embedded with sqlite tables, else off]";
+const SEARCH_HELP: &str = "Search: embedded (with sqlite tables), http[s]://[user:password@]host:port[/prefix] for Elasticsearch, or off. \
+     [default: embedded with sqlite tables, else off]";
 
 /// Settings as they are given. Every field is also `DAYBOOK_<NAME>` in the environment and a key of the TOML file.
 #[derive(Debug, Clone, Default, Args, Deserialize)]

@@ -11,7 +11,7 @@ use crate::run_status::Status;
 /// Hits of a page, at most.
 pub const HITS_MAX: usize = 500;
 /// Hits that can be skipped by relevance, at most.
-pub const SKIP_MAX: usize = 9_500;
+pub const SKIP_MAX: usize = 9_000;
 /// Values of a facet, at most.
 pub const VALUES_MAX: usize = 1_000;
 

@@ -41,15 +41,17 @@ use crate::{
 const RECORDS_MAX: usize = 2048;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long what was written stays unseen, at most, unless somebody asks.
-const REFRESH: Duration = Duration::from_millis(500);
+const REFRESH: Duration = Duration::from_secs(1);
 /// Documents written before they are made visible, at most.
 const UNSEEN_MAX: u64 = 50_000;
 /// How long records are waited for: with nothing to make visible, and with something.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(5));
+/// After this long without anything to write, the index gives back what only writing needs.
+const REST: Duration = Duration::from_secs(3);
 /// Pauses after failures: doubled from the first to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How much nicer than others the thread is, as of setpriority(2).
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 
 /// Why the runner stopped for a moment.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -135,6 +137,8 @@ struct Tail {
     unseen_since: Option<Instant>,
     /// When the checkpoints of others were last looked at.
     looked: Instant,
+    /// When something was last made visible; `None` once the index rests.
+    busy: Option<Instant>,
 }
 
 impl Worker {
@@ -179,7 +183,8 @@ impl Worker {
         let next = Vector(mine.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let mut reader = if mine.is_empty() { None } else { Some(self.setting.log.reader(&next)?) };
         let writer = Writer::new(&index);
-        let mut tail = Tail { index, next, writer, unseen_since: None, looked: Instant::now() };
+        let mut tail =
+            Tail { index, next, writer, unseen_since: None, looked: Instant::now(), busy: Some(Instant::now()) };
         while !self.stopped() && !share.has_changed().unwrap_or(false) {
             let awaited = self.setting.search.awaited();
             let wait = if awaited || tail.unseen_since.is_some() { WAITS.1 } else { WAITS.0 };
@@ -196,6 +201,10 @@ impl Worker {
             let due = |since: Instant| awaited || since.elapsed() >= REFRESH || tail.writer.written >= UNSEEN_MAX;
             if tail.unseen_since.is_some_and(due) {
                 self.make_visible(&mut tail)?;
+            }
+            if tail.unseen_since.is_none() && tail.busy.is_some_and(|since| since.elapsed() >= REST) {
+                tail.index.rest();
+                tail.busy = None;
             }
             if !self.setting.share.borrow().alone && (awaited || tail.looked.elapsed() >= REFRESH) {
                 self.look_at_others(&mut tail)?;
@@ -248,6 +257,7 @@ impl Worker {
         metrics().search_documents.with_label_values(&["written"]).inc_by(tail.writer.written);
         tail.writer.written = 0;
         tail.unseen_since = None;
+        tail.busy = Some(Instant::now());
         self.setting.search.show(&tail.next);
         Ok(())
     }

@@ -38,7 +38,7 @@ use super::{
 };
 
 /// Memory for documents that are not yet in a segment.
-const WRITER_BYTES: usize = 32 * 1024 * 1024;
+const WRITER_BYTES: usize = 16 * 1024 * 1024;
 /// The file that tells which index a directory holds.
 const IDENTITY: &str = "daybook.json";
 
@@ -219,6 +219,14 @@ impl SearchIndex for TantivyIndex {
     ) -> BoxFuture<'a, Result<Vec<(String, i64)>, SearchError>> {
         let (parts, after) = (Arc::clone(&self.parts), after.to_owned());
         Box::pin(async move { blocking(move || parts.revisions(&after, count_max)).await })
+    }
+
+    fn rest(&self) {
+        let mut writing = self.writing();
+        if writing.pending.is_empty() {
+            // A writer holds its memory, and a thread, for as long as it is there.
+            writing.writer = None;
+        }
     }
 
     fn describe(&self) -> String {

@@ -1,0 +1,311 @@
+//! Search on Elasticsearch, by its official client: one index for each generation, behind an alias that goes away with it.
+//!
+//! Versions are external: a revision that is older than the one that is there is answered with a conflict, which is as good
+//! as written. An index has one primary shard, so that counts are exact. What a bulk request acknowledged is durable; it
+//! is seen after a refresh.
+
+mod bulk;
+mod queries;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use daybook_ingest::log::BoxFuture;
+use elasticsearch::{
+    Elasticsearch,
+    auth::Credentials,
+    http::{
+        Method, Url,
+        headers::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
+        transport::{SingleNodeConnectionPool, TransportBuilder},
+    },
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Refused, SearchError, SearchIndex, SearchStore,
+    document::Document,
+    request::{Found, Hit, Request, SortField},
+};
+
+const MAPPING: &str = include_str!("elasticsearch/mapping.json");
+/// How long one call may take.
+const CALL_MAX: Duration = Duration::from_secs(30);
+/// How long Elasticsearch may look for answers to one search.
+const SEARCH_MAX: &str = "10s";
+
+/// Where Elasticsearch is: `http[s]://[user:password@]host:port[/prefix]`. `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    url: Url,
+    prefix: String,
+}
+
+/// A text that is no address of Elasticsearch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}; expected http[s]://[user:password@]host:port[/prefix]")]
+pub struct InvalidUrl(String);
+
+impl Address {
+    /// Parses a URL. What follows the host is what indexes' names begin with, `daybook` if nothing does.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        let mut url = Url::parse(text).map_err(|error| InvalidUrl(error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(InvalidUrl("the address is no HTTP URL".to_owned()));
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(InvalidUrl("the address takes no parameters".to_owned()));
+        }
+        let prefix = url.path().trim_matches('/').to_owned();
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+        if !prefix.chars().all(legal) || prefix.starts_with(['-', '_', '.']) || prefix.len() > 100 {
+            return Err(InvalidUrl(format!("the prefix {prefix:?} is not a legal name of an index")));
+        }
+        url.set_path("/");
+        Ok(Self { url, prefix: if prefix.is_empty() { "daybook".to_owned() } else { prefix } })
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("host", &self.url.host_str()).field("prefix", &self.prefix).finish()
+    }
+}
+
+/// Indexes on one Elasticsearch.
+#[derive(Clone)]
+pub struct ElasticsearchStore {
+    client: Elasticsearch,
+    address: Address,
+}
+
+impl ElasticsearchStore {
+    /// A store at an address. Nothing is sent yet.
+    pub fn new(address: Address) -> Result<Self, SearchError> {
+        let mut url = address.url.clone();
+        let password = url.password().unwrap_or_default().to_owned();
+        let credentials = (!url.username().is_empty()).then(|| Credentials::Basic(url.username().to_owned(), password));
+        // An address without a login; one that cannot have any stays as it is.
+        let _cleared = (url.set_username(""), url.set_password(None));
+        let builder = TransportBuilder::new(SingleNodeConnectionPool::new(url)).timeout(CALL_MAX);
+        let builder = if let Some(credentials) = credentials { builder.auth(credentials) } else { builder };
+        let transport = builder.build().map_err(|error| SearchError::Refused(error.to_string()))?;
+        Ok(Self { client: Elasticsearch::new(transport), address })
+    }
+
+    async fn open_index(&self, schema: &str) -> Result<ElasticsearchIndex, SearchError> {
+        let name = format!("{}-{}", self.address.prefix, schema.to_lowercase());
+        let fingerprint = fingerprint();
+        // Another process may make it, or take it away, in between.
+        for _ in 0..3 {
+            let (status, found) = self.call(Method::Get, &format!("/{name}"), None).await?;
+            if status == 404 {
+                self.make(&name, &fingerprint).await?;
+                continue;
+            }
+            let found = &accepted(status, found)?[&name];
+            if found["mappings"]["_meta"]["fingerprint"] != fingerprint.as_str() {
+                tracing::info!(index = name, "index {name} was made by another version and is made anew");
+                self.call(Method::Delete, &format!("/{name}"), None).await?;
+                continue;
+            }
+            let id = found["settings"]["index"]["uuid"].as_str().unwrap_or_default().to_owned();
+            return Ok(ElasticsearchIndex { store: self.clone(), alias: alias_of(&name), id });
+        }
+        Err(SearchError::Unavailable(format!("index {name} is made and deleted at once")))
+    }
+
+    async fn make(&self, name: &str, fingerprint: &str) -> Result<(), SearchError> {
+        let mapping = serde_json::from_str(MAPPING);
+        let mut mapping: Value = mapping.map_err(|error| SearchError::Refused(error.to_string()))?;
+        mapping["_meta"] = json!({"fingerprint": fingerprint});
+        let settings = json!({"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "1s"});
+        let body = json!({"settings": settings, "mappings": mapping, "aliases": {alias_of(name): {}}});
+        let (status, answer) = self.call(Method::Put, &format!("/{name}"), Some(body)).await?;
+        if answer["error"]["type"] == "resource_already_exists_exception" {
+            return Ok(());
+        }
+        accepted(status, answer)?;
+        tracing::info!(index = name, "search index {name} made");
+        Ok(())
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value), SearchError> {
+        let body = body.map(|body| body.to_string());
+        self.send(method, path, HeaderMap::new(), body.map(String::into_bytes)).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<(u16, Value), SearchError> {
+        let unavailable = |error: elasticsearch::Error| SearchError::Unavailable(chain(&error));
+        let sent = self.client.send(method, path, headers, None::<&()>, body, None).await;
+        let response = sent.map_err(unavailable)?;
+        let status = response.status_code().as_u16();
+        let text = response.text().await.map_err(unavailable)?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+    }
+}
+
+/// An error with its causes, in one line; no address in it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+/// The alias of an index: there as long as the index is, so that nothing makes one by writing to it.
+fn alias_of(name: &str) -> String {
+    format!("{name}-live")
+}
+
+fn fingerprint() -> String {
+    Sha256::digest(MAPPING).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The answer to a call, if it is a good one.
+fn accepted(status: u16, answer: Value) -> Result<Value, SearchError> {
+    let reason = || format!("{status} {}: {}", answer["error"]["type"], answer["error"]["reason"]);
+    match status {
+        200..=299 => Ok(answer),
+        404 => Err(SearchError::Gone(reason())),
+        400 | 413 => Err(SearchError::Refused(reason())),
+        _ => Err(SearchError::Unavailable(reason())),
+    }
+}
+
+impl SearchStore for ElasticsearchStore {
+    fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
+        Box::pin(async move { Ok(Arc::new(self.open_index(schema).await?) as Arc<dyn SearchIndex>) })
+    }
+}
+
+/// An index on Elasticsearch.
+pub struct ElasticsearchIndex {
+    store: ElasticsearchStore,
+    alias: String,
+    id: String,
+}
+
+impl ElasticsearchIndex {
+    async fn write_body(&self, body: bulk::Body) -> Result<Vec<Refused>, SearchError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let path = format!("/{}/_bulk?require_alias=true&filter_path=errors,items.*.status,items.*.error", self.alias);
+        let (status, answer) = self.store.send(Method::Post, &path, headers, Some(body.ndjson)).await?;
+        let answer = accepted(status, answer)?;
+        if answer["errors"] == false {
+            return Ok(Vec::new());
+        }
+        let outcome = bulk::outcome(&body.items, &answer);
+        match (outcome.gone, outcome.retry) {
+            (Some(reason), _) => Err(SearchError::Gone(reason)),
+            (None, Some(reason)) => Err(SearchError::Unavailable(reason)),
+            (None, None) => Ok(outcome.refused),
+        }
+    }
+
+    async fn ask(&self, body: Value) -> Result<Value, SearchError> {
+        let path = format!("/{}/_search?timeout={SEARCH_MAX}", self.alias);
+        let (status, answer) = self.store.call(Method::Post, &path, Some(body)).await?;
+        let answer = accepted(status, answer)?;
+        if answer["timed_out"] == true {
+            return Err(SearchError::Unavailable(format!("the search took longer than {SEARCH_MAX}")));
+        }
+        Ok(answer)
+    }
+}
+
+impl SearchIndex for ElasticsearchIndex {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn write<'a>(&'a self, documents: &'a [Document]) -> BoxFuture<'a, Result<Vec<Refused>, SearchError>> {
+        Box::pin(async move {
+            let mut refused = Vec::new();
+            for body in bulk::bodies(documents)? {
+                refused.extend(self.write_body(body).await?);
+            }
+            Ok(refused)
+        })
+    }
+
+    fn refresh(&self) -> BoxFuture<'_, Result<(), SearchError>> {
+        Box::pin(async move {
+            let path = format!("/{}/_refresh", self.alias);
+            let (status, answer) = self.store.call(Method::Post, &path, None).await?;
+            let failed = accepted(status, answer)?["_shards"]["failed"].as_u64().unwrap_or(0);
+            if failed > 0 { Err(SearchError::Unavailable("a shard was not refreshed".to_owned())) } else { Ok(()) }
+        })
+    }
+
+    fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
+        Box::pin(async move {
+            let answer = self.ask(queries::search(&request)).await?;
+            let scored = request.sort.field == SortField::Relevance;
+            let hits = answer["hits"]["hits"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let hits: Result<_, SearchError> = hits.iter().map(|hit| read_hit(hit, scored)).collect();
+            let facets = (0..request.facets.len()).map(|index| read_facet(&answer["aggregations"][index.to_string()]));
+            let total = answer["hits"]["total"]["value"].as_u64().unwrap_or(0);
+            Ok(Found { total, hits: hits?, facets: facets.collect() })
+        })
+    }
+
+    fn revisions<'a>(
+        &'a self,
+        after: &'a str,
+        count_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<(String, i64)>, SearchError>> {
+        Box::pin(async move {
+            let answer = self.ask(queries::revisions(after, count_max)).await?;
+            let hits = answer["hits"]["hits"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let read =
+                |hit: &Value| Some((hit["sort"][0].as_str()?.to_owned(), hit["fields"]["revision"][0].as_i64()?));
+            Ok(hits.iter().filter_map(read).collect())
+        })
+    }
+
+    fn describe(&self) -> String {
+        let address = &self.store.address.url;
+        let (host, port) = (address.host_str().unwrap_or_default(), address.port_or_known_default().unwrap_or(0));
+        format!("Elasticsearch at {host}:{port}, {}", self.alias)
+    }
+}
+
+fn read_hit(hit: &Value, scored: bool) -> Result<Hit, SearchError> {
+    let document = serde_json::from_value(hit["_source"]["document"].clone());
+    let document = document.map_err(|error| SearchError::Refused(format!("stored document: {error}")))?;
+    #[expect(clippy::cast_possible_truncation, reason = "scores are single-precision numbers")]
+    let score = hit["_score"].as_f64().filter(|_| scored).map(|score| score as f32);
+    Ok(Hit { document, score })
+}
+
+fn read_facet(facet: &Value) -> Vec<(String, u64)> {
+    let buckets = facet["buckets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let read = |bucket: &Value| Some((bucket["key"].as_str()?.to_owned(), bucket["doc_count"].as_u64()?));
+    buckets.iter().filter_map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_a_host_a_prefix_and_shows_no_secret() {
+        let address = Address::parse("https://u:secret@es:9200/team.x").unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(address.prefix, "team.x");
+        assert!(!format!("{address:?}").contains("secret"));
+        assert_eq!(Address::parse("http://es:9200").map(|it| it.prefix), Ok("daybook".to_owned()));
+        for wrong in ["", "es:9200", "ftp://es", "http://es/Upper", "http://es/_x", "http://es/?a=b"] {
+            assert!(Address::parse(wrong).is_err(), "{wrong:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Documents as bodies of bulk requests, and what became of each.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::search::{
+    Refused, SearchError,
+    document::Document,
+    query::Field,
+    request::{FacetField, SortField, SortValue},
+    words::terms,
+};
+
+/// Bytes of a request's body, after which no further document is added.
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A document as it is indexed; see `mapping.json`.
+#[derive(Serialize)]
+struct Source<'a> {
+    id: &'a str,
+    key: i64,
+    revision: i64,
+    created_at: i64,
+    run: Option<SortValue>,
+    user_or_empty: Option<SortValue>,
+    status_or_empty: Option<SortValue>,
+    whole: BTreeMap<&'static str, Vec<&'a str>>,
+    terms: BTreeMap<&'static str, Vec<String>>,
+    document: &'a Document,
+}
+
+/// A part of the documents, and the body that writes it.
+pub(super) struct Body {
+    pub(super) ndjson: Vec<u8>,
+    /// Ids and revisions, in the body's order.
+    pub(super) items: Vec<(String, i64)>,
+}
+
+/// Bodies for documents, each of a bounded size.
+pub(super) fn bodies(documents: &[Document]) -> Result<Vec<Body>, SearchError> {
+    let mut bodies: Vec<Body> = Vec::new();
+    for document in documents {
+        let id = document.id();
+        let body = match bodies.last_mut() {
+            Some(body) if body.ndjson.len() < BODY_BYTES_MAX => body,
+            _ => {
+                bodies.push(Body { ndjson: Vec::new(), items: Vec::new() });
+                let last = bodies.len() - 1;
+                &mut bodies[last]
+            }
+        };
+        let action =
+            json!({"index": {"_id": id, "version": document.revision, "version_type": "external_gte"}}).to_string();
+        body.ndjson.extend_from_slice(action.as_bytes());
+        body.ndjson.push(b'\n');
+        let written = serde_json::to_writer(&mut body.ndjson, &source(&id, document));
+        written.map_err(|error| SearchError::Refused(format!("document {id}: {error}")))?;
+        body.ndjson.push(b'\n');
+        body.items.push((id, document.revision));
+    }
+    Ok(bodies)
+}
+
+fn source<'a>(id: &'a str, document: &'a Document) -> Source<'a> {
+    let of_field = |field: Field| (field.as_str(), document.texts(field).iter().map(|text| terms(text)).collect());
+    Source {
+        id,
+        key: Document::key(id),
+        revision: document.revision,
+        created_at: document.created_at,
+        run: SortField::Run.value_of(document),
+        user_or_empty: SortField::User.value_of(document),
+        status_or_empty: SortField::Status.value_of(document),
+        whole: FacetField::ALL.map(|field| (field.as_str(), field.values_of(document))).into_iter().collect(),
+        terms: Field::ALL.into_iter().map(of_field).collect(),
+        document,
+    }
+}
+
+/// What became of the items of a request.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Refused for good.
+    pub(super) refused: Vec<Refused>,
+    /// Why an item was not taken now, if one was not.
+    pub(super) retry: Option<String>,
+    /// Why the index is not there, if it is not.
+    pub(super) gone: Option<String>,
+}
+
+/// Reads a bulk response, item by item.
+pub(super) fn outcome(items: &[(String, i64)], response: &Value) -> Outcome {
+    let mut outcome = Outcome::default();
+    let told = response["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if told.len() != items.len() {
+        outcome.retry = Some(format!("{} items of {} were answered", told.len(), items.len()));
+    }
+    for ((id, revision), item) in items.iter().zip(told) {
+        let item = &item["index"];
+        let (kind, reason) = (item["error"]["type"].as_str().unwrap_or_default(), &item["error"]["reason"]);
+        let reason = format!("{kind}: {}", reason.as_str().unwrap_or_default());
+        match item["status"].as_u64().unwrap_or(0) {
+            // A conflict is a newer revision that is there already.
+            200 | 201 | 409 => {}
+            404 => outcome.gone = Some(reason),
+            400 | 413 if kind != "index_not_found_exception" => {
+                outcome.refused.push(Refused { id: id.clone(), revision: *revision, reason });
+            }
+            // Overload, a full disk's block, a shard that is away: all pass.
+            status => outcome.retry = Some(format!("{status} {reason}")),
+        }
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::document::Kind;
+
+    #[test]
+    fn a_refused_item_is_told_from_one_to_try_again_and_from_a_newer_one() {
+        let items: Vec<(String, i64)> = (0..5).map(|n| (n.to_string(), n)).collect();
+        let item =
+            |status: u16, kind: &str| json!({"index": {"status": status, "error": {"type": kind, "reason": "r"}}});
+        let response = json!({"items": [item(201, ""), item(409, "version_conflict_engine_exception"),
+            item(400, "document_parsing_exception"), item(429, "es_rejected_execution_exception"), item(200, "")]});
+        let found = outcome(&items, &response);
+        assert_eq!(found.refused.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["2"]);
+        assert_eq!(found.retry.as_deref(), Some("429 es_rejected_execution_exception: r"));
+        assert!(found.gone.is_none());
+        let gone = json!({"items": [item(404, "index_not_found_exception")]});
+        assert!(outcome(&items[..1], &gone).gone.is_some());
+        assert!(outcome(&items, &json!({})).retry.is_some(), "an answer without items is none");
+    }
+
+    #[test]
+    fn bodies_are_bounded_and_hold_every_document_once() {
+        let documents: Vec<Document> = (0..3000)
+            .map(|n| {
+                let mut document = Document::new(Kind::Flow, format!("F{n}"), 1, 0);
+                document.tags = vec!["x".repeat(2000)];
+                document
+            })
+            .collect();
+        let bodies = bodies(&documents).unwrap_or_default();
+        assert!(bodies.len() > 1 && bodies.iter().all(|body| body.ndjson.len() < BODY_BYTES_MAX + 10_000));
+        assert_eq!(bodies.iter().map(|body| body.items.len()).sum::<usize>(), documents.len());
+    }
+}
