@@ -1,0 +1,72 @@
+//! Elasticsearch killed, blocked as on a full disk, and emptied by hand: nothing is skipped, and Metaflow's API does not notice.
+
+use daybook_tests::{
+    api::Api,
+    process::{Backend, Place, Server},
+    random::Random,
+    services::OwnServices,
+    writers::{Acknowledged, Step, Writers, check},
+};
+use reqwest::Method;
+use serde_json::json;
+
+/// Blocks writes to every index, as a node does whose disk is about to be full, or lets them again.
+async fn block(elasticsearch: &Api, blocks: bool) {
+    let body = json!({"index.blocks.read_only_allow_delete": blocks.then_some(true)}).to_string();
+    let headers = [("content-type", "application/json")];
+    let answer = elasticsearch.send(Method::PUT, "/_all/_settings", Some(body), &headers).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
+/// Waits until the status tells that search fails, for a reason that holds `part`.
+async fn wait_for_failure(api: &Api, part: &str) {
+    loop {
+        let status = api.get("/api/v1/status").await.json();
+        let failure = status["generations"][0]["search"]["failure"].as_str().unwrap_or_default().to_owned();
+        if !failure.is_empty() && failure.contains(part) {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_elasticsearch_that_is_killed_blocked_and_emptied_skips_nothing_and_disturbs_no_writer() {
+    let mut random = Random::seeded("search");
+    let own = OwnServices::start("elasticsearch");
+    let url = own.url("elasticsearch");
+    let (place, elasticsearch) =
+        (Place::new("search", Backend::Distributed).with_search(Some(url.clone())), Api::new(&url));
+    let server = Server::start(&place);
+    let mut acknowledged = Acknowledged::default();
+    for fault in ["killed", "blocked", "emptied"] {
+        // Runs of its own, as a run that gathers tags without end makes every document of it large.
+        let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
+        let writers = Writers::start(&[&server.api], &steps, 4, &mut random);
+        writers.wait_for(30).await;
+        match fault {
+            "killed" => {
+                own.kill("elasticsearch");
+                wait_for_failure(&server.api, "").await;
+                let search = server.api.get("/api/v1/search?q=x").await;
+                assert!(search.status == 503 && !search.header("retry-after").is_empty(), "{}", search.text);
+            }
+            "blocked" => {
+                block(&elasticsearch, true).await;
+                wait_for_failure(&server.api, "cluster_block").await;
+            }
+            _ => place.delete_index().await,
+        }
+        writers.wait_for(60).await;
+        assert_eq!(server.api.get("/health/ready").await.status, 200, "search is no reason not to serve");
+        match fault {
+            "killed" => own.start_again("elasticsearch"),
+            "blocked" => block(&elasticsearch, false).await,
+            _ => {}
+        }
+        writers.wait_for(30).await;
+        let done = writers.stop().await;
+        assert_eq!(done.turned_away, 0, "{fault}: writers were turned away");
+        acknowledged.merge(done);
+        check(&place, &server, &acknowledged).await;
+    }
+}
