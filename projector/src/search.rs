@@ -70,6 +70,8 @@ pub trait SearchIndex: Send + Sync {
         after: &'a str,
         count_max: usize,
     ) -> BoxFuture<'a, Result<Vec<(String, i64)>, SearchError>>;
+    /// Writes that go on at once are of use up to this many; where it is 1, a write blocks the caller's thread.
+    fn writes_max(&self) -> usize;
     /// Gives back what only writing needs: nothing is to be written for a while.
     fn rest(&self) {}
     /// A short description for people: kind and place, never a secret.

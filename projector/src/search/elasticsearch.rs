@@ -29,6 +29,8 @@ use super::{
 };
 
 const MAPPING: &str = include_str!("elasticsearch/mapping.json");
+/// Bulk requests on their way at once: while one is worked on, the next is made.
+const WRITES_MAX: usize = 3;
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(30);
 /// How long Elasticsearch may look for answers to one search.
@@ -271,6 +273,10 @@ impl SearchIndex for ElasticsearchIndex {
                 |hit: &Value| Some((hit["sort"][0].as_str()?.to_owned(), hit["fields"]["revision"][0].as_i64()?));
             Ok(hits.iter().filter_map(read).collect())
         })
+    }
+
+    fn writes_max(&self) -> usize {
+        WRITES_MAX
     }
 
     fn describe(&self) -> String {

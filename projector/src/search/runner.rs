@@ -21,7 +21,7 @@ use daybook_schemas::{
     position::{Partition, Vector},
     topics::Topic,
 };
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::Instant};
 
 use super::{
     Refused, SearchError, SearchIndex, SearchStore, books,
@@ -44,6 +44,8 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const REFRESH: Duration = Duration::from_secs(1);
 /// Documents written before they are made visible, at most.
 const UNSEEN_MAX: u64 = 50_000;
+/// Documents of one write, at least, while there are more to come.
+const WRITE_MIN: usize = 1000;
 /// How long records are waited for: with nothing to make visible, and with something.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(5));
 /// After this long without anything to write, the index gives back what only writing needs.
@@ -198,7 +200,7 @@ impl Worker {
                 }
                 None => thread::park_timeout(wait),
             }
-            let due = |since: Instant| awaited || since.elapsed() >= REFRESH || tail.writer.written >= UNSEEN_MAX;
+            let due = |since: Instant| awaited || since.elapsed() >= REFRESH || tail.writer.unrefreshed >= UNSEEN_MAX;
             if tail.unseen_since.is_some_and(due) {
                 self.make_visible(&mut tail)?;
             }
@@ -246,7 +248,7 @@ impl Worker {
 
     /// Makes what was written durable and visible, then moves the checkpoint.
     fn make_visible(&self, tail: &mut Tail) -> Result<(), SearchRunnerError> {
-        self.runtime.block_on(tail.index.refresh())?;
+        self.runtime.block_on(tail.writer.refresh())?;
         let refused = std::mem::take(&mut tail.writer.refused);
         for one in &refused {
             let (id, reason) = (one.id.as_str(), one.reason.as_str());
@@ -287,7 +289,7 @@ impl Worker {
         search.note(|health| health.rebuilding = Some(0));
         let began = Instant::now();
         self.runtime.block_on(self.setting.documents.all(self.tables(), &mut writer))?;
-        self.runtime.block_on(index.refresh())?;
+        self.runtime.block_on(writer.refresh())?;
         books::settle(self.tables(), index.id(), &from, &writer.refused)?;
         search.note(|health| health.rebuilding = None);
         if writer.written > 0 {
@@ -312,26 +314,76 @@ struct Writer {
     /// Told how many were written, while all are.
     search: Option<Arc<Search>>,
     unrefreshed: u64,
+    /// Documents that wait for more, so that each write is of many.
+    gathered: Vec<Document>,
+    /// Writes on their way; each tells how many documents it was of, and those that were refused.
+    under_way: JoinSet<Result<(u64, Vec<Refused>), SearchError>>,
 }
 
 impl Writer {
     fn new(index: &Arc<dyn SearchIndex>) -> Self {
-        Self { index: Arc::clone(index), refused: Vec::new(), written: 0, search: None, unrefreshed: 0 }
+        let (index, gathered, under_way) = (Arc::clone(index), Vec::new(), JoinSet::new());
+        Self { index, refused: Vec::new(), written: 0, search: None, unrefreshed: 0, gathered, under_way }
+    }
+
+    fn note(&mut self, documents: u64, refused: Vec<Refused>) {
+        self.written += documents - refused.len() as u64;
+        self.refused.extend(refused);
+    }
+
+    /// Waits until at most `count_max` writes are on their way.
+    async fn settle(&mut self, count_max: usize) -> Result<(), SearchError> {
+        while self.under_way.len() > count_max {
+            match self.under_way.join_next().await {
+                Some(Ok(written)) => {
+                    let (documents, refused) = written?;
+                    self.note(documents, refused);
+                }
+                Some(Err(error)) => return Err(SearchError::Unavailable(format!("a write ended: {error}"))),
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what was gathered.
+    async fn write(&mut self) -> Result<(), SearchError> {
+        let documents = std::mem::take(&mut self.gathered);
+        let (count, writes_max) = (documents.len() as u64, self.index.writes_max());
+        if writes_max > 1 {
+            self.settle(writes_max - 1).await?;
+            let index = Arc::clone(&self.index);
+            self.under_way.spawn(async move { Ok((count, index.write(&documents).await?)) });
+        } else {
+            let refused = self.index.write(&documents).await?;
+            self.note(count, refused);
+        }
+        self.unrefreshed += count;
+        Ok(())
+    }
+
+    /// Makes everything that was taken durable and visible.
+    async fn refresh(&mut self) -> Result<(), SearchError> {
+        if !self.gathered.is_empty() {
+            self.write().await?;
+        }
+        self.settle(0).await?;
+        self.unrefreshed = 0;
+        self.index.refresh().await
     }
 }
 
 impl Sink for Writer {
     fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SearchError>> {
         Box::pin(async move {
-            let refused = self.index.write(&documents).await?;
-            self.written += (documents.len() - refused.len()) as u64;
-            self.refused.extend(refused);
+            self.gathered.extend(documents);
+            if self.gathered.len() >= WRITE_MIN {
+                self.write().await?;
+            }
             if let Some(search) = &self.search {
                 search.note(|health| health.rebuilding = Some(self.written));
-                self.unrefreshed += documents.len() as u64;
                 if self.unrefreshed >= UNSEEN_MAX {
-                    self.index.refresh().await?;
-                    self.unrefreshed = 0;
+                    self.refresh().await?;
                 }
             }
             Ok(())

@@ -221,6 +221,10 @@ impl SearchIndex for TantivyIndex {
         Box::pin(async move { blocking(move || parts.revisions(&after, count_max)).await })
     }
 
+    fn writes_max(&self) -> usize {
+        1
+    }
+
     fn rest(&self) {
         let mut writing = self.writing();
         if writing.pending.is_empty() {

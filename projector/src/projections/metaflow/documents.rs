@@ -29,9 +29,10 @@ const STEPS_OF_RUNS: Statement = statement!("documents/steps_of_runs", split);
 const ARTIFACTS_OF_TASKS: Statement = statement!("documents/artifacts_of_tasks", split);
 const FLOWS_AFTER: Statement = statement!("documents/flows_after");
 const RUNS_AFTER: Statement = statement!("documents/runs_after");
+const TASKS_AFTER: Statement = statement!("documents/tasks_after");
 const TASKS_OF_RUN_AFTER: Statement = statement!("documents/tasks_of_run_after");
 
-pub(super) const STATEMENTS: [&Statement; 10] = [
+pub(super) const STATEMENTS: [&Statement; 11] = [
     &READ_FLOWS,
     &READ_RUNS,
     &READ_STEPS,
@@ -41,6 +42,7 @@ pub(super) const STATEMENTS: [&Statement; 10] = [
     &ARTIFACTS_OF_TASKS,
     &FLOWS_AFTER,
     &RUNS_AFTER,
+    &TASKS_AFTER,
     &TASKS_OF_RUN_AFTER,
 ];
 
@@ -121,10 +123,10 @@ impl Documents for Metaflow {
 
     fn all<'a>(&'a self, tables: &'a dyn Tables, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
-            let (source, limit) = (Source { tables }, KEYS_MAX as i64);
+            let source = Source { tables };
             let mut flow = String::new();
             loop {
-                let rows = source.page(&FLOWS_AFTER, vec![flow.as_str().into(), limit.into()]).await?;
+                let rows = source.page(&FLOWS_AFTER, vec![flow.as_str().into()]).await?;
                 let flows: BTreeSet<String> = rows.iter().map(|row| owned(row, 0)).collect::<Result<_, _>>()?;
                 source.flows(&flows, sink).await?;
                 match flows.into_iter().next_back() {
@@ -134,11 +136,19 @@ impl Documents for Metaflow {
             }
             let mut run: RunKey = (i64::MIN, String::new());
             loop {
-                let rows = source.page(&RUNS_AFTER, vec![run.0.into(), run.1.as_str().into(), limit.into()]).await?;
-                let runs: BTreeSet<RunKey> = rows.iter().map(numbered).collect::<Result<_, _>>()?;
-                source.whole_runs(&runs, sink).await?;
+                let runs = source.numbered_page(&RUNS_AFTER, vec![run.0.into(), run.1.as_str().into()]).await?;
+                source.runs_and_steps(&runs, sink).await?;
                 match runs.into_iter().next_back() {
                     Some(last) => run = last,
+                    None => break,
+                }
+            }
+            let mut task: TaskKey = (i64::MIN, String::new());
+            loop {
+                let tasks = source.numbered_page(&TASKS_AFTER, vec![task.0.into(), task.1.as_str().into()]).await?;
+                source.tasks_and_artifacts(&tasks, sink).await?;
+                match tasks.into_iter().next_back() {
+                    Some(last) => task = last,
                     None => return Ok(()),
                 }
             }
@@ -152,8 +162,19 @@ struct Source<'t> {
 }
 
 impl Source<'_> {
-    async fn page(&self, statement: &'static Statement, params: Vec<Cell>) -> Result<Vec<Row>, TablesError> {
+    /// A page of keys; the statement's last parameter is how many.
+    async fn page(&self, statement: &'static Statement, mut params: Vec<Cell>) -> Result<Vec<Row>, TablesError> {
+        params.push((KEYS_MAX as i64).into());
         self.tables.read(statement, Params::One(params)).await
+    }
+
+    async fn numbered_page(
+        &self,
+        statement: &'static Statement,
+        params: Vec<Cell>,
+    ) -> Result<BTreeSet<(i64, String)>, TablesError> {
+        let rows = self.page(statement, params).await?;
+        rows.iter().map(|row| Ok((row.int(0)?, owned(row, 1)?))).collect()
     }
 
     /// Reads the documents of keys and hands them on, a bounded number at a time.
@@ -206,27 +227,38 @@ impl Source<'_> {
 
     /// Every document of some runs.
     async fn whole_runs(&self, keys: &BTreeSet<RunKey>, sink: &mut dyn Sink) -> Result<(), SourceError> {
-        self.runs(keys, sink).await?;
-        let runs: Vec<&RunKey> = keys.iter().collect();
+        self.runs_and_steps(keys, sink).await?;
+        for (run, flow) in keys {
+            let mut after = i64::MIN;
+            loop {
+                let params = vec![(*run).into(), flow.as_str().into(), after.into()];
+                let tasks = self.numbered_page(&TASKS_OF_RUN_AFTER, params).await?;
+                let Some((last, _)) = tasks.last() else { break };
+                after = *last;
+                self.tasks_and_artifacts(&tasks, sink).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn runs_and_steps(&self, runs: &BTreeSet<RunKey>, sink: &mut dyn Sink) -> Result<(), SourceError> {
+        self.runs(runs, sink).await?;
+        let runs: Vec<&RunKey> = runs.iter().collect();
         for part in runs.chunks(KEYS_MAX) {
             let rows = self.tables.read(&STEPS_OF_RUNS, Params::Many(numbered_columns(part))).await?;
             let key = |row: &Row| Ok::<_, TablesError>((row.int(0)?, owned(row, 1)?, owned(row, 2)?));
             self.steps(&rows.iter().map(key).collect::<Result<_, _>>()?, sink).await?;
         }
-        for (run, flow) in keys {
-            let mut after = i64::MIN;
-            loop {
-                let params = vec![(*run).into(), flow.as_str().into(), after.into(), (KEYS_MAX as i64).into()];
-                let rows = self.page(&TASKS_OF_RUN_AFTER, params).await?;
-                let tasks: BTreeSet<TaskKey> = rows.iter().map(numbered).collect::<Result<_, _>>()?;
-                let Some((last, _)) = tasks.last() else { break };
-                after = *last;
-                self.tasks(&tasks, sink).await?;
-                let tasks: Vec<&TaskKey> = tasks.iter().collect();
-                let rows = self.tables.read(&ARTIFACTS_OF_TASKS, Params::Many(numbered_columns(&tasks))).await?;
-                let key = |row: &Row| Ok::<_, TablesError>((row.int(0)?, row.int(1)?, owned(row, 2)?, owned(row, 3)?));
-                self.artifacts(&rows.iter().map(key).collect::<Result<_, _>>()?, sink).await?;
-            }
+        Ok(())
+    }
+
+    async fn tasks_and_artifacts(&self, tasks: &BTreeSet<TaskKey>, sink: &mut dyn Sink) -> Result<(), SourceError> {
+        self.tasks(tasks, sink).await?;
+        let tasks: Vec<&TaskKey> = tasks.iter().collect();
+        for part in tasks.chunks(KEYS_MAX) {
+            let rows = self.tables.read(&ARTIFACTS_OF_TASKS, Params::Many(numbered_columns(part))).await?;
+            let key = |row: &Row| Ok::<_, TablesError>((row.int(0)?, row.int(1)?, owned(row, 2)?, owned(row, 3)?));
+            self.artifacts(&rows.iter().map(key).collect::<Result<_, _>>()?, sink).await?;
         }
         Ok(())
     }
@@ -234,10 +266,6 @@ impl Source<'_> {
 
 fn owned(row: &Row, column: usize) -> Result<String, TablesError> {
     row.text(column).map(str::to_owned)
-}
-
-fn numbered(row: &Row) -> Result<(i64, String), TablesError> {
-    Ok((row.int(0)?, owned(row, 1)?))
 }
 
 fn numbered_columns(keys: &[&(i64, String)]) -> Vec<Column> {
