@@ -43,6 +43,9 @@ fn write_search(out: &mut impl Write, search: &Value) -> Result<()> {
     if !search["rebuilding_documents"].is_null() {
         writeln!(out, "    rebuilding  {} documents so far", search["rebuilding_documents"])?;
     }
+    for refused in search["refused"].as_array().into_iter().flatten() {
+        writeln!(out, "    refused     {}: {}", text(&refused["id"]), text(&refused["reason"]))?;
+    }
     if !search["failure"].is_null() {
         writeln!(out, "    failing     {}", text(&search["failure"]))?;
     }

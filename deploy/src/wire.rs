@@ -131,7 +131,6 @@ impl Parts {
             background.spawn(async move { of_task.keep().await });
             background.spawn(follower::follow(instance.clone(), Arc::clone(&generation)));
         }
-        background.spawn(monitor::watch(Arc::clone(&log), Arc::clone(&generation)));
         let runner = if config.roles.projector {
             let (generation, log) = (Arc::clone(&generation), Arc::clone(&log));
             let runner = Runner::start(instance.clone(), generation, Arc::new(Metaflow), log, membership.share())?;
@@ -154,6 +153,7 @@ impl Parts {
             }
             None => (None, None),
         };
+        background.spawn(monitor::watch(Arc::clone(&log), Arc::clone(&generation), search.clone()));
         Ok(Self { log, store, generation, instance, search, runner, search_runner, membership, background })
     }
 

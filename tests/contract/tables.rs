@@ -8,6 +8,7 @@ use daybook_projector::{
     generation::{self, BOOKS},
     projection::Projection,
     projections::metaflow::Metaflow,
+    search::books,
     tables::{
         Cell, Column, Next, Params, Statement, Store, Tables,
         postgres::{Config, PostgresStore},
@@ -240,7 +241,7 @@ fn fitting(statement: &Statement) -> [Params; 2] {
     let arrays = (1..=count).map(|index| if is_text(index) { Column::texts(["x"]) } else { Column::ints([1]) });
     let compared = compared(statement.postgres);
     let scalars = (1..=count).map(|index| -> Cell {
-        let texts = ["flow_id", "step_name", "name", "domain", "instance", "schema", "topic"];
+        let texts = ["flow_id", "step_name", "name", "domain", "instance", "schema", "topic", "index_id"];
         let column = compared.iter().find(|(_, parameter)| *parameter == format!("${index}")).map(|(column, _)| column);
         let of_text = column.is_some_and(|column| texts.contains(&column.as_str()));
         if is_text(index) || of_text { "x".into() } else { 1.into() }
@@ -254,7 +255,8 @@ async fn every_statement_runs_on_every_engine() {
         let control = place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
         let tables = generation(place.store.as_ref(), 1).await;
         let of_tables: Vec<&'static Statement> =
-            [generation::STATEMENTS.to_vec(), Metaflow::statements(), routes::statements()].concat();
+            [generation::STATEMENTS.to_vec(), books::STATEMENTS.to_vec(), Metaflow::statements(), routes::statements()]
+                .concat();
         let all: Vec<_> = of_tables.into_iter().map(|it| (Arc::clone(&tables), it)).collect();
         let of_control = control::STATEMENTS.iter().map(|it| (Arc::clone(&control), *it));
         let all: Vec<_> = all.into_iter().chain(of_control).filter(|(_, it)| it.name != BOOKS.name).collect();
@@ -283,7 +285,7 @@ async fn every_statement_runs_on_every_engine() {
 
 /// The index by which each look-up must find its rows, also on tables that are new and of which PostgreSQL knows nothing:
 /// a plan by another index would read a whole run for each row, for as long as the connection lives.
-const LOOK_UPS: [(&str, &str, &str); 13] = [
+const LOOK_UPS: [(&str, &str, &str); 17] = [
     ("flow", "flows AS f", "flows_pkey"),
     ("run", "runs AS r", "runs_pkey"),
     ("run_by_name", "runs AS r", "runs_named"),
@@ -297,6 +299,10 @@ const LOOK_UPS: [(&str, &str, &str); 13] = [
     ("insert_metadata", "tasks AS p", "tasks_pkey"),
     ("missing_tasks", "tasks AS p", "tasks_pkey"),
     ("missing_steps", "steps AS p", "steps_pkey"),
+    ("read_runs", "runs AS r", "runs_pkey"),
+    ("read_steps", "steps AS s", "steps_pkey"),
+    ("read_tasks", "tasks AS t", "tasks_pkey"),
+    ("read_artifacts", "artifacts AS a", "artifacts_pkey"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

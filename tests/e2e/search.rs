@@ -5,6 +5,7 @@ use daybook_tests::{
     documents::compare_documents,
     model::Model,
     process::{Backend, Place, Server},
+    services,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -146,4 +147,32 @@ async fn an_index_that_was_deleted_is_built_from_rows_and_the_command_shows_what
         let server = Server::start(&place);
         compare_documents(&server.api, &model, &position).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_that_the_index_refuses_are_told_of_and_the_others_are_found() {
+    let place = Place::new("search_refused", Backend::Distributed);
+    let server = Server::start(&place);
+    let position = write(&server.api).await;
+    assert_eq!(search(&server.api, "limit=0", &position).await.status, 200);
+    assert!(server.stop(), "the server did not stop in order");
+    // Somebody makes the index anew by hand, with a field of another type: numbers above 127 do not fit.
+    let elasticsearch = Api::new(&services::elasticsearch());
+    let index = place.index();
+    let mut shape = elasticsearch.get(&index).await.json()[&index[1..]].clone();
+    shape["mappings"]["properties"]["created_at"] = json!({"type": "byte"});
+    let alias = json!({format!("{}-live", &index[1..]): {}});
+    let body = json!({"mappings": shape["mappings"], "aliases": alias}).to_string();
+    place.delete_index().await;
+    let answer = elasticsearch.send(Method::PUT, &index, Some(body), &[("content-type", "application/json")]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let server = Server::start(&place);
+    let found = search(&server.api, "sort=flow", &position).await;
+    assert_eq!((found.status, &found.json()["total"]), (200, &json!(0)), "{}", found.text);
+    let told = server.api.get("/api/v1/status").await.json()["generations"][0]["search"]["refused"].clone();
+    let ids: Vec<&str> = told.as_array().into_iter().flatten().filter_map(|it| it["id"].as_str()).collect();
+    assert!(ids.contains(&"run/Train/1") && ids.contains(&"artifact/Train/2/end/2/model_card/0"), "{told}");
+    assert!(told[0]["reason"].as_str().is_some_and(|reason| reason.contains("created_at")), "{told}");
+    let out = place.command(&["status", "--url", &server.api.base]);
+    assert!(String::from_utf8_lossy(&out.stdout).contains("refused     "), "{out:?}");
 }

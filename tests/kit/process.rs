@@ -112,12 +112,15 @@ impl Place {
                     .unwrap_or_else(|error| panic!("cannot remove {}: {error}", folder.display()));
             }
             Some(url) => {
-                // Schemas, and so indexes, are named after the place.
-                let index = format!("/{0}-{0}_metaflow_g0001", self.name);
-                let answer = Api::new(url).send(Method::DELETE, &index, None, &[]).await;
-                assert_eq!(answer.status, 200, "{index}: {}", answer.text);
+                let answer = Api::new(url).send(Method::DELETE, &self.index(), None, &[]).await;
+                assert_eq!(answer.status, 200, "{}", answer.text);
             }
         }
+    }
+
+    /// The path of its index on Elasticsearch: schemas, and so indexes, are named after the place.
+    pub fn index(&self) -> String {
+        format!("/{0}-{0}_metaflow_g0001", self.name)
     }
 
     /// Runs a command of the binary to its end.

@@ -59,6 +59,13 @@ impl Search {
         self.visible.borrow().clone()
     }
 
+    /// How many records of a log that ends at `end` searches do not see.
+    pub fn lag(&self, end: &Vector) -> i64 {
+        let mut end = end.clone();
+        end.0.retain(|partition, _| partition.topic == Topic::Events);
+        self.visible.borrow().lag(&end)
+    }
+
     /// What the runner is doing.
     pub fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -5,16 +5,15 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_projector::{
     generation::{self, Quarantined},
-    search::state::Search,
+    search::{books, state::Search},
 };
-use daybook_schemas::{
-    position::{Position, Vector},
-    topics::Topic,
-};
+use daybook_schemas::position::{Position, Vector};
 use serde_json::{Value, json};
 
 use crate::{app::App, error::ApiError, json, query::Query, view::View};
 
+/// Documents that the index refused in one answer, at most.
+const REFUSED_MAX: i64 = 20;
 /// Entries of quarantine in one answer, at most.
 const QUARANTINE_MAX: i64 = 500;
 
@@ -22,7 +21,10 @@ pub(super) async fn show(State(app): State<Arc<App>>, view: View) -> Result<Resp
     let log = Arc::clone(&app.log);
     let end = tokio::task::spawn_blocking(move || log.end()).await.map_err(|e| ApiError::Internal(e.to_string()))?;
     let applied = view.generation.progress.applied();
-    let search = app.search.as_ref().map(|search| show_search(search, end.as_ref().ok()));
+    let search = match &app.search {
+        Some(search) => show_search(&view, search, end.as_ref().ok()).await?,
+        None => Value::Null,
+    };
     let (end, lag) = match end {
         Ok(end) => (Value::String(end.to_string()), Value::from(applied.lag(&end))),
         Err(_) => (Value::Null, Value::Null),
@@ -52,19 +54,19 @@ pub(super) async fn show(State(app): State<Arc<App>>, view: View) -> Result<Resp
     Ok(json::respond(StatusCode::OK, &body))
 }
 
-/// How far search has come; lag by the log's end, where that is known.
-fn show_search(search: &Search, end: Option<&Vector>) -> Value {
-    let (health, visible) = (search.health(), search.visible());
-    let of_events = |end: &Vector| {
-        Vector(end.0.iter().filter(|(it, _)| it.topic == Topic::Events).map(|(p, n)| (*p, *n)).collect())
-    };
-    json!({
+/// How far search has come, and what its index refused; lag by the log's end, where that is known.
+async fn show_search(view: &View, search: &Search, end: Option<&Vector>) -> Result<Value, ApiError> {
+    let health = search.health();
+    let refused = books::list_quarantine(view.generation.tables.as_ref(), REFUSED_MAX).await?;
+    let refused = refused.iter().map(|it| json!({"id": it.id, "revision": it.revision, "reason": it.reason}));
+    Ok(json!({
         "place": search.index().map(|index| index.describe()),
-        "visible": visible.to_string(),
-        "lag_records": end.map(|end| visible.lag(&of_events(end))),
+        "visible": search.visible().to_string(),
+        "lag_records": end.map(|end| search.lag(end)),
         "failure": health.failure,
         "rebuilding_documents": health.rebuilding,
-    })
+        "refused": refused.collect::<Vec<_>>(),
+    }))
 }
 
 /// Records in quarantine, in order of position; `after` is the position to begin after, `position` the only one to show.
