@@ -83,6 +83,9 @@ pub struct TantivyIndex {
     writing: Mutex<Writing>,
 }
 
+/// Hits with their scores, in order.
+type Page = Vec<(Option<f32>, DocAddress)>;
+
 struct Parts {
     folder: PathBuf,
     fields: Fields,
@@ -266,12 +269,7 @@ impl Parts {
         Ok(Found { total: total as u64, hits: hits?, facets })
     }
 
-    fn page(
-        &self,
-        searcher: &Searcher,
-        matching: Box<dyn Query>,
-        request: &Request,
-    ) -> tantivy::Result<Vec<(Option<f32>, DocAddress)>> {
+    fn page(&self, searcher: &Searcher, matching: Box<dyn Query>, request: &Request) -> tantivy::Result<Page> {
         let query = queries::on_page(&self.fields, matching, request.sort, &request.start);
         let top = TopDocs::with_limit(request.hits_max);
         let Some((column, _)) = self.fields.sorted(request.sort.field) else {
@@ -289,12 +287,7 @@ impl Parts {
 
     /// A page by time, if it lies within the first or last part of it that holds enough: a scan of the times finds those
     /// documents faster than sorting all does.
-    fn page_by_time(
-        &self,
-        searcher: &Searcher,
-        query: &dyn Query,
-        request: &Request,
-    ) -> tantivy::Result<Option<Vec<(Option<f32>, DocAddress)>>> {
+    fn page_by_time(&self, searcher: &Searcher, query: &dyn Query, request: &Request) -> tantivy::Result<Option<Page>> {
         let Some((column, handle)) = self.fields.sorted(SortField::CreatedAt) else { return Ok(None) };
         let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
         for segment in searcher.segment_readers() {
@@ -328,7 +321,7 @@ impl Parts {
         query: &dyn Query,
         request: &Request,
         column: &str,
-    ) -> tantivy::Result<Vec<(Option<f32>, DocAddress)>> {
+    ) -> tantivy::Result<Page> {
         let top = TopDocs::with_limit(request.hits_max);
         let order = if request.sort.descending { Order::Desc } else { Order::Asc };
         let by_key = (SortByStaticFastValue::<i64>::for_field(KEY), Order::Asc);
