@@ -194,13 +194,13 @@ impl Parts {
         }
     }
 
-    /// Stops in order: projector, lease, log. What was accepted is durable.
+    /// Stops in order: search, projector, lease, log. What was accepted is durable.
     pub(crate) async fn stop(mut self, limit: Duration) {
-        let search_runner = self.search_runner.take();
-        if let Some(runner) = self.runner.take() {
+        let (runner, search_runner) = (self.runner.take(), self.search_runner.take());
+        if runner.is_some() || search_runner.is_some() {
             let stopping = move || {
                 drop(search_runner);
-                runner.lock().unwrap_or_else(PoisonError::into_inner).stop();
+                runner.iter().for_each(|runner| runner.lock().unwrap_or_else(PoisonError::into_inner).stop());
             };
             if tokio::task::spawn_blocking(stopping).await.is_err() {
                 tracing::error!("the projector did not stop in order");

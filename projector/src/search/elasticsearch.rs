@@ -32,7 +32,7 @@ const MAPPING: &str = include_str!("elasticsearch/mapping.json");
 /// Bulk requests on their way at once: while one is worked on, the next is made.
 const WRITES_MAX: usize = 3;
 /// How long one call may take.
-const CALL_MAX: Duration = Duration::from_secs(30);
+const CALL_MAX: Duration = Duration::from_secs(15);
 /// How long Elasticsearch may look for answers to one search.
 const SEARCH_MAX: &str = "10s";
 

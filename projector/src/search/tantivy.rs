@@ -27,6 +27,7 @@ use tantivy::{
     query::{BooleanQuery, Occur, Query, RangeQuery, TermQuery},
     schema::{IndexRecordOption, Value},
 };
+use tokio::sync::Semaphore;
 
 use self::{
     facets::FacetCollector,
@@ -42,6 +43,8 @@ use super::{
 const WRITER_BYTES: usize = 16 * 1024 * 1024;
 /// How much of time a page by time is first looked for in, in milliseconds.
 const WINDOW_MS_MIN: i64 = 1000;
+/// Searches at once, at most; more wait, so that they leave something of the machine to others.
+const SEARCHES_MAX: usize = 4;
 /// The file that tells which index a directory holds.
 const IDENTITY: &str = "daybook.json";
 
@@ -91,6 +94,7 @@ struct Parts {
     fields: Fields,
     index: Index,
     reader: IndexReader,
+    searches: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -120,7 +124,8 @@ impl TantivyIndex {
             None => make(folder, &fields, fingerprint)?,
         };
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
-        let parts = Arc::new(Parts { folder: folder.to_owned(), fields, index, reader });
+        let (folder, searches) = (folder.to_owned(), Arc::new(Semaphore::new(SEARCHES_MAX)));
+        let parts = Arc::new(Parts { folder, fields, index, reader, searches });
         Ok(Self { id, parts, writing: Mutex::default() })
     }
 
@@ -215,7 +220,16 @@ impl SearchIndex for TantivyIndex {
 
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
         let parts = Arc::clone(&self.parts);
-        Box::pin(async move { blocking(move || parts.search(&request)).await })
+        Box::pin(async move {
+            let permit = Arc::clone(&parts.searches).acquire_owned().await;
+            let permit = permit.map_err(|_| SearchError::Unavailable("the index is being closed".to_owned()))?;
+            blocking(move || {
+                // A search that nobody waits for any more holds its permit to its end.
+                let _permit = permit;
+                parts.search(&request)
+            })
+            .await
+        })
     }
 
     fn revisions<'a>(
