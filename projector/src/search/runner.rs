@@ -248,20 +248,26 @@ impl Worker {
 
     /// Makes what was written durable and visible, then moves the checkpoint.
     fn make_visible(&self, tail: &mut Tail) -> Result<(), SearchRunnerError> {
-        self.runtime.block_on(tail.writer.refresh())?;
-        let refused = std::mem::take(&mut tail.writer.refused);
-        for one in &refused {
-            let (id, reason) = (one.id.as_str(), one.reason.as_str());
-            tracing::warn!(document = id, reason, "document {id} refused by the search index: {reason}");
-        }
-        books::settle(self.tables(), tail.index.id(), &tail.next, &refused)?;
-        metrics().search_documents.with_label_values(&["refused"]).inc_by(refused.len() as u64);
-        metrics().search_documents.with_label_values(&["written"]).inc_by(tail.writer.written);
-        tail.writer.written = 0;
+        self.settle(&mut tail.writer, &tail.next)?;
         tail.unseen_since = None;
         tail.busy = Some(Instant::now());
         self.setting.search.show(&tail.next);
         Ok(())
+    }
+
+    /// Makes what was written durable, then notes that the index has come to `reached` and what it refused on the way. Returns
+    /// how many documents were written.
+    fn settle(&self, writer: &mut Writer, reached: &Vector) -> Result<u64, SearchRunnerError> {
+        self.runtime.block_on(writer.refresh())?;
+        let (refused, written) = (std::mem::take(&mut writer.refused), std::mem::take(&mut writer.written));
+        for one in &refused {
+            let (id, reason) = (one.id.as_str(), one.reason.as_str());
+            tracing::warn!(document = id, reason, "document {id} refused by the search index: {reason}");
+        }
+        books::settle(self.tables(), writer.index.id(), reached, &refused)?;
+        metrics().search_documents.with_label_values(&["refused"]).inc_by(refused.len() as u64);
+        metrics().search_documents.with_label_values(&["written"]).inc_by(written);
+        Ok(written)
     }
 
     /// Looks how far other processes have brought the index.
@@ -289,13 +295,11 @@ impl Worker {
         search.note(|health| health.rebuilding = Some(0));
         let began = Instant::now();
         self.runtime.block_on(self.setting.documents.all(self.tables(), &mut writer))?;
-        self.runtime.block_on(writer.refresh())?;
-        books::settle(self.tables(), index.id(), &from, &writer.refused)?;
+        let documents = self.settle(&mut writer, &from)?;
         search.note(|health| health.rebuilding = None);
-        if writer.written > 0 {
-            let (documents, seconds) = (writer.written, began.elapsed().as_secs_f64());
+        if documents > 0 {
+            let seconds = began.elapsed().as_secs_f64();
             tracing::info!(documents, "search index built: {documents} documents in {seconds:.1} s");
-            metrics().search_documents.with_label_values(&["written"]).inc_by(documents);
         }
         Ok(from)
     }
