@@ -14,10 +14,11 @@ const ADD_LIVE: Statement = statement!("control/add_live");
 const BEAT: Statement = statement!("control/beat", split);
 const LEAVE: Statement = statement!("control/leave");
 const LIST_INSTANCES: Statement = statement!("control/list_instances", split);
+const FORGET_DEAD: Statement = statement!("control/forget_dead", split);
 
 /// The statements of this file, so that a test can run each on every engine.
-pub const STATEMENTS: [&Statement; 7] =
-    [&LIST_GENERATIONS, &ADD_GENERATION, &READ_LIVE, &ADD_LIVE, &BEAT, &LEAVE, &LIST_INSTANCES];
+pub const STATEMENTS: [&Statement; 8] =
+    [&LIST_GENERATIONS, &ADD_GENERATION, &READ_LIVE, &ADD_LIVE, &BEAT, &LEAVE, &LIST_INSTANCES, &FORGET_DEAD];
 
 /// Access to control storage.
 #[derive(Clone)]
@@ -87,7 +88,14 @@ impl Control {
         self.write(vec![(&LEAVE, vec![instance.into()])]).await
     }
 
-    /// Instances whose lease holds, with their roles, in order of name.
+    /// Forgets the instances that have not beaten for `age` after their lease ended.
+    pub async fn forget_dead(&self, age: Duration) -> Result<(), TablesError> {
+        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        self.write(vec![(&FORGET_DEAD, vec![age_ms.into()])]).await
+    }
+
+    /// Instances whose lease holds, with their roles, in order of name. On a store that is shared, a process that dies is not
+    /// among them from that moment on.
     pub async fn instances(&self) -> Result<Vec<(String, String)>, TablesError> {
         let rows = self.tables.read(&LIST_INSTANCES, Params::One(Vec::new())).await?;
         rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()))).collect()

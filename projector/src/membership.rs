@@ -1,6 +1,7 @@
 //! Shares the partitions among the projectors that work on one store.
 //!
-//! Each instance holds a lease in control storage; all compute the same shares from the list of those that hold one. Two
+//! Each instance holds a lease in control storage; all compute the same shares from the list of those that hold one. A lease ends
+//! with its process, as a lock that goes with its connection tells, or with its time, as that of an instance that is frozen. Two
 //! that disagree for a moment do no harm: compare-and-set on the checkpoints lets one of them win each batch.
 
 use std::time::Duration;
@@ -12,6 +13,8 @@ use crate::{control::Control, tables::TablesError};
 
 /// How long an instance counts as alive after its last beat.
 pub const LEASE: Duration = Duration::from_secs(5);
+/// How long the name of a dead instance is kept.
+const DEAD_KEPT: Duration = Duration::from_secs(60);
 /// The role that gets a share.
 const PROJECTOR: &str = "projector";
 
@@ -49,6 +52,7 @@ impl Membership {
     ) -> Result<Self, TablesError> {
         let membership = Self { control, instance, roles, partitions, share: watch::Sender::default() };
         membership.renew().await?;
+        membership.control.forget_dead(DEAD_KEPT).await?;
         Ok(membership)
     }
 

@@ -1,6 +1,9 @@
 //! The promises of `projector::tables`, on SQLite and on PostgreSQL, and every statement on both.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use daybook_ingest::sequence::Sequence;
 use daybook_projector::{
@@ -210,6 +213,26 @@ async fn leases_are_held_given_up_and_seen_by_all() {
         assert_eq!(control.instances().await.map(|left| left.len()).ok(), Some(1));
         assert_eq!(control.live("metaflow").await.ok(), Some(None));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of_its_lease() {
+    let place = places("ends").into_iter().find(|place| place.store.shared()).unwrap_or_else(|| panic!("no PostgreSQL"));
+    let open = async || Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
+    let lease = Duration::from_secs(60);
+    let (one, two) = (open().await, open().await);
+    one.beat("one", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+    two.beat("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(two.instances().await.map(|all| all.len()).ok(), Some(2));
+    // What is dropped closes its connections, as a process that dies does.
+    drop(one);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while two.instances().await.map(|all| all.len()).ok() != Some(1) {
+        assert!(Instant::now() < deadline, "an instance outlives its connections");
+        tokio::task::yield_now().await;
+    }
+    two.forget_dead(Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(two.instances().await.map(|all| all.len()).ok(), Some(1), "one that lives is not forgotten");
 }
 
 /// Columns and the parameters that they are compared with: `a.x = $1`, and `(a.x, a.y) < ($1, $2)`.

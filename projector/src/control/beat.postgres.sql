@@ -1,4 +1,6 @@
+-- The lock belongs to the connection that beats: with the death of its process it is gone, before the lease ends.
 INSERT INTO instances (instance, roles, expires_at)
-VALUES ($1, $2, (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT + $3)
+SELECT $1::TEXT, $2::TEXT, (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT + $3
+FROM (SELECT PG_TRY_ADVISORY_LOCK(HASHTEXT(CURRENT_SCHEMA()), HASHTEXT($1::TEXT))) AS held
 ON CONFLICT (instance) DO UPDATE
 SET expires_at = EXCLUDED.expires_at

@@ -1,4 +1,13 @@
-SELECT instance, roles
-FROM instances
-WHERE expires_at > (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT
-ORDER BY instance
+SELECT i.instance, i.roles
+FROM instances AS i
+WHERE i.expires_at > (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT
+AND EXISTS (
+    SELECT 1
+    FROM pg_locks AS l
+    INNER JOIN pg_database AS d ON d.oid = l.database
+    WHERE d.datname = CURRENT_DATABASE()
+    AND l.locktype = 'advisory'
+    AND l.classid = HASHTEXT(CURRENT_SCHEMA())::OID
+    AND l.objid = HASHTEXT(i.instance)::OID
+)
+ORDER BY i.instance
