@@ -21,6 +21,7 @@ pub mod source;
 pub mod state;
 pub mod tantivy;
 pub mod words;
+mod writer;
 
 use daybook_ingest::log::BoxFuture;
 
@@ -64,14 +65,10 @@ pub trait SearchIndex: Send + Sync {
     fn refresh(&self) -> BoxFuture<'_, Result<(), SearchError>>;
     /// Searches what is visible.
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>>;
-    /// Ids and revisions of visible documents after `after`, ascending by id, at most `count_max`.
-    fn revisions<'a>(
-        &'a self,
-        after: &'a str,
-        count_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<(String, i64)>, SearchError>>;
     /// Writes that go on at once are of use up to this many; where it is 1, a write blocks the caller's thread.
     fn writes_max(&self) -> usize;
+    /// Whether what was written stays written when a later call fails; else it stays only once it was refreshed.
+    fn keeps_writes(&self) -> bool;
     /// Gives back what only writing needs: nothing is to be written for a while.
     fn rest(&self) {}
     /// A short description for people: kind and place, never a secret.

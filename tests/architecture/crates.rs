@@ -24,7 +24,7 @@ const OWNERS: [(&str, &[&str]); 8] = [
     ("rdkafka", &["daybook-ingest"]),
     ("rusqlite", &["daybook-ingest", "daybook-projector"]),
     ("sqlx", &["daybook-projector"]),
-    ("axum", &["daybook-query-api"]),
+    ("axum", &["daybook-query-api", "daybook-tests"]),
     ("clap", &["daybook"]),
     ("anyhow", &["daybook", "daybook-tests"]),
 ];

@@ -294,16 +294,15 @@ async fn an_older_revision_never_wins() {
     }
 }
 
+/// Ids and revisions of all documents, page by page.
 async fn all_revisions(index: &dyn SearchIndex) -> BTreeMap<String, i64> {
-    let mut all = BTreeMap::new();
+    let (mut all, mut request) = (BTreeMap::new(), Request::all(17));
     loop {
-        let after = all.last_key_value().map(|(id, _): (&String, &i64)| id.clone()).unwrap_or_default();
-        let page = index.revisions(&after, 17).await.unwrap_or_else(|error| panic!("{error}"));
-        if page.is_empty() {
-            return all;
-        }
-        assert!(page.is_sorted() && page[0].0 > after, "not in order after {after:?}: {page:?}");
-        all.extend(page);
+        let found = index.search(request.clone()).await.unwrap_or_else(|error| panic!("{error}"));
+        let Some(last) = found.hits.last() else { return all };
+        let value = request.sort.field.value_of(&last.document).unwrap_or(SortValue::Int(0));
+        request.start = Start::After { value, key: Document::key(&last.document.id()) };
+        all.extend(found.hits.into_iter().map(|hit| (hit.document.id(), hit.document.revision)));
     }
 }
 

@@ -217,7 +217,8 @@ async fn leases_are_held_given_up_and_seen_by_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of_its_lease() {
-    let place = places("ends").into_iter().find(|place| place.store.shared()).unwrap_or_else(|| panic!("no PostgreSQL"));
+    let place =
+        places("ends").into_iter().find(|place| place.store.shared()).unwrap_or_else(|| panic!("no PostgreSQL"));
     let open = async || Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
     let lease = Duration::from_secs(60);
     let (one, two) = (open().await, open().await);

@@ -1,4 +1,4 @@
-//! Between Daybook and its servers: connections cut, answers swallowed after the work was done, packets held back, delays.
+//! Between Daybook and its servers, search too: connections cut, answers swallowed after the work was done, packets held back, delays.
 
 use std::time::Duration;
 
@@ -6,12 +6,18 @@ use daybook_tests::{
     process::{Place, Server},
     proxy::{Harm, Proxy},
     random::Random,
-    services::OwnServices,
+    services::{self, OwnServices},
     writers::{Step, Writers, check},
 };
 use serde_json::json;
 
 use crate::rounds;
+
+/// The port in a URL.
+fn port_of(url: &str) -> u16 {
+    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {url}"))
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing() {
@@ -19,17 +25,20 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
     let own = OwnServices::start("kafka,postgres");
     let kafka = Proxy::start(own.port("kafka", "proxied"), own.port("kafka", "behind")).await;
     let postgres = Proxy::start(0, own.port("postgres", "port")).await;
+    let elasticsearch = services::elasticsearch();
+    let search = Proxy::start(0, port_of(&elasticsearch)).await;
     let plain = Place::on("network", &own.url("kafka"), &own.url("postgres"));
     let proxied = plain.through(
         &format!("kafka://127.0.0.1:{}", kafka.port),
         &format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port),
     );
+    let proxied = proxied.with_search(Some(format!("http://127.0.0.1:{}", search.port)));
     let server = Server::start_with(&proxied, &["--tables-timeout-ms", "2000"]);
     let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
     let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
     for _ in 0..rounds(12) {
         writers.wait_for(20 + random.below(60)).await;
-        let proxy = random.pick(&[&kafka, &postgres]);
+        let proxy = random.pick(&[&kafka, &postgres, &search]);
         match random.below(4) {
             0 => proxy.cut(),
             1 => {

@@ -1,11 +1,12 @@
-//! What the tests share: real services, running servers, an HTTP client, writers that know what was acknowledged, a proxy
-//! that does harm, and an independent model of the fold.
+//! What the tests share: real services, running servers, an HTTP client, writers that know what was acknowledged, proxies
+//! that do harm, and an independent model of the fold.
 
 pub mod api;
 pub mod comparison;
 pub mod documents;
 pub mod fuzz;
 pub mod model;
+pub mod overloaded;
 pub mod process;
 pub mod proxy;
 pub mod random;

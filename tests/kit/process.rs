@@ -64,7 +64,8 @@ impl Place {
     /// A place of its own on another broker and server than the tests share.
     pub fn on(test: &str, kafka: &str, postgres: &str) -> Self {
         let (name, urls) = (services::unique(test), (kafka.to_owned(), postgres.to_owned()));
-        Self { backend: Backend::Distributed, folder: Folder::new(test), name, urls, search: None }
+        let search = Some(services::elasticsearch());
+        Self { backend: Backend::Distributed, folder: Folder::new(test), name, urls, search }
     }
 
     /// The same place, reached another way.

@@ -84,14 +84,14 @@ def cpu_seconds(process):
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):
-    """Passes requests on to Elasticsearch and keeps the bodies of bulk requests."""
+    """Passes requests on to Elasticsearch and keeps the bodies of bulk requests; one that is sent again is the same body."""
 
-    protocol_version, target, bodies = "HTTP/1.1", None, []
+    protocol_version, target, bodies = "HTTP/1.1", None, {}
 
     def pass_on(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if "/_bulk" in self.path:
-            self.bodies.append(body)
+            self.bodies[hash(body)] = body
         connection = http.client.HTTPConnection(self.target, timeout=120)
         kept = {name: value for name, value in self.headers.items() if name.lower() in ("content-type", "accept")}
         connection.request(self.command, self.path, body, kept)
@@ -239,7 +239,7 @@ def main():
             call(target, "DELETE", f"/{index}")
             process, base, rate = rebuild(given.daybook, options, documents)
             stop(process)
-            bare = documents / bare_seconds(target, index, Recorder.bodies)
+            bare = documents / bare_seconds(target, index, list(Recorder.bodies.values()))
             print(f"bare      {bare:>9.0f} documents/s: building is {rate / bare:.2f} of it", flush=True)
         process, base, _ = start(given.daybook, options)
     else:

@@ -261,22 +261,12 @@ impl SearchIndex for ElasticsearchIndex {
         })
     }
 
-    fn revisions<'a>(
-        &'a self,
-        after: &'a str,
-        count_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<(String, i64)>, SearchError>> {
-        Box::pin(async move {
-            let answer = self.ask(queries::revisions(after, count_max)).await?;
-            let hits = answer["hits"]["hits"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let read =
-                |hit: &Value| Some((hit["sort"][0].as_str()?.to_owned(), hit["fields"]["revision"][0].as_i64()?));
-            Ok(hits.iter().filter_map(read).collect())
-        })
-    }
-
     fn writes_max(&self) -> usize {
         WRITES_MAX
+    }
+
+    fn keeps_writes(&self) -> bool {
+        true
     }
 
     fn describe(&self) -> String {

@@ -81,7 +81,7 @@ impl Field {
 }
 
 /// A parsed query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Expression {
     /// Terms that stand next to each other in one value; with `prefix`, the last one is the beginning of a word.
     Words {

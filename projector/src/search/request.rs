@@ -41,7 +41,7 @@ impl Request {
 }
 
 /// Exact conditions, all of which must hold; an empty list holds always.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Filter {
     /// One of these types.
     pub kinds: Vec<Kind>,
@@ -166,7 +166,7 @@ impl Start {
 }
 
 /// What documents can be counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FacetField {
     /// Each tag.
@@ -214,7 +214,7 @@ impl FacetField {
 }
 
 /// A count by value: the most frequent first, those alike by value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Facet {
     /// By what.
     pub field: FacetField,

@@ -15,19 +15,19 @@ use std::{
     time::Duration,
 };
 
-use daybook_ingest::log::{BoxFuture, EventLog, LogError, ReadLimits, Record};
+use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record};
 use daybook_schemas::{
     codec,
     position::{Partition, Vector},
     topics::Topic,
 };
-use tokio::{runtime::Handle, sync::watch, task::JoinSet, time::Instant};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::{
-    Refused, SearchError, SearchIndex, SearchStore, books,
-    document::Document,
-    source::{Documents, Sink, SourceError},
+    SearchError, SearchIndex, SearchStore, books,
+    source::{Documents, SourceError},
     state::Search,
+    writer::Writer,
 };
 use crate::{
     generation::{self, Generation},
@@ -42,16 +42,12 @@ const RECORDS_MAX: usize = 2048;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long what was written stays unseen, at most, unless somebody asks.
 const REFRESH: Duration = Duration::from_secs(1);
-/// Documents written before they are made visible, at most.
-const UNSEEN_MAX: u64 = 50_000;
-/// Documents of one write, at least, while there are more to come.
-const WRITE_MIN: usize = 1000;
 /// How long records are waited for: with nothing to make visible, and with something.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(5));
 /// After this long without anything to write, the index gives back what only writing needs.
 const REST: Duration = Duration::from_secs(3);
 /// Pauses after failures: doubled from the first to the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 /// How much nicer than others the thread is, as of setpriority(2).
 const NICENESS: i32 = 19;
 
@@ -184,7 +180,7 @@ impl Worker {
         self.setting.search.note(|health| health.failure = None);
         let next = Vector(mine.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let mut reader = if mine.is_empty() { None } else { Some(self.setting.log.reader(&next)?) };
-        let writer = Writer::new(&index);
+        let writer = self.writer(&index);
         let mut tail =
             Tail { index, next, writer, unseen_since: None, looked: Instant::now(), busy: Some(Instant::now()) };
         while !self.stopped() && !share.has_changed().unwrap_or(false) {
@@ -200,7 +196,7 @@ impl Worker {
                 }
                 None => thread::park_timeout(wait),
             }
-            let due = |since: Instant| awaited || since.elapsed() >= REFRESH || tail.writer.unrefreshed >= UNSEEN_MAX;
+            let due = |since: Instant| awaited || since.elapsed() >= REFRESH || tail.writer.is_due();
             if tail.unseen_since.is_some_and(due) {
                 self.make_visible(&mut tail)?;
             }
@@ -213,6 +209,10 @@ impl Worker {
             }
         }
         if tail.unseen_since.is_some() { self.make_visible(&mut tail) } else { Ok(()) }
+    }
+
+    fn writer(&self, index: &Arc<dyn SearchIndex>) -> Writer {
+        Writer::new(Arc::clone(index), Arc::clone(&self.setting.search), Arc::clone(&self.stop))
     }
 
     fn tables(&self) -> &dyn crate::tables::Tables {
@@ -259,12 +259,12 @@ impl Worker {
     /// how many documents were written.
     fn settle(&self, writer: &mut Writer, reached: &Vector) -> Result<u64, SearchRunnerError> {
         self.runtime.block_on(writer.refresh())?;
-        let (refused, written) = (std::mem::take(&mut writer.refused), std::mem::take(&mut writer.written));
+        let (refused, written) = writer.take_outcome();
         for one in &refused {
             let (id, reason) = (one.id.as_str(), one.reason.as_str());
             tracing::warn!(document = id, reason, "document {id} refused by the search index: {reason}");
         }
-        books::settle(self.tables(), writer.index.id(), reached, &refused)?;
+        books::settle(self.tables(), writer.index_id(), reached, &refused)?;
         metrics().search_documents.with_label_values(&["refused"]).inc_by(refused.len() as u64);
         metrics().search_documents.with_label_values(&["written"]).inc_by(written);
         Ok(written)
@@ -290,8 +290,7 @@ impl Worker {
         if from.0.values().any(|next| *next > 0) {
             tracing::info!(index = index.describe(), "building the search index from every row");
         }
-        let mut writer = Writer::new(index);
-        writer.search = Some(Arc::clone(search));
+        let mut writer = self.writer(index).of_rebuild();
         search.note(|health| health.rebuilding = Some(0));
         let began = Instant::now();
         self.runtime.block_on(self.setting.documents.all(self.tables(), &mut writer))?;
@@ -308,89 +307,4 @@ impl Worker {
 /// Whether a partition's events touch documents.
 fn searched(partition: &Partition) -> bool {
     partition.topic == Topic::Events
-}
-
-/// Writes documents and notes what is refused.
-struct Writer {
-    index: Arc<dyn SearchIndex>,
-    refused: Vec<Refused>,
-    written: u64,
-    /// Told how many were written, while all are.
-    search: Option<Arc<Search>>,
-    unrefreshed: u64,
-    /// Documents that wait for more, so that each write is of many.
-    gathered: Vec<Document>,
-    /// Writes on their way; each tells how many documents it was of, and those that were refused.
-    under_way: JoinSet<Result<(u64, Vec<Refused>), SearchError>>,
-}
-
-impl Writer {
-    fn new(index: &Arc<dyn SearchIndex>) -> Self {
-        let (index, gathered, under_way) = (Arc::clone(index), Vec::new(), JoinSet::new());
-        Self { index, refused: Vec::new(), written: 0, search: None, unrefreshed: 0, gathered, under_way }
-    }
-
-    fn note(&mut self, documents: u64, refused: Vec<Refused>) {
-        self.written += documents - refused.len() as u64;
-        self.refused.extend(refused);
-    }
-
-    /// Waits until at most `count_max` writes are on their way.
-    async fn settle(&mut self, count_max: usize) -> Result<(), SearchError> {
-        while self.under_way.len() > count_max {
-            match self.under_way.join_next().await {
-                Some(Ok(written)) => {
-                    let (documents, refused) = written?;
-                    self.note(documents, refused);
-                }
-                Some(Err(error)) => return Err(SearchError::Unavailable(format!("a write ended: {error}"))),
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes what was gathered.
-    async fn write(&mut self) -> Result<(), SearchError> {
-        let documents = std::mem::take(&mut self.gathered);
-        let (count, writes_max) = (documents.len() as u64, self.index.writes_max());
-        if writes_max > 1 {
-            self.settle(writes_max - 1).await?;
-            let index = Arc::clone(&self.index);
-            self.under_way.spawn(async move { Ok((count, index.write(&documents).await?)) });
-        } else {
-            let refused = self.index.write(&documents).await?;
-            self.note(count, refused);
-        }
-        self.unrefreshed += count;
-        Ok(())
-    }
-
-    /// Makes everything that was taken durable and visible.
-    async fn refresh(&mut self) -> Result<(), SearchError> {
-        if !self.gathered.is_empty() {
-            self.write().await?;
-        }
-        self.settle(0).await?;
-        self.unrefreshed = 0;
-        self.index.refresh().await
-    }
-}
-
-impl Sink for Writer {
-    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SearchError>> {
-        Box::pin(async move {
-            self.gathered.extend(documents);
-            if self.gathered.len() >= WRITE_MIN {
-                self.write().await?;
-            }
-            if let Some(search) = &self.search {
-                search.note(|health| health.rebuilding = Some(self.written));
-                if self.unrefreshed >= UNSEEN_MAX {
-                    self.refresh().await?;
-                }
-            }
-            Ok(())
-        })
-    }
 }

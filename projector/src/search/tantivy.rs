@@ -3,14 +3,16 @@
 //! One process writes; the lock of its data directory sees to that. Writing blocks the caller's thread, so that indexing runs at
 //! the priority of whoever writes. What was written and not refreshed is lost in a crash, and made again by the runner.
 
-mod facets;
+mod counts;
+mod prefixes;
 mod queries;
+mod revisions;
 mod schema;
+mod times;
 
 use std::{
     collections::HashMap,
     fs, io,
-    ops::Bound,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -19,19 +21,23 @@ use daybook_ingest::log::BoxFuture;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tantivy::{
-    DocAddress, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
+    DocAddress, DocSet, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TERMINATED, TantivyDocument,
+    TantivyError, Term,
     collector::{
-        Count, TopDocs,
+        TopDocs,
         sort_key::{SortByStaticFastValue, SortByString},
     },
-    query::{BooleanQuery, Occur, Query, RangeQuery, TermQuery},
-    schema::{IndexRecordOption, Value},
+    query::{BooleanQuery, EnableScoring, Occur, Query},
+    schema::Value,
 };
 use tokio::sync::Semaphore;
 
 use self::{
-    facets::FacetCollector,
-    schema::{Fields, ID, KEY, REVISION},
+    counts::Counts,
+    queries::Memory,
+    revisions::Revisions,
+    schema::{CREATED_AT, Fields, KEY},
+    times::TimeQuery,
 };
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
@@ -42,7 +48,9 @@ use super::{
 /// Memory for documents that are not yet in a segment.
 const WRITER_BYTES: usize = 16 * 1024 * 1024;
 /// How much of time a page by time is first looked for in, in milliseconds.
-const WINDOW_MS_MIN: i64 = 1000;
+const WINDOW_MS_MIN: i64 = 10;
+/// Documents that are sorted without looking at a part of them first, at most.
+const SORTED_MAX: u64 = 20_000;
 /// Searches at once, at most; more wait, so that they leave something of the machine to others.
 const SEARCHES_MAX: usize = 4;
 /// The file that tells which index a directory holds.
@@ -95,6 +103,8 @@ struct Parts {
     index: Index,
     reader: IndexReader,
     searches: Arc<Semaphore>,
+    counts: Counts,
+    memory: Memory,
 }
 
 #[derive(Default)]
@@ -125,7 +135,8 @@ impl TantivyIndex {
         };
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
         let (folder, searches) = (folder.to_owned(), Arc::new(Semaphore::new(SEARCHES_MAX)));
-        let parts = Arc::new(Parts { folder, fields, index, reader, searches });
+        let (counts, memory) = (Counts::default(), Memory::default());
+        let parts = Arc::new(Parts { folder, fields, index, reader, searches, counts, memory });
         Ok(Self { id, parts, writing: Mutex::default() })
     }
 
@@ -183,12 +194,12 @@ impl SearchIndex for TantivyIndex {
                 return Ok(Vec::new());
             }
             self.change(|parts, writer, pending| {
-                let searcher = parts.reader.searcher();
+                let mut visible = Revisions::new(parts.reader.searcher(), parts.fields.id);
                 for document in documents {
                     let id = document.id();
                     let known = match pending.get(&id) {
                         Some(revision) => Some(*revision),
-                        None => parts.revision(&searcher, &id)?,
+                        None => visible.of(&id)?,
                     };
                     if known.is_some_and(|known| known > document.revision) {
                         continue;
@@ -232,17 +243,13 @@ impl SearchIndex for TantivyIndex {
         })
     }
 
-    fn revisions<'a>(
-        &'a self,
-        after: &'a str,
-        count_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<(String, i64)>, SearchError>> {
-        let (parts, after) = (Arc::clone(&self.parts), after.to_owned());
-        Box::pin(async move { blocking(move || parts.revisions(&after, count_max)).await })
-    }
-
     fn writes_max(&self) -> usize {
         1
+    }
+
+    fn keeps_writes(&self) -> bool {
+        // A failure takes along what the writer held.
+        false
     }
 
     fn rest(&self) {
@@ -259,40 +266,40 @@ impl SearchIndex for TantivyIndex {
 }
 
 impl Parts {
-    /// The visible revision of a document.
-    fn revision(&self, searcher: &Searcher, id: &str) -> tantivy::Result<Option<i64>> {
-        let query = TermQuery::new(Term::from_field_text(self.fields.id, id), IndexRecordOption::Basic);
-        let by_revision = TopDocs::with_limit(1).order_by_fast_field::<i64>(REVISION, Order::Desc);
-        Ok(searcher.search(&query, &by_revision)?.into_iter().next().and_then(|(revision, _)| revision))
-    }
-
     fn search(&self, request: &Request) -> tantivy::Result<Found> {
         let searcher = self.reader.searcher();
-        let matching = queries::matching(&self.fields, request.query.as_ref(), &request.filter);
-        let (total, counts) = if request.facets.is_empty() {
-            (searcher.search(&matching, &Count)?, Vec::new())
-        } else {
-            searcher.search(&matching, &(Count, FacetCollector(request.facets.clone())))?
-        };
-        let facets = facets::top(counts, &request.facets);
-        let page = if request.hits_max == 0 { Vec::new() } else { self.page(&searcher, matching, request)? };
+        let matching = queries::matching(&self.fields, &self.memory, request);
+        let counted = self.counts.count(&searcher, matching.as_ref(), request)?;
+        let (total, facets) = (counted.0, counted.1.clone());
+        let page = if request.hits_max == 0 { Vec::new() } else { self.page(&searcher, matching, request, total)? };
         let hits: tantivy::Result<_> = page
             .into_iter()
             .map(|(score, address)| Ok(Hit { document: self.source(&searcher, address)?, score }))
             .collect();
-        Ok(Found { total: total as u64, hits: hits?, facets })
+        Ok(Found { total, hits: hits?, facets })
     }
 
-    fn page(&self, searcher: &Searcher, matching: Box<dyn Query>, request: &Request) -> tantivy::Result<Page> {
+    /// The page of a request which `total` documents match on all pages.
+    fn page(
+        &self,
+        searcher: &Searcher,
+        matching: Box<dyn Query>,
+        request: &Request,
+        total: u64,
+    ) -> tantivy::Result<Page> {
         let query = queries::on_page(&self.fields, matching, request.sort, &request.start);
         let top = TopDocs::with_limit(request.hits_max);
         let Some((column, _)) = self.fields.sorted(request.sort.field) else {
             let skipped = if let Start::Skip(count) = request.start { count } else { 0 };
+            if !request.query.as_ref().is_some_and(queries::is_scored) {
+                return first(searcher, query.as_ref(), skipped, request.hits_max);
+            }
             let found = searcher.search(&query, &top.and_offset(skipped).order_by_score())?;
             return Ok(found.into_iter().map(|(score, address)| (Some(score), address)).collect());
         };
         if request.sort.field == SortField::CreatedAt
-            && let Some(found) = self.page_by_time(searcher, query.as_ref(), request)?
+            && total > SORTED_MAX
+            && let Some(found) = self.page_by_time(searcher, query.as_ref(), request, total)?
         {
             return Ok(found);
         }
@@ -301,25 +308,26 @@ impl Parts {
 
     /// A page by time, if it lies within the first or last part of it that holds enough: a scan of the times finds those
     /// documents faster than sorting all does.
-    fn page_by_time(&self, searcher: &Searcher, query: &dyn Query, request: &Request) -> tantivy::Result<Option<Page>> {
-        let Some((column, handle)) = self.fields.sorted(SortField::CreatedAt) else { return Ok(None) };
-        let (mut oldest, mut newest) = (i64::MAX, i64::MIN);
-        for segment in searcher.segment_readers() {
-            let times = segment.fast_fields().i64(column)?;
-            (oldest, newest) = (oldest.min(times.min_value()), newest.max(times.max_value()));
-        }
+    fn page_by_time(
+        &self,
+        searcher: &Searcher,
+        query: &dyn Query,
+        request: &Request,
+        total: u64,
+    ) -> tantivy::Result<Option<Page>> {
+        let Some((mut oldest, mut newest)) = self.memory.times.span(searcher)? else { return Ok(None) };
         if let Start::After { value: SortValue::Int(value), .. } = request.start {
             if request.sort.descending { newest = newest.min(value) } else { oldest = oldest.max(value) }
         }
-        let mut width = WINDOW_MS_MIN;
+        // As wide as to hold enough, were they spread evenly.
+        let wanted = i64::try_from(request.hits_max * 8).unwrap_or(i64::MAX);
+        let each = newest.saturating_sub(oldest) / i64::try_from(total).unwrap_or(i64::MAX).max(1);
+        let mut width = each.saturating_mul(wanted).max(WINDOW_MS_MIN);
         while newest.saturating_sub(oldest) > width {
-            let bound = if request.sort.descending { newest - width } else { oldest + width };
-            let bound = Bound::Included(Term::from_field_i64(handle, bound));
-            let (from, to) =
-                if request.sort.descending { (bound, Bound::Unbounded) } else { (Bound::Unbounded, bound) };
-            let window: Box<dyn Query> = Box::new(RangeQuery::new(from, to));
+            let window = if request.sort.descending { newest - width..=i64::MAX } else { i64::MIN..=oldest + width };
+            let window: Box<dyn Query> = Box::new(TimeQuery::new(window, Arc::clone(&self.memory.times)));
             let within = BooleanQuery::new(vec![(Occur::Must, query.box_clone()), (Occur::Must, window)]);
-            let found = self.sorted_page(searcher, &within, request, column)?;
+            let found = self.sorted_page(searcher, &within, request, CREATED_AT)?;
             if found.len() == request.hits_max {
                 return Ok(Some(found));
             }
@@ -359,17 +367,24 @@ impl Parts {
         let source = stored.get_first(self.fields.source).and_then(|value| value.as_str()).unwrap_or_default();
         serde_json::from_str(source).map_err(|error| TantivyError::InternalError(format!("stored document: {error}")))
     }
+}
 
-    fn revisions(&self, after: &str, count_max: usize) -> tantivy::Result<Vec<(String, i64)>> {
-        let after = Term::from_field_text(self.fields.id, after);
-        let later = RangeQuery::new(Bound::Excluded(after), Bound::Unbounded);
-        let by = (
-            (SortByString::for_field(ID), Order::Asc),
-            (SortByStaticFastValue::<i64>::for_field(REVISION), Order::Asc),
-        );
-        let found = self.reader.searcher().search(&later, &TopDocs::with_limit(count_max.max(1)).order_by(by))?;
-        Ok(found.into_iter().filter_map(|((id, revision), _)| id.zip(revision)).collect())
+/// A page of documents none of which fits better than another, in the order that all of them would have by score.
+fn first(searcher: &Searcher, query: &dyn Query, skipped: usize, hits_max: usize) -> tantivy::Result<Page> {
+    let weight = query.weight(EnableScoring::enabled_from_searcher(searcher))?;
+    let mut found = Page::new();
+    for (segment, reader) in (0..).zip(searcher.segment_readers()) {
+        let mut documents = weight.scorer(reader, 1.0)?;
+        while documents.doc() != TERMINATED && found.len() < skipped + hits_max {
+            let document = documents.doc();
+            if reader.alive_bitset().is_none_or(|alive| alive.is_alive(document)) {
+                found.push((Some(documents.score()), DocAddress::new(segment, document)));
+            }
+            documents.advance();
+        }
     }
+    found.drain(..skipped.min(found.len()));
+    Ok(found)
 }
 
 async fn blocking<T: Send + 'static>(

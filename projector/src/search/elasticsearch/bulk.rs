@@ -19,7 +19,6 @@ const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A document as it is indexed; see `mapping.json`.
 #[derive(Serialize)]
 struct Source<'a> {
-    id: &'a str,
     key: i64,
     revision: i64,
     created_at: i64,
@@ -66,7 +65,6 @@ pub(super) fn bodies(documents: &[Document]) -> Result<Vec<Body>, SearchError> {
 fn source<'a>(id: &'a str, document: &'a Document) -> Source<'a> {
     let of_field = |field: Field| (field.as_str(), document.texts(field).iter().map(|text| terms(text)).collect());
     Source {
-        id,
         key: Document::key(id),
         revision: document.revision,
         created_at: document.created_at,

@@ -37,17 +37,6 @@ pub(super) fn search(request: &Request) -> Value {
     body
 }
 
-/// The body of a search for ids and revisions after an id.
-pub(super) fn revisions(after: &str, count_max: usize) -> Value {
-    json!({
-        "query": {"range": {"id": {"gt": after}}},
-        "size": count_max,
-        "sort": [{"id": "asc"}],
-        "_source": false,
-        "docvalue_fields": ["revision"],
-    })
-}
-
 /// The field that hits are sorted by; `None` by relevance.
 const fn sorted(field: SortField) -> Option<&'static str> {
     match field {

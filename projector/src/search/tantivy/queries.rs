@@ -1,36 +1,60 @@
 //! A request as queries of the embedded index.
 
-use std::ops::Bound;
+use std::{ops::Bound, sync::Arc};
 
 use tantivy::{
     Term,
-    query::{
-        AllQuery, BooleanQuery, ConstScoreQuery, EmptyQuery, FuzzyTermQuery, Occur, PhraseQuery, Query, RangeQuery,
-        TermQuery,
-    },
+    query::{AllQuery, BooleanQuery, ConstScoreQuery, EmptyQuery, Occur, PhraseQuery, Query, RangeQuery, TermQuery},
     schema::{Field as Handle, IndexRecordOption},
 };
 
-use super::schema::Fields;
+use super::{
+    prefixes::{PrefixQuery, Prefixes},
+    schema::Fields,
+    times::{TimeQuery, Times},
+};
 use crate::{
     run_status::Status,
     search::{
         document::Kind,
         query::{Expression, Field},
-        request::{FacetField, Filter, Sort, SortValue, Start},
+        request::{FacetField, Filter, Request, Sort, SortValue, Start},
     },
 };
 
 type Part = (Occur, Box<dyn Query>);
 
+/// What queries remember of segments.
+#[derive(Default)]
+pub(super) struct Memory {
+    pub(super) prefixes: Arc<Prefixes>,
+    pub(super) times: Arc<Times>,
+}
+
 /// What a request matches, on all pages.
-pub(super) fn matching(fields: &Fields, query: Option<&Expression>, filter: &Filter) -> Box<dyn Query> {
-    let mut parts: Vec<Part> = Vec::new();
-    if let Some(query) = query {
-        parts.push((Occur::Must, expression(fields, query)));
+pub(super) fn matching(fields: &Fields, memory: &Memory, request: &Request) -> Box<dyn Query> {
+    let words = Words { fields, prefixes: &memory.prefixes };
+    let mut parts: Vec<Box<dyn Query>> = request.query.iter().map(|query| words.expression(query)).collect();
+    parts.extend(conditions(fields, memory, &request.filter).into_iter().map(unscored));
+    match parts.pop() {
+        None => Box::new(AllQuery),
+        // Alone, a query knows better than within another how many documents match, and which cannot be among the best.
+        Some(only) if parts.is_empty() => only,
+        Some(last) => {
+            parts.push(last);
+            Box::new(BooleanQuery::new(parts.into_iter().map(|part| (Occur::Must, part)).collect()))
+        }
     }
-    parts.extend(conditions(fields, filter).into_iter().map(|query| (Occur::Must, unscored(query))));
-    if parts.is_empty() { Box::new(AllQuery) } else { Box::new(BooleanQuery::new(parts)) }
+}
+
+/// Whether a query finds some documents better than others.
+pub(super) fn is_scored(query: &Expression) -> bool {
+    match query {
+        Expression::Words { terms, prefix, .. } => terms.len() > 1 || !prefix,
+        Expression::All(parts) => parts.iter().any(is_scored),
+        Expression::Any(_) => true,
+        Expression::Not(_) | Expression::Nothing => false,
+    }
 }
 
 /// What is matched and comes after where a page begins.
@@ -60,38 +84,45 @@ fn unscored(query: Box<dyn Query>) -> Box<dyn Query> {
     Box::new(ConstScoreQuery::new(query, 0.0))
 }
 
-fn expression(fields: &Fields, query: &Expression) -> Box<dyn Query> {
-    let of = |parts: &[Expression], occur: Occur| {
-        Box::new(BooleanQuery::new(parts.iter().map(|part| (occur, expression(fields, part))).collect()))
-    };
-    match query {
-        Expression::Words { field, terms, prefix } => words(fields, *field, terms, *prefix),
-        Expression::All(parts) => of(parts, Occur::Must),
-        Expression::Any(parts) => of(parts, Occur::Should),
-        Expression::Not(inner) => Box::new(BooleanQuery::new(vec![
-            (Occur::Must, unscored(Box::new(AllQuery))),
-            (Occur::MustNot, expression(fields, inner)),
-        ])),
-        Expression::Nothing => Box::new(EmptyQuery),
+/// Makes queries of words.
+struct Words<'a> {
+    fields: &'a Fields,
+    prefixes: &'a Arc<Prefixes>,
+}
+
+impl Words<'_> {
+    fn expression(&self, query: &Expression) -> Box<dyn Query> {
+        let of = |parts: &[Expression], occur: Occur| {
+            Box::new(BooleanQuery::new(parts.iter().map(|part| (occur, self.expression(part))).collect()))
+        };
+        match query {
+            Expression::Words { field, terms, prefix } => self.words(*field, terms, *prefix),
+            Expression::All(parts) => of(parts, Occur::Must),
+            Expression::Any(parts) => of(parts, Occur::Should),
+            Expression::Not(inner) => Box::new(BooleanQuery::new(vec![
+                (Occur::Must, unscored(Box::new(AllQuery))),
+                (Occur::MustNot, self.expression(inner)),
+            ])),
+            Expression::Nothing => Box::new(EmptyQuery),
+        }
+    }
+
+    fn words(&self, field: Field, terms: &[String], prefix: bool) -> Box<dyn Query> {
+        let term = |text: &String| Term::from_field_text(self.fields.terms(field), text);
+        match terms {
+            [] => Box::new(EmptyQuery),
+            [one] if prefix => Box::new(PrefixQuery::new(term(one), Arc::clone(self.prefixes))),
+            [one] => Box::new(TermQuery::new(term(one), IndexRecordOption::WithFreqs)),
+            [before @ .., last] if prefix => Box::new(BooleanQuery::new(vec![
+                (Occur::Must, self.words(field, before, false)),
+                (Occur::Must, self.words(field, std::slice::from_ref(last), true)),
+            ])),
+            several => Box::new(PhraseQuery::new(several.iter().map(term).collect())),
+        }
     }
 }
 
-fn words(fields: &Fields, field: Field, terms: &[String], prefix: bool) -> Box<dyn Query> {
-    let handle = fields.terms(field);
-    let term = |text: &String| Term::from_field_text(handle, text);
-    match terms {
-        [] => Box::new(EmptyQuery),
-        [one] if prefix => Box::new(FuzzyTermQuery::new_prefix(term(one), 0, false)),
-        [one] => Box::new(TermQuery::new(term(one), IndexRecordOption::WithFreqs)),
-        [before @ .., last] if prefix => Box::new(BooleanQuery::new(vec![
-            (Occur::Must, words(fields, field, before, false)),
-            (Occur::Must, words(fields, field, std::slice::from_ref(last), true)),
-        ])),
-        several => Box::new(PhraseQuery::new(several.iter().map(term).collect())),
-    }
-}
-
-fn conditions(fields: &Fields, filter: &Filter) -> Vec<Box<dyn Query>> {
+fn conditions(fields: &Fields, memory: &Memory, filter: &Filter) -> Vec<Box<dyn Query>> {
     let kinds: Vec<&str> = filter.kinds.iter().copied().map(Kind::as_str).collect();
     let statuses: Vec<&str> = filter.statuses.iter().copied().map(Status::as_str).collect();
     let any_of = [
@@ -104,11 +135,9 @@ fn conditions(fields: &Fields, filter: &Filter) -> Vec<Box<dyn Query>> {
     let mut conditions: Vec<Box<dyn Query>> =
         wanted.map(|(field, values)| one_of(fields.whole(field), &values)).collect();
     conditions.extend(filter.tags.iter().map(|tag| one_of(fields.whole(FacetField::Tag), &[tag])));
-    let at = |time: i64| Term::from_field_i64(fields.created_at, time);
     if filter.from.is_some() || filter.to.is_some() {
-        let from = filter.from.map_or(Bound::Unbounded, |from| Bound::Included(at(from)));
-        let to = filter.to.map_or(Bound::Unbounded, |to| Bound::Excluded(at(to)));
-        conditions.push(Box::new(RangeQuery::new(from, to)));
+        let last = filter.to.map_or(i64::MAX, |to| to.saturating_sub(1));
+        conditions.push(Box::new(TimeQuery::new(filter.from.unwrap_or(i64::MIN)..=last, Arc::clone(&memory.times))));
     }
     conditions
 }

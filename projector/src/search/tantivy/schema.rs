@@ -2,9 +2,7 @@
 
 use tantivy::{
     TantivyDocument,
-    schema::{
-        FAST, Field as Handle, INDEXED, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions,
-    },
+    schema::{FAST, Field as Handle, IndexRecordOption, STORED, STRING, Schema, TextFieldIndexing, TextOptions},
 };
 
 use crate::search::{
@@ -41,8 +39,8 @@ pub(super) struct Fields {
 pub(super) const REVISION: &str = "revision";
 /// Name of the column with the key.
 pub(super) const KEY: &str = "key";
-/// Name of the column with the id.
-pub(super) const ID: &str = "id";
+/// Name of the column with the time.
+pub(super) const CREATED_AT: &str = "created_at";
 
 impl Fields {
     pub(super) fn new() -> Self {
@@ -52,11 +50,11 @@ impl Fields {
             .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let words = TextOptions::default().set_indexing_options(words);
         let column = TextOptions::default().set_fast(WHOLE);
-        let id = schema.add_text_field(ID, STRING.set_fast(WHOLE));
+        let id = schema.add_text_field("id", STRING);
         let revision = schema.add_i64_field(REVISION, FAST);
-        let key = schema.add_i64_field(KEY, FAST | INDEXED);
+        let key = schema.add_i64_field(KEY, FAST);
         let source = schema.add_text_field("source", TextOptions::default() | STORED);
-        let created_at = schema.add_i64_field("created_at", FAST | INDEXED);
+        let created_at = schema.add_i64_field(CREATED_AT, FAST);
         let run = schema.add_i64_field("run", FAST);
         let user_or_empty = schema.add_text_field("user_or_empty", column.clone());
         let status_or_empty = schema.add_text_field("status_or_empty", column);

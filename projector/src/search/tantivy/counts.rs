@@ -1,0 +1,189 @@
+//! Totals and facets, counted segment by segment and remembered: a segment changes by nothing but its deletes.
+//!
+//! So a count over everything is made once, and again only for the segments that were written since.
+
+use std::{collections::HashMap, hash::Hash, sync::Arc, time::Duration};
+
+use moka::sync::Cache;
+use tantivy::{
+    DocId, Searcher, SegmentReader, TantivyError,
+    columnar::StrColumn,
+    index::SegmentId,
+    query::{EnableScoring, Query, Weight},
+};
+
+use super::schema::whole_name;
+use crate::search::{
+    query::Expression,
+    request::{Facet, Filter, Request},
+};
+
+/// Bytes that are remembered of whole indexes, and of segments, at most.
+const BYTES_MAX: (u64, u64) = (4 * 1024 * 1024, 16 * 1024 * 1024);
+/// Counts that nobody asked for as long as this are forgotten.
+const KEPT: Duration = Duration::from_secs(300);
+/// What a remembered count takes beside its values, in bytes, about.
+const OVERHEAD: usize = 512;
+
+/// What is counted: two requests that are alike in this have the same counts.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    query: Option<Expression>,
+    filter: Filter,
+    facets: Vec<Facet>,
+}
+
+/// A segment as it stands, and what is counted in it.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    segment: SegmentId,
+    deletes: Option<u64>,
+    asked: Arc<Asked>,
+}
+
+/// What one segment holds.
+struct OfSegment {
+    total: u32,
+    /// How often each value is there, for each facet.
+    values: Vec<Vec<(String, u64)>>,
+}
+
+/// What counts take in memory.
+fn bytes(values: &[Vec<(String, u64)>]) -> u32 {
+    let bytes = |(value, _): &(String, u64)| value.len() + size_of::<(String, u64)>();
+    u32::try_from(OVERHEAD + values.iter().flatten().map(bytes).sum::<usize>()).unwrap_or(u32::MAX)
+}
+
+/// A total, and for each facet its most frequent values.
+pub(super) type Counted = (u64, Vec<Vec<(String, u64)>>);
+
+/// Counts that were made.
+pub(super) struct Counts {
+    /// By the generation of a searcher, which is another one with every change.
+    whole: Cache<(u64, Arc<Asked>), Arc<Counted>>,
+    segments: Cache<Key, Arc<OfSegment>>,
+}
+
+impl Default for Counts {
+    fn default() -> Self {
+        let of_whole = |_: &(u64, Arc<Asked>), counted: &Arc<Counted>| bytes(&counted.1);
+        let of_segment = |_: &Key, counted: &Arc<OfSegment>| bytes(&counted.values);
+        Self {
+            whole: Cache::builder().max_capacity(BYTES_MAX.0).weigher(of_whole).time_to_idle(KEPT).build(),
+            segments: Cache::builder().max_capacity(BYTES_MAX.1).weigher(of_segment).time_to_idle(KEPT).build(),
+        }
+    }
+}
+
+impl Counts {
+    /// Counts what a request matches, which is `matching`. Of requests that are alike and come at once, one counts.
+    pub(super) fn count(
+        &self,
+        searcher: &Searcher,
+        matching: &dyn Query,
+        request: &Request,
+    ) -> tantivy::Result<Arc<Counted>> {
+        let (query, filter, facets) = (request.query.clone(), request.filter.clone(), request.facets.clone());
+        let asked = Arc::new(Asked { query, filter, facets });
+        let key = (searcher.generation().generation_id(), Arc::clone(&asked));
+        let counted = self.whole.try_get_with(key, || self.count_segments(searcher, matching, &asked).map(Arc::new));
+        counted.map_err(|error| TantivyError::clone(&error))
+    }
+
+    fn count_segments(
+        &self,
+        searcher: &Searcher,
+        matching: &dyn Query,
+        asked: &Arc<Asked>,
+    ) -> tantivy::Result<Counted> {
+        let weight = matching.weight(EnableScoring::disabled_from_searcher(searcher))?;
+        let of_segment = |reader: &SegmentReader| {
+            let key = Key { segment: reader.segment_id(), deletes: reader.delete_opstamp(), asked: Arc::clone(asked) };
+            let counted =
+                self.segments.try_get_with(key, || count(weight.as_ref(), reader, &asked.facets).map(Arc::new));
+            counted.map_err(|error| TantivyError::clone(&error))
+        };
+        let segments: Vec<_> = searcher.segment_readers().iter().map(of_segment).collect::<tantivy::Result<_>>()?;
+        let total = segments.iter().map(|counted| u64::from(counted.total)).sum();
+        let facet = |(index, facet): (usize, &Facet)| {
+            let mut values: HashMap<&str, u64> = HashMap::new();
+            for (value, count) in segments.iter().flat_map(|counted| &counted.values[index]) {
+                *values.entry(value).or_default() += count;
+            }
+            top(values, facet.values_max)
+        };
+        Ok((total, asked.facets.iter().enumerate().map(facet).collect()))
+    }
+}
+
+/// The most frequent values; those alike in order of value.
+fn top(values: HashMap<&str, u64>, values_max: usize) -> Vec<(String, u64)> {
+    let mut values: Vec<(&str, u64)> = values.into_iter().collect();
+    values.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    values.into_iter().take(values_max).map(|(value, count)| (value.to_owned(), count)).collect()
+}
+
+fn count(weight: &dyn Weight, reader: &SegmentReader, facets: &[Facet]) -> tantivy::Result<OfSegment> {
+    if facets.is_empty() {
+        return Ok(OfSegment { total: weight.count(reader)?, values: Vec::new() });
+    }
+    let columns = facets.iter().map(|facet| OfColumn::new(reader, facet)).collect::<tantivy::Result<Vec<_>>>();
+    let (mut columns, mut total) = (columns?, 0);
+    let mut take = |documents: &[DocId]| {
+        total += documents.len();
+        columns.iter_mut().for_each(|column| column.count(documents));
+    };
+    match reader.alive_bitset() {
+        None => weight.for_each_no_score(reader, &mut take)?,
+        Some(alive) => {
+            let mut living = Vec::new();
+            weight.for_each_no_score(reader, &mut |documents| {
+                living.clear();
+                living.extend(documents.iter().copied().filter(|document| alive.is_alive(*document)));
+                take(&living);
+            })?;
+        }
+    }
+    let values = columns.into_iter().zip(facets).map(|(column, facet)| column.values(&facet.prefix));
+    Ok(OfSegment { total: u32::try_from(total).unwrap_or(u32::MAX), values: values.collect::<tantivy::Result<_>>()? })
+}
+
+/// Counts the values of one column, by their ordinals.
+struct OfColumn {
+    column: Option<StrColumn>,
+    counts: Vec<u64>,
+}
+
+impl OfColumn {
+    fn new(reader: &SegmentReader, facet: &Facet) -> tantivy::Result<Self> {
+        let column = reader.fast_fields().str(&whole_name(facet.field))?;
+        let counts = vec![0; column.as_ref().map_or(0, |column| column.num_terms())];
+        Ok(Self { column, counts })
+    }
+
+    fn count(&mut self, documents: &[DocId]) {
+        let Some(column) = &self.column else { return };
+        for document in documents {
+            for ordinal in column.term_ords(*document) {
+                // Ordinals are those of the column.
+                if let Some(count) = usize::try_from(ordinal).ok().and_then(|ordinal| self.counts.get_mut(ordinal)) {
+                    *count += 1;
+                }
+            }
+        }
+    }
+
+    /// Values that begin with a prefix and were counted.
+    fn values(self, prefix: &str) -> tantivy::Result<Vec<(String, u64)>> {
+        let Some(column) = self.column else { return Ok(Vec::new()) };
+        let (mut values, mut value) = (Vec::new(), String::new());
+        for (ordinal, count) in self.counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+            value.clear();
+            column.ord_to_str(ordinal as u64, &mut value).map_err(TantivyError::from)?;
+            if value.starts_with(prefix) {
+                values.push((value.clone(), count));
+            }
+        }
+        Ok(values)
+    }
+}
