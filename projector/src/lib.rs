@@ -9,6 +9,7 @@ pub mod generation;
 pub mod membership;
 pub mod metrics;
 pub mod monitor;
+mod priority;
 pub mod progress;
 pub mod projection;
 pub mod projections;

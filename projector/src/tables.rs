@@ -263,6 +263,12 @@ pub trait Tables: Send + Sync {
         statement: &'static Statement,
         params: Params,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>>;
+    /// The same for what nobody waits for: such reads take no connection from others and give way to them, where the engine lets them.
+    fn read_aside<'a>(
+        &'a self,
+        statement: &'static Statement,
+        params: Params,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>>;
     /// Reads any number of rows, rendered into chunks as they come, with bounded memory.
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks;
     /// Payloads of `notify`, as far as they arrive; `None` where there is no other process to hear from.

@@ -33,6 +33,7 @@ use crate::{
     generation::{self, Generation},
     membership::Share,
     metrics::metrics,
+    priority,
     runner::chain,
     tables::TablesError,
 };
@@ -48,8 +49,6 @@ const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 const REST: Duration = Duration::from_secs(3);
 /// Pauses after failures: doubled from the first to the last.
 pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How much nicer than others the thread is, as of setpriority(2).
-const NICENESS: i32 = 19;
 
 /// Why the runner stopped for a moment.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -145,9 +144,7 @@ impl Worker {
     }
 
     fn run(&self) {
-        if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-            tracing::debug!(error = %error, "search runs at the priority of the others: {error}");
-        }
+        priority::lower();
         let mut pause = PAUSES.0;
         while !self.stopped() {
             let mut progressed = false;

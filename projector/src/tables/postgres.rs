@@ -73,7 +73,7 @@ struct PostgresTables {
     timeout: Duration,
     /// Short reads.
     reads: PgPool,
-    /// Long lists, so that slow readers never take the connections of short reads.
+    /// Long lists and reads aside, so that slow readers never take the connections of short reads.
     lists: PgPool,
     /// The projector's one writer.
     writes: Writer,
@@ -311,6 +311,16 @@ impl Tables for PostgresTables {
         params: Params,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
         Box::pin(within(self.timeout, &self.reads, statement.name, async move |connection| {
+            fetch(connection, statement, &params).await
+        }))
+    }
+
+    fn read_aside<'a>(
+        &'a self,
+        statement: &'static Statement,
+        params: Params,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
+        Box::pin(within(self.timeout, &self.lists, statement.name, async move |connection| {
             fetch(connection, statement, &params).await
         }))
     }

@@ -1,7 +1,7 @@
 //! Tables on SQLite: a file for control, one for each generation, WAL with `synchronous=NORMAL`.
 //!
 //! What a power cut takes from these files is folded again from the log. One writer at a time, on the caller's thread;
-//! reads run on threads of their own (`sqlite_readers`), short ones and long lists apart.
+//! reads run on threads of their own (`sqlite_readers`), short ones, long lists and those aside apart.
 
 use std::{
     fs,
@@ -173,6 +173,14 @@ impl Tables for SqliteTables {
         params: Params,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
         self.readers.read(statement, params)
+    }
+
+    fn read_aside<'a>(
+        &'a self,
+        statement: &'static Statement,
+        params: Params,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
+        self.readers.read_aside(statement, params)
     }
 
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks {

@@ -1,4 +1,5 @@
-//! Threads that read SQLite files: some for short reads, some for long lists, so that a list never delays a short read.
+//! Threads that read SQLite files: some for short reads, some for long lists, so that a list never delays a short read, and one of
+//! low priority for what nobody waits for.
 
 use std::{
     path::Path,
@@ -10,8 +11,9 @@ use daybook_ingest::log::BoxFuture;
 use rusqlite::{Connection, OpenFlags};
 use tokio::{runtime::Handle, sync::oneshot};
 
-use crate::tables::{
-    Cell, ChunkSender, Chunks, Next, Params, READER_STALL_MAX, Render, Row, Statement, TablesError, sqlite,
+use crate::{
+    priority,
+    tables::{Cell, ChunkSender, Chunks, Next, Params, READER_STALL_MAX, Render, Row, Statement, TablesError, sqlite},
 };
 
 const OPEN: &str = include_str!("sqlite/open_reader.sql");
@@ -19,6 +21,8 @@ const OPEN: &str = include_str!("sqlite/open_reader.sql");
 const SHORT: usize = 2;
 /// Threads for lists.
 const LONG: usize = 4;
+/// Threads for reads aside.
+const ASIDE: usize = 1;
 /// Reads that may wait for a thread; more are refused.
 const QUEUE_MAX: usize = 4096;
 /// Lists that may wait for a thread; more are refused.
@@ -29,18 +33,20 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     short: blocking::SyncSender<Job>,
     long: blocking::SyncSender<Job>,
+    aside: blocking::SyncSender<Job>,
 }
 
 impl Readers {
     /// Starts the threads; they end when the readers are dropped.
     pub(super) fn start(path: &Path, statements_max: usize) -> Result<Self, TablesError> {
-        let pool = |name: &str, threads: usize, queue_max: usize| {
+        let pool = |name: &str, threads: usize, queue_max: usize, begin: fn()| {
             let (sender, receiver) = blocking::sync_channel::<Job>(queue_max);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..threads {
                 let connection = open(path, statements_max)?;
                 let receiver = Arc::clone(&receiver);
                 let run = move || {
+                    begin();
                     loop {
                         // The lock is held while waiting: the others wait for the lock instead.
                         let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -53,24 +59,25 @@ impl Readers {
             }
             Ok(sender)
         };
-        Ok(Self { short: pool("tables-read", SHORT, QUEUE_MAX)?, long: pool("tables-list", LONG, LISTS_MAX)? })
+        let (short, long) =
+            (pool("tables-read", SHORT, QUEUE_MAX, || {})?, pool("tables-list", LONG, LISTS_MAX, || {})?);
+        Ok(Self { short, long, aside: pool("tables-aside", ASIDE, QUEUE_MAX, priority::lower)? })
     }
 
-    pub(super) fn read<'a>(
-        &'a self,
+    pub(super) fn read(
+        &self,
         statement: &'static Statement,
         params: Params,
-    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
-        let (done, outcome) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            // A reader that has gone away does not want to know.
-            let _gone = done.send(sqlite::read(connection, statement, &params));
-        });
-        let queued = self.short.try_send(job);
-        Box::pin(async move {
-            queued.map_err(|_| TablesError::Unavailable("too many reads wait".to_owned()))?;
-            outcome.await.unwrap_or_else(|_| Err(TablesError::Unavailable("the reader ended".to_owned())))
-        })
+    ) -> BoxFuture<'static, Result<Vec<Row>, TablesError>> {
+        read_on(&self.short, statement, params)
+    }
+
+    pub(super) fn read_aside(
+        &self,
+        statement: &'static Statement,
+        params: Params,
+    ) -> BoxFuture<'static, Result<Vec<Row>, TablesError>> {
+        read_on(&self.aside, statement, params)
     }
 
     pub(super) fn stream(&self, statement: &'static Statement, params: Vec<Cell>, mut render: Render) -> Chunks {
@@ -101,6 +108,24 @@ impl Readers {
         }
         receiver
     }
+}
+
+/// Queues a read for a thread.
+fn read_on(
+    threads: &blocking::SyncSender<Job>,
+    statement: &'static Statement,
+    params: Params,
+) -> BoxFuture<'static, Result<Vec<Row>, TablesError>> {
+    let (done, outcome) = oneshot::channel();
+    let job: Job = Box::new(move |connection| {
+        // A reader that has gone away does not want to know.
+        let _gone = done.send(sqlite::read(connection, statement, &params));
+    });
+    let queued = threads.try_send(job);
+    Box::pin(async move {
+        queued.map_err(|_| TablesError::Unavailable("too many reads wait".to_owned()))?;
+        outcome.await.unwrap_or_else(|_| Err(TablesError::Unavailable("the reader ended".to_owned())))
+    })
 }
 
 fn open(path: &Path, statements_max: usize) -> Result<Connection, TablesError> {

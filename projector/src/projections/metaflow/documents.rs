@@ -165,7 +165,7 @@ impl Source<'_> {
     /// A page of keys; the statement's last parameter is how many.
     async fn page(&self, statement: &'static Statement, mut params: Vec<Cell>) -> Result<Vec<Row>, TablesError> {
         params.push((KEYS_MAX as i64).into());
-        self.tables.read(statement, Params::One(params)).await
+        self.tables.read_aside(statement, Params::One(params)).await
     }
 
     async fn numbered_page(
@@ -188,7 +188,7 @@ impl Source<'_> {
     ) -> Result<(), SourceError> {
         let keys: Vec<&K> = keys.iter().collect();
         for part in keys.chunks(KEYS_MAX) {
-            let rows = self.tables.read(statement, Params::Many(columns(part))).await?;
+            let rows = self.tables.read_aside(statement, Params::Many(columns(part))).await?;
             sink.take(rows.iter().map(|row| document(kind, row)).collect::<Result<_, _>>()?).await?;
         }
         Ok(())
@@ -245,7 +245,7 @@ impl Source<'_> {
         self.runs(runs, sink).await?;
         let runs: Vec<&RunKey> = runs.iter().collect();
         for part in runs.chunks(KEYS_MAX) {
-            let rows = self.tables.read(&STEPS_OF_RUNS, Params::Many(numbered_columns(part))).await?;
+            let rows = self.tables.read_aside(&STEPS_OF_RUNS, Params::Many(numbered_columns(part))).await?;
             let key = |row: &Row| Ok::<_, TablesError>((row.int(0)?, owned(row, 1)?, owned(row, 2)?));
             self.steps(&rows.iter().map(key).collect::<Result<_, _>>()?, sink).await?;
         }
@@ -256,7 +256,7 @@ impl Source<'_> {
         self.tasks(tasks, sink).await?;
         let tasks: Vec<&TaskKey> = tasks.iter().collect();
         for part in tasks.chunks(KEYS_MAX) {
-            let rows = self.tables.read(&ARTIFACTS_OF_TASKS, Params::Many(numbered_columns(part))).await?;
+            let rows = self.tables.read_aside(&ARTIFACTS_OF_TASKS, Params::Many(numbered_columns(part))).await?;
             let key = |row: &Row| Ok::<_, TablesError>((row.int(0)?, row.int(1)?, owned(row, 2)?, owned(row, 3)?));
             self.artifacts(&rows.iter().map(key).collect::<Result<_, _>>()?, sink).await?;
         }
