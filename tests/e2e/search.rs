@@ -142,10 +142,19 @@ async fn an_index_that_was_deleted_is_built_from_rows_and_the_command_shows_what
         assert!(!out.status.success() && String::from_utf8_lossy(&out.stderr).contains("column 1"), "{out:?}");
         let model = Model::of(&place.events());
         compare_documents(&server.api, &model, &position).await;
+        let page = search(&server.api, "sort=run&limit=2", &position).await.json();
+        let next = format!("sort=run&limit=2&cursor={}", page["next_cursor"].as_str().unwrap_or_default());
+        assert_eq!(search(&server.api, &next, &position).await.status, 200);
         assert!(server.stop(), "the server did not stop in order");
         place.delete_index().await;
         let server = Server::start(&place);
         compare_documents(&server.api, &model, &position).await;
+        let old = search(&server.api, &next, &position).await;
+        assert!(
+            old.status == 400 && old.text.contains("no longer served"),
+            "a cursor of an index that is gone: {}",
+            old.text
+        );
     }
 }
 

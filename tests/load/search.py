@@ -111,12 +111,26 @@ class Recorder(http.server.BaseHTTPRequestHandler):
 
 def call(target, method, path, body=None):
     connection = http.client.HTTPConnection(target, timeout=120)
-    connection.request(method, path, body, {"Content-Type": "application/x-ndjson" if "_bulk" in path else "application/json"})
+    connection.request(method, path, body, {"Content-Type": "application/json"})
     answer = connection.getresponse()
     content = json.loads(answer.read() or b"{}")
     if answer.status >= 300:
         raise SystemExit(f"{method} {path}: {answer.status} {str(content)[:400]}")
     return content
+
+
+def send(target, body):
+    """Sends a bulk request, again where Elasticsearch has no memory for it now."""
+    while True:
+        connection = http.client.HTTPConnection(target, timeout=120)
+        connection.request("POST", "/bare/_bulk?filter_path=errors", body, {"Content-Type": "application/x-ndjson"})
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status < 300:
+            return
+        if answer.status != 429:
+            raise SystemExit(f"bulk request: {answer.status} {content[:400]}")
+        time.sleep(0.1)
 
 
 def bare_seconds(target, index, bodies):
@@ -126,7 +140,7 @@ def bare_seconds(target, index, bodies):
     call(target, "PUT", "/bare", json.dumps({"settings": settings, "mappings": shape["mappings"]}))
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
-        list(pool.map(lambda body: call(target, "POST", "/bare/_bulk?filter_path=errors", body), bodies))
+        list(pool.map(lambda body: send(target, body), bodies))
     call(target, "POST", "/bare/_refresh")
     seconds = time.monotonic() - began
     call(target, "DELETE", "/bare")

@@ -4,6 +4,7 @@
 //! A lock on the folder keeps a second process out. SQLite's durability: <https://www.sqlite.org/wal.html>.
 
 mod reader;
+pub mod wal;
 mod writer;
 
 use std::{
@@ -78,9 +79,10 @@ impl EmbeddedLog {
         let lock = lock(folder)?;
         let path = folder.join("log.db");
         let open = || -> rusqlite::Result<(Connection, Shared)> {
-            let connection = Connection::open(&path)?;
+            let mut connection = Connection::open(&path)?;
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.execute_batch(SCHEMA)?;
+            wal::copy_aside(&mut connection, &path)?;
             let shared = Shared::new();
             for (topic, end) in Topic::ALL.into_iter().zip(read_ends(&connection)?) {
                 shared.tails.start_at(partition(topic), end);

@@ -12,7 +12,7 @@ use daybook_ingest::{
     log::BoxFuture,
     sequence::{NumberSource, Sequence},
 };
-use futures_util::{TryStreamExt, stream::BoxStream};
+use futures_util::{FutureExt, TryStreamExt, stream::BoxStream};
 use sqlx::{
     AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
     pool::PoolConnection,
@@ -333,10 +333,16 @@ impl Tables for PostgresTables {
             let run = async {
                 let mut connection = pool.acquire().await.map_err(|e| error(statement.name, &e))?;
                 let mut rows = bind(statement, &params).fetch(&mut *connection);
-                // The time-out is that of one row: how long a list takes is up to its reader.
+                // The time-out is that of one row: how long a list takes is up to its reader. Most rows are there already.
                 let next_row = async |rows: &mut BoxStream<'_, Result<PgRow, sqlx::Error>>| {
-                    let row = tokio::time::timeout(timeout, rows.try_next()).await;
-                    row.map_err(|_| silent(statement.name, timeout))?.map_err(|e| error(statement.name, &e))
+                    let row = match rows.try_next().now_or_never() {
+                        Some(row) => row,
+                        None => match tokio::time::timeout(timeout, rows.try_next()).await {
+                            Ok(row) => row,
+                            Err(_) => return Err(silent(statement.name, timeout)),
+                        },
+                    };
+                    row.map_err(|e| error(statement.name, &e))
                 };
                 while let Some(row) = next_row(&mut rows).await? {
                     let next = render(&PgCursor(&row), &mut sender.chunk)?;

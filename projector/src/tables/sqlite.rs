@@ -13,7 +13,7 @@ use std::{
 };
 
 use daybook_ingest::{
-    log::BoxFuture,
+    log::{BoxFuture, embedded::wal},
     sequence::{NumberSource, Sequence, SequenceError},
 };
 use rusqlite::{Connection, ErrorCode, types::ValueRef};
@@ -75,7 +75,8 @@ impl SqliteStore {
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
             Ok(connection)
         };
-        let writer = open().map_err(|e| error("open", &e))?;
+        let mut writer = open().map_err(|e| error("open", &e))?;
+        wal::copy_aside(&mut writer, &path).map_err(|e| error("open", &e))?;
         let readers = Readers::start(&path, STATEMENTS_MAX)?;
         Ok(Arc::new(SqliteTables { writer: Mutex::new(writer), readers }))
     }

@@ -80,9 +80,8 @@ fn write_text(out: &mut Vec<u8>, value: &str) {
 }
 
 fn write_int(out: &mut Vec<u8>, value: i64) {
-    use std::io::Write as _;
     // Writing into a vector cannot fail.
-    let _infallible = write!(out, "{value}");
+    let _infallible = serde_json::to_writer(out, &value);
 }
 
 /// Columns: `flow_id user_name ts_epoch tags system_tags …`.

@@ -1,6 +1,5 @@
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-PRAGMA wal_autocheckpoint = 4000;
 
 CREATE TABLE IF NOT EXISTS events (
     "offset" INTEGER PRIMARY KEY,

@@ -134,25 +134,36 @@ impl Documents for Metaflow {
                     None => break,
                 }
             }
-            let mut run: RunKey = (i64::MIN, String::new());
-            loop {
-                let runs = source.numbered_page(&RUNS_AFTER, vec![run.0.into(), run.1.as_str().into()]).await?;
-                source.runs_and_steps(&runs, sink).await?;
-                match runs.into_iter().next_back() {
-                    Some(last) => run = last,
-                    None => break,
-                }
+            let mut runs = Numbered::all(&RUNS_AFTER);
+            while let Some(page) = runs.next(&source).await? {
+                source.runs_and_steps(&page, sink).await?;
             }
-            let mut task: TaskKey = (i64::MIN, String::new());
-            loop {
-                let tasks = source.numbered_page(&TASKS_AFTER, vec![task.0.into(), task.1.as_str().into()]).await?;
-                source.tasks_and_artifacts(&tasks, sink).await?;
-                match tasks.into_iter().next_back() {
-                    Some(last) => task = last,
-                    None => return Ok(()),
-                }
+            let mut tasks = Numbered::all(&TASKS_AFTER);
+            while let Some(page) = tasks.next(&source).await? {
+                source.tasks_and_artifacts(&page, sink).await?;
             }
+            Ok(())
         })
+    }
+}
+
+/// Keys with numbers, page by page.
+struct Numbered {
+    statement: &'static Statement,
+    after: (i64, String),
+}
+
+impl Numbered {
+    fn all(statement: &'static Statement) -> Self {
+        Self { statement, after: (i64::MIN, String::new()) }
+    }
+
+    async fn next(&mut self, source: &Source<'_>) -> Result<Option<BTreeSet<(i64, String)>>, TablesError> {
+        let params = vec![self.after.0.into(), self.after.1.as_str().into()];
+        let page = source.numbered_page(self.statement, params).await?;
+        let Some(last) = page.last() else { return Ok(None) };
+        self.after = last.clone();
+        Ok(Some(page))
     }
 }
 
