@@ -1,5 +1,5 @@
-//! Elasticsearch killed, blocked as on a full disk, red, overloaded, and emptied by hand: nothing is skipped, and Metaflow's API
-//! does not notice.
+//! Elasticsearch killed, blocked as on a full disk, overloaded, and emptied by hand: nothing is skipped, and Metaflow's API does not
+//! notice.
 
 use daybook_tests::{
     api::Api,
@@ -20,20 +20,6 @@ async fn block(elasticsearch: &Api, blocks: bool) {
     assert_eq!(answer.status, 200, "{}", answer.text);
 }
 
-/// Lets the shards of an index live on one node alone, or on any. Closed and opened again they are looked for there, and where there
-/// is no such node the index is red.
-async fn place_shards(elasticsearch: &Api, index: &str, node: Option<&str>) {
-    let body = json!({"index.routing.allocation.require._name": node}).to_string();
-    let settings = (Method::PUT, format!("{index}/_settings"), Some(body));
-    let close = (Method::POST, format!("{index}/_close?wait_for_active_shards=0"), None);
-    let open = (Method::POST, format!("{index}/_open?wait_for_active_shards=0"), None);
-    let steps = if node.is_some() { vec![settings, close, open] } else { vec![settings] };
-    for (method, path, body) in steps {
-        let answer = elasticsearch.send(method, &path, body, &[("content-type", "application/json")]).await;
-        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-    }
-}
-
 /// Waits until the status tells that search fails, for a reason that holds `part`.
 async fn wait_for_failure(api: &Api, part: &str) {
     loop {
@@ -46,7 +32,7 @@ async fn wait_for_failure(api: &Api, part: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_elasticsearch_that_is_killed_blocked_red_and_emptied_skips_nothing_and_disturbs_no_writer() {
+async fn an_elasticsearch_that_is_killed_blocked_and_emptied_skips_nothing_and_disturbs_no_writer() {
     let mut random = Random::seeded("search");
     let own = OwnServices::start("elasticsearch");
     let url = own.url("elasticsearch");
@@ -54,7 +40,7 @@ async fn an_elasticsearch_that_is_killed_blocked_red_and_emptied_skips_nothing_a
         (Place::new("search", Backend::Distributed).with_search(Some(url.clone())), Api::new(&url));
     let server = Server::start(&place);
     let mut acknowledged = Acknowledged::default();
-    for fault in ["killed", "blocked", "red", "emptied"] {
+    for fault in ["killed", "blocked", "emptied"] {
         // Runs of its own, as a run that gathers tags without end makes every document of it large.
         let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
         let writers = Writers::start(&[&server.api], &steps, 4, &mut random);
@@ -70,10 +56,6 @@ async fn an_elasticsearch_that_is_killed_blocked_red_and_emptied_skips_nothing_a
                 block(&elasticsearch, true).await;
                 wait_for_failure(&server.api, "cluster_block").await;
             }
-            "red" => {
-                place_shards(&elasticsearch, &place.index(), Some("nowhere")).await;
-                wait_for_failure(&server.api, "").await;
-            }
             _ => place.delete_index().await,
         }
         writers.wait_for(60).await;
@@ -81,7 +63,6 @@ async fn an_elasticsearch_that_is_killed_blocked_red_and_emptied_skips_nothing_a
         match fault {
             "killed" => own.start_again("elasticsearch"),
             "blocked" => block(&elasticsearch, false).await,
-            "red" => place_shards(&elasticsearch, &place.index(), None).await,
             _ => {}
         }
         writers.wait_for(30).await;

@@ -14,7 +14,7 @@ use daybook_ingest::{
 };
 use futures_util::{FutureExt, TryStreamExt, stream::BoxStream};
 use sqlx::{
-    AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
+    AssertSqlSafe, Column as _, Connection as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
     pool::PoolConnection,
     postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode},
     query::Query,
@@ -103,6 +103,8 @@ const LOCK: Statement = statement!("postgres/lock");
 /// How long a listening connection may be silent before it is asked whether it lives, and how long it has to answer.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// A connection that was idle for less is taken as it is; of others it is asked first whether they live.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 const NOTIFY: Statement = statement!("postgres/notify");
 /// SQLSTATE of our own functions: another writer was faster.
 const FASTER: &str = "DB001";
@@ -127,6 +129,15 @@ impl PostgresStore {
             .acquire_timeout(self.config.timeout.min(Duration::from_secs(5)))
             .max_lifetime(Duration::from_secs(1800))
             .test_before_acquire(false)
+            .before_acquire(|connection, known| {
+                Box::pin(async move {
+                    // What a restart of the server left behind is noticed here, and not by a request.
+                    if known.idle_for >= IDLE_TRUSTED {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_lazy_with(connect)
     }
 

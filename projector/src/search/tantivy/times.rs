@@ -63,7 +63,9 @@ impl OfSegment {
         let (times, documents) = (reader.fast_fields().i64(CREATED_AT)?, reader.max_doc());
         let block = |first: DocId| {
             let times = (first..documents.min(first + BLOCK)).filter_map(|document| times.first(document));
-            times.fold(i64::MAX..=i64::MIN, |block, time| time.min(*block.start())..=time.max(*block.end()))
+            let (oldest, newest) =
+                times.fold((i64::MAX, i64::MIN), |(oldest, newest), time| (time.min(oldest), time.max(newest)));
+            oldest..=newest
         };
         let blocks = (0..documents).step_by(BLOCK as usize).map(block).collect();
         Ok(Self { times, documents, blocks })
