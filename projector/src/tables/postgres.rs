@@ -4,6 +4,7 @@
 //! block their thread on the runtime that opened the store; reads are async. A server that says nothing at all is given up
 //! after the time-out, which is the client's as well as the server's: the connection is closed and another one is made.
 
+mod failures;
 mod sequences;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
@@ -24,7 +25,10 @@ use tokio::{
     sync::mpsc,
 };
 
-use self::sequences::{Pools, Sequences};
+use self::{
+    failures::error,
+    sequences::{Pools, Sequences},
+};
 use crate::{
     membership::LEASE,
     statement,
@@ -106,8 +110,6 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// A connection that was idle for less is taken as it is; of others it is asked first whether they live.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 const NOTIFY: Statement = statement!("postgres/notify");
-/// SQLSTATE of our own functions: another writer was faster.
-const FASTER: &str = "DB001";
 /// SQLSTATEs by which a statement declines: of our own functions, and of a row that is there already (`unique_violation`).
 const DECLINED: [&str; 2] = ["DB002", "23505"];
 
@@ -481,27 +483,5 @@ impl Cursor for PgCursor<'_> {
 
     fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
         self.0.try_get_unchecked(column).map_err(|_| TablesError::Shape { column })
-    }
-}
-
-/// Sorts an error by how the caller can react. SQLSTATE classes: PostgreSQL documentation, appendix A.
-fn error(statement: &str, error: &sqlx::Error) -> TablesError {
-    let sqlx::Error::Database(database) = error else {
-        return match error {
-            sqlx::Error::Configuration(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::TypeNotFound { .. } => {
-                TablesError::Refused { statement: statement.to_owned(), reason: error.to_string() }
-            }
-            _ => TablesError::Unavailable(error.to_string()),
-        };
-    };
-    match database.code().as_deref() {
-        Some("40001" | "40P01" | "55P03" | FASTER) => TablesError::Conflict(database.message().to_owned()),
-        Some(code) if ["08", "53", "57", "58", "25", "28"].iter().any(|class| code.starts_with(class)) => {
-            TablesError::Unavailable(database.message().to_owned())
-        }
-        Some(code) if code.starts_with("22") || code.starts_with("54") => {
-            TablesError::Value { statement: statement.to_owned(), reason: database.message().to_owned() }
-        }
-        _ => TablesError::Refused { statement: statement.to_owned(), reason: database.message().to_owned() },
     }
 }
