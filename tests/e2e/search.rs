@@ -159,6 +159,54 @@ async fn an_index_that_was_deleted_is_built_from_rows_and_the_command_shows_what
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_says_whether_it_is_complete_after_a_kill() {
+    for place in places("search_complete") {
+        let mut server = Server::start(&place);
+        for round in 1..=5_u32 {
+            // Killed before what was written last is seen.
+            write(&server.api).await;
+            server.kill();
+            server = Server::start(&place);
+            loop {
+                let found = server.api.get("/api/v1/search?type=run&limit=0").await.json();
+                if found["complete"] == true {
+                    assert_eq!(found["total"], json!(2 * round), "{found}");
+                    break;
+                }
+                assert_eq!(found["complete"], false, "{found}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_tags_change_all_the_time_is_not_written_whole_each_time() {
+    const TASKS: usize = 300;
+    const CHANGES: usize = 200;
+    for place in places("search_tags") {
+        let server = Server::start(&place);
+        let api = &server.api;
+        write(api).await;
+        for _ in 0..TASKS {
+            assert_eq!(api.post("/flows/Train/runs/1/steps/end/task", &json!({})).await.status, 200);
+        }
+        let mut position = String::new();
+        for change in 0..CHANGES {
+            let body = json!({"tags_to_add": [format!("change:{change}")]});
+            let answer = api.patch("/flows/Train/runs/1/tag/mutate", &body).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            position = answer.header("daybook-position").to_owned();
+        }
+        let last = format!("type=task&limit=0&tag=change:{}", CHANGES - 1);
+        assert_eq!(search(api, &last, &position).await.json()["total"], TASKS + 1);
+        let metrics = api.get("/metrics").await.text;
+        let written = "daybook_projector_search_documents_total{outcome=\"written\"} ";
+        let written = metrics.lines().find_map(|line| line.strip_prefix(written)?.parse::<usize>().ok());
+        assert!(written.is_some_and(|written| written < TASKS * CHANGES / 2), "{written:?} documents were written");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn documents_that_the_index_refuses_are_told_of_and_the_others_are_found() {
     let place = Place::new("search_refused", Backend::Distributed);
     let server = Server::start(&place);

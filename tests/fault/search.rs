@@ -1,5 +1,7 @@
-//! Elasticsearch killed, blocked as on a full disk, overloaded, and emptied by hand: nothing is skipped, and Metaflow's API does not
-//! notice.
+//! Elasticsearch killed, blocked as on a full disk, red, overloaded, and emptied by hand: nothing is skipped, and Metaflow's API
+//! does not notice.
+
+use std::{fs, path::Path};
 
 use daybook_tests::{
     api::Api,
@@ -71,6 +73,51 @@ async fn an_elasticsearch_that_is_killed_blocked_and_emptied_skips_nothing_and_d
         acknowledged.merge(done);
         check(&place, &server, &acknowledged).await;
     }
+}
+
+/// Lets some clients write to a run of their own for a while.
+async fn write(api: &Api, random: &mut Random) -> Acknowledged {
+    let steps = [Step::make(api, "F").await];
+    let writers = Writers::start(&[api], &steps, 4, random);
+    writers.wait_for(60).await;
+    writers.stop().await
+}
+
+/// Starts Elasticsearch again with the shards of an index in another folder.
+fn start_with_shards(own: &OwnServices, from: &Path, to: &Path) {
+    own.kill("elasticsearch");
+    // What it made in their place holds nothing.
+    let _none = fs::remove_dir_all(to);
+    fs::rename(from, to).unwrap_or_else(|error| panic!("cannot move {}: {error}", from.display()));
+    own.start_again("elasticsearch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_red_is_waited_for_until_its_shards_are_back() {
+    let mut random = Random::seeded("red");
+    let own = OwnServices::start("elasticsearch");
+    let url = own.url("elasticsearch");
+    let (place, elasticsearch) =
+        (Place::new("red", Backend::Distributed).with_search(Some(url.clone())), Api::new(&url));
+    let server = Server::start(&place);
+    let mut acknowledged = write(&server.api, &mut random).await;
+    while server.api.get("/api/v1/search?limit=0").await.status != 200 {}
+    let index = elasticsearch.get(&place.index()).await.json()[&place.index()[1..]].clone();
+    let folder = own.shards_of(index["settings"]["index"]["uuid"].as_str().unwrap_or_default());
+    let (shard, aside) = (folder.join("0"), folder.with_extension("aside"));
+    start_with_shards(&own, &shard, &aside);
+    let health = elasticsearch.get("/_cluster/health").await.json();
+    assert_eq!(health["status"], "red", "{health}");
+    acknowledged.merge(write(&server.api, &mut random).await);
+    wait_for_failure(&server.api, "").await;
+    let search = server.api.get("/api/v1/search?q=x").await;
+    assert!(search.status == 503 && !search.header("retry-after").is_empty(), "{}", search.text);
+    start_with_shards(&own, &aside, &shard);
+    acknowledged.merge(write(&server.api, &mut random).await);
+    assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
+    check(&place, &server, &acknowledged).await;
+    let after = elasticsearch.get(&place.index()).await.json()[&place.index()[1..]].clone();
+    assert_eq!(after["settings"], index["settings"], "the index was made anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,14 +36,13 @@ struct Use {
 }
 
 impl Use {
-    fn of(server: &Server, folder: &Path, written: usize) -> Self {
+    fn of(server: &Server, place: &Place, written: usize) -> Self {
         let process = format!("/proc/{}", server.pid());
         let handles: Vec<_> = fs::read_dir(format!("{process}/fd")).into_iter().flatten().flatten().collect();
         let socket =
             |path: &Path| fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("socket"));
         let sockets = handles.iter().filter(|handle| socket(&handle.path())).count();
-        let files = fs::read_dir(folder).into_iter().flatten().flatten();
-        let stored_bytes = files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+        let stored_bytes = place.stored_bytes();
         Self { resident_mib: server.memory_kib("VmRSS") / 1024, handles: handles.len(), sockets, stored_bytes, written }
     }
 
@@ -96,7 +95,7 @@ async fn soak(backend: Backend) {
     let mut looks = Vec::new();
     for _ in 0..4 {
         work(&server.api, &path, every, whole / 4, &written).await;
-        looks.push(Use::of(&server, &place.folder.0, written.load(Ordering::Relaxed)));
+        looks.push(Use::of(&server, &place, written.load(Ordering::Relaxed)));
         eprintln!("soak {backend:?}: {:?}", looks.last());
     }
     let [first, second, _, last] = looks.as_slice() else { panic!("four looks") };

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write as _},
     path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -122,6 +122,28 @@ impl Place {
     /// The path of its index on Elasticsearch: schemas, and so indexes, are named after the place.
     pub fn index(&self) -> String {
         format!("/{0}-{0}_metaflow_g0001", self.name)
+    }
+
+    /// Bytes that its tables take; embedded, its log too.
+    ///
+    /// # Panics
+    /// If PostgreSQL does not tell.
+    pub fn stored_bytes(&self) -> u64 {
+        if self.backend == Backend::Embedded {
+            let files = fs::read_dir(&self.folder.0).into_iter().flatten().flatten();
+            return files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+        }
+        let sizes = "SELECT sum(pg_total_relation_size(pg_class.oid)) FROM pg_class \
+            JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE relkind = 'r' AND starts_with(nspname, :'schema')";
+        let mut psql = Command::new("psql");
+        psql.args([&self.urls.1, "-At", "-v", &format!("schema={}", self.name)]);
+        let spawned = psql.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut psql = spawned.unwrap_or_else(|error| panic!("cannot run psql: {error}"));
+        // Variables are replaced in what is read, not in what is given as an argument.
+        let written = psql.stdin.take().map(|mut stdin| stdin.write_all(sizes.as_bytes()));
+        let output = psql.wait_with_output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+        let bytes = output.as_ref().ok().and_then(|text| text.trim().parse().ok());
+        bytes.unwrap_or_else(|| panic!("no size from psql: {written:?}, {output:?}"))
     }
 
     /// Runs a command of the binary to its end.

@@ -94,6 +94,11 @@ impl OwnServices {
         state[name].clone()
     }
 
+    /// Where Elasticsearch keeps the shards of an index, by the index's id.
+    pub fn shards_of(&self, index_id: &str) -> PathBuf {
+        self.home.join("elasticsearch/data/indices").join(index_id)
+    }
+
     /// The URL of a service.
     pub fn url(&self, name: &str) -> String {
         self.of(name)["url"].as_str().unwrap_or_default().to_owned()

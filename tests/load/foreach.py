@@ -54,7 +54,7 @@ def main():
     print(f"{'service':<12} {'wall s':>8} {'calls':>7} {'waited s':>9} {'a call ms':>10} {'share':>7}")
     for service in given.services:
         name, url = service.split("=", 1)
-        wall, processes, waited, calls = run(given.python, url, given.width, given.workers)
+        wall, processes, waited, calls = run(pathlib.Path(given.python).absolute(), url, given.width, given.workers)
         share = waited / processes
         print(f"{name:<12} {wall:>8.1f} {calls:>7.0f} {waited:>9.1f} {waited / calls * 1000:>10.2f} {share:>6.1%}", flush=True)
 

@@ -6,7 +6,7 @@
 It is NOT Netflix/metaflow-service and shares no code with it. It does for each request the least that such a service must
 do, with the same parts (Python, aiohttp, aiopg and psycopg2, a pool of 10 connections, one process): one INSERT a row, each
 in a transaction of its own, look-ups of the parents, the run's tags grafted onto answers. It validates nothing and has no
-filters, no paging, no error shapes. So ratios to it are, if anything, too small. Needs what requirements.txt beside it names.
+filters, no paging, no error shapes but that of a conflict. A flow of Metaflow's client runs against it (foreach.py). So ratios to it are, if anything, too small. Needs what requirements.txt beside it names.
 """
 import argparse
 import json
@@ -58,10 +58,14 @@ async def query(request, sql, *values):
 
 
 async def insert(request, table, fields):
+    """Inserts one row; a row that is there already is a conflict."""
     names, marks = ", ".join(fields), ", ".join(["%s"] * len(fields))
     sql = f"INSERT INTO reference.{table} ({names}) VALUES ({marks}) RETURNING *"
     values = [json.dumps(value) if isinstance(value, list) else value for value in fields.values()]
-    return (await query(request, sql, *values))[0]
+    try:
+        return (await query(request, sql, *values))[0]
+    except psycopg2.errors.UniqueViolation:
+        raise web.HTTPConflict(text="{}")
 
 
 def described(body):
@@ -76,10 +80,7 @@ def place(request, depth):
 
 async def run_of(request):
     sql = "SELECT * FROM reference.runs WHERE flow_id = %s AND run_number = %s"
-    found = await query(request, sql, request.match_info["flow"], int(request.match_info["run"]))
-    if not found:
-        raise web.HTTPNotFound(text="{}")
-    return found[0]
+    return first(await query(request, sql, request.match_info["flow"], int(request.match_info["run"])))
 
 
 async def grafted(request, rows):
@@ -93,7 +94,8 @@ def answer(value):
 
 @routes.get("/ping")
 async def ping(_request):
-    return web.Response(text="pong")
+    # What Metaflow's client asks for before it creates flows and sends heartbeats.
+    return web.Response(text="pong", headers={"METADATA_SERVICE_VERSION": "2.5.1"})
 
 
 @routes.post("/flows/{flow}")
@@ -107,6 +109,29 @@ async def start_run(request):
     return answer(await insert(request, "runs", fields))
 
 
+async def beat(request, table, where, *keys):
+    """Beats a heart, unless it was beaten in the last ten seconds."""
+    at = now() // 1000
+    sql = f"UPDATE reference.{table} SET last_heartbeat_ts = %s WHERE {where} AND last_heartbeat_ts <= %s"
+    await query(request, sql, at, *keys, at - 10)
+
+
+async def beat_run(request):
+    await beat(request, "runs", "flow_id = %s AND run_number = %s", *list(place(request, 2).values()))
+
+
+@routes.post(RUN + "/heartbeat")
+async def heartbeat_of_run(request):
+    await beat_run(request)
+    return answer({"wait_time_in_seconds": 10})
+
+
+@routes.post(TASK + "/heartbeat")
+async def heartbeat_of_task(request):
+    await beat(request, "tasks", "task_id = %s", place(request, 4)["task_id"])
+    return answer({"wait_time_in_seconds": 10})
+
+
 @routes.post(STEP + "/step")
 async def register_step(request):
     await run_of(request)
@@ -118,8 +143,7 @@ async def register_task(request):
     body, at = await request.json(), now() // 1000
     await run_of(request)
     made = await insert(request, "tasks", {**place(request, 3), **described(body), "last_heartbeat_ts": at})
-    beat = "UPDATE reference.runs SET last_heartbeat_ts = %s WHERE flow_id = %s AND run_number = %s AND last_heartbeat_ts <= %s"
-    await query(request, beat, at, made["flow_id"], made["run_number"], at - 10)
+    await beat_run(request)
     return answer((await grafted(request, [made]))[0])
 
 
@@ -145,6 +169,24 @@ async def register_metadata(request):
     return await register_entries(request, "metadata", ["field_name", "value", "type"], "metadata_created")
 
 
+def first(rows):
+    if not rows:
+        raise web.HTTPNotFound(text="{}")
+    return rows[0]
+
+
+@routes.get("/flows/{flow}")
+async def show_flow(request):
+    return answer(first(await query(request, "SELECT * FROM reference.flows WHERE flow_id = %s", request.match_info["flow"])))
+
+
+@routes.get(STEP)
+async def show_step(request):
+    where = "flow_id = %s AND run_number = %s AND step_name = %s"
+    rows = await query(request, f"SELECT * FROM reference.steps WHERE {where}", *place(request, 3).values())
+    return answer(first(await grafted(request, rows)))
+
+
 @routes.get(RUN)
 async def show_run(request):
     return answer(await run_of(request))
@@ -157,7 +199,7 @@ async def task_of(request):
 
 @routes.get(TASK)
 async def show_task(request):
-    return answer((await grafted(request, await task_of(request)))[0])
+    return answer(first(await grafted(request, await task_of(request))))
 
 
 @routes.get(TASK + "/metadata")

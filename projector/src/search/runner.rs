@@ -6,6 +6,7 @@
 //! harm. It never gives up by itself, and holds one batch in memory however long the index is away.
 
 use std::{
+    collections::BTreeSet,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -25,7 +26,7 @@ use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::{
     SearchError, SearchIndex, SearchStore, books,
-    source::{Documents, SourceError},
+    source::{Documents, Group, SourceError},
     state::Search,
     writer::Writer,
 };
@@ -45,6 +46,8 @@ const BYTES_MAX: usize = 8 * 1024 * 1024;
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long records are waited for: with nothing to make visible, and with something.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(5));
+/// Groups that wait for all their documents to be written, at most.
+const GROUPS_MAX: usize = 10_000;
 /// After this long without anything to write, the index gives back what only writing needs.
 const REST: Duration = Duration::from_secs(3);
 /// Pauses after failures: doubled from the first to the last.
@@ -130,12 +133,27 @@ struct Tail {
     /// What the index holds, as far as it falls to this process.
     next: Vector,
     writer: Writer,
+    /// Groups of which every document is still to be written.
+    groups: BTreeSet<Group>,
+    /// How long that last took.
+    groups_took: Duration,
     /// When something was first written that is not visible; `None` if all is.
     unseen_since: Option<Instant>,
     /// When the checkpoints of others were last looked at.
     looked: Instant,
     /// When something was last made visible; `None` once the index rests.
     busy: Option<Instant>,
+}
+
+impl Tail {
+    /// How long what was written stays unseen now. Large groups that change all the time take no more than half of the time.
+    fn pace(&self, awaited: bool) -> Duration {
+        let least = if awaited { Duration::ZERO } else { REFRESH };
+        match self.groups.len() {
+            0 | GROUPS_MAX.. => least,
+            _ => least.max(self.groups_took),
+        }
+    }
 }
 
 impl Worker {
@@ -170,16 +188,23 @@ impl Worker {
         let mine: Vec<Partition> = share.borrow_and_update().partitions.iter().copied().filter(searched).collect();
         let index = self.runtime.block_on(self.setting.store.open(&self.setting.generation.schema))?;
         let reached = self.runtime.block_on(books::checkpoints(self.tables(), index.id()))?;
-        self.setting.search.open(Arc::clone(&index));
+        self.setting.search.open(Arc::clone(&index), self.setting.log.end()?);
         let first = mine.iter().any(|partition| partition.id == 0);
         let reached = if reached.0.is_empty() && first { self.rebuild(&index)? } else { reached };
         self.setting.search.show(&reached);
         self.setting.search.note(|health| health.failure = None);
         let next = Vector(mine.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let mut reader = if mine.is_empty() { None } else { Some(self.setting.log.reader(&next)?) };
-        let writer = self.writer(&index);
-        let mut tail =
-            Tail { index, next, writer, unseen_since: None, looked: Instant::now(), busy: Some(Instant::now()) };
+        let mut tail = Tail {
+            writer: self.writer(&index),
+            index,
+            next,
+            groups: BTreeSet::new(),
+            groups_took: Duration::ZERO,
+            unseen_since: None,
+            looked: Instant::now(),
+            busy: Some(Instant::now()),
+        };
         while !self.stopped() && !share.has_changed().unwrap_or(false) {
             let awaited = self.setting.search.awaited();
             let wait = if awaited || tail.unseen_since.is_some() { WAITS.1 } else { WAITS.0 };
@@ -193,9 +218,10 @@ impl Worker {
                 }
                 None => thread::park_timeout(wait),
             }
-            let due = |since: Instant| awaited || since.elapsed() >= REFRESH || tail.writer.is_due();
-            if tail.unseen_since.is_some_and(due) {
+            if tail.unseen_since.is_some_and(|since| since.elapsed() >= tail.pace(awaited)) {
                 self.make_visible(&mut tail)?;
+            } else if tail.writer.is_due() {
+                self.runtime.block_on(tail.writer.refresh())?;
             }
             if tail.unseen_since.is_none() && tail.busy.is_some_and(|since| since.elapsed() >= REST) {
                 tail.index.rest();
@@ -205,7 +231,8 @@ impl Worker {
                 self.look_at_others(&mut tail)?;
             }
         }
-        if tail.unseen_since.is_some() { self.make_visible(&mut tail) } else { Ok(()) }
+        // Groups may take long: who comes next begins before the events that touched them.
+        if tail.unseen_since.is_some() && tail.groups.is_empty() { self.make_visible(&mut tail) } else { Ok(()) }
     }
 
     fn writer(&self, index: &Arc<dyn SearchIndex>) -> Writer {
@@ -236,16 +263,23 @@ impl Worker {
                 return Ok(());
             }
         }
-        let documents = self.setting.documents.touched(self.tables(), &events, &mut tail.writer);
+        let (groups, writer) = (&mut tail.groups, &mut tail.writer);
+        let documents = self.setting.documents.touched(self.tables(), &events, groups, writer);
         self.runtime.block_on(documents)?;
         tail.next.0.extend(reached.0);
         tail.unseen_since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
-    /// Makes what was written durable and visible, then moves the checkpoint.
+    /// Writes the groups that wait, makes what was written durable and visible, then moves the checkpoint.
     fn make_visible(&self, tail: &mut Tail) -> Result<(), SearchRunnerError> {
+        let began = Instant::now();
+        let documents = self.setting.documents.of_groups(self.tables(), &tail.groups, &mut tail.writer);
+        self.runtime.block_on(documents)?;
         self.settle(&mut tail.writer, &tail.next)?;
+        if !tail.groups.is_empty() {
+            (tail.groups, tail.groups_took) = (BTreeSet::new(), began.elapsed());
+        }
         tail.unseen_since = None;
         tail.busy = Some(Instant::now());
         self.setting.search.show(&tail.next);

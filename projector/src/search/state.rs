@@ -21,6 +21,8 @@ const OPENING_LOOK: Duration = Duration::from_millis(50);
 pub struct Search {
     index: watch::Sender<Option<Arc<dyn SearchIndex>>>,
     visible: watch::Sender<Vector>,
+    /// Where the log ended when the index was opened.
+    owed: Mutex<Vector>,
     /// Requests that wait for something to become visible.
     awaiting: AtomicUsize,
     health: Mutex<Health>,
@@ -66,6 +68,12 @@ impl Search {
         self.visible.borrow().lag(&end)
     }
 
+    /// Whether searches see all that was there when the index was opened: it was not just started, nor is being built.
+    pub fn is_complete(&self) -> bool {
+        let owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        self.index.borrow().is_some() && self.visible.borrow().reaches(&owed)
+    }
+
     /// What the runner is doing.
     pub fn health(&self) -> Health {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -91,7 +99,10 @@ impl Search {
         self.awaiting.load(Ordering::Acquire) > 0
     }
 
-    pub(super) fn open(&self, index: Arc<dyn SearchIndex>) {
+    /// Shows an index that was opened while the log ended at `end`.
+    pub(super) fn open(&self, index: Arc<dyn SearchIndex>, mut end: Vector) {
+        end.0.retain(|partition, _| partition.topic == Topic::Events);
+        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = end;
         self.index.send_replace(Some(index));
         self.visible.send_replace(Vector::default());
     }

@@ -287,6 +287,19 @@ fn silent(statement: &str, timeout: Duration) -> TablesError {
     TablesError::Unavailable(format!("no answer to {statement} within {timeout:?}"))
 }
 
+impl PostgresTables {
+    fn read_from<'a>(
+        &self,
+        pool: &'a PgPool,
+        statement: &'static Statement,
+        params: Params,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
+        Box::pin(within(self.timeout, pool, statement.name, async move |connection| {
+            fetch(connection, statement, &params).await
+        }))
+    }
+}
+
 impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
         let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
@@ -323,9 +336,7 @@ impl Tables for PostgresTables {
         statement: &'static Statement,
         params: Params,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
-        Box::pin(within(self.timeout, &self.reads, statement.name, async move |connection| {
-            fetch(connection, statement, &params).await
-        }))
+        self.read_from(&self.reads, statement, params)
     }
 
     fn read_aside<'a>(
@@ -333,9 +344,7 @@ impl Tables for PostgresTables {
         statement: &'static Statement,
         params: Params,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
-        Box::pin(within(self.timeout, &self.lists, statement.name, async move |connection| {
-            fetch(connection, statement, &params).await
-        }))
+        self.read_from(&self.lists, statement, params)
     }
 
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, mut render: Render) -> Chunks {

@@ -53,7 +53,7 @@ pub(super) async fn search(
         "hits": found.hits.iter().map(|hit| show(hit, expression.as_ref())).collect::<Vec<_>>(),
         "facets": show_facets(&facets, &found),
         "next_cursor": next,
-        "complete": app.search.as_ref().is_some_and(|search| search.health().rebuilding.is_none()),
+        "complete": app.search.as_ref().is_some_and(|search| search.is_complete()),
         "took_ms": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
     Ok(json::respond(StatusCode::OK, &body))

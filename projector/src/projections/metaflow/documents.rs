@@ -14,7 +14,7 @@ use crate::{
     run_status::{Status, outcome_of},
     search::{
         document::{Document, Entry, Kind},
-        source::{Documents, Sink, SourceError},
+        source::{Documents, Group, Sink, SourceError},
     },
     statement,
     tables::{Cell, Column, Params, Row, Statement, Tables, TablesError},
@@ -59,21 +59,20 @@ type ArtifactKey = (i64, i64, String, String);
 struct Keys {
     flows: BTreeSet<String>,
     runs: BTreeSet<RunKey>,
-    /// Runs of which every document is meant, their own too.
-    whole_runs: BTreeSet<RunKey>,
     steps: BTreeSet<StepKey>,
     tasks: BTreeSet<TaskKey>,
     artifacts: BTreeSet<ArtifactKey>,
 }
 
 impl Keys {
-    fn touch(&mut self, event: &Event) {
+    /// Notes what an event touches; runs of which that is every document, their own too, in `whole_runs`.
+    fn touch(&mut self, event: &Event, whole_runs: &mut BTreeSet<RunKey>) {
         match event {
             Event::LogCreated(_) | Event::HeartbeatRecorded(_) => {}
             Event::FlowRegistered(event) => drop(self.flows.insert(event.flow_id.as_str().to_owned())),
             Event::RunStarted(event) => drop(self.runs.insert((event.run_number.0, event.flow_id.as_str().to_owned()))),
             Event::RunTagsMutated(event) => {
-                self.whole_runs.insert((event.run_number.0, event.flow_id.as_str().to_owned()));
+                whole_runs.insert((event.run_number.0, event.flow_id.as_str().to_owned()));
             }
             Event::StepRegistered(event) => {
                 let (step, flow) = (event.step_name.as_str().to_owned(), event.flow_id.as_str().to_owned());
@@ -106,19 +105,28 @@ impl Documents for Metaflow {
         &'a self,
         tables: &'a dyn Tables,
         events: &'a [Event],
+        groups: &'a mut BTreeSet<Group>,
         sink: &'a mut dyn Sink,
     ) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
             let mut keys = Keys::default();
-            events.iter().for_each(|event| keys.touch(event));
+            events.iter().for_each(|event| keys.touch(event, groups));
             let source = Source { tables };
             source.flows(&keys.flows, sink).await?;
             source.runs(&keys.runs, sink).await?;
             source.steps(&keys.steps, sink).await?;
             source.tasks(&keys.tasks, sink).await?;
-            source.artifacts(&keys.artifacts, sink).await?;
-            source.whole_runs(&keys.whole_runs, sink).await
+            source.artifacts(&keys.artifacts, sink).await
         })
+    }
+
+    fn of_groups<'a>(
+        &'a self,
+        tables: &'a dyn Tables,
+        groups: &'a BTreeSet<Group>,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async move { Source { tables }.whole_runs(groups, sink).await })
     }
 
     fn all<'a>(&'a self, tables: &'a dyn Tables, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>> {
