@@ -2,15 +2,18 @@
 """Measures services of Metaflow's metadata API side by side, in one run on one machine, and prints ratios to the first.
 
     load.py NAME=URL [NAME=URL ...] [--seconds 6] [--warm-up 3] [--clients 1,64] [--tasks 2000] [--flows 1] [--only create_task,get_run]
-            [--beside step_artifacts]
+            [--beside step_artifacts] [--processes NAME=PID[,PID...] ...]
 
 Each URL is a service on loopback: a daybook, the stand-in of reference.py, or Metaflow's own service. With --beside, each
-operation is measured alone and again next to one client that repeats another operation without a pause. Needs wrk (Debian's package) and nothing else.
+operation is measured alone and again next to one client that repeats another operation without a pause. With --processes, the
+processor time that each process and its children took for one request is shown in microseconds, and the memory resident in the
+first. Needs wrk (Debian's package) and nothing else.
 Operations of all services alternate, so that noise of the machine falls on each alike. Each point is measured after a
 warm-up of its own: a broker that has just started compiles its code for the first minute of load. Nothing is asserted: the figures
 are for people. Median and p99 are wrk's, in milliseconds; errors are answers other than 2xx."""
 import argparse
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -85,6 +88,25 @@ def measure(base, data, operation, clients, seconds, beside=None):
     return json.loads(line[4:])
 
 
+def stat(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return None
+
+
+def processor_seconds(pid):
+    """Of a process, the children that it has, and those that it had."""
+    found = [stat(pid), *(stat(other) for other in os.listdir("/proc") if other.isdigit())]
+    own = sum(map(int, found[0][11:15]))
+    children = sum(int(other[11]) + int(other[12]) for other in found[1:] if other and int(other[1]) == pid)
+    return (own + children) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid):
+    return int(stat(pid)[21]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("services", nargs="+", metavar="NAME=URL")
@@ -95,13 +117,15 @@ def main():
     parser.add_argument("--flows", type=int, default=1, help="flows that the tasks are spread over; 1 is one hot flow")
     parser.add_argument("--beside", choices=READS, help="measure again next to one client that repeats this operation")
     parser.add_argument("--only", default=",".join(WRITES + READS))
+    parser.add_argument("--processes", nargs="*", default=[], metavar="NAME=PID[,PID...]")
     given = parser.parse_args()
     services = dict(service.split("=", 1) for service in given.services)
+    processes = {name: list(map(int, pids.split(","))) for name, pids in (it.split("=", 1) for it in given.processes)}
     for url in services.values():
         if urllib.parse.urlparse(url).hostname not in ("127.0.0.1", "localhost"):
             sys.exit(f"{url} is not on loopback")
     seeded = {name: seed(url.rstrip("/"), given.tasks, given.flows) for name, url in services.items()}
-    print(f"{'operation':<15} {'clients':>7} {'service':<12} {'per s':>9} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7} {'ratio':>7}")
+    print(f"{'operation':<15} {'clients':>7} {'service':<12} {'per s':>9} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7} {'ratio':>7}  {'cpu us':<16} {'MiB':>4}")
     for operation in given.only.split(","):
         for clients in map(int, given.clients.split(",")):
             first = None
@@ -110,12 +134,17 @@ def main():
                 if given.warm_up:
                     measure(base, seeded[name], operation, clients, given.warm_up)
                 for beside in [None, given.beside] if given.beside else [None]:
+                    pids = processes.get(name, [])
+                    before = list(map(processor_seconds, pids))
                     found = measure(base, seeded[name], operation, clients, given.seconds, beside)
+                    spent = [processor_seconds(pid) - at for pid, at in zip(pids, before)]
+                    cpu = "+".join(f"{seconds / max(found['requests'], 1) * 1e6:.0f}" for seconds in spent)
+                    memory = resident_mib(pids[0]) if pids else ""
                     rate = found["requests"] / found["seconds"]
                     first = first or rate
                     print(
                         f"{operation + ('+' if beside else ''):<15} {clients:>7} {name:<12} {rate:>9.0f}"
-                        f" {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f} {found['errors']:>7} {rate / first:>7.2f}",
+                        f" {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f} {found['errors']:>7} {rate / first:>7.2f}  {cpu:<16} {memory:>4}",
                         flush=True,
                     )
     for data in seeded.values():
