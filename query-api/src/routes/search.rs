@@ -40,6 +40,8 @@ pub(super) async fn search(
     let (request, wanted) = (parameters.request, parameters.hits_wanted);
     let (expression, sort, facets, start) =
         (request.query.clone(), request.sort, request.facets.clone(), request.start.clone());
+    // What is found may be newer than that, never older.
+    let complete = app.search.as_ref().is_some_and(|search| search.is_complete());
     let mut found = within(&app, index.as_ref(), request).await?;
     let more = found.hits.len() > wanted;
     found.hits.truncate(wanted);
@@ -53,7 +55,7 @@ pub(super) async fn search(
         "hits": found.hits.iter().map(|hit| show(hit, expression.as_ref())).collect::<Vec<_>>(),
         "facets": show_facets(&facets, &found),
         "next_cursor": next,
-        "complete": app.search.as_ref().is_some_and(|search| search.is_complete()),
+        "complete": complete,
         "took_ms": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
     Ok(json::respond(StatusCode::OK, &body))
