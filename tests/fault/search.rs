@@ -97,16 +97,16 @@ async fn an_index_that_is_red_is_waited_for_until_its_shards_are_back() {
     let mut random = Random::seeded("red");
     let own = OwnServices::start("elasticsearch");
     let url = own.url("elasticsearch");
-    let (place, elasticsearch) =
-        (Place::new("red", Backend::Distributed).with_search(Some(url.clone())), Api::new(&url));
+    let place = Place::new("red", Backend::Distributed).with_search(Some(url.clone()));
     let server = Server::start(&place);
     let mut acknowledged = write(&server.api, &mut random).await;
     while server.api.get("/api/v1/search?limit=0").await.status != 200 {}
-    let index = elasticsearch.get(&place.index()).await.json()[&place.index()[1..]].clone();
+    let index = Api::new(&url).get(&place.index()).await.json()[&place.index()[1..]].clone();
     let folder = own.shards_of(index["settings"]["index"]["uuid"].as_str().unwrap_or_default());
     let (shard, aside) = (folder.join("0"), folder.with_extension("aside"));
     start_with_shards(&own, &shard, &aside);
-    let health = elasticsearch.get("/_cluster/health").await.json();
+    // A client of its own each time: connections from before ended with the node.
+    let health = Api::new(&url).get("/_cluster/health").await.json();
     assert_eq!(health["status"], "red", "{health}");
     acknowledged.merge(write(&server.api, &mut random).await);
     wait_for_failure(&server.api, "").await;
@@ -116,7 +116,7 @@ async fn an_index_that_is_red_is_waited_for_until_its_shards_are_back() {
     acknowledged.merge(write(&server.api, &mut random).await);
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
     check(&place, &server, &acknowledged).await;
-    let after = elasticsearch.get(&place.index()).await.json()[&place.index()[1..]].clone();
+    let after = Api::new(&url).get(&place.index()).await.json()[&place.index()[1..]].clone();
     assert_eq!(after["settings"], index["settings"], "the index was made anew");
 }
 

@@ -31,6 +31,8 @@ use super::{
 const MAPPING: &str = include_str!("elasticsearch/mapping.json");
 /// Bulk requests on their way at once: while one is worked on, the next is made.
 const WRITES_MAX: usize = 3;
+/// How long Elasticsearch may wait for a shard that is not there; then it says so.
+const SHARD_WAIT_MAX: &str = "5s";
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(15);
 
@@ -204,7 +206,8 @@ pub struct ElasticsearchIndex {
 
 impl ElasticsearchIndex {
     async fn write_body(&self, body: bulk::Body) -> Result<Vec<Refused>, SearchError> {
-        let path = format!("/{}/_bulk?require_alias=true&filter_path=errors,items.*.status,items.*.error", self.alias);
+        let told = "filter_path=errors,items.*.status,items.*.error";
+        let path = format!("/{}/_bulk?require_alias=true&timeout={SHARD_WAIT_MAX}&{told}", self.alias);
         let answer = self.store.send_lines(&path, body.ndjson).await?;
         if answer["errors"] == false {
             return Ok(Vec::new());
@@ -255,8 +258,12 @@ impl SearchIndex for ElasticsearchIndex {
         Box::pin(async move {
             let path = format!("/{}/_refresh", self.alias);
             let (status, answer) = self.store.call(Method::Post, &path, None).await?;
-            let failed = accepted(status, answer)?["_shards"]["failed"].as_u64().unwrap_or(0);
-            if failed > 0 { Err(SearchError::Unavailable("a shard was not refreshed".to_owned())) } else { Ok(()) }
+            let shards = &accepted(status, answer)?["_shards"];
+            // Of a shard that is not there, neither is told.
+            if shards["failed"] != 0 || shards["successful"] == 0 {
+                return Err(SearchError::Unavailable(format!("the shard was not refreshed: {shards}")));
+            }
+            Ok(())
         })
     }
 
