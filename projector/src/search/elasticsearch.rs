@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
     document::Document,
-    request::{Found, Hit, Request},
+    request::{Found, Hit, Request, SortField},
 };
 
 const MAPPING: &str = include_str!("elasticsearch/mapping.json");
@@ -35,6 +35,8 @@ const WRITES_MAX: usize = 3;
 const SHARD_WAIT_MAX: &str = "5s";
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(15);
+/// How long Elasticsearch may look for answers to one search.
+const SEARCH_MAX: &str = "10s";
 
 /// Where Elasticsearch is: `http[s]://[user:password@]host:port[/prefix]`. `Debug` shows no secret.
 #[derive(Clone, PartialEq, Eq)]
@@ -137,15 +139,6 @@ impl ElasticsearchStore {
         self.send(method, path, HeaderMap::new(), body.map(String::into_bytes)).await
     }
 
-    /// Sends lines of JSON; the answer is a good one.
-    async fn send_lines(&self, path: &str, lines: Vec<u8>) -> Result<Value, SearchError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let (status, answer) = self.send(Method::Post, path, headers, Some(lines)).await?;
-        accepted(status, answer)
-    }
-
     async fn send(
         &self,
         method: Method,
@@ -206,9 +199,13 @@ pub struct ElasticsearchIndex {
 
 impl ElasticsearchIndex {
     async fn write_body(&self, body: bulk::Body) -> Result<Vec<Refused>, SearchError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let told = "filter_path=errors,items.*.status,items.*.error";
         let path = format!("/{}/_bulk?require_alias=true&timeout={SHARD_WAIT_MAX}&{told}", self.alias);
-        let answer = self.store.send_lines(&path, body.ndjson).await?;
+        let (status, answer) = self.store.send(Method::Post, &path, headers, Some(body.ndjson)).await?;
+        let answer = accepted(status, answer)?;
         if answer["errors"] == false {
             return Ok(Vec::new());
         }
@@ -220,22 +217,14 @@ impl ElasticsearchIndex {
         }
     }
 
-    /// Searches for several things with one call.
-    async fn ask(&self, bodies: &[Value]) -> Result<Vec<Value>, SearchError> {
-        let lines: String = bodies.iter().map(|body| format!("{{}}\n{body}\n")).collect();
-        let mut answer = self.store.send_lines(&format!("/{}/_msearch", self.alias), lines.into_bytes()).await?;
-        let Value::Array(answers) = answer["responses"].take() else {
-            return Err(SearchError::Unavailable("the searches were not answered".to_owned()));
-        };
-        let checked = answers.into_iter().map(|answer| {
-            let status = answer["status"].as_u64().and_then(|status| u16::try_from(status).ok()).unwrap_or(0);
-            let answer = accepted(status, answer)?;
-            if answer["timed_out"] == true {
-                return Err(SearchError::Unavailable(format!("the search took longer than {}", queries::SEARCH_MAX)));
-            }
-            Ok(answer)
-        });
-        checked.collect()
+    async fn ask(&self, body: Value) -> Result<Value, SearchError> {
+        let path = format!("/{}/_search?timeout={SEARCH_MAX}", self.alias);
+        let (status, answer) = self.store.call(Method::Post, &path, Some(body)).await?;
+        let answer = accepted(status, answer)?;
+        if answer["timed_out"] == true {
+            return Err(SearchError::Unavailable(format!("the search took longer than {SEARCH_MAX}")));
+        }
+        Ok(answer)
     }
 }
 
@@ -269,16 +258,13 @@ impl SearchIndex for ElasticsearchIndex {
 
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
         Box::pin(async move {
-            let mut bodies = vec![queries::count(&request)];
-            bodies.extend((request.hits_max > 0).then(|| queries::page(&request)));
-            let answers = self.ask(&bodies).await?;
-            let counted = answers.first().unwrap_or(&Value::Null);
-            let facets = (0..request.facets.len()).map(|index| read_facet(&counted["aggregations"][index.to_string()]));
-            let total = counted["hits"]["total"]["value"].as_u64().unwrap_or(0);
-            let page = answers.get(1).unwrap_or(&Value::Null);
-            let (hits, scored) = (page["hits"]["hits"].as_array(), queries::is_scored(&request));
-            let hits = hits.map(Vec::as_slice).unwrap_or_default().iter().map(|hit| read_hit(hit, scored));
-            Ok(Found { total, hits: hits.collect::<Result<_, SearchError>>()?, facets: facets.collect() })
+            let answer = self.ask(queries::search(&request)).await?;
+            let scored = request.sort.field == SortField::Relevance;
+            let hits = answer["hits"]["hits"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let hits: Result<_, SearchError> = hits.iter().map(|hit| read_hit(hit, scored)).collect();
+            let facets = (0..request.facets.len()).map(|index| read_facet(&answer["aggregations"][index.to_string()]));
+            let total = answer["hits"]["total"]["value"].as_u64().unwrap_or(0);
+            Ok(Found { total, hits: hits?, facets: facets.collect() })
         })
     }
 

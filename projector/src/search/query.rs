@@ -102,18 +102,6 @@ pub enum Expression {
     Nothing,
 }
 
-impl Expression {
-    /// Whether it finds some documents better than others.
-    pub fn is_scored(&self) -> bool {
-        match self {
-            Self::Words { terms, prefix, .. } => terms.len() > 1 || !prefix,
-            Self::All(parts) => parts.iter().any(Self::is_scored),
-            Self::Any(_) => true,
-            Self::Not(_) | Self::Nothing => false,
-        }
-    }
-}
-
 /// A text that is no query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxError {

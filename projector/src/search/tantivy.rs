@@ -42,7 +42,6 @@ use self::{
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
     document::Document,
-    query::Expression,
     request::{Found, Hit, Request, SortField, SortValue, Start},
 };
 
@@ -292,7 +291,7 @@ impl Parts {
         let top = TopDocs::with_limit(request.hits_max);
         let Some((column, _)) = self.fields.sorted(request.sort.field) else {
             let skipped = if let Start::Skip(count) = request.start { count } else { 0 };
-            if !request.query.as_ref().is_some_and(Expression::is_scored) {
+            if !request.query.as_ref().is_some_and(queries::is_scored) {
                 return first(searcher, query.as_ref(), skipped, request.hits_max);
             }
             let found = searcher.search(&query, &top.and_offset(skipped).order_by_score())?;

@@ -11,53 +11,30 @@ use crate::{
     },
 };
 
-/// How long Elasticsearch may look for answers to one search.
-pub(super) const SEARCH_MAX: &str = "10s";
-
-/// The body of a search for the total and the facets, which Elasticsearch remembers for as long as no document changes.
-pub(super) fn count(request: &Request) -> Value {
-    let mut body = json!({"query": matching(request), "size": 0, "track_total_hits": true, "timeout": SEARCH_MAX});
-    if !request.facets.is_empty() {
-        let facets = request.facets.iter().enumerate().map(|(index, it)| (index.to_string(), facet(it)));
-        body["aggs"] = Value::Object(facets.collect());
-    }
-    body
-}
-
-/// The body of a search for a page. It does not count, so that documents which cannot be on the page need not be looked at.
-pub(super) fn page(request: &Request) -> Value {
+/// The body of a search.
+pub(super) fn search(request: &Request) -> Value {
+    let must = request.query.as_ref().map_or_else(|| json!({"match_all": {}}), expression);
     let mut body = json!({
-        "query": matching(request),
+        "query": {"bool": {"must": [must], "filter": conditions(&request.filter)}},
         "size": request.hits_max,
-        "track_total_hits": false,
-        "timeout": SEARCH_MAX,
+        "track_total_hits": true,
     });
-    match sorted(request.sort.field) {
-        Some(field) => {
-            let order = if request.sort.descending { "desc" } else { "asc" };
-            body["sort"] = json!([{field: order}, {"key": "asc"}]);
-        }
-        // As the documents lie there, since one is as good as another.
-        None if !is_scored(request) => body["sort"] = json!(["_doc"]),
-        None => {}
-    }
+    let key = json!({"key": "asc"});
+    body["sort"] = match sorted(request.sort.field) {
+        None => json!(["_score", key]),
+        Some(field) => json!([{field: if request.sort.descending { "desc" } else { "asc" }}, key]),
+    };
     match &request.start {
         Start::First => {}
         Start::Skip(count) => body["from"] = json!(count),
         Start::After { value: SortValue::Int(value), key } => body["search_after"] = json!([value, key]),
         Start::After { value: SortValue::Text(value), key } => body["search_after"] = json!([value, key]),
     }
+    if !request.facets.is_empty() {
+        let facets = request.facets.iter().enumerate().map(|(index, it)| (index.to_string(), facet(it)));
+        body["aggs"] = Value::Object(facets.collect());
+    }
     body
-}
-
-/// Whether hits of a request have scores.
-pub(super) fn is_scored(request: &Request) -> bool {
-    request.sort.field == SortField::Relevance && request.query.as_ref().is_some_and(Expression::is_scored)
-}
-
-fn matching(request: &Request) -> Value {
-    let must = request.query.as_ref().map_or_else(|| json!({"match_all": {}}), expression);
-    json!({"bool": {"must": [must], "filter": conditions(&request.filter)}})
 }
 
 /// The field that hits are sorted by; `None` by relevance.

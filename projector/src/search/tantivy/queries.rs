@@ -47,6 +47,16 @@ pub(super) fn matching(fields: &Fields, memory: &Memory, request: &Request) -> B
     }
 }
 
+/// Whether a query finds some documents better than others.
+pub(super) fn is_scored(query: &Expression) -> bool {
+    match query {
+        Expression::Words { terms, prefix, .. } => terms.len() > 1 || !prefix,
+        Expression::All(parts) => parts.iter().any(is_scored),
+        Expression::Any(_) => true,
+        Expression::Not(_) | Expression::Nothing => false,
+    }
+}
+
 /// What is matched and comes after where a page begins.
 pub(super) fn on_page(fields: &Fields, matching: Box<dyn Query>, sort: Sort, start: &Start) -> Box<dyn Query> {
     let (Start::After { value, key }, Some((_, handle))) = (start, fields.sorted(sort.field)) else { return matching };
