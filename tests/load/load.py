@@ -141,10 +141,10 @@ def main():
                     cpu = "+".join(f"{seconds / max(found['requests'], 1) * 1e6:.0f}" for seconds in spent)
                     memory = resident_mib(pids[0]) if pids else ""
                     rate = found["requests"] / found["seconds"]
-                    first = first or rate
+                    first = rate if first is None else first
                     print(
                         f"{operation + ('+' if beside else ''):<15} {clients:>7} {name:<12} {rate:>9.0f}"
-                        f" {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f} {found['errors']:>7} {rate / first:>7.2f}  {cpu:<16} {memory:>4}",
+                        f" {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f} {found['errors']:>7} {rate / first if first else float('nan'):>7.2f}  {cpu:<16} {memory:>4}",
                         flush=True,
                     )
     for data in seeded.values():
