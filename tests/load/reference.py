@@ -6,7 +6,8 @@
 It is NOT Netflix/metaflow-service and shares no code with it. It does for each request the least that such a service must
 do, with the same parts (Python, aiohttp, aiopg and psycopg2, a pool of 10 connections, one process): one INSERT a row, each
 in a transaction of its own, look-ups of the parents, the run's tags grafted onto answers. It validates nothing and has no
-filters, no paging, no error shapes but that of a conflict. A flow of Metaflow's client runs against it (foreach.py). So ratios to it are, if anything, too small. Needs what requirements.txt beside it names.
+filters, no paging, no error shapes. So ratios to it are, if anything, too small. A flow of Metaflow's client runs against it
+(foreach.py). Needs what requirements.txt beside it names.
 """
 import argparse
 import json
@@ -117,7 +118,7 @@ async def beat(request, table, where, *keys):
 
 
 async def beat_run(request):
-    await beat(request, "runs", "flow_id = %s AND run_number = %s", *list(place(request, 2).values()))
+    await beat(request, "runs", "flow_id = %s AND run_number = %s", *place(request, 2).values())
 
 
 @routes.post(RUN + "/heartbeat")

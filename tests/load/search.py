@@ -25,6 +25,7 @@ import urllib.parse
 import urllib.request
 
 from catch_up import post, start, stop
+from load import processor_seconds
 
 CLIENTS, SECONDS, TASKS, ARTIFACTS = 16, 8, 6, 2
 USERS = [f"user{n}" for n in range(40)]
@@ -76,11 +77,6 @@ def wait_for_search(base):
         if search["lag_records"] == 0 and search["rebuilding_documents"] is None:
             return time.monotonic() - began, get(base, "/api/v1/search?limit=0")["total"]
         time.sleep(0.1)
-
-
-def cpu_seconds(process):
-    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 class Recorder(http.server.BaseHTTPRequestHandler):
@@ -152,7 +148,7 @@ def rebuild(daybook, options, documents):
     process, base, _ = start(daybook, options)
     began = time.monotonic()
     wait_for_search(base)
-    seconds, cpu = time.monotonic() - began, cpu_seconds(process)
+    seconds, cpu = time.monotonic() - began, processor_seconds(process.pid)
     print(f"built     {documents / seconds:>9.0f} documents/s from rows; daybook had {cpu / seconds / 2:.0%} of two processors", flush=True)
     return process, base, documents / seconds
 

@@ -188,7 +188,7 @@ impl Worker {
         let mine: Vec<Partition> = share.borrow_and_update().partitions.iter().copied().filter(searched).collect();
         let index = self.runtime.block_on(self.setting.store.open(&self.setting.generation.schema))?;
         let reached = self.runtime.block_on(books::checkpoints(self.tables(), index.id()))?;
-        self.setting.search.open(Arc::clone(&index), self.setting.log.end()?);
+        self.setting.search.open(Arc::clone(&index), &self.setting.log.end()?);
         let first = mine.iter().any(|partition| partition.id == 0);
         let reached = if reached.0.is_empty() && first { self.rebuild(&index)? } else { reached };
         self.setting.search.show(&reached);

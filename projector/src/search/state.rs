@@ -63,9 +63,7 @@ impl Search {
 
     /// How many records of a log that ends at `end` searches do not see.
     pub fn lag(&self, end: &Vector) -> i64 {
-        let mut end = end.clone();
-        end.0.retain(|partition, _| partition.topic == Topic::Events);
-        self.visible.borrow().lag(&end)
+        self.visible.borrow().lag(&searched(end))
     }
 
     /// Whether searches see all that was there when the index was opened: it was not just started, nor is being built.
@@ -82,9 +80,7 @@ impl Search {
     /// Waits until searches see what `wanted` tells of; asks for it to be made visible at once. Bounded by the caller's
     /// time-out.
     pub async fn wait(&self, wanted: &Vector) {
-        let mut wanted = wanted.clone();
-        // Documents know of no heartbeats.
-        wanted.0.retain(|partition, _| partition.topic == Topic::Events);
+        let wanted = searched(wanted);
         let mut visible = self.visible.subscribe();
         if visible.borrow().reaches(&wanted) {
             return;
@@ -100,9 +96,8 @@ impl Search {
     }
 
     /// Shows an index that was opened while the log ended at `end`.
-    pub(super) fn open(&self, index: Arc<dyn SearchIndex>, mut end: Vector) {
-        end.0.retain(|partition, _| partition.topic == Topic::Events);
-        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    pub(super) fn open(&self, index: Arc<dyn SearchIndex>, end: &Vector) {
+        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = searched(end);
         self.index.send_replace(Some(index));
         self.visible.send_replace(Vector::default());
     }
@@ -122,6 +117,12 @@ impl Search {
             news
         });
     }
+}
+
+/// The part of a vector that searches can come to: documents know of no heartbeats.
+fn searched(vector: &Vector) -> Vector {
+    let events = vector.0.iter().filter(|(partition, _)| partition.topic == Topic::Events);
+    Vector(events.map(|(partition, next)| (*partition, *next)).collect())
 }
 
 /// Counts a request while it waits.
