@@ -180,7 +180,16 @@ impl Parts {
                 floor[index] = row.int(1)?;
             }
         }
-        Ok(Sequencer::start(self.store.numbers(floor).await?))
+        let (share, runner) = (self.membership.share(), self.runner.clone());
+        // While the tables take nothing, a write that is refused for want of a number is better than one whose fate is open.
+        let applies = move || {
+            let failed = |runner: &Arc<Mutex<Runner>>| {
+                runner.lock().unwrap_or_else(PoisonError::into_inner).health().failure.is_some()
+            };
+            !runner.as_ref().is_some_and(failed)
+        };
+        let may_take_ahead = move || share.borrow().alone && applies();
+        Ok(Sequencer::start(self.store.numbers(floor).await?, may_take_ahead))
     }
 
     /// Tells why this process cannot serve now.

@@ -1,16 +1,19 @@
 //! Numbers for runs, tasks and metadata entries: each kind from one sequence, monotonic over restarts.
 //!
 //! Callers that ask at once are served by one call to the source. A number once given out is never given out again;
-//! a request that fails after it got its number leaves a gap, as in any sequence.
+//! a request that fails after it got its number leaves a gap, as in any sequence. A process that is alone takes task ids ahead, so
+//! that creating a task waits for none; what it has not given out when it ends is a gap too.
+
+mod queue;
+mod stock;
 
 use std::sync::{
     Arc,
     atomic::{AtomicI64, Ordering},
 };
 
-use tokio::sync::{mpsc, oneshot};
-
-use crate::{gather::gather, log::BoxFuture};
+use self::queue::Queue;
+use crate::log::BoxFuture;
 
 /// Which sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +36,9 @@ pub trait NumberSource: Send + Sync {
     /// Takes `count` numbers, ascending, each greater than any given out before it began.
     fn take(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>>;
 
+    /// The same for numbers that are used later: none of them is taken again, whatever becomes of the source in between.
+    fn take_ahead(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>>;
+
     /// Takes `count` consecutive numbers and returns the first.
     fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>>;
 
@@ -40,23 +46,16 @@ pub trait NumberSource: Send + Sync {
     fn raise(&self, sequence: Sequence, highest: i64) -> BoxFuture<'_, Result<(), SequenceError>>;
 }
 
-type Waiting = oneshot::Sender<Result<i64, SequenceError>>;
-
-/// Requests that may wait for one sequence; more wait for room.
-const QUEUE_MAX: usize = 4096;
-/// Numbers taken from the source in one call.
-const BATCH_MAX: usize = 1024;
 /// Metadata ids taken from the source at a time, at least.
 const BLOCK: i64 = 4096;
-
 /// By how much more than asked for a sequence is raised.
 const RAISE_MARGIN: i64 = 10_000;
 
 /// Gives out numbers, one call to the source for all that wait.
 #[derive(Clone)]
 pub struct Sequencer {
-    runs: mpsc::Sender<Waiting>,
-    tasks: mpsc::Sender<Waiting>,
+    runs: Queue,
+    tasks: Queue,
     source: Arc<dyn NumberSource>,
     block: Arc<tokio::sync::Mutex<Block>>,
     /// How far each sequence was raised.
@@ -71,30 +70,33 @@ struct Block {
 }
 
 impl Sequencer {
-    /// Starts the two tasks that collect requests; they end when the last clone is dropped.
-    pub fn start(source: Arc<dyn NumberSource>) -> Self {
-        let open = |sequence| {
-            let (sender, receiver) = mpsc::channel(QUEUE_MAX);
-            tokio::spawn(collect(Arc::clone(&source), sequence, receiver));
-            sender
-        };
-        let (runs, tasks) = (open(Sequence::Run), open(Sequence::Task));
+    /// Starts the tasks that call the source; they end when the last clone is dropped. Task ids are taken ahead while
+    /// `may_take_ahead` says so: while no other process takes any.
+    pub fn start(source: Arc<dyn NumberSource>, may_take_ahead: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        // Run numbers are few, and people read them: a process that ends leaves no gap in them.
+        let runs = Queue::start(Arc::clone(&source), Sequence::Run, Arc::new(|| false));
+        let tasks = Queue::start(Arc::clone(&source), Sequence::Task, Arc::new(may_take_ahead));
         Self { runs, tasks, source, block: Arc::default(), raised: Arc::default() }
     }
 
     /// The next run number.
     pub async fn next_run(&self) -> Result<i64, SequenceError> {
-        next(&self.runs).await
+        self.runs.next().await
     }
 
     /// The next task id.
     pub async fn next_task(&self) -> Result<i64, SequenceError> {
-        next(&self.tasks).await
+        self.tasks.next().await
     }
 
-    /// So many numbers at once, ascending.
-    pub async fn take(&self, sequence: Sequence, count: usize) -> Result<Vec<i64>, SequenceError> {
-        if count == 0 { Ok(Vec::new()) } else { self.source.take(sequence, count).await }
+    /// So many run numbers at once, ascending.
+    pub async fn take_runs(&self, count: usize) -> Result<Vec<i64>, SequenceError> {
+        if count == 0 { Ok(Vec::new()) } else { self.runs.take(count).await }
+    }
+
+    /// So many task ids at once, ascending.
+    pub async fn take_tasks(&self, count: usize) -> Result<Vec<i64>, SequenceError> {
+        if count == 0 { Ok(Vec::new()) } else { self.tasks.take(count).await }
     }
 
     /// Makes a sequence go on after a number that an event brings with it.
@@ -109,6 +111,9 @@ impl Sequencer {
             let target = highest.saturating_add(RAISE_MARGIN);
             self.source.raise(sequence, target).await?;
             raised.fetch_max(target, Ordering::AcqRel);
+            if sequence == Sequence::Task {
+                self.tasks.clear();
+            }
         }
         Ok(())
     }
@@ -124,31 +129,5 @@ impl Sequencer {
         }
         block.next += wanted;
         Ok(block.next - wanted)
-    }
-}
-
-async fn next(sequence: &mpsc::Sender<Waiting>) -> Result<i64, SequenceError> {
-    let ended = || SequenceError("shutting down".to_owned());
-    let (waiting, number) = oneshot::channel();
-    sequence.send(waiting).await.map_err(|_| ended())?;
-    number.await.map_err(|_| ended())?
-}
-
-async fn collect(source: Arc<dyn NumberSource>, sequence: Sequence, mut requests: mpsc::Receiver<Waiting>) {
-    let mut waiting = Vec::new();
-    while gather(&mut requests, &mut waiting, BATCH_MAX).await > 0 {
-        match source.take(sequence, waiting.len()).await {
-            Ok(numbers) => {
-                for (request, number) in waiting.drain(..).zip(numbers) {
-                    // A request that has gone away leaves a gap.
-                    let _gone = request.send(Ok(number));
-                }
-            }
-            Err(error) => {
-                for request in waiting.drain(..) {
-                    let _gone = request.send(Err(error.clone()));
-                }
-            }
-        }
     }
 }

@@ -183,7 +183,8 @@ async fn numbers_are_unique_ascending_and_go_on_after_the_log_s_highest() {
             let source = place.store.numbers(floor).await.unwrap_or_else(|error| panic!("{error}"));
             let first = source.take(Sequence::Task, 3).await.unwrap_or_else(|error| panic!("{error}"));
             let second = source.take(Sequence::Task, 2).await.unwrap_or_else(|error| panic!("{error}"));
-            let taken = [first, second].concat();
+            let ahead = source.take_ahead(Sequence::Task, 2).await.unwrap_or_else(|error| panic!("{error}"));
+            let taken = [first, second, ahead].concat();
             assert!(taken.is_sorted_by(|a, b| a < b), "{taken:?}");
             assert!(taken[0] > floor[1], "{taken:?}");
             if floor[1] == 0 && shared {

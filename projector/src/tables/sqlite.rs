@@ -143,6 +143,10 @@ impl NumberSource for Counters {
         })
     }
 
+    fn take_ahead(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
+        self.take(sequence, count)
+    }
+
     fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>> {
         Box::pin(async move { self.add(sequence, count) })
     }

@@ -219,8 +219,8 @@ impl Load<'_> {
         let unnumbered = std::mem::take(&mut self.unnumbered);
         let count = |of| unnumbered.iter().filter(|(_, (sequence, _))| *sequence == of).count();
         let sequencer = &self.app.sequencer;
-        let mut runs = sequencer.take(Sequence::Run, count(Sequence::Run)).await?.into_iter();
-        let mut tasks = sequencer.take(Sequence::Task, count(Sequence::Task)).await?.into_iter();
+        let mut runs = sequencer.take_runs(count(Sequence::Run)).await?.into_iter();
+        let mut tasks = sequencer.take_tasks(count(Sequence::Task)).await?.into_iter();
         for (index, (sequence, entries)) in unnumbered {
             let number = match sequence {
                 Sequence::Run => runs.next(),

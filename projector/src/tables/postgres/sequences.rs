@@ -24,9 +24,9 @@ pub(super) struct Sequences {
     timeout: Duration,
 }
 
-/// Taking the number of a run or a task waits for no disk: the commit that applies its event takes all that went before it
-/// there, so after a crash of PostgreSQL only numbers that no row has yet may be given out again, and the second writer of
-/// such a number is told to try again. Blocks of metadata ids stay in memory and are used later, so taking one waits.
+/// Taking a number for a request that waits for it waits for no disk: the commit that applies its event takes all that went
+/// before it there, so after a crash of PostgreSQL only numbers that no row has yet may be given out again, and the second
+/// writer of such a number is told to try again. What is taken ahead stays in memory and is used later, so taking it waits.
 pub(super) struct Pools {
     pub(super) durable: PgPool,
     pub(super) prompt: PgPool,
@@ -37,7 +37,12 @@ impl Sequences {
         Self { pools, timeout }
     }
 
-    async fn call(&self, pool: &PgPool, statement: &Statement, count: usize) -> Result<Vec<i64>, SequenceError> {
+    async fn call(&self, pool: &PgPool, sequence: Sequence, count: usize) -> Result<Vec<i64>, SequenceError> {
+        let statement = match sequence {
+            Sequence::Run => &TAKE_RUNS,
+            Sequence::Task => &TAKE_TASKS,
+            Sequence::Metadata => &TAKE_METADATA,
+        };
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         let numbers = within(self.timeout, pool, statement.name, async |connection| {
             let numbers = sqlx::query_scalar(statement.postgres).bind(count).fetch_all(connection).await;
@@ -49,12 +54,11 @@ impl Sequences {
 
 impl NumberSource for Sequences {
     fn take(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
-        let (pool, statement) = match sequence {
-            Sequence::Run => (&self.pools.prompt, &TAKE_RUNS),
-            Sequence::Task => (&self.pools.prompt, &TAKE_TASKS),
-            Sequence::Metadata => (&self.pools.durable, &TAKE_METADATA),
-        };
-        Box::pin(self.call(pool, statement, count))
+        Box::pin(self.call(&self.pools.prompt, sequence, count))
+    }
+
+    fn take_ahead(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
+        Box::pin(self.call(&self.pools.durable, sequence, count))
     }
 
     fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>> {
@@ -64,7 +68,7 @@ impl NumberSource for Sequences {
             let width = usize::try_from(METADATA_STEP).unwrap_or(usize::MAX);
             let steps = count.div_ceil(width);
             loop {
-                let first = self.take(sequence, steps).await?;
+                let first = self.take_ahead(sequence, steps).await?;
                 let consecutive = first.windows(2).all(|pair| pair[1] == pair[0] + METADATA_STEP);
                 if let (true, Some(first)) = (consecutive, first.first()) {
                     return Ok(*first);
