@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
 """Measures services of Metaflow's metadata API side by side, in one run on one machine, and prints ratios to the first.
 
-    load.py NAME=URL [NAME=URL ...] [--seconds 6] [--warm-up 3] [--clients 1,64] [--tasks 2000] [--flows 1] [--only create_task,get_run]
-            [--beside step_artifacts] [--processes NAME=PID[,PID...] ...]
+    load.py NAME=URL [NAME=URL ...] [--seconds 6] [--warm-up 3] [--clients 1,64] [--tasks 2000] [--flows 1] [--rounds 1]
+            [--only create_task,get_run] [--beside step_artifacts] [--processes NAME=PID[,PID...] ...]
 
 Each URL is a service on loopback: a daybook, the stand-in of reference.py, or Metaflow's own service. With --beside, each
 operation is measured alone and again next to one client that repeats another operation without a pause. With --processes, the
 processor time that each process and its children took for one request is shown in microseconds, and the memory resident in the
 first. Needs wrk (Debian's package) and nothing else.
-Operations of all services alternate, so that noise of the machine falls on each alike. Each point is measured after a
-warm-up of its own: a broker that has just started compiles its code for the first minute of load. Nothing is asserted: the figures
+Operations of all services alternate, so that noise of the machine falls on each alike; with --rounds, they do so that often at each
+point, there and back, and medians are shown, of ratios too, each of two figures of one round. Each point is measured after a warm-up of its own: a broker that has just started compiles its code for the first minute of load. Nothing is asserted: the figures
 are for people. Median and p99 are wrk's, in milliseconds; errors are answers other than 2xx."""
 import argparse
 import json
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -107,11 +108,34 @@ def resident_mib(pid):
     return int(stat(pid)[21]) * os.sysconf("SC_PAGE_SIZE") >> 20
 
 
+def sample(base, data, operation, clients, given, pids, beside):
+    """One measurement, with the processor seconds that each process took."""
+    before = list(map(processor_seconds, pids))
+    found = measure(base, data, operation, clients, given.seconds, beside)
+    spent = [processor_seconds(pid) - at for pid, at in zip(pids, before)]
+    memory = resident_mib(pids[0]) if pids else ""
+    return {**found, "rate": found["requests"] / found["seconds"], "spent": spent, "memory": memory}
+
+
+def show(operation, clients, name, samples, first):
+    """One line: medians over the rounds, errors of all."""
+    rate, p50, p99 = (statistics.median(it[field] for it in samples) for field in ("rate", "p50_ms", "p99_ms"))
+    ratios = [it["rate"] / of_first["rate"] if of_first["rate"] else float("nan") for it, of_first in zip(samples, first)]
+    requests, errors = (sum(it[field] for it in samples) for field in ("requests", "errors"))
+    cpu = "+".join(f"{sum(seconds) / max(requests, 1) * 1e6:.0f}" for seconds in zip(*(it["spent"] for it in samples)))
+    print(
+        f"{operation:<15} {clients:>7} {name:<12} {rate:>9.0f} {p50:>8.2f} {p99:>8.2f} {errors:>7}"
+        f" {statistics.median(ratios):>7.2f}  {cpu:<16} {samples[-1]['memory']:>4}",
+        flush=True,
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("services", nargs="+", metavar="NAME=URL")
     parser.add_argument("--seconds", type=int, default=6)
     parser.add_argument("--warm-up", type=int, default=3, help="seconds of load before each point")
+    parser.add_argument("--rounds", type=int, default=1, help="times that each point is measured; medians are shown")
     parser.add_argument("--clients", default="1,64")
     parser.add_argument("--tasks", type=int, default=2000)
     parser.add_argument("--flows", type=int, default=1, help="flows that the tasks are spread over; 1 is one hot flow")
@@ -128,25 +152,17 @@ def main():
     print(f"{'operation':<15} {'clients':>7} {'service':<12} {'per s':>9} {'p50 ms':>8} {'p99 ms':>8} {'errors':>7} {'ratio':>7}  {'cpu us':<16} {'MiB':>4}")
     for operation in given.only.split(","):
         for clients in map(int, given.clients.split(",")):
-            first = None
-            for name, url in services.items():
-                base = url.rstrip("/")
-                if given.warm_up:
-                    measure(base, seeded[name], operation, clients, given.warm_up)
-                for beside in [None, given.beside] if given.beside else [None]:
-                    pids = processes.get(name, [])
-                    before = list(map(processor_seconds, pids))
-                    found = measure(base, seeded[name], operation, clients, given.seconds, beside)
-                    spent = [processor_seconds(pid) - at for pid, at in zip(pids, before)]
-                    cpu = "+".join(f"{seconds / max(found['requests'], 1) * 1e6:.0f}" for seconds in spent)
-                    memory = resident_mib(pids[0]) if pids else ""
-                    rate = found["requests"] / found["seconds"]
-                    first = rate if first is None else first
-                    print(
-                        f"{operation + ('+' if beside else ''):<15} {clients:>7} {name:<12} {rate:>9.0f}"
-                        f" {found['p50_ms']:>8.2f} {found['p99_ms']:>8.2f} {found['errors']:>7} {rate / first if first else float('nan'):>7.2f}  {cpu:<16} {memory:>4}",
-                        flush=True,
-                    )
+            samples = {(name, beside): [] for name in services for beside in dict.fromkeys([None, given.beside])}
+            names = list(services)
+            for turn in range(given.rounds):
+                for name in names if turn % 2 == 0 else reversed(names):
+                    point = services[name].rstrip("/"), seeded[name], operation, clients
+                    if given.warm_up and turn == 0:
+                        measure(*point, given.warm_up)
+                    for beside in dict.fromkeys([None, given.beside]):
+                        samples[name, beside].append(sample(*point, given, processes.get(name, []), beside))
+            for (name, beside), of_name in samples.items():
+                show(operation + ("+" if beside else ""), clients, name, of_name, samples[names[0], None])
     for data in seeded.values():
         pathlib.Path(data).unlink()
 
