@@ -5,6 +5,7 @@
 //! after the time-out, which is the client's as well as the server's: the connection is closed and another one is made.
 
 mod failures;
+mod lists;
 mod sequences;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
@@ -13,7 +14,6 @@ use daybook_ingest::{
     log::BoxFuture,
     sequence::{NumberSource, Sequence},
 };
-use futures_util::{FutureExt, TryStreamExt, stream::BoxStream};
 use sqlx::{
     AssertSqlSafe, Column as _, Connection as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
     pool::PoolConnection,
@@ -32,10 +32,7 @@ use self::{
 use crate::{
     membership::LEASE,
     statement,
-    tables::{
-        AtOnce, Cell, ChunkSender, Chunks, Column, Cursor, Next, Params, READER_STALL_MAX, Render, Row, Statement,
-        Store, Tables, TablesError, Transaction,
-    },
+    tables::{AtOnce, Cell, Chunks, Column, Params, Render, Row, Statement, Store, Tables, TablesError, Transaction},
 };
 
 /// How to reach PostgreSQL. `Debug` is left out: the options hold a password.
@@ -88,6 +85,7 @@ struct PostgresTables {
 /// other thread, which counts where a batch is many statements one after another.
 struct Writer {
     pool: PgPool,
+    activity: Arc<lists::Activity>,
     /// Always there but while this is dropped.
     runtime: Option<Runtime>,
 }
@@ -163,7 +161,7 @@ impl PostgresStore {
             timeout: self.config.timeout,
             reads: self.pool(schema, self.config.connections_max, &by_index),
             lists: self.pool(schema, (self.config.connections_max / 2).max(2), &by_index),
-            writes: Writer { pool, runtime: Some(runtime) },
+            writes: Writer { pool, activity: Arc::default(), runtime: Some(runtime) },
             schema: schema.to_owned(),
         })
     }
@@ -304,6 +302,7 @@ impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
         let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
         let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
+        self.writes.activity.note();
         let connection = runtime.block_on(self.writes.pool.acquire()).map_err(|e| error("begin", &e))?;
         let mut transaction = PostgresTransaction { tables: self, runtime, connection: Some(connection) };
         transaction.run("begin", async |connection| connection.execute("BEGIN").await)?;
@@ -317,6 +316,7 @@ impl Tables for PostgresTables {
     fn run_at_once(&self, statement: &Statement, arrays: &[Column]) -> Result<AtOnce, TablesError> {
         let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
         let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
+        self.writes.activity.note();
         let run = within(self.timeout, &self.writes.pool, statement.name, async |connection| {
             match bind_columns(sqlx::query(statement.postgres), arrays).execute(connection).await {
                 Ok(_) => Ok(AtOnce::Done),
@@ -347,46 +347,10 @@ impl Tables for PostgresTables {
         self.read_from(&self.lists, statement, params)
     }
 
-    fn stream(&self, statement: &'static Statement, params: Vec<Cell>, mut render: Render) -> Chunks {
-        let (mut sender, receiver) = ChunkSender::open();
-        let (pool, timeout) = (self.lists.clone(), self.timeout);
-        self.handle.spawn(async move {
-            let params = Params::One(params);
-            let run = async {
-                let mut connection = pool.acquire().await.map_err(|e| error(statement.name, &e))?;
-                let mut rows = bind(statement, &params).fetch(&mut *connection);
-                // The time-out is that of one row: how long a list takes is up to its reader. Most rows are there already.
-                let next_row = async |rows: &mut BoxStream<'_, Result<PgRow, sqlx::Error>>| {
-                    let row = match rows.try_next().now_or_never() {
-                        Some(row) => row,
-                        None => match tokio::time::timeout(timeout, rows.try_next()).await {
-                            Ok(row) => row,
-                            Err(_) => return Err(silent(statement.name, timeout)),
-                        },
-                    };
-                    row.map_err(|e| error(statement.name, &e))
-                };
-                while let Some(row) = next_row(&mut rows).await? {
-                    let next = render(&PgCursor(&row), &mut sender.chunk)?;
-                    if let Some(chunk) = sender.full()
-                        && sender.chunks.send_timeout(Ok(chunk), READER_STALL_MAX).await.is_err()
-                    {
-                        return Ok(());
-                    }
-                    if next == Next::Stop {
-                        break;
-                    }
-                }
-                Ok(())
-            };
-            let last = match run.await {
-                Ok(()) if sender.chunk.is_empty() => return,
-                Ok(()) => Ok(std::mem::take(&mut sender.chunk)),
-                Err(error) => Err(error),
-            };
-            // A reader that has gone away does not want the rest.
-            let _gone = sender.chunks.send_timeout(last, READER_STALL_MAX).await;
-        });
+    fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks {
+        let (list, receiver) = lists::List::open(statement, render, self.timeout, Arc::clone(&self.writes.activity));
+        let pool = self.lists.clone();
+        self.handle.spawn(async move { list.run(&pool, &Params::One(params)).await });
         receiver
     }
 
@@ -481,16 +445,4 @@ fn cells(row: &PgRow) -> Result<Row, TablesError> {
         }
     };
     row.columns().iter().enumerate().map(cell).collect::<Result<_, _>>().map(Row)
-}
-
-struct PgCursor<'a>(&'a PgRow);
-
-impl Cursor for PgCursor<'_> {
-    fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError> {
-        self.0.try_get_unchecked(column).map_err(|_| TablesError::Shape { column })
-    }
-
-    fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
-        self.0.try_get_unchecked(column).map_err(|_| TablesError::Shape { column })
-    }
 }

@@ -1,0 +1,126 @@
+//! Lists, streamed row by row on connections of their own.
+//!
+//! A long list gives way to a projector at work: reading fifty thousand rows as fast as one client takes them keeps more than one
+//! processor busy, here and in PostgreSQL, and each batch would wait for its turn between them.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, TryStreamExt, stream::BoxStream};
+use sqlx::{PgPool, Row as _, postgres::PgRow};
+use tokio::time::Instant;
+
+use super::{bind, error, silent};
+use crate::tables::{ChunkSender, Chunks, Cursor, Next, Params, READER_STALL_MAX, Render, Statement, TablesError};
+
+/// Chunks that are made without a pause: pages and short lists.
+const PROMPT_CHUNKS: usize = 8;
+/// The pause after each further chunk while the projector is at work: about 20 MB/s are left.
+const PAUSE: Duration = Duration::from_millis(3);
+/// For how long a projector that has written counts as being at work.
+const AT_WORK: Duration = Duration::from_millis(50);
+
+/// When the projector last wrote.
+#[derive(Default)]
+pub(super) struct Activity(Mutex<Option<Instant>>);
+
+impl Activity {
+    /// Notes that it writes.
+    pub(super) fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_recent(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|wrote| wrote.elapsed() < AT_WORK)
+    }
+}
+
+/// A list on its way to its reader.
+pub(super) struct List {
+    statement: &'static Statement,
+    render: Render,
+    sender: ChunkSender,
+    sent: usize,
+    timeout: Duration,
+    activity: Arc<Activity>,
+}
+
+impl List {
+    pub(super) fn open(
+        statement: &'static Statement,
+        render: Render,
+        timeout: Duration,
+        activity: Arc<Activity>,
+    ) -> (Self, Chunks) {
+        let (sender, receiver) = ChunkSender::open();
+        (Self { statement, render, sender, sent: 0, timeout, activity }, receiver)
+    }
+
+    /// Sends the whole list, and at its end what it failed on.
+    pub(super) async fn run(mut self, pool: &PgPool, params: &Params) {
+        let last = match self.send_rows(pool, params).await {
+            Ok(()) if self.sender.chunk.is_empty() => return,
+            Ok(()) => Ok(std::mem::take(&mut self.sender.chunk)),
+            Err(error) => Err(error),
+        };
+        // A reader that has gone away does not want the rest.
+        let _gone = self.sender.chunks.send_timeout(last, READER_STALL_MAX).await;
+    }
+
+    async fn send_rows(&mut self, pool: &PgPool, params: &Params) -> Result<(), TablesError> {
+        let mut connection = pool.acquire().await.map_err(|e| error(self.statement.name, &e))?;
+        let mut rows = bind(self.statement, params).fetch(&mut *connection);
+        while let Some(row) = next(&mut rows, self.statement, self.timeout).await? {
+            let next = (self.render)(&PgCursor(&row), &mut self.sender.chunk)?;
+            if let Some(chunk) = self.sender.full()
+                && !self.send(chunk).await
+            {
+                return Ok(());
+            }
+            if next == Next::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a chunk; false if the reader has gone away.
+    async fn send(&mut self, chunk: Vec<u8>) -> bool {
+        let sent = self.sender.chunks.send_timeout(Ok(chunk), READER_STALL_MAX).await.is_ok();
+        self.sent += 1;
+        if sent && self.sent > PROMPT_CHUNKS && self.activity.is_recent() {
+            tokio::time::sleep(PAUSE).await;
+        }
+        sent
+    }
+}
+
+/// The time-out is that of one row: how long a list takes is up to its reader. Most rows are there already.
+async fn next(
+    rows: &mut BoxStream<'_, Result<PgRow, sqlx::Error>>,
+    statement: &Statement,
+    timeout: Duration,
+) -> Result<Option<PgRow>, TablesError> {
+    let row = match rows.try_next().now_or_never() {
+        Some(row) => row,
+        None => match tokio::time::timeout(timeout, rows.try_next()).await {
+            Ok(row) => row,
+            Err(_) => return Err(silent(statement.name, timeout)),
+        },
+    };
+    row.map_err(|e| error(statement.name, &e))
+}
+
+struct PgCursor<'a>(&'a PgRow);
+
+impl Cursor for PgCursor<'_> {
+    fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError> {
+        self.0.try_get_unchecked(column).map_err(|_| TablesError::Shape { column })
+    }
+
+    fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
+        self.0.try_get_unchecked(column).map_err(|_| TablesError::Shape { column })
+    }
+}
