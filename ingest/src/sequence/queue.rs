@@ -14,7 +14,7 @@ use crate::gather::gather;
 const REQUESTS_MAX: usize = 4096;
 /// Requests that are served by one call.
 const BATCH_MAX: usize = 1024;
-/// Numbers taken ahead in one call. As many are lost, at most, when the process ends.
+/// Numbers taken ahead in one call. As many and [`LOW`] are lost, at most, when the process ends.
 const AHEAD: usize = 256;
 /// Numbers in stock at which more are ordered, so that nobody has to wait for them.
 const LOW: usize = AHEAD / 2;
