@@ -43,6 +43,7 @@ pub(super) struct List {
     render: Render,
     sender: ChunkSender,
     sent: usize,
+    paused: Duration,
     timeout: Duration,
     activity: Arc<Activity>,
 }
@@ -55,7 +56,7 @@ impl List {
         activity: Arc<Activity>,
     ) -> (Self, Chunks) {
         let (sender, receiver) = ChunkSender::open();
-        (Self { statement, render, sender, sent: 0, timeout, activity }, receiver)
+        (Self { statement, render, sender, sent: 0, paused: Duration::ZERO, timeout, activity }, receiver)
     }
 
     /// Sends the whole list, and at its end what it failed on.
@@ -90,8 +91,11 @@ impl List {
     async fn send(&mut self, chunk: Vec<u8>) -> bool {
         let sent = self.sender.chunks.send_timeout(Ok(chunk), READER_STALL_MAX).await.is_ok();
         self.sent += 1;
-        if sent && self.sent > PROMPT_CHUNKS && self.activity.is_recent() {
+        // The server's time-out is for the whole statement: most of it is left for the rows.
+        let may_pause = self.sent > PROMPT_CHUNKS && self.paused < self.timeout / 4;
+        if sent && may_pause && self.activity.is_recent() {
             tokio::time::sleep(PAUSE).await;
+            self.paused += PAUSE;
         }
         sent
     }
