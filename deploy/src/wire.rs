@@ -182,13 +182,7 @@ impl Parts {
         }
         let (share, runner) = (self.membership.share(), self.runner.clone());
         // While the tables take nothing, a write that is refused for want of a number is better than one whose fate is open.
-        let applies = move || {
-            let failed = |runner: &Arc<Mutex<Runner>>| {
-                runner.lock().unwrap_or_else(PoisonError::into_inner).health().failure.is_some()
-            };
-            !runner.as_ref().is_some_and(failed)
-        };
-        let may_take_ahead = move || share.borrow().alone && applies();
+        let may_take_ahead = move || share.borrow().alone && failure_of(runner.as_deref()).is_none();
         Ok(Sequencer::start(self.store.numbers(floor).await?, may_take_ahead))
     }
 
@@ -196,8 +190,7 @@ impl Parts {
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
         let (runner, log) = (self.runner.clone(), Arc::clone(&self.log));
         move || {
-            let health = runner.as_ref().map(|runner| runner.lock().unwrap_or_else(PoisonError::into_inner).health());
-            let projector = health.and_then(|health| health.failure).map(|failure| format!("projector: {failure}"));
+            let projector = failure_of(runner.as_deref()).map(|failure| format!("projector: {failure}"));
             let log = log.failure().map(|failure| format!("log: {failure}"));
             [projector, log].into_iter().flatten().collect()
         }
@@ -222,6 +215,11 @@ impl Parts {
             tracing::error!("the log did not stop in order");
         }
     }
+}
+
+/// What this process' projector last failed on, if it has one and has not succeeded since.
+fn failure_of(runner: Option<&Mutex<Runner>>) -> Option<String> {
+    runner.and_then(|runner| runner.lock().unwrap_or_else(PoisonError::into_inner).health().failure)
 }
 
 /// A name for this process: no other has it, also not one that gets the same process id later or on another machine.

@@ -91,12 +91,12 @@ impl Sequencer {
 
     /// So many run numbers at once, ascending.
     pub async fn take_runs(&self, count: usize) -> Result<Vec<i64>, SequenceError> {
-        if count == 0 { Ok(Vec::new()) } else { self.runs.take(count).await }
+        self.runs.take(count).await
     }
 
     /// So many task ids at once, ascending.
     pub async fn take_tasks(&self, count: usize) -> Result<Vec<i64>, SequenceError> {
-        if count == 0 { Ok(Vec::new()) } else { self.tasks.take(count).await }
+        self.tasks.take(count).await
     }
 
     /// Makes a sequence go on after a number that an event brings with it.
@@ -110,10 +110,11 @@ impl Sequencer {
             // A margin saves most of the calls while numbers are brought in ascending order.
             let target = highest.saturating_add(RAISE_MARGIN);
             self.source.raise(sequence, target).await?;
-            raised.fetch_max(target, Ordering::AcqRel);
+            // Before others are told that nothing is left to do: what is in stock may be what they bring.
             if sequence == Sequence::Task {
                 self.tasks.clear();
             }
+            raised.fetch_max(target, Ordering::AcqRel);
         }
         Ok(())
     }

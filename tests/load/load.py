@@ -8,9 +8,10 @@ Each URL is a service on loopback: a daybook, the stand-in of reference.py, or M
 operation is measured alone and again next to one client that repeats another operation without a pause. With --processes, the
 processor time that each process and its children took for one request is shown in microseconds, and the memory resident in the
 first. Needs wrk (Debian's package) and nothing else.
-Operations of all services alternate, so that noise of the machine falls on each alike; with --rounds, they do so that often at each
-point, there and back, and medians are shown, of ratios too, each of two figures of one round. Each point is measured after a warm-up of its own: a broker that has just started compiles its code for the first minute of load. Nothing is asserted: the figures
-are for people. Median and p99 are wrk's, in milliseconds; errors are answers other than 2xx."""
+Operations of all services alternate, so that noise of the machine falls on each alike; with --rounds, they do so that often at
+each point, there and back, and medians are shown, of ratios too, each of two figures of one round. Each point is measured after
+a warm-up of its own: a broker that has just started compiles its code for the first minute of load. Nothing is asserted: the
+figures are for people. Median and p99 are wrk's, in milliseconds; errors are answers other than 2xx."""
 import argparse
 import json
 import os

@@ -73,7 +73,7 @@ impl List {
     async fn send_rows(&mut self, pool: &PgPool, params: &Params) -> Result<(), TablesError> {
         let mut connection = pool.acquire().await.map_err(|e| error(self.statement.name, &e))?;
         let mut rows = bind(self.statement, params).fetch(&mut *connection);
-        while let Some(row) = next(&mut rows, self.statement, self.timeout).await? {
+        while let Some(row) = next_row(&mut rows, self.statement, self.timeout).await? {
             let next = (self.render)(&PgCursor(&row), &mut self.sender.chunk)?;
             if let Some(chunk) = self.sender.full()
                 && !self.send(chunk).await
@@ -102,7 +102,7 @@ impl List {
 }
 
 /// The time-out is that of one row: how long a list takes is up to its reader. Most rows are there already.
-async fn next(
+async fn next_row(
     rows: &mut BoxStream<'_, Result<PgRow, sqlx::Error>>,
     statement: &Statement,
     timeout: Duration,
