@@ -132,8 +132,9 @@ def send(target, body):
 def bare_seconds(target, index, bodies):
     """Seconds that a loader takes to send bodies that are made already, three at a time, to an index of the same shape."""
     shape = call(target, "GET", f"/{index}")[index]
-    settings = {"number_of_shards": 1, "number_of_replicas": 0, "refresh_interval": "1s"}
-    call(target, "PUT", "/bare", json.dumps({"settings": settings, "mappings": shape["mappings"]}))
+    kept = ("number_of_shards", "auto_expand_replicas", "refresh_interval", "sort")
+    settings = {name: value for name, value in shape["settings"]["index"].items() if name in kept}
+    call(target, "PUT", "/bare", json.dumps({"settings": {"index": settings}, "mappings": shape["mappings"]}))
     began = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         list(pool.map(lambda body: send(target, body), bodies))

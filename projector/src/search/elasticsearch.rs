@@ -4,6 +4,7 @@
 //! as written. An index has one primary shard, so that counts are exact. What a bulk request acknowledged is durable; it
 //! is seen after a refresh.
 
+mod answer;
 mod bulk;
 mod queries;
 
@@ -25,10 +26,12 @@ use sha2::{Digest, Sha256};
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
     document::Document,
-    request::{Found, Hit, Request, SortField},
+    request::{Found, Request},
 };
 
-const MAPPING: &str = include_str!("elasticsearch/mapping.json");
+/// Settings and mapping of an index. Documents are kept newest first, as they are asked for most, so that such a search need
+/// not look at all of them.
+const INDEX: &str = include_str!("elasticsearch/index.json");
 /// Bulk requests on their way at once: while one is worked on, the next is made.
 const WRITES_MAX: usize = 3;
 /// How long Elasticsearch may wait for a shard that is not there; then it says so.
@@ -120,12 +123,11 @@ impl ElasticsearchStore {
     }
 
     async fn make(&self, name: &str, fingerprint: &str) -> Result<(), SearchError> {
-        let mapping = serde_json::from_str(MAPPING);
-        let mut mapping: Value = mapping.map_err(|error| SearchError::Refused(error.to_string()))?;
-        mapping["_meta"] = json!({"fingerprint": fingerprint});
-        let settings = json!({"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "1s"});
-        let body = json!({"settings": settings, "mappings": mapping, "aliases": {alias_of(name): {}}});
-        let (status, answer) = self.call(Method::Put, &format!("/{name}"), Some(body)).await?;
+        let index = serde_json::from_str(INDEX);
+        let mut index: Value = index.map_err(|error| SearchError::Refused(error.to_string()))?;
+        index["mappings"]["_meta"] = json!({"fingerprint": fingerprint});
+        index["aliases"] = json!({alias_of(name): {}});
+        let (status, answer) = self.call(Method::Put, &format!("/{name}"), Some(index)).await?;
         if answer["error"]["type"] == "resource_already_exists_exception" {
             return Ok(());
         }
@@ -146,13 +148,28 @@ impl ElasticsearchStore {
         headers: HeaderMap,
         body: Option<Vec<u8>>,
     ) -> Result<(u16, Value), SearchError> {
+        let (status, text) = self.send_for_text(method, path, headers, body).await?;
+        Ok((status, read_value(text)))
+    }
+
+    async fn send_for_text(
+        &self,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<(u16, String), SearchError> {
         let unavailable = |error: elasticsearch::Error| SearchError::Unavailable(chain(&error));
         let sent = self.client.send(method, path, headers, None::<&()>, body, None).await;
         let response = sent.map_err(unavailable)?;
         let status = response.status_code().as_u16();
-        let text = response.text().await.map_err(unavailable)?;
-        Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text))))
+        Ok((status, response.text().await.map_err(unavailable)?))
     }
+}
+
+/// An answer as JSON; what is no JSON, as a text.
+fn read_value(text: String) -> Value {
+    serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
 /// An error with its causes, in one line; no address in it.
@@ -170,17 +187,25 @@ fn alias_of(name: &str) -> String {
 }
 
 fn fingerprint() -> String {
-    Sha256::digest(MAPPING).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(INDEX).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The answer to a call, if it is a good one.
 fn accepted(status: u16, answer: Value) -> Result<Value, SearchError> {
-    let reason = || format!("{status} {}: {}", answer["error"]["type"], answer["error"]["reason"]);
+    if is_good(status) { Ok(answer) } else { Err(failure(status, &answer)) }
+}
+
+const fn is_good(status: u16) -> bool {
+    matches!(status, 200..=299)
+}
+
+/// What an answer that is not a good one means.
+fn failure(status: u16, answer: &Value) -> SearchError {
+    let reason = format!("{status} {}: {}", answer["error"]["type"], answer["error"]["reason"]);
     match status {
-        200..=299 => Ok(answer),
-        404 => Err(SearchError::Gone(reason())),
-        400 | 413 => Err(SearchError::Refused(reason())),
-        _ => Err(SearchError::Unavailable(reason())),
+        404 => SearchError::Gone(reason),
+        400 | 413 => SearchError::Refused(reason),
+        _ => SearchError::Unavailable(reason),
     }
 }
 
@@ -216,16 +241,6 @@ impl ElasticsearchIndex {
             (None, None) => Ok(outcome.refused),
         }
     }
-
-    async fn ask(&self, body: Value) -> Result<Value, SearchError> {
-        let path = format!("/{}/_search?timeout={SEARCH_MAX}", self.alias);
-        let (status, answer) = self.store.call(Method::Post, &path, Some(body)).await?;
-        let answer = accepted(status, answer)?;
-        if answer["timed_out"] == true {
-            return Err(SearchError::Unavailable(format!("the search took longer than {SEARCH_MAX}")));
-        }
-        Ok(answer)
-    }
 }
 
 impl SearchIndex for ElasticsearchIndex {
@@ -258,13 +273,13 @@ impl SearchIndex for ElasticsearchIndex {
 
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
         Box::pin(async move {
-            let answer = self.ask(queries::search(&request)).await?;
-            let scored = request.sort.field == SortField::Relevance;
-            let hits = answer["hits"]["hits"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let hits: Result<_, SearchError> = hits.iter().map(|hit| read_hit(hit, scored)).collect();
-            let facets = (0..request.facets.len()).map(|index| read_facet(&answer["aggregations"][index.to_string()]));
-            let total = answer["hits"]["total"]["value"].as_u64().unwrap_or(0);
-            Ok(Found { total, hits: hits?, facets: facets.collect() })
+            let path = format!("/{}/_search?timeout={SEARCH_MAX}", self.alias);
+            let body = queries::search(&request).to_string().into_bytes();
+            let (status, text) = self.store.send_for_text(Method::Post, &path, HeaderMap::new(), Some(body)).await?;
+            if !is_good(status) {
+                return Err(failure(status, &read_value(text)));
+            }
+            answer::read(&text, &request)
         })
     }
 
@@ -281,20 +296,6 @@ impl SearchIndex for ElasticsearchIndex {
         let (host, port) = (address.host_str().unwrap_or_default(), address.port_or_known_default().unwrap_or(0));
         format!("Elasticsearch at {host}:{port}, {}", self.alias)
     }
-}
-
-fn read_hit(hit: &Value, scored: bool) -> Result<Hit, SearchError> {
-    let document = serde_json::from_value(hit["_source"]["document"].clone());
-    let document = document.map_err(|error| SearchError::Refused(format!("stored document: {error}")))?;
-    #[expect(clippy::cast_possible_truncation, reason = "scores are single-precision numbers")]
-    let score = hit["_score"].as_f64().filter(|_| scored).map(|score| score as f32);
-    Ok(Hit { document, score })
-}
-
-fn read_facet(facet: &Value) -> Vec<(String, u64)> {
-    let buckets = facet["buckets"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let read = |bucket: &Value| Some((bucket["key"].as_str()?.to_owned(), bucket["doc_count"].as_u64()?));
-    buckets.iter().filter_map(read).collect()
 }
 
 #[cfg(test)]

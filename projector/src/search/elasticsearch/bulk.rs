@@ -16,7 +16,7 @@ use crate::search::{
 /// Bytes of a request's body, after which no further document is added.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// A document as it is indexed; see `mapping.json`.
+/// A document as it is indexed; see `index.json`.
 #[derive(Serialize)]
 struct Source<'a> {
     key: i64,

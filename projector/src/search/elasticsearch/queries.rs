@@ -13,9 +13,8 @@ use crate::{
 
 /// The body of a search.
 pub(super) fn search(request: &Request) -> Value {
-    let must = request.query.as_ref().map_or_else(|| json!({"match_all": {}}), expression);
     let mut body = json!({
-        "query": {"bool": {"must": [must], "filter": conditions(&request.filter)}},
+        "query": matching(request),
         "size": request.hits_max,
         "track_total_hits": true,
     });
@@ -35,6 +34,16 @@ pub(super) fn search(request: &Request) -> Value {
         body["aggs"] = Value::Object(facets.collect());
     }
     body
+}
+
+/// Which documents match. That all do is said as such: Elasticsearch then knows their number without counting.
+fn matching(request: &Request) -> Value {
+    let filter = conditions(&request.filter);
+    match &request.query {
+        None if filter.is_empty() => json!({"match_all": {}}),
+        None => json!({"bool": {"filter": filter}}),
+        Some(query) => json!({"bool": {"must": [expression(query)], "filter": filter}}),
+    }
 }
 
 /// The field that hits are sorted by; `None` by relevance.
