@@ -13,7 +13,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{Refused, SearchError, SearchIndex, document::Document, runner::PAUSES, source::Sink, state::Search};
 
-/// Documents written before they are made visible, at most.
+/// Documents written before they are made visible, at most, where the index holds them in memory until then.
 const UNSEEN_MAX: u64 = 50_000;
 /// Documents of one write, at least, while there are more to come.
 const WRITE_MIN: usize = 1000;
@@ -53,7 +53,7 @@ impl Writer {
 
     /// Whether as much was written as may stay unseen.
     pub(super) fn is_due(&self) -> bool {
-        self.unrefreshed >= UNSEEN_MAX
+        self.unrefreshed >= UNSEEN_MAX && !self.destination.index.keeps_writes()
     }
 
     /// What was refused, and how many documents were written, since this was last asked.
