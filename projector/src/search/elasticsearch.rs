@@ -137,22 +137,12 @@ impl ElasticsearchStore {
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value), SearchError> {
-        let body = body.map(|body| body.to_string());
-        self.send(method, path, HeaderMap::new(), body.map(String::into_bytes)).await
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: HeaderMap,
-        body: Option<Vec<u8>>,
-    ) -> Result<(u16, Value), SearchError> {
-        let (status, text) = self.send_for_text(method, path, headers, body).await?;
+        let body = body.map(|body| body.to_string().into_bytes());
+        let (status, text) = self.send(method, path, HeaderMap::new(), body).await?;
         Ok((status, read_value(text)))
     }
 
-    async fn send_for_text(
+    async fn send(
         &self,
         method: Method,
         path: &str,
@@ -229,8 +219,8 @@ impl ElasticsearchIndex {
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let told = "filter_path=errors,items.*.status,items.*.error";
         let path = format!("/{}/_bulk?require_alias=true&timeout={SHARD_WAIT_MAX}&{told}", self.alias);
-        let (status, answer) = self.store.send(Method::Post, &path, headers, Some(body.ndjson)).await?;
-        let answer = accepted(status, answer)?;
+        let (status, text) = self.store.send(Method::Post, &path, headers, Some(body.ndjson)).await?;
+        let answer = accepted(status, read_value(text))?;
         if answer["errors"] == false {
             return Ok(Vec::new());
         }
@@ -275,7 +265,7 @@ impl SearchIndex for ElasticsearchIndex {
         Box::pin(async move {
             let path = format!("/{}/_search?timeout={SEARCH_MAX}", self.alias);
             let body = queries::search(&request).to_string().into_bytes();
-            let (status, text) = self.store.send_for_text(Method::Post, &path, HeaderMap::new(), Some(body)).await?;
+            let (status, text) = self.store.send(Method::Post, &path, HeaderMap::new(), Some(body)).await?;
             if !is_good(status) {
                 return Err(failure(status, &read_value(text)));
             }
