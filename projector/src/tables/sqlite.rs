@@ -76,8 +76,8 @@ impl SqliteStore {
             Ok(connection)
         };
         let mut writer = open().map_err(|e| error("open", &e))?;
-        wal::copy_aside(&mut writer, &path).map_err(|e| error("open", &e))?;
-        let readers = Readers::start(&path, STATEMENTS_MAX)?;
+        let write_ahead = wal::copy_aside(&mut writer, &path).map_err(|e| error("open", &e))?;
+        let readers = Readers::start(&path, STATEMENTS_MAX, write_ahead)?;
         Ok(Arc::new(SqliteTables { writer: Mutex::new(writer), readers }))
     }
 }

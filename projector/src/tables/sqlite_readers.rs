@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use daybook_ingest::log::BoxFuture;
+use daybook_ingest::log::{BoxFuture, embedded::wal::WriteAhead};
 use rusqlite::{Connection, OpenFlags};
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -34,11 +34,12 @@ pub(super) struct Readers {
     short: blocking::SyncSender<Job>,
     long: blocking::SyncSender<Job>,
     aside: blocking::SyncSender<Job>,
+    write_ahead: WriteAhead,
 }
 
 impl Readers {
     /// Starts the threads; they end when the readers are dropped.
-    pub(super) fn start(path: &Path, statements_max: usize) -> Result<Self, TablesError> {
+    pub(super) fn start(path: &Path, statements_max: usize, write_ahead: WriteAhead) -> Result<Self, TablesError> {
         let pool = |name: &str, threads: usize, queue_max: usize, begin: fn()| {
             let (sender, receiver) = blocking::sync_channel::<Job>(queue_max);
             let receiver = Arc::new(Mutex::new(receiver));
@@ -61,7 +62,7 @@ impl Readers {
         };
         let (short, long) =
             (pool("tables-read", SHORT, QUEUE_MAX, || {})?, pool("tables-list", LONG, LISTS_MAX, || {})?);
-        Ok(Self { short, long, aside: pool("tables-aside", ASIDE, QUEUE_MAX, priority::lower)? })
+        Ok(Self { short, long, aside: pool("tables-aside", ASIDE, QUEUE_MAX, priority::lower)?, write_ahead })
     }
 
     pub(super) fn read(
@@ -83,8 +84,9 @@ impl Readers {
     pub(super) fn stream(&self, statement: &'static Statement, params: Vec<Cell>, mut render: Render) -> Chunks {
         let (mut sender, receiver) = ChunkSender::open();
         let (handle, chunks) = (Handle::current(), sender.chunks.clone());
-        let chunks_of_job = chunks.clone();
+        let (chunks_of_job, write_ahead) = (chunks.clone(), self.write_ahead.clone());
         let job: Job = Box::new(move |connection| {
+            let _stay = write_ahead.enter();
             let send = |item| handle.block_on(chunks_of_job.send_timeout(item, READER_STALL_MAX)).is_ok();
             let mut gone = false;
             let visited = sqlite::visit(connection, statement, params, &mut |row| {
