@@ -1,11 +1,13 @@
-//! The priority of threads whose work nobody waits for.
+//! The priority of threads whose work waits for that of others.
 
-/// How much nicer than others such a thread is, as of setpriority(2).
-const NICENESS: i32 = 19;
+/// How much nicer than others a thread is whose work nobody waits for, as of setpriority(2).
+pub(crate) const BACKGROUND: i32 = 19;
+/// How much nicer one is whose work takes long anyway: a tenth of another's share where all are busy.
+pub(crate) const LONG: i32 = 10;
 
 /// Lowers the priority of the calling thread, and of those that it starts: it takes what others leave of the machine.
-pub(crate) fn lower() {
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(error = %error, "work in the background runs at the priority of the other: {error}");
+pub(crate) fn lower(niceness: i32) {
+    if let Err(error) = rustix::process::setpriority_process(None, niceness) {
+        tracing::debug!(error = %error, "a thread runs at the priority of the others: {error}");
     }
 }

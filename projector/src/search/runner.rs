@@ -162,7 +162,7 @@ impl Worker {
     }
 
     fn run(&self) {
-        priority::lower();
+        priority::lower(priority::BACKGROUND);
         let mut pause = PAUSES.0;
         while !self.stopped() {
             let mut progressed = false;

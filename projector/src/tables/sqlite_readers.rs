@@ -1,5 +1,5 @@
-//! Threads that read SQLite files: some for short reads, some for long lists, so that a list never delays a short read, and one of
-//! low priority for what nobody waits for.
+//! Threads that read SQLite files: some for short reads, some of lower priority for long lists, so that a list never delays a
+//! short read or a write, and one of the lowest for what nobody waits for.
 
 use std::{
     path::Path,
@@ -40,14 +40,14 @@ pub(super) struct Readers {
 impl Readers {
     /// Starts the threads; they end when the readers are dropped.
     pub(super) fn start(path: &Path, statements_max: usize, write_ahead: WriteAhead) -> Result<Self, TablesError> {
-        let pool = |name: &str, threads: usize, queue_max: usize, begin: fn()| {
+        let pool = |name: &str, threads: usize, queue_max: usize, niceness: Option<i32>| {
             let (sender, receiver) = blocking::sync_channel::<Job>(queue_max);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..threads {
                 let connection = open(path, statements_max)?;
                 let receiver = Arc::clone(&receiver);
                 let run = move || {
-                    begin();
+                    niceness.map(priority::lower);
                     loop {
                         // The lock is held while waiting: the others wait for the lock instead.
                         let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -60,9 +60,10 @@ impl Readers {
             }
             Ok(sender)
         };
-        let (short, long) =
-            (pool("tables-read", SHORT, QUEUE_MAX, || {})?, pool("tables-list", LONG, LISTS_MAX, || {})?);
-        Ok(Self { short, long, aside: pool("tables-aside", ASIDE, QUEUE_MAX, priority::lower)?, write_ahead })
+        let short = pool("tables-read", SHORT, QUEUE_MAX, None)?;
+        let long = pool("tables-list", LONG, LISTS_MAX, Some(priority::LONG))?;
+        let aside = pool("tables-aside", ASIDE, QUEUE_MAX, Some(priority::BACKGROUND))?;
+        Ok(Self { short, long, aside, write_ahead })
     }
 
     pub(super) fn read(

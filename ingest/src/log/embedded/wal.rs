@@ -19,7 +19,7 @@ use std::{
 use rusqlite::{Connection, hooks::Wal};
 
 /// Pages that are added before they are copied aside: as few as the disk takes without holding up the commits beside it.
-const ASIDE: c_int = 500;
+const ASIDE: c_int = 250;
 /// Pages after which a commit copies the rest, 32 MB.
 const WITHIN: c_int = 8000;
 /// Pages after which commits wait for the thread, so that a slow disk is not outrun, and readers for those before them.
