@@ -3,6 +3,7 @@
 use std::fs;
 
 use daybook_ingest::log::kafka::Address;
+use daybook_projector::search::query;
 use daybook_schemas::{
     codec,
     position::{Position, Vector},
@@ -60,4 +61,23 @@ fn texts_of_any_kind_are_positions_vectors_and_addresses_or_refused() {
             assert!(!address.brokers.is_empty() && !address.prefix.is_empty());
         }
     }
+}
+
+#[test]
+fn searches_of_any_kind_are_understood_or_refused_with_the_column_of_the_mistake() {
+    let mut random = Random::seeded("searches");
+    let corpus = corpus("searches");
+    let mut understood = 0;
+    for round in 0..corpus.len() + ROUNDS {
+        let mut bytes = corpus[round % corpus.len()].clone();
+        if round >= corpus.len() {
+            mutate(&mut random, &mut bytes);
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        match query::parse(&text) {
+            Ok(_) => understood += 1,
+            Err(error) => assert!((1..=text.chars().count() + 1).contains(&error.column), "{text:?}: {error}"),
+        }
+    }
+    assert!((ROUNDS / 10..ROUNDS).contains(&understood), "{understood} of {ROUNDS} were understood");
 }

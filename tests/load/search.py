@@ -6,8 +6,8 @@
 
 Loads runs over the bulk API (20 documents each: the run, its step, 6 tasks, 12 artifacts; a tenth of the runs failed), waits until search has
 them all, then builds the index anew from the rows. With Elasticsearch, what that build sent is recorded by a proxy, and a
-bare loader sends it again to an index with the same mapping, for the ratio. Then searches are measured: wrk, 16 clients, a
-query a line with other words each time. One question is asked the other way too, as Metaflow's client does today. Needs wrk. Nothing is asserted."""
+bare loader sends it again to an index with the same mapping, for the ratio; each of the two, and the searches, begin when
+Elasticsearch has no more to merge. Then searches are measured: wrk, 16 clients, a query a line with other words each time. One question is asked the other way too, as Metaflow's client does today. Needs wrk. Nothing is asserted."""
 import argparse
 import concurrent.futures
 import http.client
@@ -129,6 +129,17 @@ def send(target, body):
         time.sleep(0.1)
 
 
+def rest(target):
+    """Waits until Elasticsearch merges nothing any more, as it does for a while after a load, and says how long that took."""
+    began = time.monotonic()
+    while time.monotonic() - began < 600:
+        nodes = call(target, "GET", "/_nodes/stats/indices/merge")["nodes"].values()
+        if not any(node["indices"]["merges"]["current"] for node in nodes):
+            break
+        time.sleep(0.5)
+    print(f"at rest   {time.monotonic() - began:>9.1f} s later", flush=True)
+
+
 def bare_seconds(target, index, bodies):
     """Seconds that a loader takes to send bodies that are made already, three at a time, to an index of the same shape."""
     shape = call(target, "GET", f"/{index}")[index]
@@ -248,11 +259,14 @@ def main():
         stop(process)
         for _ in range(2):
             call(target, "DELETE", f"/{index}")
+            rest(target)
             process, base, rate = rebuild(given.daybook, options, documents)
             stop(process)
+            rest(target)
             bare = documents / bare_seconds(target, index, list(Recorder.bodies.values()))
             print(f"bare      {bare:>9.0f} documents/s: building is {rate / bare:.2f} of it", flush=True)
         process, base, _ = start(given.daybook, options)
+        rest(target)
     else:
         shutil.rmtree(pathlib.Path(folder.name) / "search")
         process, base, _ = rebuild(given.daybook, options, documents)

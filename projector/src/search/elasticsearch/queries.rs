@@ -77,7 +77,9 @@ fn words(field: Field, terms: &[String], prefix: bool) -> Value {
         [one] if prefix => json!({"prefix": {name: {"value": one}}}),
         [one] => json!({"term": {name: {"value": one}}}),
         [before @ .., last] if prefix => {
-            json!({"bool": {"must": [words(field, before, false), words(field, std::slice::from_ref(last), true)]}})
+            let parts = [words(field, before, false), words(field, std::slice::from_ref(last), true)];
+            // A prefix has no score of its own: nor does what comes before it in the same word.
+            json!({"constant_score": {"filter": {"bool": {"filter": parts}}}})
         }
         several => json!({"match_phrase": {name: {"query": several.join(" ")}}}),
     }
