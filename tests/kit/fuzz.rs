@@ -1,5 +1,5 @@
 //! Corpora of input from outside, and mutations of them. What once broke a parser is added to its corpus, which every run
-//! replays.
+//! replays, and from which `tests/fuzz/run` starts.
 
 use std::fs;
 

@@ -47,7 +47,9 @@ impl Readers {
                 let connection = open(path, statements_max)?;
                 let receiver = Arc::clone(&receiver);
                 let run = move || {
-                    niceness.map(priority::lower);
+                    if let Some(niceness) = niceness {
+                        priority::lower(niceness);
+                    }
                     loop {
                         // The lock is held while waiting: the others wait for the lock instead.
                         let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();

@@ -1,0 +1,78 @@
+//! The embedded service with search, in this process, in a new folder.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use daybook_ingest::{
+    log::{self, EventLog, embedded::EmbeddedLog},
+    sequence::Sequencer,
+};
+use daybook_projector::{
+    control::Control,
+    membership::Membership,
+    projections::metaflow::Metaflow,
+    runner::Runner,
+    search::{
+        runner::{SearchRunner, Setting},
+        state::Search,
+        tantivy::TantivyStore,
+    },
+    tables::{Store as _, sqlite::SqliteStore},
+};
+use daybook_query_api::{
+    app::{App, Config},
+    routes,
+};
+use daybook_reindexer::first;
+use tokio::runtime::Runtime;
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Starts it. It runs until the process ends.
+pub(crate) fn start() -> (Runtime, Router) {
+    let runtime = Runtime::new().unwrap_or_else(|error| panic!("{error}"));
+    let router = runtime.block_on(serve()).unwrap_or_else(|error| panic!("cannot start the service: {error}"));
+    (runtime, router)
+}
+
+async fn serve() -> Result<Router, Failure> {
+    let folder = std::env::temp_dir().join(format!("daybook-fuzz-{}", std::process::id()));
+    let event_log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&folder)?);
+    let store = SqliteStore::new(&folder)?;
+    let control = Control::new(store.control().await?);
+    let generation = first::open(&store, &control, &Metaflow, event_log.as_ref()).await?;
+    let membership = Membership::alone(control, "fuzz".to_owned(), log::partitions(event_log.as_ref()));
+    let runner = Runner::start(
+        "fuzz".to_owned(),
+        Arc::clone(&generation),
+        Arc::new(Metaflow),
+        Arc::clone(&event_log),
+        membership.share(),
+    )?;
+    let search = Arc::new(Search::default());
+    let search_runner = SearchRunner::start(Setting {
+        generation: Arc::clone(&generation),
+        documents: Arc::new(Metaflow),
+        log: Arc::clone(&event_log),
+        store: Arc::new(TantivyStore::new(folder.join("search"))),
+        share: membership.share(),
+        search: Arc::clone(&search),
+    })?;
+    let sequencer = Sequencer::start(store.numbers([0; 3]).await?, || true);
+    let config = Config {
+        path_prefix: String::new(),
+        body_bytes_max: 64 * 1024,
+        requests_max: 64,
+        wait_max: Duration::from_secs(10),
+        run_inactive_cutoff_seconds: 360,
+        topic_prefix: "daybook".to_owned(),
+        instance: "fuzz".to_owned(),
+        roles: "api,projector".to_owned(),
+        log: event_log.describe(),
+        tables: store.describe(),
+    };
+    let app = App::new(config, event_log, sequencer, generation, Some(search), Arc::new(Vec::new));
+    // They work until the process ends.
+    std::mem::forget((runner, search_runner, membership));
+    Ok(routes::router(&Arc::new(app)))
+}
