@@ -44,7 +44,14 @@ async fn a_retried_request_gets_the_first_one_s_answer_also_after_a_restart() {
             ] {
                 let answer = api.send(Method::POST, path, Some(body.to_string()), &key(name)).await;
                 assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-                answers.push((answer.header("daybook-position").to_owned(), answer.text));
+                let mut said = answer.json();
+                if name == "k2"
+                    && let Some(run) = said.as_object_mut()
+                {
+                    // The task that is made later moves it.
+                    run.remove("last_heartbeat_ts");
+                }
+                answers.push((answer.header("daybook-position").to_owned(), said));
             }
             answers
         };
