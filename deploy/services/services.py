@@ -63,14 +63,17 @@ def apt_install(*packages):
     run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages], env=quiet)
 
 
-def free_port(given=set()):
+GIVEN_PORTS = set()
+
+
+def free_port():
     """A port that nobody has, each only once: it is free until its service has started."""
     while True:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
-        if port not in given:
-            given.add(port)
+        if port not in GIVEN_PORTS:
+            GIVEN_PORTS.add(port)
             return port
 
 

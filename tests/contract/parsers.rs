@@ -2,14 +2,8 @@
 
 use std::fs;
 
-use daybook_ingest::log::kafka::Address;
-use daybook_projector::search::query;
-use daybook_schemas::{
-    codec,
-    position::{Position, Vector},
-};
 use daybook_tests::{
-    fuzz::{corpus, mutate},
+    fuzz::{self, corpus, mutate},
     random::Random,
 };
 
@@ -31,12 +25,7 @@ fn records_of_any_bytes_are_decoded_or_refused_and_what_is_decoded_is_written_as
     for _ in 0..ROUNDS {
         let mut bytes = golden[random.below(golden.len())].clone();
         mutate(&mut random, &mut bytes);
-        if let Ok(envelope) = codec::decode(&bytes) {
-            decoded += 1;
-            let again = codec::encode(&envelope).unwrap_or_else(|error| panic!("{error}"));
-            let read = codec::decode(&again).unwrap_or_else(|error| panic!("{bytes:?}: {error}"));
-            assert_eq!(read, envelope);
-        }
+        decoded += usize::from(fuzz::record(&bytes));
     }
     assert!(decoded > ROUNDS / 100, "nearly everything was refused: {decoded} of {ROUNDS}");
 }
@@ -50,16 +39,7 @@ fn texts_of_any_kind_are_positions_vectors_and_addresses_or_refused() {
         if round >= corpus.len() {
             mutate(&mut random, &mut bytes);
         }
-        let text = String::from_utf8_lossy(&bytes);
-        if let Ok(position) = text.parse::<Position>() {
-            assert_eq!(position.to_string().parse::<Position>().ok(), Some(position));
-        }
-        if let Ok(vector) = text.parse::<Vector>() {
-            assert_eq!(vector.to_string().parse::<Vector>().ok(), Some(vector));
-        }
-        if let Ok(address) = Address::parse(&text, str::to_owned) {
-            assert!(!address.brokers.is_empty() && !address.prefix.is_empty());
-        }
+        fuzz::text(&String::from_utf8_lossy(&bytes));
     }
 }
 
@@ -73,11 +53,7 @@ fn searches_of_any_kind_are_understood_or_refused_with_the_column_of_the_mistake
         if round >= corpus.len() {
             mutate(&mut random, &mut bytes);
         }
-        let text = String::from_utf8_lossy(&bytes);
-        match query::parse(&text) {
-            Ok(_) => understood += 1,
-            Err(error) => assert!((1..=text.chars().count() + 1).contains(&error.column), "{text:?}: {error}"),
-        }
+        understood += usize::from(fuzz::search(&String::from_utf8_lossy(&bytes)));
     }
     assert!((ROUNDS / 10..ROUNDS).contains(&understood), "{understood} of {ROUNDS} were understood");
 }

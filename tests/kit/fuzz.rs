@@ -1,9 +1,55 @@
-//! Corpora of input from outside, and mutations of them. What once broke a parser is added to its corpus, which every run
+//! What parsers hold for any input, corpora of input from outside, and mutations of them. What once broke a parser is added to its corpus, which every run
 //! replays, and from which `tests/fuzz/run` starts.
 
 use std::fs;
 
+use daybook_ingest::log::kafka;
+use daybook_projector::search::{elasticsearch, query};
+use daybook_schemas::{
+    codec,
+    position::{Position, Vector},
+};
+
 use crate::random::Random;
+
+/// A record is decoded, which this returns, or refused; what is decoded is written as it was.
+///
+/// # Panics
+/// If it is not.
+pub fn record(bytes: &[u8]) -> bool {
+    let Ok(envelope) = codec::decode(bytes) else { return false };
+    let again = codec::encode(&envelope).unwrap_or_else(|error| panic!("{error}"));
+    let read = codec::decode(&again).unwrap_or_else(|error| panic!("{bytes:?}: {error}"));
+    assert_eq!(read, envelope);
+    true
+}
+
+/// A text is a position, a vector or an address, or refused; what is one of the first two is written as it was.
+///
+/// # Panics
+/// If it is not.
+pub fn text(text: &str) {
+    if let Ok(position) = text.parse::<Position>() {
+        assert_eq!(position.to_string().parse::<Position>().ok(), Some(position));
+    }
+    if let Ok(vector) = text.parse::<Vector>() {
+        assert_eq!(vector.to_string().parse::<Vector>().ok(), Some(vector));
+    }
+    if let Ok(address) = kafka::Address::parse(text, str::to_owned) {
+        assert!(!address.brokers.is_empty() && !address.prefix.is_empty());
+    }
+    let _refused = elasticsearch::Address::parse(text);
+}
+
+/// A search is understood, which this returns, or refused with the column of the mistake.
+///
+/// # Panics
+/// If the column is not in the text.
+pub fn search(text: &str) -> bool {
+    let Err(error) = query::parse(text) else { return true };
+    assert!((1..=text.chars().count() + 1).contains(&error.column), "{text:?}: {error}");
+    false
+}
 
 /// The lines of a corpus.
 ///
