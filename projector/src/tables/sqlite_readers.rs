@@ -89,13 +89,16 @@ impl Readers {
         let (handle, chunks) = (Handle::current(), sender.chunks.clone());
         let (chunks_of_job, write_ahead) = (chunks.clone(), self.write_ahead.clone());
         let job: Job = Box::new(move |connection| {
-            let _stay = write_ahead.enter();
+            let stay = write_ahead.enter();
             let send = |item| handle.block_on(chunks_of_job.send_timeout(item, READER_STALL_MAX)).is_ok();
             let mut gone = false;
             let visited = sqlite::visit(connection, statement, params, &mut |row| {
                 let next = render(row, &mut sender.chunk)?;
                 if let Some(full) = sender.full() {
                     gone = !send(Ok(full));
+                    if stay.is_over() {
+                        return Err(TablesError::Unavailable("a list was read too slowly".to_owned()));
+                    }
                 }
                 Ok(next == Next::More && !gone)
             });

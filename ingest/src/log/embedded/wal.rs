@@ -29,6 +29,9 @@ const ALONE_MAX: Duration = Duration::from_millis(100);
 /// How long a reader waits for those before it to leave a longer one.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
 
+/// Pages that are added during a reader's stay after which it has to leave, 1 GB: they are kept for it.
+const STAY_MAX: c_int = 262_144;
+
 /// A file's write-ahead log. What was written after a reader's snapshot is not copied until the reader leaves: with a reader at
 /// any time, it would never begin anew, and grow.
 #[derive(Clone)]
@@ -38,7 +41,11 @@ pub struct WriteAhead {
 }
 
 /// The stay of a reader, for as long as it lives.
-pub struct Stay(WriteAhead);
+pub struct Stay {
+    write_ahead: WriteAhead,
+    /// Pages in the write-ahead log when it began.
+    since: c_int,
+}
 
 #[derive(Default)]
 struct Watched {
@@ -82,7 +89,7 @@ impl WriteAhead {
         let waited = self.state.changed.wait_timeout_while(state, wait, |state| state.closed());
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.readers += 1;
-        Stay(self.clone())
+        Stay { write_ahead: self.clone(), since: state.pages }
     }
 
     /// Asks for a copy: the thread takes the pages along if it is at work, or is woken for the next.
@@ -91,12 +98,19 @@ impl WriteAhead {
     }
 }
 
+impl Stay {
+    /// Whether so much was written meanwhile that the reader has to leave.
+    pub fn is_over(&self) -> bool {
+        self.write_ahead.state.get().pages.saturating_sub(self.since) >= STAY_MAX
+    }
+}
+
 impl Drop for Stay {
     fn drop(&mut self) {
-        let mut state = self.0.state.get();
+        let mut state = self.write_ahead.state.get();
         state.readers -= 1;
         if state.held() {
-            self.0.wake();
+            self.write_ahead.wake();
         }
     }
 }
@@ -199,6 +213,16 @@ mod tests {
     fn the_write_ahead_log_begins_anew_while_it_is_written() {
         let bytes = written("wal", |_, _, _| Ok(()));
         assert!(bytes < 2 * 4096 * WAITING as u64, "the write-ahead log has {bytes} bytes");
+    }
+
+    #[test]
+    fn a_stay_is_over_once_too_much_was_written_during_it() {
+        let write_ahead = WriteAhead { state: Arc::default(), wake: sync_channel(1).0 };
+        write_ahead.state.get().pages = STAY_MAX;
+        let stay = write_ahead.enter();
+        assert!(!stay.is_over(), "what was written before counts");
+        write_ahead.state.get().pages += STAY_MAX;
+        assert!(stay.is_over() && !write_ahead.enter().is_over());
     }
 
     #[test]
