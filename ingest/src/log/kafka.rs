@@ -24,7 +24,7 @@ use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    producer::Producer,
+    producer::Producer as _,
 };
 
 pub use self::url::{Address, InvalidUrl};
@@ -35,7 +35,7 @@ use crate::{
         kafka::{
             own::OwnReader,
             reader::TopicReader,
-            rounds::{Producers, Rounds, Settler, Told},
+            rounds::{Producer, Rounds, Settler, Told},
             topics::Counts,
         },
     },
@@ -45,8 +45,6 @@ use crate::{
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Partitions of a topic that Daybook creates.
 pub const PARTITIONS_DEFAULT: PartitionId = 4;
-/// How long records of a round are gathered, in milliseconds; see [`Producers`].
-const LINGER_MS: &str = "0.5";
 /// How long one call for metadata or watermarks may take.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
@@ -54,7 +52,7 @@ const CALL_MAX: Duration = Duration::from_secs(5);
 pub struct KafkaLog {
     id: String,
     address: Address,
-    producers: Producers,
+    producer: Producer,
     rounds: Rounds,
     /// Asks for watermarks.
     metadata: Arc<BaseConsumer>,
@@ -69,12 +67,11 @@ impl KafkaLog {
         let unavailable = |e: KafkaError| LogError::Unavailable(format!("{}: {e}", address.brokers));
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
         let counts = topics::ensure(&address, Arc::clone(&metadata), creates).await?;
-        let producer = |linger_ms| address.producer(linger_ms).create_with_context(Settler).map_err(configuration);
-        let producers = Producers { prompt: producer("0")?, lingering: producer(LINGER_MS)? };
+        let producer: Producer = address.producer().create_with_context(Settler).map_err(configuration)?;
         let told = Told::default();
-        let rounds = Rounds::start(producers.clone(), &address.prefix, told.clone());
+        let rounds = Rounds::start(producer.clone(), &address.prefix, told.clone());
         let (id, of_log) = (String::new(), address.clone());
-        let mut log = Self { id, address: of_log, producers, rounds, metadata, counts, told };
+        let mut log = Self { id, address: of_log, producer, rounds, metadata, counts, told };
         let end = blocking({
             let metadata = Arc::clone(&log.metadata);
             let topic = identity::PARTITION.topic.full_name(&address.prefix);
@@ -134,7 +131,7 @@ impl Address {
         config
     }
 
-    fn producer(&self, linger_ms: &str) -> ClientConfig {
+    fn producer(&self) -> ClientConfig {
         let mut config = self.base();
         config
             .set("acks", "all")
@@ -144,7 +141,7 @@ impl Address {
             .set("queue.buffering.max.kbytes", "131072")
             .set("message.timeout.ms", "15000");
         if !self.options.contains_key("linger.ms") {
-            config.set("linger.ms", linger_ms);
+            config.set("linger.ms", "0");
         }
         config
     }
@@ -195,10 +192,8 @@ impl EventLog for KafkaLog {
     }
 
     fn flush(&self, limit: Duration) {
-        for producer in [&self.producers.prompt, &self.producers.lingering] {
-            if let Err(error) = producer.flush(limit) {
-                tracing::warn!(error = %error, "records were still on their way to Kafka at shutdown: {error}");
-            }
+        if let Err(error) = self.producer.flush(limit) {
+            tracing::warn!(error = %error, "records were still on their way to Kafka at shutdown: {error}");
         }
     }
 

@@ -34,23 +34,12 @@ use crate::{
 const QUEUE_APPENDS_MAX: usize = 8192;
 /// Appends of one round, at most.
 const ROUND_APPENDS_MAX: usize = 2048;
-/// Appends of a round that does not linger, at most.
-const PROMPT_APPENDS_MAX: usize = 48;
 /// Rounds on their way at once, at most.
 const ROUNDS_MAX: usize = 1;
 /// After this, the records of a round are published as they are acknowledged rather than all together.
 const ROUND_MAX: Duration = Duration::from_millis(20);
 
 pub(super) type Producer = ThreadedProducer<Settler>;
-
-/// librdkafka's thread wakes with the first record that it is handed, and sends what it finds then, unless it lingers. A small
-/// round is handed over about as fast as it wakes, and most of it goes in one request. A large one would be cut in
-/// two, which costs more than a linger; librdkafka rounds that up to a millisecond.
-#[derive(Clone)]
-pub(super) struct Producers {
-    pub(super) prompt: Producer,
-    pub(super) lingering: Producer,
-}
 
 /// What a round tells of what became of it.
 #[derive(Clone, Default)]
@@ -67,11 +56,11 @@ pub(super) struct Rounds {
 
 impl Rounds {
     /// Starts the task that forms rounds; it ends when this is dropped.
-    pub(super) fn start(producers: Producers, prefix: &str, told: Told) -> Self {
+    pub(super) fn start(producer: Producer, prefix: &str, told: Told) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
         let names = Topic::ALL.map(|topic| (topic, topic.full_name(prefix)));
         let condition = Arc::clone(&told.condition);
-        tokio::spawn(form(producers, names, appends, told));
+        tokio::spawn(form(producer, names, appends, told));
         Self { queue, condition }
     }
 
@@ -86,7 +75,7 @@ impl Rounds {
     }
 }
 
-async fn form(producers: Producers, names: [(Topic, String); 2], mut appends: mpsc::Receiver<Waiting>, told: Told) {
+async fn form(producer: Producer, names: [(Topic, String); 2], mut appends: mpsc::Receiver<Waiting>, told: Told) {
     let on_their_way = Arc::new(Semaphore::new(ROUNDS_MAX));
     let mut gathered = Vec::new();
     // The semaphore is never closed.
@@ -94,13 +83,11 @@ async fn form(producers: Producers, names: [(Topic, String); 2], mut appends: mp
         if gather(&mut appends, &mut gathered, ROUND_APPENDS_MAX).await == 0 {
             return;
         }
-        let small = gathered.len() <= PROMPT_APPENDS_MAX;
-        let producer = if small { &producers.prompt } else { &producers.lingering };
         let open = gathered.len();
         let appends = gathered.drain(..).map(|(records, done)| Append::new(records, done)).collect();
         let state = State { appends, open, acknowledged: Vec::new() };
         let round = Round { state: Mutex::new(state), began: Instant::now(), told: told.clone(), _permit: permit };
-        Arc::new(round).send(producer, &names);
+        Arc::new(round).send(&producer, &names);
     }
 }
 
