@@ -38,7 +38,7 @@ use crate::{
     view::View,
 };
 
-const LIST: Statement = statement!("list");
+const LIST: Statement = statement!("list", split);
 pub(super) const STATEMENTS: &[&Statement] = &[&LIST];
 
 pub(super) async fn list(

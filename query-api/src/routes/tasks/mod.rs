@@ -35,7 +35,7 @@ use crate::{
     view::View,
 };
 
-const LIST: Statement = statement!("list");
+const LIST: Statement = statement!("list", split);
 const FILTERED: Statement = statement!("filtered");
 pub(super) const STATEMENTS: &[&Statement] = &[&LIST, &FILTERED];
 /// Where a task's row has the run's tags.

@@ -1,11 +1,10 @@
+-- SQLite opens a subquery anew for each row, and a join once.
 SELECT t.flow_id, t.run_number, t.step_name, t.task_id, t.task_name, t.user_name, t.ts_epoch,
-    t.heartbeat_at, (
-        SELECT h.beat_at
-        FROM task_heartbeats AS h
-        WHERE h.task_id = t.task_id
-        AND h.flow_id = t.flow_id
-    )
+    t.heartbeat_at, h.beat_at
 FROM tasks AS t
+LEFT JOIN task_heartbeats AS h
+    ON h.task_id = t.task_id
+    AND h.flow_id = t.flow_id
 WHERE t.flow_id = $1
 AND t.run_number = $2
 AND t.step_name = $3
