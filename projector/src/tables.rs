@@ -8,15 +8,20 @@
 //! - **Many.** A statement run with [`Params::Many`] of n rows does what n runs would, in order, in one round trip.
 //! - **Empty.** `Params::Many` of no rows does nothing.
 //! - **Bounds.** A stream buffers a fixed number of chunks; it ends when its receiver is dropped.
+//! - **Whole.** A stream that was cut short ends with an error.
 
+mod chunks;
 pub mod postgres;
 pub mod sqlite;
 mod sqlite_readers;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use daybook_ingest::{log::BoxFuture, sequence::NumberSource};
 use tokio::sync::mpsc;
+
+use self::chunks::ChunkSender;
+pub use self::chunks::Chunks;
 
 /// A static statement with its text for each engine. Parameters are `$1`, `$2`, … on both.
 #[derive(Debug)]
@@ -195,14 +200,6 @@ pub enum Next {
 /// Writes one row of a stream into the chunk under way.
 pub type Render = Box<dyn FnMut(&dyn Cursor, &mut Vec<u8>) -> Result<Next, TablesError> + Send>;
 
-/// Chunks of a stream, in order. An error is the last item.
-pub type Chunks = mpsc::Receiver<Result<Vec<u8>, TablesError>>;
-
-/// Bytes after which a stream's chunk is handed on.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// Chunks that wait for a slow reader, at most.
-const CHUNKS_MAX: usize = 4;
-
 /// Why the tables did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TablesError {
@@ -291,24 +288,4 @@ pub trait Store: Send + Sync {
     fn shared(&self) -> bool;
     /// A short description for people: kind and place, never a secret.
     fn describe(&self) -> String;
-}
-
-/// How long a stream waits for a reader that takes nothing, before it gives up.
-const READER_STALL_MAX: Duration = Duration::from_secs(30);
-
-/// Collects rendered rows into chunks and hands them on; knows when nobody listens any more.
-struct ChunkSender {
-    chunk: Vec<u8>,
-    chunks: mpsc::Sender<Result<Vec<u8>, TablesError>>,
-}
-
-impl ChunkSender {
-    fn open() -> (Self, Chunks) {
-        let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
-        (Self { chunk: Vec::with_capacity(CHUNK_BYTES), chunks }, receiver)
-    }
-
-    fn full(&mut self) -> Option<Vec<u8>> {
-        (self.chunk.len() >= CHUNK_BYTES).then(|| std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES)))
-    }
 }

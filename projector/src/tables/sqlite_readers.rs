@@ -13,7 +13,7 @@ use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     priority,
-    tables::{Cell, ChunkSender, Chunks, Next, Params, READER_STALL_MAX, Render, Row, Statement, TablesError, sqlite},
+    tables::{Cell, ChunkSender, Chunks, Next, Params, Render, Row, Statement, TablesError, sqlite},
 };
 
 const OPEN: &str = include_str!("sqlite/open_reader.sql");
@@ -85,36 +85,25 @@ impl Readers {
     }
 
     pub(super) fn stream(&self, statement: &'static Statement, params: Vec<Cell>, mut render: Render) -> Chunks {
-        let (mut sender, receiver) = ChunkSender::open();
-        let (handle, chunks) = (Handle::current(), sender.chunks.clone());
-        let (chunks_of_job, write_ahead) = (chunks.clone(), self.write_ahead.clone());
+        let (mut sender, chunks) = ChunkSender::open();
+        let (handle, write_ahead) = (Handle::current(), self.write_ahead.clone());
         let job: Job = Box::new(move |connection| {
             let stay = write_ahead.enter();
-            let send = |item| handle.block_on(chunks_of_job.send_timeout(item, READER_STALL_MAX)).is_ok();
-            let mut gone = false;
-            let visited = sqlite::visit(connection, statement, params, &mut |row| {
+            let may_wait = || !stay.is_over();
+            let outcome = sqlite::visit(connection, statement, params, &mut |row| {
                 let next = render(row, &mut sender.chunk)?;
-                if let Some(full) = sender.full() {
-                    gone = !send(Ok(full));
-                    if stay.is_over() {
-                        return Err(TablesError::Unavailable("a list was read too slowly".to_owned()));
-                    }
-                }
-                Ok(next == Next::More && !gone)
+                let sent = match sender.full() {
+                    Some(full) => handle.block_on(sender.send(full, may_wait)),
+                    None => true,
+                };
+                Ok(next == Next::More && sent)
             });
-            match visited {
-                _ if gone => {}
-                Ok(()) if sender.chunk.is_empty() => {}
-                Ok(()) => drop(send(Ok(std::mem::take(&mut sender.chunk)))),
-                Err(error) => drop(send(Err(error))),
-            }
+            handle.block_on(sender.end(outcome, may_wait));
         });
-        if self.long.try_send(job).is_err() {
-            let refused = TablesError::Unavailable("too many lists are being read".to_owned());
-            // The channel is new and empty: there is room.
-            let _room = chunks.try_send(Err(refused));
+        match self.long.try_send(job) {
+            Ok(()) => chunks,
+            Err(_) => ChunkSender::refuse(TablesError::Unavailable("too many lists are being read".to_owned())),
         }
-        receiver
     }
 }
 

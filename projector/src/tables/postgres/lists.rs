@@ -13,7 +13,7 @@ use sqlx::{PgPool, Row as _, postgres::PgRow};
 use tokio::time::Instant;
 
 use super::{bind, error, silent};
-use crate::tables::{ChunkSender, Chunks, Cursor, Next, Params, READER_STALL_MAX, Render, Statement, TablesError};
+use crate::tables::{ChunkSender, Chunks, Cursor, Next, Params, Render, Statement, TablesError};
 
 /// Chunks that are made without a pause: pages and short lists.
 const PROMPT_CHUNKS: usize = 8;
@@ -61,13 +61,8 @@ impl List {
 
     /// Sends the whole list, and at its end what it failed on.
     pub(super) async fn run(mut self, pool: &PgPool, params: &Params) {
-        let last = match self.send_rows(pool, params).await {
-            Ok(()) if self.sender.chunk.is_empty() => return,
-            Ok(()) => Ok(std::mem::take(&mut self.sender.chunk)),
-            Err(error) => Err(error),
-        };
-        // A reader that has gone away does not want the rest.
-        let _gone = self.sender.chunks.send_timeout(last, READER_STALL_MAX).await;
+        let outcome = self.send_rows(pool, params).await;
+        self.sender.end(outcome, || true).await;
     }
 
     async fn send_rows(&mut self, pool: &PgPool, params: &Params) -> Result<(), TablesError> {
@@ -87,9 +82,9 @@ impl List {
         Ok(())
     }
 
-    /// Sends a chunk; false if the reader has gone away.
+    /// Sends a chunk; false if it gave up.
     async fn send(&mut self, chunk: Vec<u8>) -> bool {
-        let sent = self.sender.chunks.send_timeout(Ok(chunk), READER_STALL_MAX).await.is_ok();
+        let sent = self.sender.send(chunk, || true).await;
         self.sent += 1;
         // The server's time-out is for the whole statement: most of it is left for the rows.
         let may_pause = self.sent > PROMPT_CHUNKS && self.paused < self.timeout / 4;
