@@ -7,7 +7,8 @@
 Loads runs over the bulk API (20 documents each: the run, its step, 6 tasks, 12 artifacts; a tenth of the runs failed), waits until search has
 them all, then builds the index anew from the rows. With Elasticsearch, what that build sent is recorded by a proxy, and a
 bare loader sends it again to an index with the same mapping, for the ratio; each of the two, and the searches, begin when
-Elasticsearch has no more to merge. Then searches are measured: wrk, 16 clients, a query a line with other words each time. One question is asked the other way too, as Metaflow's client does today. Needs wrk. Nothing is asserted."""
+Elasticsearch has no more to merge. Then searches are measured: wrk, 16 clients, a query a line with other words each time. One
+question is asked the other way too, as Metaflow's client does today. Needs wrk. Nothing is asserted."""
 import argparse
 import concurrent.futures
 import http.client
