@@ -33,8 +33,9 @@ pub(crate) enum Command {
     Status(StatusOptions),
     /// Searches flows, runs, steps, tasks and artifacts.
     ///
-    /// QUERY is words, all of which must be found: field:word, prefix*, "phrases", -not, OR, parentheses. Fields are type, flow,
-    /// run, step, task, artifact, user, tag, status, metadata. Put it in quotes, and -- before one that begins with -.
+    /// QUERY is words, all of which must be found: field:word, prefix*, "phrases", -not, OR, parentheses.
+    /// Fields are type, flow, run, step, task, artifact, user, tag, status, metadata.
+    /// Put it in quotes, and -- before one that begins with -.
     ///
     /// Examples:
     ///   daybook search 'tag:nightly user:ann -status:completed'
