@@ -8,7 +8,8 @@ Loads runs over the bulk API (20 documents each: the run, its step, 6 tasks, 12 
 them all, then builds the index anew from the rows. With Elasticsearch, what that build sent is recorded by a proxy, and a
 bare loader sends it again to an index with the same mapping, for the ratio; each of the two, and the searches, begin when
 Elasticsearch has no more to merge. Then searches are measured: wrk, 16 clients, a query a line with other words each time. One
-question is asked the other way too, as Metaflow's client does today. Needs wrk. Nothing is asserted."""
+question is asked the other way too, as Metaflow's client does today, and runs are created to see how
+soon they are found. Needs wrk. Nothing is asserted."""
 import argparse
 import concurrent.futures
 import http.client
@@ -212,6 +213,21 @@ def as_metaflow_does(base, user, tag):
     return time.monotonic() - began, calls, size, sorted(map(int, found))
 
 
+def visible(base, count=40):
+    """Prints how long after its creation was answered a run is found by searches that do not ask for its position."""
+    seconds = []
+    for _ in range(count):
+        tag = f"seen-{time.time_ns()}"
+        post(base, "/flows/Flow0/run", json.dumps({"user_name": "ann", "tags": [tag]}))
+        began = time.monotonic()
+        while get(base, f"/api/v1/search?type=run&tag={tag}&limit=0")["total"] == 0:
+            time.sleep(0.005)
+        seconds.append(time.monotonic() - began)
+        time.sleep(random.random() / 2)
+    seconds.sort()
+    print(f"a run is found without asking after {seconds[count // 2]:.2f} s (median), {seconds[-1]:.2f} s (slowest of {count})")
+
+
 def ask_both_ways(base):
     user, tag = "user7", "team:ml-3"
     began = time.monotonic()
@@ -277,6 +293,7 @@ def main():
         rate, p50, p99, errors = measure(base, query)
         print(f"{what:<34} {rate:>8.0f} {p50:>8.2f} {p99:>8.2f} {errors:>7}", flush=True)
     ask_both_ways(base)
+    visible(base)
     status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
     resident = int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) // 1024
     print(f"daybook has {resident} MiB resident")
