@@ -29,14 +29,15 @@ type Item = Result<Vec<u8>, TablesError>;
 /// Chunks of a stream, in order.
 pub struct Chunks {
     items: mpsc::Receiver<Item>,
-    whole: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
 }
 
 impl Chunks {
-    /// The next chunk, or `None` after the last one. A stream that was given up ends with an error, so that a part is never taken for the whole.
+    /// The next chunk, or `None` after the last one. A stream that was given up ends with an error, so that a part is never
+    /// taken for the whole.
     pub async fn recv(&mut self) -> Option<Item> {
         let item = self.items.recv().await;
-        if item.is_none() && !self.whole.load(Ordering::Acquire) {
+        if item.is_none() && !self.ended.load(Ordering::Acquire) {
             return Some(Err(TablesError::Unavailable("a list was given up, as it was read too slowly".to_owned())));
         }
         item
@@ -49,14 +50,14 @@ pub(super) struct ChunkSender {
     pub(super) chunk: Vec<u8>,
     items: mpsc::Sender<Item>,
     given_up: bool,
-    whole: Arc<AtomicBool>,
+    ended: Arc<AtomicBool>,
 }
 
 impl ChunkSender {
     pub(super) fn open() -> (Self, Chunks) {
-        let ((sender, items), whole) = (mpsc::channel(CHUNKS_MAX), Arc::default());
-        let chunks = Chunks { items, whole: Arc::clone(&whole) };
-        (Self { chunk: Vec::with_capacity(CHUNK_BYTES), items: sender, given_up: false, whole }, chunks)
+        let ((sender, items), ended) = (mpsc::channel(CHUNKS_MAX), Arc::default());
+        let chunks = Chunks { items, ended: Arc::clone(&ended) };
+        (Self { chunk: Vec::with_capacity(CHUNK_BYTES), items: sender, given_up: false, ended }, chunks)
     }
 
     /// The chunks of a stream that is refused.
@@ -79,11 +80,10 @@ impl ChunkSender {
 
     /// Ends the stream with what is left of it, or with what it failed on.
     pub(super) async fn end(mut self, outcome: Result<(), TablesError>, may_wait: impl Fn() -> bool) {
-        let (rest, failed) = (std::mem::take(&mut self.chunk), outcome.is_err());
-        if failed || (!rest.is_empty() && !self.given_up) {
-            self.send_item(outcome.map(|()| rest), may_wait).await;
-        }
-        self.whole.store(!failed && !self.given_up, Ordering::Release);
+        let rest = std::mem::take(&mut self.chunk);
+        let all_sent = outcome.is_ok() && rest.is_empty();
+        let ended = !self.given_up && (all_sent || self.send_item(outcome.map(|()| rest), may_wait).await);
+        self.ended.store(ended, Ordering::Release);
     }
 
     async fn send_item(&mut self, mut item: Item, may_wait: impl Fn() -> bool) -> bool {
