@@ -78,6 +78,7 @@ pub struct Writers {
     stop: watch::Sender<bool>,
     apis: watch::Sender<Vec<Api>>,
     acknowledged: watch::Sender<usize>,
+    turned_away: watch::Sender<usize>,
     tasks: JoinSet<Acknowledged>,
 }
 
@@ -86,20 +87,22 @@ impl Writers {
     pub fn start(apis: &[&Api], steps: &[Step], count: usize, random: &mut Random) -> Self {
         let apis = watch::Sender::new(apis.iter().map(|api| (*api).clone()).collect());
         let (stop, acknowledged) = (watch::Sender::new(false), watch::Sender::new(0));
+        let turned_away = watch::Sender::new(0);
         let mut tasks = JoinSet::new();
         for index in 0..count {
             let writer = Writer {
                 name: format!("{}-{index}", random.number() % 1_000_000),
                 apis: apis.subscribe(),
                 stop: stop.subscribe(),
-                count: acknowledged.clone(),
+                acknowledged: acknowledged.clone(),
+                turned_away: turned_away.clone(),
                 step: steps[index % steps.len()].clone(),
                 random: random.fork(),
                 done: Acknowledged::default(),
             };
             tasks.spawn(writer.run());
         }
-        Self { stop, apis, acknowledged, tasks }
+        Self { stop, apis, acknowledged, turned_away, tasks }
     }
 
     /// Sends further requests to these APIs.
@@ -112,10 +115,16 @@ impl Writers {
     /// # Panics
     /// If that takes longer than two minutes.
     pub async fn wait_for(&self, more: usize) {
-        let mut acknowledged = self.acknowledged.subscribe();
-        let target = *acknowledged.borrow() + more;
-        let reached = tokio::time::timeout(Duration::from_secs(120), acknowledged.wait_for(|count| *count >= target));
-        assert!(reached.await.is_ok(), "writers are stuck: {} of {target}", *self.acknowledged.borrow());
+        let counted = count_on(&self.acknowledged, more).await;
+        assert!(counted, "writers are stuck: {}", *self.acknowledged.borrow());
+    }
+
+    /// Waits until one more request is turned away.
+    ///
+    /// # Panics
+    /// If that takes longer than two minutes.
+    pub async fn wait_for_refusal(&self) {
+        assert!(count_on(&self.turned_away, 1).await, "no writer notices anything");
     }
 
     /// Stops the writers; returns what was acknowledged to all of them.
@@ -129,11 +138,20 @@ impl Writers {
     }
 }
 
+/// Waits until there are so many more; whether that takes no longer than two minutes.
+async fn count_on(count: &watch::Sender<usize>, more: usize) -> bool {
+    let mut count = count.subscribe();
+    let target = *count.borrow() + more;
+    let reached = tokio::time::timeout(Duration::from_secs(120), count.wait_for(|count| *count >= target));
+    reached.await.is_ok()
+}
+
 struct Writer {
     name: String,
     apis: watch::Receiver<Vec<Api>>,
     stop: watch::Receiver<bool>,
-    count: watch::Sender<usize>,
+    acknowledged: watch::Sender<usize>,
+    turned_away: watch::Sender<usize>,
     step: Step,
     random: Random,
     done: Acknowledged,
@@ -192,7 +210,7 @@ impl Writer {
             // A server that is frozen never answers.
             Ok(answer) if answer.status == 0 => {}
             Ok(answer) if answer.status == 200 => {
-                self.count.send_modify(|count| *count += 1);
+                self.acknowledged.send_modify(|count| *count += 1);
                 return Some(answer.json());
             }
             Ok(answer) if answer.status == 503 => {
@@ -202,6 +220,7 @@ impl Writer {
             Err(_) => {}
         }
         self.done.turned_away += 1;
+        self.turned_away.send_modify(|count| *count += 1);
         tokio::time::interval_at(tokio::time::Instant::now() + PAUSE, PAUSE).tick().await;
         None
     }
