@@ -124,6 +124,9 @@ impl Address {
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", "daybook").set("socket.keepalive.enable", "true");
+        // A broker that comes back is found within a second. What waits for one is given up no later either: librdkafka
+        // looks at message time-outs between two attempts to connect, up to 10 s apart by default.
+        config.set("reconnect.backoff.max.ms", "1000");
         for (option, value) in &self.options {
             config.set(option, value);
         }
