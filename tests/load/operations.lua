@@ -1,21 +1,22 @@
 -- Requests of one operation, for wrk: OPERATION FILE SALT. The file has a task a line: flow, run and task.
-local operation, salt
-local tasks, count = {}, 0
+-- They are made before the first is sent, so that the processor is left to the service; what must differ from request to
+-- request is a number of fixed width, put in at its places.
+local requests, next_request, count = {}, 0, 0
 local system_tags = '["runtime:dev","python_version:3.11.7","user:bench","metaflow_version:2.19.39"]'
 local description = '"user_name":"bench","tags":["bench:1","team:ml"],"system_tags":' .. system_tags
 local headers = { ["Content-Type"] = "application/json" }
+local WIDTH = 8
+-- How often the number of the request stands in it.
+local numbers = { artifacts5 = 5, metadata10 = 10 }
+local repeated
 
-function init(arguments)
-  operation, salt = arguments[1], arguments[3]
-  for line in io.lines(arguments[2]) do
-    local flow, run, task = line:match("(%S+) (%S+) (%S+)")
-    tasks[#tasks + 1] = { base = "/flows/" .. flow, run = run, task = task }
-  end
-end
+local function get(path) return wrk.format("GET", path) end
 
-local function next_task()
-  count = count + 1
-  return tasks[count % #tasks + 1]
+local function post(path, body)
+  -- Content-Length is that of a body with its numbers put in.
+  local filled = body:gsub("#", string.rep("0", WIDTH))
+  local head = wrk.format("POST", path, headers, filled):sub(1, -#filled - 1)
+  return head .. (body:gsub("#", "%%0" .. WIDTH .. "d"))
 end
 
 local function entries(number, entry)
@@ -24,29 +25,24 @@ local function entries(number, entry)
   return "[" .. table.concat(list, ",") .. "]"
 end
 
-local function post(path, body) return wrk.format("POST", path, headers, body) end
-
-local function get(path) return wrk.format("GET", path) end
-
-function request()
-  local chosen = next_task()
-  local base = chosen.base
-  local step = base .. "/runs/" .. chosen.run .. "/steps/work"
-  local task = step .. "/tasks/" .. chosen.task
+local function make(operation, salt, flow, run, task)
+  local base = "/flows/" .. flow
+  local step = base .. "/runs/" .. run .. "/steps/work"
+  local task = step .. "/tasks/" .. task
   if operation == "ping" then return get("/ping")
   elseif operation == "create_run" then return post(base .. "/run", "{" .. description .. "}")
   elseif operation == "create_task" then return post(step .. "/task", "{" .. description .. "}")
   elseif operation == "artifacts5" then
     return post(task .. "/artifact", entries(5, function(index)
-      return '"attempt_id":0,"name":"a' .. salt .. "_" .. count .. "_" .. index .. '","content_type":"pickle-v4","type":"metaflow.artifact",'
+      return '"attempt_id":0,"name":"a' .. salt .. '_#_' .. index .. '","content_type":"pickle-v4","type":"metaflow.artifact",'
         .. '"sha":"194108c8f41294e0338aaf3e15c9ec9614b94fad","ds_type":"local","location":":root:/data/metaflow/.metaflow"'
     end))
   elseif operation == "metadata10" then
     return post(task .. "/metadata", entries(10, function(index)
-      return '"field_name":"field_' .. index .. '","type":"field_' .. index .. '","value":"some value ' .. count .. '"'
+      return '"field_name":"field_' .. index .. '","type":"field_' .. index .. '","value":"some value #"'
     end))
   elseif operation == "heartbeat" then return post(task .. "/heartbeat", "{}")
-  elseif operation == "get_run" then return get(base .. "/runs/" .. chosen.run)
+  elseif operation == "get_run" then return get(base .. "/runs/" .. run)
   elseif operation == "get_task" then return get(task)
   elseif operation == "get_artifact" then return get(task .. "/artifacts/art_1")
   elseif operation == "get_metadata" then return get(task .. "/metadata?_limit=10")
@@ -54,6 +50,24 @@ function request()
   elseif operation == "list_tasks" then return get(step .. "/tasks")
   elseif operation == "step_artifacts" then return get(step .. "/artifacts")
   end
+end
+
+function init(arguments)
+  local operation, salt = arguments[1], arguments[3]
+  repeated = numbers[operation]
+  for line in io.lines(arguments[2]) do
+    requests[#requests + 1] = make(operation, salt, line:match("(%S+) (%S+) (%S+)"))
+  end
+end
+
+function request()
+  count = count + 1
+  next_request = next_request % #requests + 1
+  local text = requests[next_request]
+  if not repeated then return text end
+  local c = count
+  if repeated == 5 then return text:format(c, c, c, c, c) end
+  return text:format(c, c, c, c, c, c, c, c, c, c)
 end
 
 function done(summary, latency)
