@@ -86,7 +86,8 @@ impl Place {
         match self.backend {
             Backend::Embedded => vec!["--data-dir".into(), self.folder.0.display().to_string()],
             Backend::Distributed => {
-                let (log, tables) = (format!("{}/{}", self.urls.0, self.name), self.urls.1.clone());
+                // More partitions than any test has instances, so that each instance has some.
+                let (log, tables) = (format!("{}/{}?partitions=4", self.urls.0, self.name), self.urls.1.clone());
                 let schema = self.name.clone();
                 let search = self.search.as_ref().map_or("off".to_owned(), |url| format!("{url}/{}", self.name));
                 let options = ["--log", &log, "--tables", &tables, "--tables-schema", &schema, "--search", &search];

@@ -43,8 +43,8 @@ use crate::{
 
 /// Largest value, inclusive; the topics are created with room for it.
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Partitions of a topic that Daybook creates.
-pub const PARTITIONS_DEFAULT: PartitionId = 4;
+/// Partitions of a topic that Daybook creates: two instances share them, and each costs the broker a request a round.
+pub const PARTITIONS_DEFAULT: PartitionId = 2;
 /// How long one call for metadata or watermarks may take.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
