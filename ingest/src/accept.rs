@@ -7,7 +7,7 @@ use std::{
 
 use daybook_schemas::{Envelope, Event, codec, position::Position, topics};
 
-use crate::log::{AppendError, Done, EventLog, NewRecord};
+use crate::log::{AppendError, Done, EventLog, Headers, NewRecord};
 
 /// What is known of the request behind an event.
 #[derive(Debug, Clone, Default)]
@@ -69,15 +69,14 @@ impl Acceptor {
         let topic = envelope.event.topic();
         let key = envelope.event.key();
         let value = codec::encode(envelope).map_err(|e| AppendError::Unavailable(e.to_string()))?;
-        let mut headers = vec![
-            ("ce_id", envelope.event_id.clone()),
-            ("ce_type", format!("io.daybook.{}", envelope.event.kind())),
-            ("ce_time", envelope.occurred_at.to_string()),
-            ("ce_source", "daybook".to_owned()),
-        ];
-        headers.extend(envelope.trace_parent.clone().map(|parent| ("traceparent", parent)));
+        let headers = Headers {
+            id: envelope.event_id.clone(),
+            kind: envelope.event.kind(),
+            time: envelope.occurred_at,
+            trace_parent: envelope.trace_parent.clone(),
+        };
         let partition = topics::partition_of(key.as_bytes(), self.log.partition_count(topic));
-        Ok(NewRecord { topic, partition, key, value, headers })
+        Ok(NewRecord { topic, partition, key, value, headers: Some(headers) })
     }
 }
 

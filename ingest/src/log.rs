@@ -40,8 +40,21 @@ pub struct NewRecord {
     pub key: String,
     /// The encoded event.
     pub value: Vec<u8>,
-    /// Headers for readers that do not decode the value; kept by logs that have headers.
-    pub headers: Vec<(&'static str, String)>,
+    /// For readers that do not decode the value; kept by logs that have headers.
+    pub headers: Option<Headers>,
+}
+
+/// What a record says of its event beside the value: attributes of a CloudEvent, and the request's trace.
+#[derive(Debug, Clone)]
+pub struct Headers {
+    /// The event's id.
+    pub id: String,
+    /// The kind of event.
+    pub kind: &'static str,
+    /// When it occurred, in milliseconds since 1970.
+    pub time: i64,
+    /// W3C `traceparent`.
+    pub trace_parent: Option<String>,
 }
 
 impl NewRecord {

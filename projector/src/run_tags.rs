@@ -8,10 +8,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use moka::sync::Cache;
+use quick_cache::{Equivalent, sync::Cache};
 
 /// Runs whose tags are remembered, at most.
-const RUNS_MAX: u64 = 10_000;
+const RUNS_MAX: usize = 10_000;
 
 /// The tags of a run, each list as a JSON array.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +31,21 @@ pub fn json_array(list: &[String]) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch(u64);
 
+type Key = (i64, String);
+
+/// A key to look up, with the text at hand.
+#[derive(Hash)]
+struct Run<'a>(i64, &'a str);
+
+impl Equivalent<Key> for Run<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.0 == key.0 && self.1 == key.1
+    }
+}
+
 /// Tags of runs, by number and flow.
 pub struct RunTags {
-    remembered: Cache<(i64, String), Arc<Tags>>,
+    remembered: Cache<Key, Arc<Tags>>,
     epoch: AtomicU64,
     /// Held while something is remembered or forgotten, so that the epoch tells one from the other.
     changing: Mutex<()>,
@@ -48,7 +60,7 @@ impl Default for RunTags {
 impl RunTags {
     /// The tags of a run, if they are remembered.
     pub fn get(&self, run_number: i64, flow: &str) -> Option<Arc<Tags>> {
-        self.remembered.get(&(run_number, flow.to_owned()))
+        self.remembered.get(&Run(run_number, flow))
     }
 
     /// Now; to be taken before tags are read.
@@ -65,14 +77,14 @@ impl RunTags {
     }
 
     /// Forgets the tags of runs.
-    pub fn forget(&self, runs: &[(i64, String)]) {
+    pub fn forget(&self, runs: &[Key]) {
         if runs.is_empty() {
             return;
         }
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.epoch.fetch_add(1, Ordering::AcqRel);
         for run in runs {
-            self.remembered.invalidate(run);
+            self.remembered.remove(run);
         }
     }
 
@@ -80,7 +92,7 @@ impl RunTags {
     pub fn forget_all(&self) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.epoch.fetch_add(1, Ordering::AcqRel);
-        self.remembered.invalidate_all();
+        self.remembered.clear();
     }
 }
 

@@ -10,7 +10,7 @@ use daybook_projector::tables::{Cell, Row, TablesError};
 use daybook_schemas::events::{RunStarted, TaskRegistered};
 use daybook_schemas::ids::{NumberOrName, RUN_NUMBER_MAX, RunNumber, TASK_ID_MAX, TaskId};
 use moka::sync::Cache;
-use quick_cache::sync::Cache as QuickCache;
+use quick_cache::{Equivalent, sync::Cache as QuickCache};
 
 use crate::view::View;
 
@@ -21,11 +21,38 @@ type RunKey = (String, String);
 type StepKey = (String, i64, String);
 type TaskKey = (String, i64, String, String);
 
-/// Cached facts. Those of runs and tasks are learned with each that is made, and what that costs is part of every creation.
+/// A key to look up, as the texts at hand: none is copied.
+#[derive(Hash)]
+struct RunName<'a>(&'a str, &'a str);
+#[derive(Hash)]
+struct StepName<'a>(&'a str, i64, &'a str);
+#[derive(Hash)]
+struct TaskName<'a>(&'a str, i64, &'a str, &'a str);
+
+impl Equivalent<RunKey> for RunName<'_> {
+    fn equivalent(&self, key: &RunKey) -> bool {
+        self.0 == key.0 && self.1 == key.1
+    }
+}
+
+impl Equivalent<StepKey> for StepName<'_> {
+    fn equivalent(&self, key: &StepKey) -> bool {
+        self.0 == key.0 && self.1 == key.1 && self.2 == key.2
+    }
+}
+
+impl Equivalent<TaskKey> for TaskName<'_> {
+    fn equivalent(&self, key: &TaskKey) -> bool {
+        self.0 == key.0 && self.1 == key.1 && self.2 == key.2 && self.3 == key.3
+    }
+}
+
+/// Cached facts. Those of runs and tasks are learned with each that is made, those of steps looked up for each task, and what
+/// that costs is part of every creation.
 pub struct Facts {
     flows: Cache<String, ()>,
     runs: QuickCache<RunKey, Arc<RunFacts>>,
-    steps: Cache<StepKey, ()>,
+    steps: QuickCache<StepKey, ()>,
     tasks: QuickCache<TaskKey, Arc<TaskFacts>>,
 }
 
@@ -34,7 +61,7 @@ impl Default for Facts {
         Self {
             flows: Cache::new(ENTRIES_MAX as u64),
             runs: QuickCache::new(ENTRIES_MAX),
-            steps: Cache::new(ENTRIES_MAX as u64),
+            steps: QuickCache::new(ENTRIES_MAX),
             tasks: QuickCache::new(ENTRIES_MAX),
         }
     }
@@ -55,8 +82,7 @@ impl Facts {
 
     /// The run that a path names by number or by name.
     pub async fn run(&self, view: &View, flow: &str, run: &str) -> Result<Option<Arc<RunFacts>>, TablesError> {
-        let key = (flow.to_owned(), run.to_owned());
-        if let Some(facts) = self.runs.get(&key) {
+        if let Some(facts) = self.runs.get(&RunName(flow, run)) {
             return Ok(Some(facts));
         }
         let facts = match NumberOrName::parse(run, RUN_NUMBER_MAX) {
@@ -80,20 +106,19 @@ impl Facts {
         };
         let facts = facts.map(Arc::new);
         if let Some(facts) = &facts {
-            self.runs.insert(key, Arc::clone(facts));
+            self.runs.insert((flow.to_owned(), run.to_owned()), Arc::clone(facts));
         }
         Ok(facts)
     }
 
     /// Whether a step of a run is there.
     pub async fn step_exists(&self, view: &View, flow: &str, run: RunNumber, step: &str) -> Result<bool, TablesError> {
-        let key = (flow.to_owned(), run.0, step.to_owned());
-        if self.steps.contains_key(&key) {
+        if self.steps.get(&StepName(flow, run.0, step)).is_some() {
             return Ok(true);
         }
         let found = view.steps.load(vec![run.0.into(), step.into(), flow.into()]).await?.is_some();
         if found {
-            self.steps.insert(key, ());
+            self.steps.insert((flow.to_owned(), run.0, step.to_owned()), ());
         }
         Ok(found)
     }
@@ -107,8 +132,7 @@ impl Facts {
         step: &str,
         task: &str,
     ) -> Result<Option<Arc<TaskFacts>>, TablesError> {
-        let key = (flow.to_owned(), run.0, step.to_owned(), task.to_owned());
-        if let Some(facts) = self.tasks.get(&key) {
+        if let Some(facts) = self.tasks.get(&TaskName(flow, run.0, step, task)) {
             return Ok(Some(facts));
         }
         let facts = match NumberOrName::parse(task, TASK_ID_MAX) {
@@ -132,6 +156,7 @@ impl Facts {
         };
         let facts = facts.map(Arc::new);
         if let Some(facts) = &facts {
+            let key = (flow.to_owned(), run.0, step.to_owned(), task.to_owned());
             self.tasks.insert(key, Arc::clone(facts));
         }
         Ok(facts)

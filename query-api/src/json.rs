@@ -15,6 +15,9 @@ pub(crate) use self::{
     objects::{owner, write_artifact, write_flow, write_metadata, write_run, write_step, write_task},
 };
 
+/// Bytes that an object of Metaflow's API seldom exceeds: room for one to begin with.
+pub(crate) const OBJECT_BYTES: usize = 512;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 

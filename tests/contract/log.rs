@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use daybook_ingest::log::{
-    AppendError, EventLog, NewRecord, ReadLimits, Record,
+    AppendError, EventLog, Headers, NewRecord, ReadLimits, Record,
     embedded::EmbeddedLog,
     kafka::{Address, KafkaLog},
 };
@@ -39,7 +39,7 @@ impl Place {
 
 fn record(log: &dyn EventLog, topic: Topic, key: &str, value: &str) -> NewRecord {
     let partition = partition_of(key.as_bytes(), log.partition_count(topic));
-    let headers = vec![("ce_type", "test".to_owned())];
+    let headers = Some(Headers { id: "1".to_owned(), kind: "Test", time: 1, trace_parent: None });
     NewRecord { topic, partition, key: key.to_owned(), value: value.into(), headers }
 }
 

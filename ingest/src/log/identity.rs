@@ -25,7 +25,7 @@ pub fn first_record(occurred_at: i64) -> Result<NewRecord, LogError> {
     let event = Event::LogCreated(LogCreated { log_id: Uuid::new_v4().to_string() });
     let key = event.key();
     let value = codec::encode(&Envelope::new(occurred_at, event)).map_err(|e| LogError::Unusable(e.to_string()))?;
-    Ok(NewRecord { topic: PARTITION.topic, partition: PARTITION.id, key, value, headers: Vec::new() })
+    Ok(NewRecord { topic: PARTITION.topic, partition: PARTITION.id, key, value, headers: None })
 }
 
 /// Reads the id with a reader that stands at [`start`].

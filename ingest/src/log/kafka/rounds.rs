@@ -243,11 +243,15 @@ impl ProducerContext for Settler {
 }
 
 fn headers(record: &NewRecord) -> OwnedHeaders {
-    let none = OwnedHeaders::new_with_capacity(record.headers.len());
-    record
-        .headers
-        .iter()
-        .fold(none, |headers, (key, value)| headers.insert(Header { key, value: Some(value.as_str()) }))
+    let Some(known) = &record.headers else { return OwnedHeaders::new() };
+    let (kind, time) = (format!("io.daybook.{}", known.kind), known.time.to_string());
+    let always = [("ce_id", known.id.as_str()), ("ce_type", &kind), ("ce_time", &time), ("ce_source", "daybook")];
+    let parent = known.trace_parent.as_deref().map(|parent| ("traceparent", parent));
+    let none = OwnedHeaders::new_with_capacity(always.len() + 1);
+    always
+        .into_iter()
+        .chain(parent)
+        .fold(none, |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
 
 /// Whether no record would fare better: a broker's refusal of one record says nothing of the others.

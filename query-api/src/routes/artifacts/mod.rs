@@ -88,7 +88,7 @@ fn parse_attempt(text: &str) -> Result<i64, ApiError> {
 }
 
 fn answer(row: Option<&Row>) -> Result<Response, ApiError> {
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(json::OBJECT_BYTES);
     json::write_artifact(row.ok_or(ApiError::NotFound)?, &mut body)?;
     Ok(json::respond_bytes(StatusCode::OK, body))
 }

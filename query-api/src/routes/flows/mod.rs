@@ -81,7 +81,7 @@ async fn registered(app: &App, view: &View, flow: &str, position: Position) -> R
 }
 
 fn answer(row: &Row) -> Result<Response, TablesError> {
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(json::OBJECT_BYTES);
     json::write_flow(row, &mut body)?;
     Ok(json::respond_bytes(StatusCode::OK, body))
 }

@@ -184,7 +184,7 @@ async fn started(app: &App, view: &View, flow: &str, number: i64, position: Posi
 }
 
 fn answer(row: &Row, shows_owner: bool) -> Result<Response, TablesError> {
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(json::OBJECT_BYTES);
     json::write_run(row, shows_owner, None, &mut body)?;
     Ok(json::respond_bytes(StatusCode::OK, body))
 }

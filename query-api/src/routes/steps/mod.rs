@@ -106,7 +106,7 @@ async fn registered(app: &App, view: &View, path: (&str, i64, &str), position: P
 }
 
 fn answer(row: &Row) -> Result<Response, TablesError> {
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(json::OBJECT_BYTES);
     json::write_step(row, &mut body)?;
     Ok(json::respond_bytes(StatusCode::OK, body))
 }

@@ -180,7 +180,7 @@ async fn registered(
 }
 
 fn answer(row: &Row) -> Result<Response, TablesError> {
-    let mut body = Vec::new();
+    let mut body = Vec::with_capacity(json::OBJECT_BYTES);
     json::write_task(row, &mut body)?;
     Ok(json::respond_bytes(StatusCode::OK, body))
 }
