@@ -72,7 +72,7 @@ async fn i9_poison_is_quarantined_with_its_reason_the_rest_flows_and_a_replay_do
         let partition = partition_of(b"F", log.partition_count(Topic::Events));
         let mut expected = Vec::new();
         for (value, reason) in values() {
-            let record = NewRecord { topic: Topic::Events, partition, key: "F".to_owned(), value, headers: vec![] };
+            let record = NewRecord { topic: Topic::Events, partition, key: "F".to_owned(), value, headers: None };
             let position = log.append(vec![record]).await.unwrap_or_else(|error| panic!("{error}"))[0];
             expected.extend(reason.map(|reason| (position.to_string(), reason)));
         }

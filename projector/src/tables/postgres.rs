@@ -4,6 +4,7 @@
 //! block their thread on the runtime that opened the store; reads are async. A server that says nothing at all is given up
 //! after the time-out, which is the client's as well as the server's: the connection is closed and another one is made.
 
+mod connections;
 mod failures;
 mod lists;
 mod sequences;
@@ -15,8 +16,7 @@ use daybook_ingest::{
     sequence::{NumberSource, Sequence},
 };
 use sqlx::{
-    AssertSqlSafe, Column as _, Connection as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
-    pool::PoolConnection,
+    AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
     postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode},
     query::Query,
 };
@@ -26,8 +26,9 @@ use tokio::{
 };
 
 use self::{
+    connections::{Connections, Taken},
     failures::error,
-    sequences::{Pools, Sequences},
+    sequences::Sequences,
 };
 use crate::{
     membership::LEASE,
@@ -73,9 +74,11 @@ struct PostgresTables {
     handle: Handle,
     timeout: Duration,
     /// Short reads.
-    reads: PgPool,
+    reads: Connections,
     /// Long lists and reads aside, so that slow readers never take the connections of short reads.
-    lists: PgPool,
+    lists: Connections,
+    /// For notifications.
+    listener: PgPool,
     /// The projector's one writer.
     writes: Writer,
     schema: String,
@@ -84,7 +87,7 @@ struct PostgresTables {
 /// Connections for writing, with a runtime of their own that the writing thread drives itself: a statement's answer wakes no
 /// other thread, which counts where a batch is many statements one after another.
 struct Writer {
-    pool: PgPool,
+    connections: Connections,
     activity: Arc<lists::Activity>,
     /// Always there but while this is dropped.
     runtime: Option<Runtime>,
@@ -105,8 +108,6 @@ const LOCK: Statement = statement!("postgres/lock");
 /// How long a listening connection may be silent before it is asked whether it lives, and how long it has to answer.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// A connection that was idle for less is taken as it is; of others it is asked first whether they live.
-const IDLE_TRUSTED: Duration = Duration::from_secs(1);
 const NOTIFY: Statement = statement!("postgres/notify");
 /// SQLSTATEs by which a statement declines: of our own functions, and of a row that is there already (`unique_violation`).
 const DECLINED: [&str; 2] = ["DB002", "23505"];
@@ -117,28 +118,28 @@ impl PostgresStore {
         Self { config, handle: Handle::current() }
     }
 
-    fn pool(&self, schema: &str, connections_max: u32, options: &[(&str, &str)]) -> PgPool {
+    fn connect(&self, schema: &str, options: &[(&str, &str)]) -> PgConnectOptions {
         let timeout = format!("{}ms", self.config.timeout.as_millis());
         let settings = [("search_path", schema), ("statement_timeout", &timeout), ("application_name", "daybook")];
         // Statements are prepared once and look rows up by key: planning each run anew would cost more than it could
         // gain, and no plan of theirs is worth compiling.
         let plans = [("plan_cache_mode", "force_generic_plan"), ("jit", "off"), ("client_min_messages", "warning")];
-        let connect = self.config.connect.clone().options(settings).options(plans).options(options.iter().copied());
-        PgPoolOptions::new()
-            .max_connections(connections_max)
-            .acquire_timeout(self.config.timeout.min(Duration::from_secs(5)))
-            .max_lifetime(Duration::from_secs(1800))
-            .test_before_acquire(false)
-            .before_acquire(|connection, known| {
-                Box::pin(async move {
-                    // What a restart of the server left behind is noticed here, and not by a request.
-                    if known.idle_for >= IDLE_TRUSTED {
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .connect_lazy_with(connect)
+        self.config.connect.clone().options(settings).options(plans).options(options.iter().copied())
+    }
+
+    /// How long to wait for a connection.
+    fn wait_max(&self) -> Duration {
+        self.config.timeout.min(Duration::from_secs(5))
+    }
+
+    fn connections(&self, schema: &str, count_max: u32, options: &[(&str, &str)]) -> Connections {
+        Connections::new(self.connect(schema, options), count_max, self.wait_max())
+    }
+
+    /// One connection, for what is seldom done or keeps it.
+    fn pool(&self, schema: &str) -> PgPool {
+        let options = PgPoolOptions::new().max_connections(1).acquire_timeout(self.wait_max());
+        options.connect_lazy_with(self.connect(schema, &[]))
     }
 
     fn tables(&self, schema: &str) -> Result<PostgresTables, TablesError> {
@@ -151,23 +152,23 @@ impl PostgresStore {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|e| TablesError::Unavailable(format!("cannot start the writer's runtime: {e}")))?;
-        let pool = {
-            // The pool looks after its connections on the runtime that it is made on.
-            let _context = runtime.enter();
-            self.pool(schema, 2, &of_writer)
-        };
         Ok(PostgresTables {
             handle: self.handle.clone(),
             timeout: self.config.timeout,
-            reads: self.pool(schema, self.config.connections_max, &by_index),
-            lists: self.pool(schema, (self.config.connections_max / 2).max(2), &by_index),
-            writes: Writer { pool, activity: Arc::default(), runtime: Some(runtime) },
+            reads: self.connections(schema, self.config.connections_max, &by_index),
+            lists: self.connections(schema, (self.config.connections_max / 2).max(2), &by_index),
+            listener: self.pool(schema),
+            writes: Writer {
+                connections: self.connections(schema, 1, &of_writer),
+                activity: Arc::default(),
+                runtime: Some(runtime),
+            },
             schema: schema.to_owned(),
         })
     }
 
     async fn run_scripts(&self, schema: &str, scripts: &[&'static str]) -> Result<(), TablesError> {
-        let pool = self.pool(schema, 1, &[]);
+        let pool = self.pool(schema);
         let create = async {
             let mut transaction = pool.begin().await?;
             transaction.execute(LOCK.postgres).await?;
@@ -208,9 +209,9 @@ impl Store for PostgresStore {
 
     fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>> {
         Box::pin(async move {
-            let pool = |options: &[(&str, &str)]| self.pool(&self.config.schema, 2, options);
-            let pools = Pools { durable: pool(&[]), prompt: pool(&[("synchronous_commit", "off")]) };
-            let sequences = Sequences::new(pools, self.config.timeout);
+            let two = |options: &[(&str, &str)]| self.connections(&self.config.schema, 2, options);
+            let (durable, prompt) = (two(&[]), two(&[("synchronous_commit", "off")]));
+            let sequences = Sequences { durable, prompt, timeout: self.config.timeout };
             for (sequence, floor) in [Sequence::Run, Sequence::Task, Sequence::Metadata].into_iter().zip(floor) {
                 let raised = sequences.raise(sequence, floor).await;
                 raised.map_err(|e| TablesError::Unavailable(e.to_string()))?;
@@ -234,8 +235,8 @@ impl Store for PostgresStore {
 struct PostgresTransaction<'a> {
     tables: &'a PostgresTables,
     runtime: &'a Runtime,
-    /// `None` once it is given back to the pool.
-    connection: Option<PoolConnection<sqlx::Postgres>>,
+    /// `None` once it is given back. What was not committed ends with its connection, in whatever state that is.
+    taken: Option<Taken>,
 }
 
 impl PostgresTransaction<'_> {
@@ -245,7 +246,7 @@ impl PostgresTransaction<'_> {
         run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, TablesError> {
         let ended = || TablesError::Unavailable("the transaction has ended".to_owned());
-        let connection = self.connection.as_mut().ok_or_else(ended)?;
+        let connection = self.taken.as_mut().ok_or_else(ended)?.connection();
         let timeout = self.tables.timeout;
         // The timer is made on the runtime that drives it.
         let run = async { tokio::time::timeout(timeout, run(connection)).await };
@@ -254,30 +255,21 @@ impl PostgresTransaction<'_> {
     }
 }
 
-impl Drop for PostgresTransaction<'_> {
-    fn drop(&mut self) {
-        // What was not committed ends with its connection, in whatever state that is.
-        // Closing it needs the runtime until the connection is dropped.
-        let _context = self.runtime.enter();
-        if let Some(mut connection) = self.connection.take() {
-            connection.close_on_drop();
-        }
-    }
-}
-
-/// Runs something on a connection of a pool, for as long as the time-out allows; one that says nothing is closed.
+/// Runs something on a connection, for as long as the time-out allows. One on which it fails, or that says nothing, is closed.
 async fn within<T>(
     timeout: Duration,
-    pool: &PgPool,
+    connections: &Connections,
     statement: &str,
     run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, TablesError>,
 ) -> Result<T, TablesError> {
-    let mut connection = pool.acquire().await.map_err(|e| error(statement, &e))?;
-    let outcome = tokio::time::timeout(timeout, run(&mut connection)).await;
-    outcome.unwrap_or_else(|_| {
-        connection.close_on_drop();
-        Err(silent(statement, timeout))
-    })
+    let mut taken = connections.take().await.map_err(|e| error(statement, &e))?;
+    let outcome = tokio::time::timeout(timeout, run(taken.connection())).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(silent(statement, timeout)));
+    match outcome {
+        Ok(_) => taken.give_back(),
+        Err(_) => drop(taken),
+    }
+    outcome
 }
 
 /// A server that has not answered in time.
@@ -288,11 +280,11 @@ fn silent(statement: &str, timeout: Duration) -> TablesError {
 impl PostgresTables {
     fn read_from<'a>(
         &self,
-        pool: &'a PgPool,
+        connections: &'a Connections,
         statement: &'static Statement,
         params: Params,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
-        Box::pin(within(self.timeout, pool, statement.name, async move |connection| {
+        Box::pin(within(self.timeout, connections, statement.name, async move |connection| {
             fetch(connection, statement, &params).await
         }))
     }
@@ -303,8 +295,8 @@ impl Tables for PostgresTables {
         let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
         let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
         self.writes.activity.note();
-        let connection = runtime.block_on(self.writes.pool.acquire()).map_err(|e| error("begin", &e))?;
-        let mut transaction = PostgresTransaction { tables: self, runtime, connection: Some(connection) };
+        let taken = runtime.block_on(self.writes.connections.take()).map_err(|e| error("begin", &e))?;
+        let mut transaction = PostgresTransaction { tables: self, runtime, taken: Some(taken) };
         transaction.run("begin", async |connection| connection.execute("BEGIN").await)?;
         Ok(Box::new(transaction))
     }
@@ -317,17 +309,18 @@ impl Tables for PostgresTables {
         let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
         let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
         self.writes.activity.note();
-        let run = within(self.timeout, &self.writes.pool, statement.name, async |connection| {
-            match bind_columns(sqlx::query(statement.postgres), arrays).execute(connection).await {
-                Ok(_) => Ok(AtOnce::Done),
-                Err(sqlx::Error::Database(database))
-                    if database.code().is_some_and(|code| DECLINED.contains(&code.as_ref())) =>
-                {
-                    Ok(AtOnce::Declined)
+        let run =
+            within(self.timeout, &self.writes.connections, statement.name, async |connection| {
+                match bind_columns(sqlx::query(statement.postgres), arrays).execute(connection).await {
+                    Ok(_) => Ok(AtOnce::Done),
+                    Err(sqlx::Error::Database(database))
+                        if database.code().is_some_and(|code| DECLINED.contains(&code.as_ref())) =>
+                    {
+                        Ok(AtOnce::Declined)
+                    }
+                    Err(failed) => Err(error(statement.name, &failed)),
                 }
-                Err(failed) => Err(error(statement.name, &failed)),
-            }
-        });
+            });
         runtime.block_on(run)
     }
 
@@ -349,14 +342,14 @@ impl Tables for PostgresTables {
 
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks {
         let (list, receiver) = lists::List::open(statement, render, self.timeout, Arc::clone(&self.writes.activity));
-        let pool = self.lists.clone();
-        self.handle.spawn(async move { list.run(&pool, &Params::One(params)).await });
+        let connections = self.lists.clone();
+        self.handle.spawn(async move { list.run(&connections, &Params::One(params)).await });
         receiver
     }
 
     fn listen(&self) -> BoxFuture<'_, Result<Option<mpsc::Receiver<String>>, TablesError>> {
         Box::pin(async move {
-            let mut listener = PgListener::connect_with(&self.reads).await.map_err(|e| error("listen", &e))?;
+            let mut listener = PgListener::connect_with(&self.listener).await.map_err(|e| error("listen", &e))?;
             listener.listen(&self.schema).await.map_err(|e| error("listen", &e))?;
             let (sender, receiver) = mpsc::channel(64);
             self.handle.spawn(async move {
@@ -402,8 +395,9 @@ impl Transaction for PostgresTransaction<'_> {
 
     fn commit(mut self: Box<Self>) -> Result<(), TablesError> {
         self.run("commit", async |connection| connection.execute("COMMIT").await)?;
-        let _context = self.runtime.enter();
-        drop(self.connection.take());
+        if let Some(taken) = self.taken.take() {
+            taken.give_back();
+        }
         Ok(())
     }
 }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use futures_util::{FutureExt, TryStreamExt, stream::BoxStream};
-use sqlx::{PgPool, Row as _, postgres::PgRow};
+use sqlx::{Row as _, postgres::PgRow};
 use tokio::time::Instant;
 
-use super::{bind, error, silent};
+use super::{Connections, bind, error, silent};
 use crate::tables::{ChunkSender, Chunks, Cursor, Next, Params, Render, Statement, TablesError};
 
 /// Chunks that are made without a pause: pages and short lists.
@@ -60,14 +60,14 @@ impl List {
     }
 
     /// Sends the whole list, and at its end what it failed on.
-    pub(super) async fn run(mut self, pool: &PgPool, params: &Params) {
-        let outcome = self.send_rows(pool, params).await;
+    pub(super) async fn run(mut self, connections: &Connections, params: &Params) {
+        let outcome = self.send_rows(connections, params).await;
         self.sender.end(outcome, || true).await;
     }
 
-    async fn send_rows(&mut self, pool: &PgPool, params: &Params) -> Result<(), TablesError> {
-        let mut connection = pool.acquire().await.map_err(|e| error(self.statement.name, &e))?;
-        let mut rows = bind(self.statement, params).fetch(&mut *connection);
+    async fn send_rows(&mut self, connections: &Connections, params: &Params) -> Result<(), TablesError> {
+        let mut taken = connections.take().await.map_err(|e| error(self.statement.name, &e))?;
+        let mut rows = bind(self.statement, params).fetch(taken.connection());
         while let Some(row) = next_row(&mut rows, self.statement, self.timeout).await? {
             let next = (self.render)(&PgCursor(&row), &mut self.sender.chunk)?;
             if let Some(chunk) = self.sender.full()
@@ -76,9 +76,12 @@ impl List {
                 return Ok(());
             }
             if next == Next::Stop {
-                break;
+                return Ok(());
             }
         }
+        drop(rows);
+        // Only after the last row: nobody waits for what a server still sends.
+        taken.give_back();
         Ok(())
     }
 

@@ -6,9 +6,9 @@ use daybook_ingest::{
     log::BoxFuture,
     sequence::{NumberSource, Sequence, SequenceError},
 };
-use sqlx::{Executor, PgPool};
+use sqlx::{Connection as _, Executor, PgConnection};
 
-use super::{LOCK, error, silent, within};
+use super::{Connections, LOCK, error, within};
 use crate::{statement, tables::Statement};
 
 const TAKE_RUNS: Statement = statement!("take_runs");
@@ -19,32 +19,30 @@ const RAISE_TASKS: Statement = statement!("raise_tasks");
 const RAISE_METADATA: Statement = statement!("raise_metadata");
 
 /// Numbers from PostgreSQL's own sequences, which give none twice, over restarts and crashes.
-pub(super) struct Sequences {
-    pools: Pools,
-    timeout: Duration,
-}
-
+///
 /// Taking a number for a request that waits for it waits for no disk: the commit that applies its event takes all that went
 /// before it there, so after a crash of PostgreSQL only numbers that no row has yet may be given out again, and the second
 /// writer of such a number is told to try again. What is taken ahead stays in memory and is used later, so taking it waits.
-pub(super) struct Pools {
-    pub(super) durable: PgPool,
-    pub(super) prompt: PgPool,
+pub(super) struct Sequences {
+    pub(super) durable: Connections,
+    pub(super) prompt: Connections,
+    pub(super) timeout: Duration,
 }
 
 impl Sequences {
-    pub(super) fn new(pools: Pools, timeout: Duration) -> Self {
-        Self { pools, timeout }
-    }
-
-    async fn call(&self, pool: &PgPool, sequence: Sequence, count: usize) -> Result<Vec<i64>, SequenceError> {
+    async fn call(
+        &self,
+        connections: &Connections,
+        sequence: Sequence,
+        count: usize,
+    ) -> Result<Vec<i64>, SequenceError> {
         let statement = match sequence {
             Sequence::Run => &TAKE_RUNS,
             Sequence::Task => &TAKE_TASKS,
             Sequence::Metadata => &TAKE_METADATA,
         };
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        let numbers = within(self.timeout, pool, statement.name, async |connection| {
+        let numbers = within(self.timeout, connections, statement.name, async |connection| {
             let numbers = sqlx::query_scalar(statement.postgres).bind(count).fetch_all(connection).await;
             numbers.map_err(|e| error(statement.name, &e))
         });
@@ -54,11 +52,11 @@ impl Sequences {
 
 impl NumberSource for Sequences {
     fn take(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
-        Box::pin(self.call(&self.pools.prompt, sequence, count))
+        Box::pin(self.call(&self.prompt, sequence, count))
     }
 
     fn take_ahead(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
-        Box::pin(self.call(&self.pools.durable, sequence, count))
+        Box::pin(self.call(&self.durable, sequence, count))
     }
 
     fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>> {
@@ -84,17 +82,17 @@ impl NumberSource for Sequences {
             Sequence::Metadata => &RAISE_METADATA,
         };
         Box::pin(async move {
-            let raised = tokio::time::timeout(self.timeout, raise(&self.pools.durable, statement, highest)).await;
-            let raised = raised.map_err(|_| silent(statement.name, self.timeout));
-            let raised = raised.and_then(|raised| raised.map_err(|e| error(statement.name, &e)));
-            raised.map_err(|e| SequenceError(e.to_string()))
+            let raised = within(self.timeout, &self.durable, statement.name, async |connection| {
+                raise(connection, statement, highest).await.map_err(|e| error(statement.name, &e))
+            });
+            raised.await.map_err(|e| SequenceError(e.to_string()))
         })
     }
 }
 
 /// Raises a sequence under the lock, so that one that raises late never takes back what others have given out since.
-async fn raise(pool: &PgPool, statement: &Statement, highest: i64) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+async fn raise(connection: &mut PgConnection, statement: &Statement, highest: i64) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
     transaction.execute(LOCK.postgres).await?;
     sqlx::query(statement.postgres).bind(highest).execute(&mut *transaction).await?;
     transaction.commit().await

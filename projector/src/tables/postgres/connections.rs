@@ -1,0 +1,110 @@
+//! Connections that are taken and given back without a word to the server.
+//!
+//! sqlx's pool asks each connection that is given back whether it lives: one more round trip for each statement, and the next
+//! one waits for its answer. Here only a connection that was idle is asked, before it is used.
+
+use std::time::Duration;
+
+use deadpool::{
+    Runtime,
+    managed::{self, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts},
+};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+
+/// How long a connection is used for, at most.
+const AGE_MAX: Duration = Duration::from_secs(1800);
+/// A connection that was taken within this time is used as it is; of others it is asked first whether they live: what a
+/// restart of the server left behind is noticed here, and not by a request.
+const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// Between two attempts to reach a server that is not there yet, at first and at most.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// SQLSTATEs of a server that starts, ends or is full: `cannot_connect_now`, `too_many_connections`.
+const NOT_YET: [&str; 2] = ["57P03", "53300"];
+
+/// A bounded number of connections that are made alike.
+#[derive(Clone)]
+pub(super) struct Connections(managed::Pool<Maker>);
+
+impl Connections {
+    /// At most so many, each made when it is first needed. Whoever finds none waits for so long.
+    pub(super) fn new(connect: PgConnectOptions, count_max: u32, wait_max: Duration) -> Self {
+        let mut config = PoolConfig::new(usize::try_from(count_max).unwrap_or(usize::MAX));
+        config.timeouts = Timeouts { wait: Some(wait_max), create: Some(wait_max), recycle: Some(wait_max) };
+        config.queue_mode = QueueMode::Lifo;
+        let pool = managed::Pool::builder(Maker { connect }).config(config).runtime(Runtime::Tokio1).build();
+        // Building fails for want of a runtime alone.
+        Self(pool.expect("a runtime is named"))
+    }
+
+    /// Takes a connection. Its socket belongs to the runtime that this is first called on.
+    pub(super) async fn take(&self) -> Result<Taken, sqlx::Error> {
+        let taken = self.0.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => error,
+            PoolError::Timeout(_) => sqlx::Error::PoolTimedOut,
+            PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => sqlx::Error::PoolClosed,
+        })?;
+        Ok(Taken(Some(taken)))
+    }
+}
+
+/// A connection in use. One that is dropped instead of given back is closed: what goes on at its other end is not known.
+pub(super) struct Taken(Option<Object<Maker>>);
+
+impl Taken {
+    /// The connection.
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        self.0.as_mut().expect("a connection that is not given back is there")
+    }
+
+    /// Gives it back after its last statement has ended.
+    pub(super) fn give_back(mut self) {
+        drop(self.0.take());
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        drop(self.0.take().map(Object::take));
+    }
+}
+
+struct Maker {
+    connect: PgConnectOptions,
+}
+
+impl managed::Manager for Maker {
+    type Type = PgConnection;
+    type Error = sqlx::Error;
+
+    async fn create(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match PgConnection::connect_with(&self.connect).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if is_not_yet(&error) => tokio::time::sleep(pause).await,
+                Err(error) => return Err(error),
+            }
+            pause = PAUSE_MAX.min(pause * 2);
+        }
+    }
+
+    async fn recycle(&self, connection: &mut PgConnection, metrics: &Metrics) -> RecycleResult<sqlx::Error> {
+        if metrics.age() > AGE_MAX {
+            return Err(RecycleError::message("it is too old"));
+        }
+        if metrics.last_used() > IDLE_TRUSTED {
+            connection.ping().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether it is worth waiting for the server.
+fn is_not_yet(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| NOT_YET.contains(&code.as_ref())),
+        _ => false,
+    }
+}
