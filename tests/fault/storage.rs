@@ -172,7 +172,8 @@ async fn a_topic_made_anew_under_a_running_server_is_noticed_and_no_write_is_ack
         assert_eq!(server.api.post(&format!("{}/task", step.path()), &json!({})).await.status, 200);
     }
     let log = place.options()[1].clone();
-    let (bootstrap, prefix) = log.trim_start_matches("kafka://").split_once('/').unwrap_or_default();
+    let (place_of_log, _options) = log.split_once('?').unwrap_or((&log, ""));
+    let (bootstrap, prefix) = place_of_log.trim_start_matches("kafka://").split_once('/').unwrap_or_default();
     for command in ["delete", "create"] {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fault/topics.py");
         let python = services::address("DAYBOOK_TEST_PYTHON");

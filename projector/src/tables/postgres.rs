@@ -77,8 +77,8 @@ struct PostgresTables {
     reads: Connections,
     /// Long lists and reads aside, so that slow readers never take the connections of short reads.
     lists: Connections,
-    /// For notifications.
-    listener: PgPool,
+    /// How to connect for notifications.
+    listening: PgConnectOptions,
     /// The projector's one writer.
     writes: Writer,
     schema: String,
@@ -136,12 +136,6 @@ impl PostgresStore {
         Connections::new(self.connect(schema, options), count_max, self.wait_max())
     }
 
-    /// One connection, for what is seldom done or keeps it.
-    fn pool(&self, schema: &str) -> PgPool {
-        let options = PgPoolOptions::new().max_connections(1).acquire_timeout(self.wait_max());
-        options.connect_lazy_with(self.connect(schema, &[]))
-    }
-
     fn tables(&self, schema: &str) -> Result<PostgresTables, TablesError> {
         // Rows are looked up by key and listed in the order of an index: no plan may read a whole table, however small that
         // was when planned.
@@ -157,7 +151,7 @@ impl PostgresStore {
             timeout: self.config.timeout,
             reads: self.connections(schema, self.config.connections_max, &by_index),
             lists: self.connections(schema, (self.config.connections_max / 2).max(2), &by_index),
-            listener: self.pool(schema),
+            listening: self.connect(schema, &[]),
             writes: Writer {
                 connections: self.connections(schema, 1, &of_writer),
                 activity: Arc::default(),
@@ -168,7 +162,7 @@ impl PostgresStore {
     }
 
     async fn run_scripts(&self, schema: &str, scripts: &[&'static str]) -> Result<(), TablesError> {
-        let pool = self.pool(schema);
+        let pool = pool_of_one(self.connect(schema, &[]), self.wait_max());
         let create = async {
             let mut transaction = pool.begin().await?;
             transaction.execute(LOCK.postgres).await?;
@@ -230,6 +224,11 @@ impl Store for PostgresStore {
         let database = connect.get_database().unwrap_or("postgres");
         format!("postgres, {host}:{port}/{database}, schema {}, TLS mode {mode:?}", self.config.schema)
     }
+}
+
+/// sqlx's own pool, for what is seldom done or keeps its connection.
+fn pool_of_one(connect: PgConnectOptions, wait_max: Duration) -> PgPool {
+    PgPoolOptions::new().max_connections(1).acquire_timeout(wait_max).connect_lazy_with(connect)
 }
 
 struct PostgresTransaction<'a> {
@@ -349,7 +348,9 @@ impl Tables for PostgresTables {
 
     fn listen(&self) -> BoxFuture<'_, Result<Option<mpsc::Receiver<String>>, TablesError>> {
         Box::pin(async move {
-            let mut listener = PgListener::connect_with(&self.listener).await.map_err(|e| error("listen", &e))?;
+            // A pool for each listener: it never waits for the connection of one that is dead.
+            let pool = pool_of_one(self.listening.clone(), ANSWER_MAX);
+            let mut listener = PgListener::connect_with(&pool).await.map_err(|e| error("listen", &e))?;
             listener.listen(&self.schema).await.map_err(|e| error("listen", &e))?;
             let (sender, receiver) = mpsc::channel(64);
             self.handle.spawn(async move {
