@@ -84,7 +84,7 @@ struct PostgresTables {
     schema: String,
 }
 
-/// Connections for writing, with a runtime of their own that the writing thread drives itself: a statement's answer wakes no
+/// The connection for writing, with a runtime of its own that the writing thread drives itself: a statement's answer wakes no
 /// other thread, which counts where a batch is many statements one after another.
 struct Writer {
     connections: Connections,
