@@ -19,6 +19,8 @@ use crate::tables::{ChunkSender, Chunks, Cursor, Next, Params, Render, Statement
 const PROMPT_CHUNKS: usize = 8;
 /// The pause after each further chunk while the projector is at work: about 20 MB/s are left.
 const PAUSE: Duration = Duration::from_millis(3);
+/// Rows that are read for nothing, at most, to keep a connection whose list needs no more of them.
+const REST_ROWS_MAX: usize = 2000;
 /// For how long a projector that has written counts as being at work.
 const AT_WORK: Duration = Duration::from_millis(50);
 
@@ -61,28 +63,39 @@ impl List {
 
     /// Sends the whole list, and at its end what it failed on.
     pub(super) async fn run(mut self, connections: &Connections, params: &Params) {
-        let outcome = self.send_rows(connections, params).await;
-        self.sender.end(outcome, || true).await;
+        let (statement, timeout) = (self.statement, self.timeout);
+        let mut taken = match connections.take().await {
+            Ok(taken) => taken,
+            Err(failed) => return self.sender.end(Err(error(statement.name, &failed)), || true).await,
+        };
+        let mut rows = bind(statement, params).fetch(taken.connection());
+        let sent = self.send_rows(&mut rows).await;
+        let left = sent.as_ref().ok().copied();
+        self.sender.end(sent.map(|_| ()), || true).await;
+        let ended = match left {
+            Some(Left::Nothing) => true,
+            Some(Left::Rows) => read_on(&mut rows, statement, timeout).await,
+            None => false,
+        };
+        drop(rows);
+        if ended {
+            taken.give_back();
+        }
     }
 
-    async fn send_rows(&mut self, connections: &Connections, params: &Params) -> Result<(), TablesError> {
-        let mut taken = connections.take().await.map_err(|e| error(self.statement.name, &e))?;
-        let mut rows = bind(self.statement, params).fetch(taken.connection());
-        while let Some(row) = next_row(&mut rows, self.statement, self.timeout).await? {
+    async fn send_rows(&mut self, rows: &mut Rows<'_>) -> Result<Left, TablesError> {
+        while let Some(row) = next_row(rows, self.statement, self.timeout).await? {
             let next = (self.render)(&PgCursor(&row), &mut self.sender.chunk)?;
             if let Some(chunk) = self.sender.full()
                 && !self.send(chunk).await
             {
-                return Ok(());
+                return Ok(Left::Rows);
             }
             if next == Next::Stop {
-                return Ok(());
+                return Ok(Left::Rows);
             }
         }
-        drop(rows);
-        // Only after the last row: nobody waits for what a server still sends.
-        taken.give_back();
-        Ok(())
+        Ok(Left::Nothing)
     }
 
     /// Sends a chunk; false if it gave up.
@@ -99,12 +112,29 @@ impl List {
     }
 }
 
+type Rows<'a> = BoxStream<'a, Result<PgRow, sqlx::Error>>;
+
+/// What the server may still send of a list.
+#[derive(Clone, Copy)]
+enum Left {
+    Nothing,
+    Rows,
+}
+
+/// Reads to the end of a list that nobody needs more of; false if that is too far, and another connection costs less.
+async fn read_on(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration) -> bool {
+    for _ in 0..REST_ROWS_MAX {
+        match next_row(rows, statement, timeout).await {
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+    false
+}
+
 /// The time-out is that of one row: how long a list takes is up to its reader. Most rows are there already.
-async fn next_row(
-    rows: &mut BoxStream<'_, Result<PgRow, sqlx::Error>>,
-    statement: &Statement,
-    timeout: Duration,
-) -> Result<Option<PgRow>, TablesError> {
+async fn next_row(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration) -> Result<Option<PgRow>, TablesError> {
     let row = match rows.try_next().now_or_never() {
         Some(row) => row,
         None => match tokio::time::timeout(timeout, rows.try_next()).await {
