@@ -1,14 +1,12 @@
 -- Requests of one operation, for wrk: OPERATION FILE SALT. The file has a task a line: flow, run and task.
 -- They are made before the first is sent, so that the processor is left to the service; what must differ from request to
 -- request is a number of fixed width, put in at its places.
-local requests, next_request, count = {}, 0, 0
+local requests, count = {}, 0
 local system_tags = '["runtime:dev","python_version:3.11.7","user:bench","metaflow_version:2.19.39"]'
 local description = '"user_name":"bench","tags":["bench:1","team:ml"],"system_tags":' .. system_tags
 local headers = { ["Content-Type"] = "application/json" }
 local WIDTH = 8
--- How often the number of the request stands in it.
-local numbers = { artifacts5 = 5, metadata10 = 10 }
-local repeated
+local numbered
 
 local function get(path) return wrk.format("GET", path) end
 
@@ -54,7 +52,7 @@ end
 
 function init(arguments)
   local operation, salt = arguments[1], arguments[3]
-  repeated = numbers[operation]
+  numbered = operation == "artifacts5" or operation == "metadata10"
   for line in io.lines(arguments[2]) do
     requests[#requests + 1] = make(operation, salt, line:match("(%S+) (%S+) (%S+)"))
   end
@@ -62,12 +60,9 @@ end
 
 function request()
   count = count + 1
-  next_request = next_request % #requests + 1
-  local text = requests[next_request]
-  if not repeated then return text end
-  local c = count
-  if repeated == 5 then return text:format(c, c, c, c, c) end
-  return text:format(c, c, c, c, c, c, c, c, c, c)
+  local text, c = requests[count % #requests + 1], count
+  -- As often as it stands in any of them; what is left over is ignored.
+  return numbered and text:format(c, c, c, c, c, c, c, c, c, c) or text
 end
 
 function done(summary, latency)

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, TryStreamExt, stream::BoxStream};
+use futures_util::{
+    FutureExt, StreamExt, TryStreamExt,
+    stream::{BoxStream, Fuse},
+};
 use sqlx::{Row as _, postgres::PgRow};
 use tokio::time::Instant;
 
@@ -68,34 +71,30 @@ impl List {
             Ok(taken) => taken,
             Err(failed) => return self.sender.end(Err(error(statement.name, &failed)), || true).await,
         };
-        let mut rows = bind(statement, params).fetch(taken.connection());
-        let sent = self.send_rows(&mut rows).await;
-        let left = sent.as_ref().ok().copied();
-        self.sender.end(sent.map(|_| ()), || true).await;
-        let ended = match left {
-            Some(Left::Nothing) => true,
-            Some(Left::Rows) => read_on(&mut rows, statement, timeout).await,
-            None => false,
-        };
+        let mut rows = bind(statement, params).fetch(taken.connection()).fuse();
+        let outcome = self.send_rows(&mut rows).await;
+        let failed = outcome.is_err();
+        self.sender.end(outcome, || true).await;
+        let ended = !failed && read_on(&mut rows, statement, timeout).await;
         drop(rows);
         if ended {
             taken.give_back();
         }
     }
 
-    async fn send_rows(&mut self, rows: &mut Rows<'_>) -> Result<Left, TablesError> {
+    async fn send_rows(&mut self, rows: &mut Rows<'_>) -> Result<(), TablesError> {
         while let Some(row) = next_row(rows, self.statement, self.timeout).await? {
             let next = (self.render)(&PgCursor(&row), &mut self.sender.chunk)?;
             if let Some(chunk) = self.sender.full()
                 && !self.send(chunk).await
             {
-                return Ok(Left::Rows);
+                return Ok(());
             }
             if next == Next::Stop {
-                return Ok(Left::Rows);
+                return Ok(());
             }
         }
-        Ok(Left::Nothing)
+        Ok(())
     }
 
     /// Sends a chunk; false if it gave up.
@@ -112,14 +111,8 @@ impl List {
     }
 }
 
-type Rows<'a> = BoxStream<'a, Result<PgRow, sqlx::Error>>;
-
-/// What the server may still send of a list.
-#[derive(Clone, Copy)]
-enum Left {
-    Nothing,
-    Rows,
-}
+/// Rows as the server sends them; fused, so that one may ask again after the last.
+type Rows<'a> = Fuse<BoxStream<'a, Result<PgRow, sqlx::Error>>>;
 
 /// Reads to the end of a list that nobody needs more of; false if that is too far, and another connection costs less.
 async fn read_on(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration) -> bool {
