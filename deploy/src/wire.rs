@@ -26,6 +26,7 @@ use daybook_projector::{
         state::Search,
         tantivy::TantivyStore,
     },
+    standing::Standing,
     tables::{Params, Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
 };
 use daybook_reindexer::first::{self, OpenError};
@@ -180,10 +181,15 @@ impl Parts {
                 floor[index] = row.int(1)?;
             }
         }
-        let (share, runner) = (self.membership.share(), self.runner.clone());
+        let (standing, runner) = (self.membership.standing(), self.runner.clone());
         // While the tables take nothing, a write that is refused for want of a number is better than one whose fate is open.
-        let may_take_ahead = move || share.borrow().alone && failure_of(runner.as_deref()).is_none();
+        let may_take_ahead = move || standing.spell().filter(|_| failure_of(runner.as_deref()).is_none());
         Ok(Sequencer::start(self.store.numbers(floor).await?, may_take_ahead))
+    }
+
+    /// What this process may conclude about others.
+    pub(crate) fn standing(&self) -> Arc<Standing> {
+        self.membership.standing()
     }
 
     /// Tells why this process cannot serve now.

@@ -26,6 +26,9 @@ pub enum Sequence {
     Metadata,
 }
 
+/// One unbroken time in which no other process takes numbers, nor appends events; counted.
+pub type Spell = u64;
+
 /// The source does not answer. Retryable.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot get a number: {0}")]
@@ -71,10 +74,13 @@ struct Block {
 
 impl Sequencer {
     /// Starts the tasks that call the source; they end when the last clone is dropped. Task ids are taken ahead while
-    /// `may_take_ahead` says so: while no other process takes any.
-    pub fn start(source: Arc<dyn NumberSource>, may_take_ahead: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    /// `may_take_ahead` names a spell: while no other process takes any.
+    pub fn start(
+        source: Arc<dyn NumberSource>,
+        may_take_ahead: impl Fn() -> Option<Spell> + Send + Sync + 'static,
+    ) -> Self {
         // Run numbers are few, and people read them: a process that ends leaves no gap in them.
-        let runs = Queue::start(Arc::clone(&source), Sequence::Run, Arc::new(|| false));
+        let runs = Queue::start(Arc::clone(&source), Sequence::Run, Arc::new(|| None));
         let tasks = Queue::start(Arc::clone(&source), Sequence::Task, Arc::new(may_take_ahead));
         Self { runs, tasks, source, block: Arc::default(), raised: Arc::default() }
     }
@@ -99,14 +105,15 @@ impl Sequencer {
         self.tasks.take(count).await
     }
 
-    /// Makes a sequence go on after a number that an event brings with it.
-    pub async fn raise(&self, sequence: Sequence, highest: i64) -> Result<(), SequenceError> {
+    /// Makes a sequence go on after a number that an event brings with it. False if it had come so far already.
+    pub async fn raise(&self, sequence: Sequence, highest: i64) -> Result<bool, SequenceError> {
         let raised = match sequence {
             Sequence::Run => &self.raised[0],
             Sequence::Task => &self.raised[1],
             Sequence::Metadata => &self.raised[2],
         };
-        if raised.load(Ordering::Acquire) < highest {
+        let behind = raised.load(Ordering::Acquire) < highest;
+        if behind {
             // A margin saves most of the calls while numbers are brought in ascending order.
             let target = highest.saturating_add(RAISE_MARGIN);
             self.source.raise(sequence, target).await?;
@@ -116,7 +123,7 @@ impl Sequencer {
             }
             raised.fetch_max(target, Ordering::AcqRel);
         }
-        Ok(())
+        Ok(behind)
     }
 
     /// The first of `count` consecutive metadata ids.

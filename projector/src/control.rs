@@ -41,6 +41,17 @@ pub struct Entry {
     pub log_id: String,
 }
 
+/// A process that holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Its name.
+    pub name: String,
+    /// Its roles, comma-separated.
+    pub roles: String,
+    /// Whether it has its connection still: false once it has died, and while it cannot be reached.
+    pub connected: bool,
+}
+
 impl Control {
     /// Control storage in these tables.
     pub fn new(tables: Arc<dyn Tables>) -> Self {
@@ -94,11 +105,13 @@ impl Control {
         self.write(vec![(&FORGET_DEAD, vec![age_ms.into()])]).await
     }
 
-    /// Instances whose lease holds, with their roles, in order of name. On a store that is shared, a process that dies is not
-    /// among them from that moment on.
-    pub async fn instances(&self) -> Result<Vec<(String, String)>, TablesError> {
+    /// Instances whose lease has not run out, in order of name.
+    pub async fn instances(&self) -> Result<Vec<Instance>, TablesError> {
         let rows = self.tables.read(&LIST_INSTANCES, Params::One(Vec::new())).await?;
-        rows.iter().map(|row| Ok((row.text(0)?.to_owned(), row.text(1)?.to_owned()))).collect()
+        let instance = |row: &Row| {
+            Ok(Instance { name: row.text(0)?.to_owned(), roles: row.text(1)?.to_owned(), connected: row.int(2)? == 1 })
+        };
+        rows.iter().map(instance).collect()
     }
 
     async fn write(&self, statements: Vec<(&'static Statement, Vec<Cell>)>) -> Result<(), TablesError> {

@@ -17,4 +17,5 @@ pub mod run_status;
 pub mod run_tags;
 pub mod runner;
 pub mod search;
+pub mod standing;
 pub mod tables;

@@ -2,14 +2,19 @@
 //!
 //! Each instance holds a lease in control storage; all compute the same shares from the list of those that hold one. A lease ends
 //! with its process, as a lock that goes with its connection tells, or with its time, as that of an instance that is frozen. Two
-//! that disagree for a moment do no harm: compare-and-set on the checkpoints lets one of them win each batch.
+//! that disagree for a moment do no harm: compare-and-set on the checkpoints lets one of them win each batch. What must never be wrong
+//! is concluded from the time of leases alone, in [`crate::standing`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use daybook_schemas::position::Partition;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
-use crate::{control::Control, tables::TablesError};
+use crate::{
+    control::{Control, Instance},
+    standing::Standing,
+    tables::TablesError,
+};
 
 /// How long an instance counts as alive after its last beat.
 pub const LEASE: Duration = Duration::from_secs(5);
@@ -25,6 +30,7 @@ pub struct Membership {
     roles: String,
     partitions: Vec<Partition>,
     share: watch::Sender<Share>,
+    standing: Arc<Standing>,
 }
 
 /// What falls to an instance.
@@ -32,7 +38,7 @@ pub struct Membership {
 pub struct Share {
     /// The partitions that are its to apply.
     pub partitions: Vec<Partition>,
-    /// Whether no other instance is known, of whatever role.
+    /// Whether no other instance is known to live, of whatever role.
     pub alone: bool,
 }
 
@@ -40,7 +46,7 @@ impl Membership {
     /// The only process on a store that is not shared: all partitions are its own, whatever leases are left of others.
     pub fn alone(control: Control, instance: String, partitions: Vec<Partition>) -> Self {
         let share = watch::Sender::new(Share { partitions: partitions.clone(), alone: true });
-        Self { control, instance, roles: String::new(), partitions, share }
+        Self { control, instance, roles: String::new(), partitions, share, standing: Arc::new(Standing::only()) }
     }
 
     /// Joins: takes a lease and a first share.
@@ -50,7 +56,8 @@ impl Membership {
         roles: String,
         partitions: Vec<Partition>,
     ) -> Result<Self, TablesError> {
-        let membership = Self { control, instance, roles, partitions, share: watch::Sender::default() };
+        let (share, standing) = (watch::Sender::default(), Arc::new(Standing::joining()));
+        let membership = Self { control, instance, roles, partitions, share, standing };
         membership.renew().await?;
         membership.control.forget_dead(DEAD_KEPT).await?;
         Ok(membership)
@@ -59,6 +66,11 @@ impl Membership {
     /// What falls to this instance, as it changes.
     pub fn share(&self) -> watch::Receiver<Share> {
         self.share.subscribe()
+    }
+
+    /// What this instance may conclude from its lease.
+    pub fn standing(&self) -> Arc<Standing> {
+        Arc::clone(&self.standing)
     }
 
     /// Renews the lease until the task is dropped.
@@ -79,12 +91,15 @@ impl Membership {
     }
 
     async fn renew(&self) -> Result<(), TablesError> {
+        let began = Instant::now();
         self.control.beat(&self.instance, &self.roles, LEASE).await?;
         let instances = self.control.instances().await?;
-        let projectors = instances.iter().filter(|(_, roles)| roles.split(',').any(|role| role == PROJECTOR));
-        let projectors: Vec<&str> = projectors.map(|(instance, _)| instance.as_str()).collect();
+        self.standing.renewed((began, Instant::now()), LEASE, instances.iter().any(|it| it.name != self.instance));
+        let live = || instances.iter().filter(|it| it.connected);
+        let projectors = live().filter(|it| is_projector(&it.roles));
+        let projectors: Vec<&str> = projectors.map(|it| it.name.as_str()).collect();
         let partitions = share_of(&self.instance, &projectors, &self.partitions);
-        let mine = Share { partitions, alone: instances.iter().all(|(instance, _)| *instance == self.instance) };
+        let mine = Share { partitions, alone: live().all(|Instance { name, .. }| *name == self.instance) };
         self.share.send_if_modified(|share| {
             let changed = *share != mine;
             *share = mine;
@@ -92,6 +107,10 @@ impl Membership {
         });
         Ok(())
     }
+}
+
+fn is_projector(roles: &str) -> bool {
+    roles.split(',').any(|role| role == PROJECTOR)
 }
 
 /// The partitions that fall to `instance` among `instances`, which are in order of name.

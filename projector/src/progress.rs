@@ -5,6 +5,9 @@
 //!
 //! Of the records that this process applied itself, it also remembers which the tables took as they were: their rows are
 //! what their events say, and a writer can be answered without reading them back.
+//!
+//! A *promise* is a write that was acknowledged before the tables have it, because they are sure to take it as it is. Whoever
+//! reads waits until none of those from before is open.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,6 +19,9 @@ use tokio::sync::oneshot;
 
 /// Doubtful records of one partition that are remembered, at most; with the oldest, all before it are forgotten.
 const DOUBTFUL_MAX: usize = 4096;
+
+/// Open promises of one partition, at most; a writer that comes upon more waits for the tables.
+const PROMISES_MAX: usize = 256;
 
 /// How far one generation has come.
 #[derive(Default)]
@@ -44,6 +50,8 @@ struct State {
     /// The vector as text, made when it is first asked for.
     text: Option<Arc<str>>,
     own: HashMap<Partition, Own>,
+    /// Records that were promised and are not applied.
+    promises: HashMap<Partition, BTreeSet<Offset>>,
     /// Waiters by partition and by the offset that they wait for.
     waiting: HashMap<Partition, BTreeMap<Offset, Vec<Waiter>>>,
 }
@@ -142,6 +150,44 @@ impl Progress {
         if first { Told::First } else { Told::Applied }
     }
 
+    /// Promises records that the tables are sure to take as they are. False, and nothing promised, where too many promises are open.
+    pub fn promise(&self, positions: &[Position]) -> bool {
+        let mut state = self.lock();
+        let has_room = |position: &Position| {
+            state.promises.get(&position.partition).is_none_or(|open| open.len() + positions.len() <= PROMISES_MAX)
+        };
+        if !positions.iter().all(has_room) {
+            return false;
+        }
+        for position in positions {
+            if !state.applied.covers(*position) {
+                state.promises.entry(position.partition).or_default().insert(position.offset);
+            }
+        }
+        true
+    }
+
+    /// Whether a record is an open promise.
+    pub fn is_promised(&self, position: Position) -> bool {
+        self.lock().promises.get(&position.partition).is_some_and(|open| open.contains(&position.offset))
+    }
+
+    /// Whether no promise is open.
+    pub fn is_settled(&self) -> bool {
+        self.lock().promises.is_empty()
+    }
+
+    /// Waits until the tables have all that was promised before.
+    pub async fn settled(&self) {
+        let last = |(partition, open): (&Partition, &BTreeSet<Offset>)| {
+            open.last().map(|offset| Position { partition: *partition, offset: *offset })
+        };
+        let promised: Vec<_> = self.lock().promises.iter().filter_map(last).collect();
+        for position in promised {
+            self.wait(position).await;
+        }
+    }
+
     /// Calls `then` with positions once the tables have applied the records at all of them: now, or on the thread that brings
     /// the tables there. It must not block, nor use this progress.
     pub fn call_when_applied(&self, positions: Vec<Position>, then: Box<dyn FnOnce(Vec<Position>) + Send>) {
@@ -172,6 +218,12 @@ impl State {
         }
         *applied = next;
         self.text = None;
+        if let Some(mut open) = self.promises.remove(&partition) {
+            open = open.split_off(&next);
+            if !open.is_empty() {
+                self.promises.insert(partition, open);
+            }
+        }
         let Some(waiting) = self.waiting.get_mut(&partition) else { return };
         let later = waiting.split_off(&next);
         let due = std::mem::replace(waiting, later);
@@ -259,6 +311,36 @@ mod tests {
         progress.advance_own(&from, &to, (0..count).map(|offset| Position::new(Topic::Events, 0, offset)));
         assert!((0..count).all(|offset| progress.told(Position::new(Topic::Events, 0, offset)) == Told::Applied));
         assert_eq!(progress.told(Position::new(Topic::Events, 0, count)), Told::First);
+    }
+
+    #[test]
+    fn who_reads_waits_for_what_was_promised_before_and_for_no_more() {
+        let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 1, offset));
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Ready(()));
+        assert!(progress.promise(&[at(3), at(4)]));
+        let mut reader = pin!(progress.settled());
+        assert_eq!(reader.as_mut().poll(&mut context), Poll::Pending);
+        assert!(progress.promise(&[at(6)]));
+        progress.advance(&"events/1@4".parse().unwrap_or_default());
+        assert_eq!(reader.as_mut().poll(&mut context), Poll::Pending);
+        progress.advance(&"events/1@5".parse().unwrap_or_default());
+        assert_eq!(reader.as_mut().poll(&mut context), Poll::Ready(()));
+        assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Pending);
+        progress.advance(&"events/1@9".parse().unwrap_or_default());
+        assert!(progress.promise(&[at(8)]), "what is applied already is promised and kept");
+        assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Ready(()));
+    }
+
+    #[test]
+    fn promises_are_bounded_and_open_until_they_are_kept() {
+        let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 0, offset));
+        let count = Offset::try_from(PROMISES_MAX).unwrap_or(0);
+        assert!((0..count).all(|offset| progress.promise(&[at(offset)])));
+        assert!(!progress.promise(&[at(count)]));
+        progress.advance_own(&Vector::default(), &"events/0@9".parse().unwrap_or_default(), []);
+        assert_eq!([8, 9, count].map(|offset| progress.is_promised(at(offset))), [false, true, false]);
+        assert!(progress.promise(&[at(count)]));
     }
 
     #[test]

@@ -222,6 +222,11 @@ impl Shared {
             let (at, reason) = (entry.position, entry.reason.as_str());
             let (topic, partition) = (at.partition.topic.as_str(), at.partition.id);
             tracing::warn!(topic, partition, offset = at.offset, reason, "record {at} quarantined: {reason}");
+            if self.generation.progress.is_promised(at) {
+                // A fault of this program's, and one to be heard of.
+                metrics().promises_broken.inc();
+                tracing::error!("record {at} was acknowledged, and the tables did not take it");
+            }
         }
         metrics().batches.inc();
         metrics().records.with_label_values(&["quarantined"]).inc_by(quarantined.len() as u64);

@@ -6,9 +6,9 @@ use std::{
 };
 
 use daybook_ingest::{accept::Acceptor, log::EventLog, sequence::Sequencer};
-use daybook_projector::{generation::Generation, search::state::Search};
+use daybook_projector::{generation::Generation, search::state::Search, standing::Standing};
 
-use crate::{facts::Facts, view::View};
+use crate::{facts::Facts, freshness::Freshness, view::View};
 
 /// The version of Metaflow's service that clients are told; they switch features on by it.
 pub const METAFLOW_SERVICE_VERSION: &str = "2.6.1";
@@ -51,6 +51,8 @@ pub struct App {
     pub acceptor: Acceptor,
     /// Gives out numbers.
     pub sequencer: Sequencer,
+    /// What the process may conclude about others.
+    pub standing: Arc<Standing>,
     /// What never changes, cached.
     pub facts: Facts,
     /// The live generation's search, unless it is switched off.
@@ -68,13 +70,16 @@ impl App {
         config: Config,
         log: Arc<dyn EventLog>,
         sequencer: Sequencer,
+        standing: Arc<Standing>,
         generation: Arc<Generation>,
         search: Option<Arc<Search>>,
         readiness: Readiness,
     ) -> Self {
         let acceptor = Acceptor::new(Arc::clone(&log));
-        let (facts, started, live) = (Facts::default(), Instant::now(), RwLock::new(View::new(generation)));
-        Self { config, log, acceptor, sequencer, facts, search, readiness, started, live }
+        let (of_view, of_log) = (Arc::clone(&standing), Arc::clone(&log));
+        let freshness = Freshness::start(Arc::clone(&generation), of_view, of_log, config.wait_max);
+        let (facts, started, live) = (Facts::default(), Instant::now(), RwLock::new(View::new(generation, freshness)));
+        Self { config, log, acceptor, sequencer, standing, facts, search, readiness, started, live }
     }
 
     /// The live generation, as a request takes it at its start.

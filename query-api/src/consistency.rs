@@ -1,4 +1,4 @@
-//! From decided events to an answer: append, wait until the live tables have applied them, and say where they stand.
+//! From decided events to an answer: append, wait until the live tables have applied them or are sure to, and say where they stand.
 
 use std::sync::{
     Arc,
@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
-use daybook_ingest::{accept::Acceptor, log::AppendError};
+use daybook_ingest::{accept::Acceptor, log::AppendError, sequence::Spell};
 use daybook_projector::{progress::Told, run_tags::Tags, tables::Row};
 use daybook_schemas::{
     Envelope, Event,
@@ -25,19 +25,19 @@ pub(crate) const POSITION: HeaderName = HeaderName::from_static("daybook-positio
 
 /// What became of a write.
 pub(crate) enum Written {
-    /// The live tables have applied the events.
+    /// The live tables have applied the events, or are sure to before anybody reads them.
     Applied(Applied),
     /// The events are durable; the client did not want to wait. The answer is ready.
     Accepted(Response),
 }
 
-/// Events that the live tables have applied.
+/// Events that the live tables have applied, or are sure to.
 pub(crate) struct Applied {
     /// Where they stand.
     pub(crate) positions: Vec<Position>,
     /// The events and their circumstances.
     envelopes: Vec<Envelope>,
-    /// Whether the tables took each as it is, so that the rows are what the events say.
+    /// Whether the tables take each as it is, so that the rows are what the events say.
     pub(crate) taken: bool,
 }
 
@@ -56,6 +56,18 @@ impl App {
         context: &WriteContext,
         events: Vec<Event>,
     ) -> Result<Written, ApiError> {
+        self.write_in(None, view, context, events).await
+    }
+
+    /// The same for events that the tables are sure to take as they are, if the spell in which the caller began goes on: then that
+    /// they are in the log is enough.
+    pub(crate) async fn write_in(
+        &self,
+        spell: Option<Spell>,
+        view: &View,
+        context: &WriteContext,
+        events: Vec<Event>,
+    ) -> Result<Written, ApiError> {
         let envelopes = Acceptor::envelopes(&context.record, events);
         if context.respond_async {
             let positions = self.acceptor.append(&envelopes).await?;
@@ -64,22 +76,35 @@ impl App {
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
             return Ok(Written::Accepted(located(response, &positions)));
         }
-        let positions = self.append_and_apply(view, &envelopes).await?;
+        // Of several events with one key, the first decides.
+        let spell = spell.filter(|_| context.record.idempotency_key.is_none());
+        let (positions, promised) = self.append_and_apply(view, &envelopes, spell).await?;
         let progress = &view.generation.progress;
-        let taken = positions.iter().all(|position| progress.told(*position) == Told::First);
+        let taken = promised || positions.iter().all(|position| progress.told(*position) == Told::First);
         Ok(Written::Applied(Applied { positions, envelopes, taken }))
     }
 
     /// Appends events and waits until the view's tables have applied them: one wait, although for two things, as waking a
-    /// request costs about as much as either.
-    async fn append_and_apply(&self, view: &View, envelopes: &[Envelope]) -> Result<Vec<Position>, ApiError> {
+    /// request costs about as much as either. In a spell that goes on it promises them instead, and says so.
+    async fn append_and_apply(
+        &self,
+        view: &View,
+        envelopes: &[Envelope],
+        spell: Option<Spell>,
+    ) -> Result<(Vec<Position>, bool), ApiError> {
         let (sender, mut outcome) = oneshot::channel();
         let recorded = Arc::new(AtomicBool::new(false));
         let (generation, of_call) = (Arc::clone(&view.generation), Arc::clone(&recorded));
+        let standing = Arc::clone(&self.standing);
         let done = move |outcome: Result<Vec<Position>, AppendError>| match outcome {
             Ok(positions) => {
                 of_call.store(true, Ordering::Release);
-                let applied = Box::new(|positions| drop(sender.send(Ok(positions))));
+                // Now that the events are in the log: what another process does from here on comes after them.
+                let goes_on = spell.is_some() && standing.spell() == spell;
+                if goes_on && generation.progress.promise(&positions) {
+                    return drop(sender.send(Ok((positions, true))));
+                }
+                let applied = Box::new(|positions| drop(sender.send(Ok((positions, false)))));
                 generation.progress.call_when_applied(positions, applied);
             }
             Err(error) => drop(sender.send(Err(error))),

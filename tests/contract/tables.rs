@@ -208,8 +208,9 @@ async fn leases_are_held_given_up_and_seen_by_all() {
         control.beat("one", "api,projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
         control.beat("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
         control.beat("gone", "projector", Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
-        let names = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(names, [("one".to_owned(), "api,projector".to_owned()), ("two".to_owned(), "projector".to_owned())]);
+        let instances = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
+        let seen: Vec<_> = instances.iter().map(|it| (it.name.as_str(), it.roles.as_str(), it.connected)).collect();
+        assert_eq!(seen, [("one", "api,projector", true), ("two", "projector", true)]);
         control.leave("one").await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(control.instances().await.map(|left| left.len()).ok(), Some(1));
         assert_eq!(control.live("metaflow").await.ok(), Some(None));
@@ -225,16 +226,21 @@ async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of
     let (one, two) = (open().await, open().await);
     one.beat("one", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
     two.beat("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(two.instances().await.map(|all| all.len()).ok(), Some(2));
+    let live = async || {
+        let instances = two.instances().await.unwrap_or_else(|error| panic!("{error}"));
+        (instances.iter().filter(|it| it.connected).count(), instances.len())
+    };
+    assert_eq!(live().await, (2, 2));
     // What is dropped closes its connections, as a process that dies does.
     drop(one);
     let deadline = Instant::now() + Duration::from_secs(30);
-    while two.instances().await.map(|all| all.len()).ok() != Some(1) {
+    // Its lease has time left all the same: it may not be dead but cut off.
+    while live().await != (1, 2) {
         assert!(Instant::now() < deadline, "an instance outlives its connections");
         tokio::task::yield_now().await;
     }
     two.forget_dead(Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(two.instances().await.map(|all| all.len()).ok(), Some(1), "one that lives is not forgotten");
+    assert_eq!(live().await, (1, 2), "one whose lease has time left is not forgotten");
 }
 
 /// Columns and the parameters that they are compared with: `a.x = $1`, and `(a.x, a.y) < ($1, $2)`.

@@ -70,9 +70,7 @@ async fn transactions_that_postgres_wants_to_be_tried_again_are_tried_again() {
     for _ in 0..60 {
         writers.wait_for(200).await;
         for server in [&one, &two] {
-            let metrics = server.api.get("/metrics").await.text;
-            let line = metrics.lines().find(|line| line.starts_with("daybook_projector_conflicts_total "));
-            conflicts += line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0);
+            conflicts += server.api.metric("daybook_projector_conflicts_total").await;
         }
         if conflicts > 0.0 {
             break;

@@ -10,6 +10,7 @@ mod kills;
 mod network;
 mod outages;
 mod overload;
+mod promises;
 mod search;
 mod soak;
 mod storage;

@@ -89,6 +89,16 @@ impl Api {
         self.send(Method::PATCH, path, Some(body.to_string()), &[]).await
     }
 
+    /// A figure of the metrics, by its name and labels.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics").await.text;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("there is no metric {name}"))
+    }
+
     /// All pages of a list, put together.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ pub mod api;
 pub mod comparison;
 pub mod documents;
 pub mod fuzz;
+pub mod locks;
 pub mod model;
 pub mod overloaded;
 pub mod process;

@@ -13,6 +13,7 @@ use reqwest::Method;
 
 use crate::{
     api::Api,
+    locks::Locked,
     services::{self, Folder},
 };
 
@@ -123,6 +124,11 @@ impl Place {
     /// The path of its index on Elasticsearch: schemas, and so indexes, are named after the place.
     pub fn index(&self) -> String {
         format!("/{0}-{0}_metaflow_g0001", self.name)
+    }
+
+    /// Locks its tasks on PostgreSQL: they can be read and not written.
+    pub fn lock(&self) -> Locked {
+        Locked::take(&self.urls.1, &format!("{}_metaflow_g0001", self.name))
     }
 
     /// Bytes that its tables take; embedded, its log too.

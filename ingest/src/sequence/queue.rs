@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{NumberSource, Sequence, SequenceError, stock::Stock};
+use super::{NumberSource, Sequence, SequenceError, Spell, stock::Stock};
 use crate::gather::gather;
 
 /// Requests that may wait; more wait for room.
@@ -19,8 +19,8 @@ const AHEAD: usize = 256;
 /// Numbers in stock at which more are ordered, so that nobody has to wait for them.
 const LOW: usize = AHEAD / 2;
 
-/// Whether numbers may be taken ahead, asked for each.
-pub(super) type MayTakeAhead = Arc<dyn Fn() -> bool + Send + Sync>;
+/// Asked for each number: whether some may be taken ahead, and in which spell. None from one spell is given out in another.
+pub(super) type MayTakeAhead = Arc<dyn Fn() -> Option<Spell> + Send + Sync>;
 
 enum Request {
     /// So many numbers, for somebody who waits.
@@ -85,8 +85,7 @@ impl Queue {
 
     fn next_in_stock(&self) -> Option<i64> {
         let mut stock = self.shared.stock();
-        if !self.shared.may_take_ahead() {
-            stock.clear();
+        if !stock.is_of((self.shared.may_take_ahead)()) {
             return None;
         }
         let number = stock.next()?;
@@ -103,18 +102,11 @@ impl Shared {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn may_take_ahead(&self) -> bool {
-        (self.may_take_ahead)()
-    }
-
     /// So many numbers, from stock and then from the source, which fills the stock again where it is low.
     async fn take(&self, count: usize) -> Result<Vec<i64>, SequenceError> {
-        let may_take_ahead = self.may_take_ahead();
         let (mut numbers, ahead, epoch) = {
             let mut stock = self.stock();
-            if !may_take_ahead {
-                stock.clear();
-            }
+            let may_take_ahead = stock.is_of((self.may_take_ahead)());
             let numbers = stock.take(count);
             let ahead = if may_take_ahead && stock.is_low(LOW) { AHEAD } else { 0 };
             (numbers, ahead, stock.epoch())
@@ -191,7 +183,7 @@ mod tests {
     async fn numbers_are_unique_and_greater_than_all_that_were_answered_before() {
         let (source, ahead) = (Arc::new(Counter::default()), Arc::new(AtomicBool::new(true)));
         let of_queue = Arc::clone(&ahead);
-        let may_take_ahead = Arc::new(move || of_queue.load(Ordering::SeqCst));
+        let may_take_ahead = Arc::new(move || of_queue.load(Ordering::SeqCst).then_some(1));
         let queue = Queue::start(source, Sequence::Task, may_take_ahead);
         let answered = Arc::new(AtomicI64::new(0));
         let asking = (0..8).map(|asker| {
@@ -232,14 +224,14 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_in_stock_needs_no_call_and_nothing_is_taken_ahead_unasked() {
-        for (ahead, calls) in [(true, 2), (false, 100)] {
+        for (ahead, calls) in [(Some(1), 2), (None, 100)] {
             let source = Arc::new(Counter::default());
             let queue = Queue::start(Arc::<Counter>::clone(&source), Sequence::Task, Arc::new(move || ahead));
             for expected in 1..=100 {
                 assert_eq!(queue.next().await.ok(), Some(expected));
             }
             assert!(source.calls.load(Ordering::SeqCst) <= calls);
-            let most = if ahead { AHEAD as i64 + 100 } else { 100 };
+            let most = if ahead.is_some() { AHEAD as i64 + 100 } else { 100 };
             assert!(source.last.load(Ordering::SeqCst) <= most);
         }
     }

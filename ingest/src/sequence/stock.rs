@@ -2,10 +2,14 @@
 
 use std::collections::VecDeque;
 
+use super::Spell;
+
 /// What is in stock. Numbers that are added are greater than all that were before.
 #[derive(Default)]
 pub(super) struct Stock {
     numbers: VecDeque<i64>,
+    /// The spell that they were taken in.
+    spell: Option<Spell>,
     /// Counts how often the stock was thrown away.
     epoch: u64,
     /// Whether more was asked for.
@@ -13,6 +17,15 @@ pub(super) struct Stock {
 }
 
 impl Stock {
+    /// Whether there may be a stock now, in `spell`. What was taken in another is thrown away.
+    pub(super) fn is_of(&mut self, spell: Option<Spell>) -> bool {
+        if self.spell != spell || spell.is_none() {
+            self.clear();
+            self.spell = spell;
+        }
+        spell.is_some()
+    }
+
     /// The numbers at the front, at most `count`.
     pub(super) fn take(&mut self, count: usize) -> Vec<i64> {
         self.numbers.drain(..count.min(self.numbers.len())).collect()
@@ -75,6 +88,23 @@ mod tests {
         assert_eq!(stock.next(), None);
         stock.add(stock.epoch(), [12]);
         assert_eq!(stock.next(), Some(12));
+    }
+
+    #[test]
+    fn no_number_of_one_spell_is_given_out_in_another() {
+        let mut stock = Stock::default();
+        assert!(stock.is_of(Some(1)));
+        let epoch = stock.epoch();
+        stock.add(epoch, [3, 4]);
+        assert!(stock.is_of(Some(1)));
+        assert_eq!(stock.next(), Some(3));
+        assert!(stock.is_of(Some(2)));
+        stock.add(epoch, [5]);
+        assert_eq!(stock.next(), None);
+        stock.add(stock.epoch(), [6]);
+        assert!(!stock.is_of(None));
+        assert!(stock.is_of(Some(2)));
+        assert_eq!(stock.next(), None);
     }
 
     #[test]

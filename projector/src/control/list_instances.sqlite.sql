@@ -1,4 +1,4 @@
-SELECT instance, roles
+SELECT instance, roles, 1 AS connected
 FROM instances
 WHERE expires_at > CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER)
 ORDER BY instance

@@ -207,11 +207,22 @@ impl Load<'_> {
             let Some(number) = brought.as_i64().filter(|number| *number > 0) else { return Ok(None) };
             let last = number.saturating_add(i64::try_from(entries).unwrap_or(i64::MAX) - 1);
             let highest = if sequence == Sequence::Metadata { last } else { number };
-            self.app.sequencer.raise(sequence, highest).await?;
+            self.bring(sequence, highest).await?;
             return Ok(None);
         }
         event.insert(field.to_owned(), 1.into());
         Ok(Some((sequence, entries)))
+    }
+
+    /// Makes a sequence go on after a number that a line brings. Nobody may count on a number that he was given before.
+    async fn bring(&self, sequence: Sequence, highest: i64) -> Result<(), ApiError> {
+        let app = self.app;
+        let known = tokio::time::timeout(app.config.wait_max, app.standing.known()).await;
+        known.map_err(|_| ApiError::Unavailable("other processes do not know of this one yet".to_owned()))?;
+        if app.sequencer.raise(sequence, highest).await? {
+            app.standing.end_spell();
+        }
+        Ok(())
     }
 
     /// Gives out the numbers that the batch lacks, in the order of its lines and with one call for each kind.

@@ -13,7 +13,7 @@ use axum::{
 use daybook_ingest::commands::artifacts::{RegisterArtifacts, decide};
 use daybook_projector::{
     statement,
-    tables::{Cell, Params, Row, Statement},
+    tables::{Cell, Row, Statement},
 };
 use daybook_schemas::{
     events::Artifact,
@@ -66,7 +66,7 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let mut params = task_params(&app, &view, &(flow, run, step, task)).await?.ok_or(ApiError::NotFound)?;
     params.push(name.as_str().into());
-    let rows = view.generation.tables.read(&SHOW, Params::One(params)).await?;
+    let rows = view.read(&SHOW, params).await?;
     answer(rows.first())
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn show_of_attempt(
     let attempt = parse_attempt(&attempt)?;
     let mut params = task_params(&app, &view, &(flow, run, step, task)).await?.ok_or(ApiError::NotFound)?;
     params.extend([name.as_str().into(), attempt.into()]);
-    let rows = view.generation.tables.read(&SHOW_OF_ATTEMPT, Params::One(params)).await?;
+    let rows = view.read(&SHOW_OF_ATTEMPT, params).await?;
     answer(rows.first())
 }
 

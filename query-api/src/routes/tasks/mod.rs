@@ -116,6 +116,8 @@ pub(super) async fn register(
         Some(run) => app.facts.step_exists(&view, &flow, run.run_number, &step).await?,
         None => false,
     };
+    // A number goes to one task; the first of a name is decided by the log.
+    let spell = app.standing.spell().filter(|_| task_name.is_none());
     let name_taken = match (&run_facts, &task_name) {
         (Some(run), Some(name)) => app.facts.task(&view, &flow, run.run_number, &step, name).await?.is_some(),
         _ => false,
@@ -124,7 +126,7 @@ pub(super) async fn register(
     let facts = Facts { run: run_facts.as_deref(), step_exists, name_taken, task_id: TaskId(task_id) };
     let (flow_id, step_name) = (FlowId(flow.clone()), StepName(step.clone()));
     let event = decide(RegisterTask { flow_id, run, step_name, task_name, description }, facts)?;
-    match app.write(&view, &context, vec![event]).await? {
+    match app.write_in(spell, &view, &context, vec![event]).await? {
         Written::Accepted(response) => Ok(response),
         Written::Applied(applied) => match (applied.taken_event(), run_facts) {
             (Some(Envelope { event: Event::TaskRegistered(event), occurred_at, .. }), Some(run)) => {
@@ -217,7 +219,7 @@ pub(super) async fn filtered(
         out.extend_from_slice(path.to_string().as_bytes());
         Ok(Next::More)
     };
-    let mut chunks = view.generation.tables.stream(&FILTERED, params, Box::new(render));
+    let mut chunks = view.stream(&FILTERED, params, Box::new(render)).await?;
     while let Some(chunk) = chunks.recv().await {
         paths.extend_from_slice(&chunk?);
     }
