@@ -8,7 +8,7 @@ use std::{
 use daybook_ingest::{accept::Acceptor, log::EventLog, sequence::Sequencer};
 use daybook_projector::{generation::Generation, search::state::Search, standing::Standing};
 
-use crate::{facts::Facts, freshness::Freshness, view::View};
+use crate::{artifact_names::ArtifactNames, facts::Facts, freshness::Freshness, view::View};
 
 /// The version of Metaflow's service that clients are told; they switch features on by it.
 pub const METAFLOW_SERVICE_VERSION: &str = "2.6.1";
@@ -51,6 +51,8 @@ pub struct App {
     pub acceptor: Acceptor,
     /// Gives out numbers.
     pub sequencer: Sequencer,
+    /// Which artifacts the newest tasks have.
+    pub artifact_names: ArtifactNames,
     /// What the process may conclude about others.
     pub standing: Arc<Standing>,
     /// What never changes, cached.
@@ -79,7 +81,8 @@ impl App {
         let (of_view, of_log) = (Arc::clone(&standing), Arc::clone(&log));
         let freshness = Freshness::start(Arc::clone(&generation), of_view, of_log, config.wait_max);
         let (facts, started, live) = (Facts::default(), Instant::now(), RwLock::new(View::new(generation, freshness)));
-        Self { config, log, acceptor, sequencer, standing, facts, search, readiness, started, live }
+        let artifact_names = ArtifactNames::default();
+        Self { config, log, acceptor, sequencer, artifact_names, standing, facts, search, readiness, started, live }
     }
 
     /// The live generation, as a request takes it at its start.

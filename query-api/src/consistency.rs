@@ -41,6 +41,14 @@ pub(crate) struct Applied {
     pub(crate) taken: bool,
 }
 
+/// Events on their way.
+struct Appended {
+    /// Where they stand, and whether they are promised.
+    outcome: oneshot::Receiver<Result<(Vec<Position>, bool), AppendError>>,
+    /// Whether the log has them.
+    recorded: Arc<AtomicBool>,
+}
+
 impl Applied {
     /// The event of a request that records one, if the tables took it as it is: the answer can be made from it.
     pub(crate) fn taken_event(&self) -> Option<&Envelope> {
@@ -56,43 +64,42 @@ impl App {
         context: &WriteContext,
         events: Vec<Event>,
     ) -> Result<Written, ApiError> {
-        self.write_in(None, view, context, events).await
+        self.write_in(|| (None, ()), view, context, events).await
     }
 
-    /// The same for events that the tables are sure to take as they are, if the spell in which the caller began goes on: then that
-    /// they are in the log is enough.
-    pub(crate) async fn write_in(
+    /// The same for events of which `sure` may know that the tables take them as they are, if the spell that it names goes on: then
+    /// that they are in the log is enough. What it returns beside is dropped once they are on their way.
+    pub(crate) async fn write_in<G>(
         &self,
-        spell: Option<Spell>,
+        sure: impl FnOnce() -> (Option<Spell>, G),
         view: &View,
         context: &WriteContext,
         events: Vec<Event>,
     ) -> Result<Written, ApiError> {
         let envelopes = Acceptor::envelopes(&context.record, events);
         if context.respond_async {
+            drop(sure());
             let positions = self.acceptor.append(&envelopes).await?;
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
             return Ok(Written::Accepted(located(response, &positions)));
         }
-        // Of several events with one key, the first decides.
-        let spell = spell.filter(|_| context.record.idempotency_key.is_none());
-        let (positions, promised) = self.append_and_apply(view, &envelopes, spell).await?;
+        let appended = {
+            let (spell, _until_sent) = sure();
+            // Of several events with one key, the first decides.
+            self.append(view, &envelopes, spell.filter(|_| context.record.idempotency_key.is_none()))?
+        };
+        let (positions, promised) = self.settled(appended).await?;
         let progress = &view.generation.progress;
         let taken = promised || positions.iter().all(|position| progress.told(*position) == Told::First);
         Ok(Written::Applied(Applied { positions, envelopes, taken }))
     }
 
-    /// Appends events and waits until the view's tables have applied them: one wait, although for two things, as waking a
-    /// request costs about as much as either. In a spell that goes on it promises them instead, and says so.
-    async fn append_and_apply(
-        &self,
-        view: &View,
-        envelopes: &[Envelope],
-        spell: Option<Spell>,
-    ) -> Result<(Vec<Position>, bool), ApiError> {
-        let (sender, mut outcome) = oneshot::channel();
+    /// Sends events to the log, and has the writer woken once the view's tables have applied them: one wait, although for two
+    /// things, as waking a request costs about as much as either. In a spell that goes on they are promised instead.
+    fn append(&self, view: &View, envelopes: &[Envelope], spell: Option<Spell>) -> Result<Appended, ApiError> {
+        let (sender, outcome) = oneshot::channel();
         let recorded = Arc::new(AtomicBool::new(false));
         let (generation, of_call) = (Arc::clone(&view.generation), Arc::clone(&recorded));
         let standing = Arc::clone(&self.standing);
@@ -110,6 +117,12 @@ impl App {
             Err(error) => drop(sender.send(Err(error))),
         };
         self.acceptor.append_then(envelopes, Box::new(done))?;
+        Ok(Appended { outcome, recorded })
+    }
+
+    /// Waits until events are applied, or promised, and says which.
+    async fn settled(&self, appended: Appended) -> Result<(Vec<Position>, bool), ApiError> {
+        let Appended { mut outcome, recorded } = appended;
         loop {
             match tokio::time::timeout(self.config.wait_max, &mut outcome).await {
                 Ok(outcome) => return Ok(outcome.unwrap_or_else(|_| Err(AppendError::closed()))?),

@@ -4,6 +4,7 @@
 //! tables have applied it, or are sure to before anybody reads them (I2). One folder or file a route, under [`routes`].
 
 pub mod app;
+pub mod artifact_names;
 pub mod consistency;
 pub mod context;
 pub mod error;

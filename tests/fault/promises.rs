@@ -127,3 +127,32 @@ async fn numbers_that_bulk_events_bring_take_no_acknowledged_task_away() {
         check(&place, &server, &acknowledged).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn racing_registrations_of_artifacts_are_told_what_each_made() {
+    let mut random = Random::seeded("artifacts");
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new("artifacts", backend);
+        let server = Server::start(&place);
+        let step = Step::make(&server.api, "F").await.path();
+        for _ in 0..10 {
+            let task = server.api.post(&format!("{step}/task"), &json!({})).await.json()["task_id"].clone();
+            let path = format!("{step}/tasks/{task}/artifact");
+            let mut requests = JoinSet::new();
+            for request in 0..60 {
+                let mut one = || json!({"name": format!("n{}", random.below(40)), "location": request.to_string(), "ds_type": "d"});
+                let body = json!([one(), one(), one()]);
+                let (api, path) = (server.api.clone(), path.clone());
+                requests
+                    .spawn(async move { (request, api.post(&path, &body).await.json()["artifacts_created"].as_u64()) });
+            }
+            let told = requests.join_all().await;
+            let rows = server.api.get(&format!("{path}s")).await.json();
+            for (request, made) in told {
+                let location = request.to_string();
+                let shown = rows.as_array().into_iter().flatten().filter(|it| it["location"] == location.as_str());
+                assert_eq!(made, u64::try_from(shown.count()).ok(), "what request {request} for task {task} made");
+            }
+        }
+    }
+}

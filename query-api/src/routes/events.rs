@@ -254,6 +254,11 @@ impl Load<'_> {
     async fn record(&mut self) -> Result<(), ApiError> {
         self.number().await.map_err(|error| self.broken_off(&error))?;
         let batch = std::mem::take(&mut self.batch);
+        for envelope in &batch {
+            if let Event::ArtifactsRegistered(event) = &envelope.event {
+                self.app.artifact_names.forget(event.flow_id.as_str(), event.task_id.0);
+            }
+        }
         self.batch_bytes = 0;
         let count = batch.len() as u64;
         let positions = self.app.acceptor.append(&batch).await.map_err(|error| self.broken_off(&error.into()))?;

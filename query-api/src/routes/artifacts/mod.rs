@@ -189,10 +189,12 @@ pub(super) async fn register(
     if !firsts.is_empty() {
         return registered(&app, &view, firsts.iter().map(|first| (first.position, first.entries)).collect()).await;
     }
+    let (number, names) = (found.as_ref().map_or(0, |(_, task)| task.task_id.0), app.artifact_names.hashes(&entries));
+    let sure = || app.artifact_names.take(app.standing.spell(), (&flow, number), &names);
     let command = RegisterArtifacts { flow_id: FlowId(flow.clone()), step_name: StepName(step), entries };
     let events = decide(command, found.as_ref().map(|(run, task)| (run.as_ref(), task.as_ref())))?;
     let counts: Vec<i64> = events.iter().map(entries_of).collect();
-    match app.write(&view, &context, events).await? {
+    match app.write_in(sure, &view, &context, events).await? {
         Written::Accepted(response) => Ok(response),
         Written::Applied(applied) if applied.taken => Ok(created(counts.iter().sum(), &applied.positions)),
         Written::Applied(Applied { positions, .. }) => {

@@ -103,7 +103,7 @@ pub(super) async fn register(
     let command = RegisterMetadata { flow_id: FlowId(flow.clone()), step_name: StepName(step), entries };
     let task = found.as_ref().map(|(run, task)| (run.as_ref(), task.as_ref()));
     let events = decide(command, task, MetadataId(first_id))?;
-    match app.write_in(spell, &view, &context, events).await? {
+    match app.write_in(|| (spell, ()), &view, &context, events).await? {
         Written::Accepted(response) => Ok(response),
         Written::Applied(applied) if applied.taken => Ok(created(count, &applied.positions)),
         Written::Applied(Applied { mut positions, .. }) => {

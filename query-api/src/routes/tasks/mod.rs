@@ -126,7 +126,13 @@ pub(super) async fn register(
     let facts = Facts { run: run_facts.as_deref(), step_exists, name_taken, task_id: TaskId(task_id) };
     let (flow_id, step_name) = (FlowId(flow.clone()), StepName(step.clone()));
     let event = decide(RegisterTask { flow_id, run, step_name, task_name, description }, facts)?;
-    match app.write_in(spell, &view, &context, vec![event]).await? {
+    let sure = || {
+        if let Some(spell) = spell {
+            app.artifact_names.learn(spell, &flow, task_id);
+        }
+        (spell, ())
+    };
+    match app.write_in(sure, &view, &context, vec![event]).await? {
         Written::Accepted(response) => Ok(response),
         Written::Applied(applied) => match (applied.taken_event(), run_facts) {
             (Some(Envelope { event: Event::TaskRegistered(event), occurred_at, .. }), Some(run)) => {
