@@ -12,7 +12,7 @@ const ADD_GENERATION: Statement = statement!("control/add_generation");
 const READ_LIVE: Statement = statement!("control/read_live");
 const ADD_LIVE: Statement = statement!("control/add_live");
 const BEAT: Statement = statement!("control/beat", split);
-const LEAVE: Statement = statement!("control/leave");
+const LEAVE: Statement = statement!("control/leave", split);
 const LIST_INSTANCES: Statement = statement!("control/list_instances", split);
 const FORGET_DEAD: Statement = statement!("control/forget_dead", split);
 
@@ -41,14 +41,16 @@ pub struct Entry {
     pub log_id: String,
 }
 
-/// A process that holds a lease.
+/// A process that has a lease, or had one not long ago.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     /// Its name.
     pub name: String,
     /// Its roles, comma-separated.
     pub roles: String,
-    /// Whether it has its connection still: false once it has died, and while it cannot be reached.
+    /// Whether its lease has time left.
+    pub leased: bool,
+    /// Whether it has its connection still: false once it has ended, and while it cannot be reached.
     pub connected: bool,
 }
 
@@ -105,11 +107,12 @@ impl Control {
         self.write(vec![(&FORGET_DEAD, vec![age_ms.into()])]).await
     }
 
-    /// Instances whose lease has not run out, in order of name.
+    /// The instances that were not forgotten, in order of name.
     pub async fn instances(&self) -> Result<Vec<Instance>, TablesError> {
         let rows = self.tables.read(&LIST_INSTANCES, Params::One(Vec::new())).await?;
         let instance = |row: &Row| {
-            Ok(Instance { name: row.text(0)?.to_owned(), roles: row.text(1)?.to_owned(), connected: row.int(2)? == 1 })
+            let (name, roles) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
+            Ok(Instance { name, roles, leased: row.int(2)? == 1, connected: row.int(3)? == 1 })
         };
         rows.iter().map(instance).collect()
     }

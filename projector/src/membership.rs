@@ -5,14 +5,18 @@
 //! that disagree for a moment do no harm: compare-and-set on the checkpoints lets one of them win each batch. What must never be wrong
 //! is concluded from the time of leases alone, in [`crate::standing`].
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use daybook_schemas::position::Partition;
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
     control::{Control, Instance},
-    standing::Standing,
+    standing::{Seen, Standing},
     tables::TablesError,
 };
 
@@ -31,6 +35,8 @@ pub struct Membership {
     partitions: Vec<Partition>,
     share: watch::Sender<Share>,
     standing: Arc<Standing>,
+    /// The other instances of the last renewal.
+    others: Mutex<HashSet<String>>,
 }
 
 /// What falls to an instance.
@@ -46,7 +52,8 @@ impl Membership {
     /// The only process on a store that is not shared: all partitions are its own, whatever leases are left of others.
     pub fn alone(control: Control, instance: String, partitions: Vec<Partition>) -> Self {
         let share = watch::Sender::new(Share { partitions: partitions.clone(), alone: true });
-        Self { control, instance, roles: String::new(), partitions, share, standing: Arc::new(Standing::only()) }
+        let (standing, others) = (Arc::new(Standing::only()), Mutex::default());
+        Self { control, instance, roles: String::new(), partitions, share, standing, others }
     }
 
     /// Joins: takes a lease and a first share.
@@ -56,8 +63,8 @@ impl Membership {
         roles: String,
         partitions: Vec<Partition>,
     ) -> Result<Self, TablesError> {
-        let (share, standing) = (watch::Sender::default(), Arc::new(Standing::joining()));
-        let membership = Self { control, instance, roles, partitions, share, standing };
+        let (share, standing) = (watch::Sender::default(), Arc::new(Standing::joining(is_projector(&roles))));
+        let membership = Self { control, instance, roles, partitions, share, standing, others: Mutex::default() };
         membership.renew().await?;
         membership.control.forget_dead(DEAD_KEPT).await?;
         Ok(membership)
@@ -90,12 +97,22 @@ impl Membership {
         }
     }
 
+    /// What is to be seen of others.
+    fn see(&self, instances: &[Instance]) -> Seen {
+        let others = || instances.iter().filter(|it| it.name != self.instance);
+        let names: HashSet<String> = others().map(|it| it.name.clone()).collect();
+        let mut before = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = Seen { leased: others().any(|it| it.leased), new: !names.is_subset(&before) };
+        *before = names;
+        seen
+    }
+
     async fn renew(&self) -> Result<(), TablesError> {
         let began = Instant::now();
         self.control.beat(&self.instance, &self.roles, LEASE).await?;
         let instances = self.control.instances().await?;
-        self.standing.renewed((began, Instant::now()), LEASE, instances.iter().any(|it| it.name != self.instance));
-        let live = || instances.iter().filter(|it| it.connected);
+        self.standing.renewed((began, Instant::now()), LEASE, self.see(&instances));
+        let live = || instances.iter().filter(|it| it.leased && it.connected);
         let projectors = live().filter(|it| is_projector(&it.roles));
         let projectors: Vec<&str> = projectors.map(|it| it.name.as_str()).collect();
         let partitions = share_of(&self.instance, &projectors, &self.partitions);

@@ -21,8 +21,18 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// Between two looks whether the process is known by now.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// What a process saw of others when it renewed its lease.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen {
+    /// Whether any of their leases has time left.
+    pub leased: bool,
+    /// Whether one was not there at the renewal before. It may have left since it came.
+    pub new: bool,
+}
+
 /// The standing of one process.
 pub struct Standing {
+    applies: bool,
     state: Mutex<State>,
 }
 
@@ -48,33 +58,32 @@ enum Lease {
 impl Standing {
     /// That of the only process on a store that is not shared.
     pub fn only() -> Self {
-        Self { state: Mutex::new(State { lease: Lease::Unneeded, spell: 1 }) }
+        Self { applies: true, state: Mutex::new(State { lease: Lease::Unneeded, spell: 1 }) }
     }
 
-    /// That of a process that holds no lease yet.
-    pub fn joining() -> Self {
-        Self { state: Mutex::new(State { lease: Lease::Lacking, spell: 0 }) }
+    /// That of a process that holds no lease yet. One that does not apply events itself is never alone.
+    pub fn joining(applies: bool) -> Self {
+        Self { applies, state: Mutex::new(State { lease: Lease::Lacking, spell: 0 }) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that the lease was renewed for `lease` at some time between `began` and `ended`, and whether any other had time left
-    /// after that.
-    pub fn renewed(&self, (began, ended): (Instant, Instant), lease: Duration, others: bool) {
+    /// Notes that the lease was renewed for `lease` at some time between `began` and `ended`, and what was seen of others after that.
+    pub fn renewed(&self, (began, ended): (Instant, Instant), lease: Duration, seen: Seen) {
         let mut state = self.lock();
         let held = match state.lease {
             Lease::Unneeded => return,
             Lease::Held { until, known_from, alone } if began < until => Some((known_from, alone)),
             Lease::Lacking | Lease::Held { .. } => None,
         };
-        let joined = if others { ended + lease } else { began };
+        let joined = if seen.leased { ended + lease } else { began };
         let (known_from, was_alone) = held.unwrap_or((joined, false));
-        if !was_alone {
+        if !was_alone || seen.new {
             state.spell += 1;
         }
-        state.lease = Lease::Held { until: began + lease - MARGIN, known_from, alone: !others };
+        state.lease = Lease::Held { until: began + lease - MARGIN, known_from, alone: !seen.leased };
     }
 
     /// The spell, while the process is alone.
@@ -89,7 +98,7 @@ impl Standing {
             Lease::Lacking => false,
             Lease::Held { until, alone, .. } => alone && now < until,
         };
-        alone.then_some(state.spell)
+        (alone && self.applies).then_some(state.spell)
     }
 
     /// Begins another spell: what was concluded in the one before holds no longer.
@@ -124,10 +133,13 @@ mod tests {
 
     const LEASE: Duration = Duration::from_secs(5);
 
+    const NOBODY: Seen = Seen { leased: false, new: false };
+    const SOMEBODY: Seen = Seen { leased: true, new: false };
+
     /// A standing, and the time of its first renewal.
     fn joining() -> (Standing, impl Fn(f64) -> Instant) {
         let start = Instant::now();
-        (Standing::joining(), move |seconds| start + Duration::from_secs_f64(seconds))
+        (Standing::joining(true), move |seconds| start + Duration::from_secs_f64(seconds))
     }
 
     fn concluded(standing: &Standing, now: Instant) -> (Option<Spell>, bool) {
@@ -138,13 +150,13 @@ mod tests {
     fn one_that_finds_no_lease_is_alone_and_known_until_a_little_before_its_own_ends() {
         let (standing, at) = joining();
         assert_eq!(concluded(&standing, at(0.0)), (None, false));
-        standing.renewed((at(0.0), at(0.1)), LEASE, false);
+        standing.renewed((at(0.0), at(0.1)), LEASE, NOBODY);
         assert_eq!(concluded(&standing, at(0.1)), (Some(1), true));
         assert_eq!(concluded(&standing, at(4.4)), (Some(1), true));
-        standing.renewed((at(4.4), at(4.6)), LEASE, false);
+        standing.renewed((at(4.4), at(4.6)), LEASE, NOBODY);
         assert_eq!(concluded(&standing, at(8.8)), (Some(1), true), "renewed in time");
         assert_eq!(concluded(&standing, at(9.0)), (None, false));
-        standing.renewed((at(9.0), at(9.1)), LEASE, false);
+        standing.renewed((at(9.0), at(9.1)), LEASE, NOBODY);
         assert_eq!(concluded(&standing, at(9.1)), (Some(2), true), "others may have come and gone");
     }
 
@@ -152,24 +164,41 @@ mod tests {
     fn one_that_joins_others_is_known_after_a_lease_and_alone_once_they_are_gone() {
         let (standing, at) = joining();
         for second in [0.0, 1.5, 3.0, 4.5] {
-            standing.renewed((at(second), at(second + 0.1)), LEASE, true);
+            standing.renewed((at(second), at(second + 0.1)), LEASE, SOMEBODY);
             assert_eq!(concluded(&standing, at(second + 0.5)), (None, false));
         }
         assert_eq!(concluded(&standing, at(5.2)), (None, true));
-        standing.renewed((at(6.0), at(6.1)), LEASE, false);
+        standing.renewed((at(6.0), at(6.1)), LEASE, NOBODY);
         let alone = standing.spell_at(at(6.1));
         assert!(alone.is_some());
-        standing.renewed((at(7.0), at(7.1)), LEASE, true);
+        standing.renewed((at(7.0), at(7.1)), LEASE, SOMEBODY);
         assert_eq!(concluded(&standing, at(7.1)), (None, true));
-        standing.renewed((at(8.0), at(8.1)), LEASE, false);
+        standing.renewed((at(8.0), at(8.1)), LEASE, NOBODY);
         assert!(standing.spell_at(at(8.1)) > alone);
+    }
+
+    #[test]
+    fn a_spell_ends_with_another_that_came_and_left_between_two_looks() {
+        let (standing, at) = joining();
+        standing.renewed((at(0.0), at(0.1)), LEASE, NOBODY);
+        let before = standing.spell_at(at(1.0));
+        standing.renewed((at(1.5), at(1.6)), LEASE, Seen { leased: false, new: true });
+        assert!(standing.spell_at(at(1.6)) > before);
+    }
+
+    #[test]
+    fn one_that_applies_nothing_itself_is_never_alone() {
+        let (_, at) = joining();
+        let standing = Standing::joining(false);
+        standing.renewed((at(0.0), at(0.1)), LEASE, NOBODY);
+        assert_eq!(concluded(&standing, at(0.1)), (None, true));
     }
 
     #[test]
     fn one_whose_lease_ran_out_joins_anew() {
         let (standing, at) = joining();
-        standing.renewed((at(0.0), at(0.1)), LEASE, false);
-        standing.renewed((at(6.0), at(6.1)), LEASE, true);
+        standing.renewed((at(0.0), at(0.1)), LEASE, NOBODY);
+        standing.renewed((at(6.0), at(6.1)), LEASE, SOMEBODY);
         assert_eq!(concluded(&standing, at(6.2)), (None, false));
     }
 

@@ -85,8 +85,9 @@ impl ArtifactNames {
         entries.iter().map(|entry| self.hash.hash_one((entry.attempt_id, &entry.name))).collect()
     }
 
-    /// Takes names for a task, and returns the spell if it is known that each is new. Outside of any, the task is forgotten. Nobody else takes any before what is returned is
-    /// dropped: until then the artifacts must be on their way into the log, so that those of a later request come after them.
+    /// Takes names for a task, and returns the spell if it is known that each is new. Outside of any spell the task is forgotten.
+    /// Nobody else takes names before what is returned is dropped: until then the artifacts must be on their way into the log,
+    /// so that those of a later request come after them.
     pub fn take(
         &self,
         spell: Option<Spell>,

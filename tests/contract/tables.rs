@@ -209,10 +209,14 @@ async fn leases_are_held_given_up_and_seen_by_all() {
         control.beat("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
         control.beat("gone", "projector", Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
         let instances = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
-        let seen: Vec<_> = instances.iter().map(|it| (it.name.as_str(), it.roles.as_str(), it.connected)).collect();
-        assert_eq!(seen, [("one", "api,projector", true), ("two", "projector", true)]);
+        let seen: Vec<_> = instances.iter().map(|it| (it.name.as_str(), it.roles.as_str(), it.leased)).collect();
+        assert_eq!(seen, [("gone", "projector", false), ("one", "api,projector", true), ("two", "projector", true)]);
         control.leave("one").await.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(control.instances().await.map(|left| left.len()).ok(), Some(1));
+        let left = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
+        let left: Vec<_> = left.iter().filter(|it| it.leased).map(|it| it.name.as_str()).collect();
+        assert_eq!(left, ["two"]);
+        // Those that go on see that it was there.
+        assert_eq!(control.instances().await.map(|all| all.len()).ok(), Some(3));
         assert_eq!(control.live("metaflow").await.ok(), Some(None));
     }
 }

@@ -1,0 +1,3 @@
+UPDATE instances
+SET expires_at = (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT
+WHERE instance = $1

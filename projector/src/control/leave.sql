@@ -1,2 +1,0 @@
-DELETE FROM instances
-WHERE instance = $1
