@@ -20,8 +20,9 @@ use tokio::sync::oneshot;
 /// Doubtful records of one partition that are remembered, at most; with the oldest, all before it are forgotten.
 const DOUBTFUL_MAX: usize = 4096;
 
-/// Open promises of one partition, at most; a writer that comes upon more waits for the tables.
-const PROMISES_MAX: usize = 256;
+/// Open promises of one partition, at most, and the rows that they make: more are as much as two batches of a busy service. A
+/// writer that comes upon more waits for the tables.
+const PROMISES_MAX: (usize, usize) = (256, 1024);
 
 /// How far one generation has come.
 #[derive(Default)]
@@ -51,9 +52,34 @@ struct State {
     text: Option<Arc<str>>,
     own: HashMap<Partition, Own>,
     /// Records that were promised and are not applied.
-    promises: HashMap<Partition, BTreeSet<Offset>>,
+    promises: HashMap<Partition, Promises>,
     /// Waiters by partition and by the offset that they wait for.
     waiting: HashMap<Partition, BTreeMap<Offset, Vec<Waiter>>>,
+}
+
+/// Open promises of one partition.
+#[derive(Default)]
+struct Promises {
+    /// The rows that each makes.
+    open: BTreeMap<Offset, usize>,
+    /// The rows that all make.
+    rows: usize,
+}
+
+impl Promises {
+    fn add(&mut self, offset: Offset, rows: usize) -> bool {
+        let has_room = self.open.len() < PROMISES_MAX.0 && self.rows + rows <= PROMISES_MAX.1;
+        if has_room {
+            self.open.insert(offset, rows);
+            self.rows += rows;
+        }
+        has_room
+    }
+
+    fn kept_up_to(&mut self, next: Offset) {
+        self.open = self.open.split_off(&next);
+        self.rows = self.open.values().sum();
+    }
 }
 
 /// Somebody who waits for one position after another.
@@ -150,37 +176,31 @@ impl Progress {
         if first { Told::First } else { Told::Applied }
     }
 
-    /// Promises records that the tables are sure to take as they are. False, and nothing promised, where too many promises are open.
-    pub fn promise(&self, positions: &[Position]) -> bool {
+    /// Promises a record that the tables are sure to take as it is, with the rows that it makes. False, and nothing promised, where too
+    /// much is promised already.
+    pub fn promise(&self, position: Position, rows: usize) -> bool {
         let mut state = self.lock();
-        let has_room = |position: &Position| {
-            state.promises.get(&position.partition).is_none_or(|open| open.len() + positions.len() <= PROMISES_MAX)
-        };
-        if !positions.iter().all(has_room) {
-            return false;
+        if state.applied.covers(position) {
+            return true;
         }
-        for position in positions {
-            if !state.applied.covers(*position) {
-                state.promises.entry(position.partition).or_default().insert(position.offset);
-            }
-        }
-        true
+        state.promises.entry(position.partition).or_default().add(position.offset, rows)
     }
 
     /// Whether a record is an open promise.
     pub fn is_promised(&self, position: Position) -> bool {
-        self.lock().promises.get(&position.partition).is_some_and(|open| open.contains(&position.offset))
+        self.lock().promises.get(&position.partition).is_some_and(|it| it.open.contains_key(&position.offset))
     }
 
     /// Whether no promise is open.
     pub fn is_settled(&self) -> bool {
-        self.lock().promises.is_empty()
+        self.lock().promises.values().all(|it| it.open.is_empty())
     }
 
     /// Waits until the tables have all that was promised before.
     pub async fn settled(&self) {
-        let last = |(partition, open): (&Partition, &BTreeSet<Offset>)| {
-            open.last().map(|offset| Position { partition: *partition, offset: *offset })
+        let last = |(partition, promises): (&Partition, &Promises)| {
+            let (offset, _) = promises.open.last_key_value()?;
+            Some(Position { partition: *partition, offset: *offset })
         };
         let promised: Vec<_> = self.lock().promises.iter().filter_map(last).collect();
         for position in promised {
@@ -218,11 +238,8 @@ impl State {
         }
         *applied = next;
         self.text = None;
-        if let Some(mut open) = self.promises.remove(&partition) {
-            open = open.split_off(&next);
-            if !open.is_empty() {
-                self.promises.insert(partition, open);
-            }
+        if let Some(promises) = self.promises.get_mut(&partition) {
+            promises.kept_up_to(next);
         }
         let Some(waiting) = self.waiting.get_mut(&partition) else { return };
         let later = waiting.split_off(&next);
@@ -318,29 +335,30 @@ mod tests {
         let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 1, offset));
         let mut context = Context::from_waker(Waker::noop());
         assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Ready(()));
-        assert!(progress.promise(&[at(3), at(4)]));
+        assert!(progress.promise(at(3), 1) && progress.promise(at(4), 1));
         let mut reader = pin!(progress.settled());
         assert_eq!(reader.as_mut().poll(&mut context), Poll::Pending);
-        assert!(progress.promise(&[at(6)]));
+        assert!(progress.promise(at(6), 1));
         progress.advance(&"events/1@4".parse().unwrap_or_default());
         assert_eq!(reader.as_mut().poll(&mut context), Poll::Pending);
         progress.advance(&"events/1@5".parse().unwrap_or_default());
         assert_eq!(reader.as_mut().poll(&mut context), Poll::Ready(()));
         assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Pending);
         progress.advance(&"events/1@9".parse().unwrap_or_default());
-        assert!(progress.promise(&[at(8)]), "what is applied already is promised and kept");
+        assert!(progress.promise(at(8), 1), "what is applied already is promised and kept");
         assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Ready(()));
     }
 
     #[test]
     fn promises_are_bounded_and_open_until_they_are_kept() {
         let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 0, offset));
-        let count = Offset::try_from(PROMISES_MAX).unwrap_or(0);
-        assert!((0..count).all(|offset| progress.promise(&[at(offset)])));
-        assert!(!progress.promise(&[at(count)]));
+        let count = Offset::try_from(PROMISES_MAX.0).unwrap_or(0);
+        assert!((0..count).all(|offset| progress.promise(at(offset), 1)));
+        assert!(!progress.promise(at(count), 1));
         progress.advance_own(&Vector::default(), &"events/0@9".parse().unwrap_or_default(), []);
         assert_eq!([8, 9, count].map(|offset| progress.is_promised(at(offset))), [false, true, false]);
-        assert!(progress.promise(&[at(count)]));
+        assert!(!progress.promise(at(count), PROMISES_MAX.1), "too many rows");
+        assert!(progress.promise(at(count), 100));
     }
 
     #[test]

@@ -103,12 +103,16 @@ impl App {
         let recorded = Arc::new(AtomicBool::new(false));
         let (generation, of_call) = (Arc::clone(&view.generation), Arc::clone(&recorded));
         let standing = Arc::clone(&self.standing);
+        let rows = envelopes.iter().map(|envelope| rows_of(&envelope.event)).sum();
         let done = move |outcome: Result<Vec<Position>, AppendError>| match outcome {
             Ok(positions) => {
                 of_call.store(true, Ordering::Release);
                 // Now that the events are in the log: what another process does from here on comes after them.
                 let goes_on = spell.is_some() && standing.spell() == spell;
-                if goes_on && generation.progress.promise(&positions) {
+                if goes_on
+                    && let [position] = positions[..]
+                    && generation.progress.promise(position, rows)
+                {
                     return drop(sender.send(Ok((positions, true))));
                 }
                 let applied = Box::new(|positions| drop(sender.send(Ok((positions, false)))));
@@ -176,6 +180,15 @@ impl App {
         let columns = row.0.len();
         let made_by = (row.int(columns - 2)?, row.int(columns - 1)?);
         Ok((made_by == (i64::from(position.partition.id), position.offset)).then_some(row))
+    }
+}
+
+/// About how many rows an event makes.
+fn rows_of(event: &Event) -> usize {
+    match event {
+        Event::ArtifactsRegistered(event) => event.entries.len(),
+        Event::MetadataRegistered(event) => event.entries.len(),
+        _ => 1,
     }
 }
 
