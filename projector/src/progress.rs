@@ -177,13 +177,11 @@ impl Progress {
     }
 
     /// Promises a record that the tables are sure to take as it is, with the rows that it makes. False, and nothing promised, where too
-    /// much is promised already.
+    /// much is promised already, and where it is applied by now: then what became of it is known.
     pub fn promise(&self, position: Position, rows: usize) -> bool {
         let mut state = self.lock();
-        if state.applied.covers(position) {
-            return true;
-        }
-        state.promises.entry(position.partition).or_default().add(position.offset, rows)
+        let open = !state.applied.covers(position);
+        open && state.promises.entry(position.partition).or_default().add(position.offset, rows)
     }
 
     /// Whether a record is an open promise.
@@ -345,7 +343,7 @@ mod tests {
         assert_eq!(reader.as_mut().poll(&mut context), Poll::Ready(()));
         assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Pending);
         progress.advance(&"events/1@9".parse().unwrap_or_default());
-        assert!(progress.promise(at(8), 1), "what is applied already is promised and kept");
+        assert!(!progress.promise(at(8), 1), "what is applied needs no promise");
         assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Ready(()));
     }
 
