@@ -58,7 +58,9 @@ async fn serve() -> Result<Router, Failure> {
         share: membership.share(),
         search: Arc::clone(&search),
     })?;
-    let sequencer = Sequencer::start(store.numbers([0; 3]).await?, || Some(1));
+    let standing = membership.standing();
+    let of_sequencer = Arc::clone(&standing);
+    let sequencer = Sequencer::start(store.numbers([0; 3]).await?, move || of_sequencer.spell());
     let config = Config {
         path_prefix: String::new(),
         body_bytes_max: 64 * 1024,
@@ -71,7 +73,6 @@ async fn serve() -> Result<Router, Failure> {
         log: event_log.describe(),
         tables: store.describe(),
     };
-    let standing = membership.standing();
     let app = App::new(config, event_log, sequencer, standing, generation, Some(search), Arc::new(Vec::new));
     // They work until the process ends.
     std::mem::forget((runner, search_runner, membership));
