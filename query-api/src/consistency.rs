@@ -18,7 +18,7 @@ use daybook_schemas::{
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::{app::App, context::WriteContext, error::ApiError, json, view::View};
+use crate::{app::App, context::WriteContext, error::ApiError, json, metrics::metrics, view::View};
 
 /// Where the events of a write stand.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("daybook-position");
@@ -113,6 +113,7 @@ impl App {
                     && let [position] = positions[..]
                     && generation.progress.promise(position, rows)
                 {
+                    metrics().promises.inc();
                     return drop(sender.send(Ok((positions, true))));
                 }
                 let applied = Box::new(|positions| drop(sender.send(Ok((positions, false)))));

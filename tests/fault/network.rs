@@ -36,7 +36,7 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
     let server = Server::start_with(&proxied, &["--tables-timeout-ms", "2000"]);
     let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
     let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
-    for _ in 0..rounds(12) {
+    for round in 1..=rounds(12) {
         writers.wait_for(20 + random.below(60)).await;
         let proxy = random.pick(&[&kafka, &postgres, &search]);
         match random.below(4) {
@@ -58,6 +58,9 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
                 writers.wait_for(20).await;
                 proxy.set(Harm::None);
             }
+        }
+        if round % 100 == 0 {
+            eprintln!("network: {round} of {} rounds", rounds(12));
         }
     }
     writers.wait_for(50).await;

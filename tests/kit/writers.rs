@@ -82,6 +82,7 @@ pub struct Writers {
     apis: watch::Sender<Vec<Api>>,
     acknowledged: watch::Sender<usize>,
     turned_away: watch::Sender<usize>,
+    newest: watch::Sender<Option<String>>,
     tasks: JoinSet<Acknowledged>,
 }
 
@@ -90,7 +91,7 @@ impl Writers {
     pub fn start(apis: &[&Api], steps: &[Step], count: usize, random: &mut Random) -> Self {
         let apis = watch::Sender::new(apis.iter().map(|api| (*api).clone()).collect());
         let (stop, acknowledged) = (watch::Sender::new(false), watch::Sender::new(0));
-        let turned_away = watch::Sender::new(0);
+        let (turned_away, newest) = (watch::Sender::new(0), watch::Sender::default());
         let mut tasks = JoinSet::new();
         for index in 0..count {
             let writer = Writer {
@@ -99,13 +100,14 @@ impl Writers {
                 stop: stop.subscribe(),
                 acknowledged: acknowledged.clone(),
                 turned_away: turned_away.clone(),
+                newest: newest.clone(),
                 step: steps[index % steps.len()].clone(),
                 random: random.fork(),
                 done: Acknowledged::default(),
             };
             tasks.spawn(writer.run());
         }
-        Self { stop, apis, acknowledged, turned_away, tasks }
+        Self { stop, apis, acknowledged, turned_away, newest, tasks }
     }
 
     /// Sends further requests to these APIs.
@@ -128,6 +130,11 @@ impl Writers {
     /// If that takes longer than two minutes.
     pub async fn wait_for_refusal(&self) {
         assert!(count_on(&self.turned_away, 1).await, "no writer notices anything");
+    }
+
+    /// The path of the task that was acknowledged last.
+    pub fn newest(&self) -> Option<String> {
+        self.newest.borrow().clone()
     }
 
     /// Stops the writers; returns what was acknowledged to all of them.
@@ -155,6 +162,7 @@ struct Writer {
     stop: watch::Receiver<bool>,
     acknowledged: watch::Sender<usize>,
     turned_away: watch::Sender<usize>,
+    newest: watch::Sender<Option<String>>,
     step: Step,
     random: Random,
     done: Acknowledged,
@@ -195,8 +203,9 @@ impl Writer {
             }
             _ => {
                 if let Some(answer) = self.send(Method::POST, &format!("{path}/task"), &json!({})).await {
-                    let id = answer["task_id"].as_i64();
-                    self.done.tasks.push(id.unwrap_or_else(|| panic!("a task without an id: {answer}")));
+                    let id = answer["task_id"].as_i64().unwrap_or_else(|| panic!("a task without an id: {answer}"));
+                    self.newest.send_replace(Some(format!("{path}/tasks/{id}")));
+                    self.done.tasks.push(id);
                 }
             }
         }
