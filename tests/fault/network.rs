@@ -3,15 +3,25 @@
 use std::time::Duration;
 
 use daybook_tests::{
+    api::Api,
     process::{Place, Server},
     proxy::{Harm, Proxy},
     random::Random,
     services::{self, OwnServices},
-    writers::{Step, Writers, check},
+    writers::{Acknowledged, Step, Writers, check},
 };
 use serde_json::json;
 
 use crate::rounds;
+
+/// Rounds after which the writers go on with other runs, so that none grows without end.
+const ROUNDS_OF_A_RUN: usize = 100;
+
+/// Writers on two runs of their own.
+async fn start_writers(api: &Api, random: &mut Random) -> Writers {
+    let steps = [Step::make(api, "F").await, Step::make(api, "G").await];
+    Writers::start(&[api], &steps, 8, random)
+}
 
 /// The port in a URL.
 fn port_of(url: &str) -> u16 {
@@ -34,8 +44,8 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
     );
     let proxied = proxied.with_search(Some(format!("http://127.0.0.1:{}", search.port)));
     let server = Server::start_with(&proxied, &["--tables-timeout-ms", "2000"]);
-    let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
-    let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
+    let mut acknowledged = Acknowledged::default();
+    let mut writers = start_writers(&server.api, &mut random).await;
     for round in 1..=rounds(12) {
         writers.wait_for(20 + random.below(60)).await;
         let proxy = random.pick(&[&kafka, &postgres, &search]);
@@ -59,8 +69,10 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
                 proxy.set(Harm::None);
             }
         }
-        if round % 100 == 0 {
+        if round % ROUNDS_OF_A_RUN == 0 {
             eprintln!("network: {round} of {} rounds", rounds(12));
+            acknowledged.merge(writers.stop().await);
+            writers = start_writers(&server.api, &mut random).await;
         }
     }
     writers.wait_for(50).await;
@@ -76,6 +88,6 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
     assert_eq!(server.api.get("/flows/F").await.status, 200, "reads go on without the log");
     kafka.set(Harm::None);
     writers.wait_for(50).await;
-    let acknowledged = writers.stop().await;
+    acknowledged.merge(writers.stop().await);
     check(&plain, &server, &acknowledged).await;
 }

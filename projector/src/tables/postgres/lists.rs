@@ -126,7 +126,7 @@ async fn read_on(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration) 
     false
 }
 
-/// The time-out is that of one row: how long a list takes is up to its reader. Most rows are there already.
+/// The next row, most of which are there already. The time-out tells a server that is silent; the whole list has its own, the server's.
 async fn next_row(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration) -> Result<Option<PgRow>, TablesError> {
     let row = match rows.try_next().now_or_never() {
         Some(row) => row,
