@@ -58,21 +58,32 @@ pub struct Step {
 }
 
 impl Step {
-    /// Makes a flow with one run and one step.
+    /// Makes a flow with one run and one step. Asked to try again, it does, as a client does.
     ///
     /// # Panics
     /// If that fails.
     pub async fn make(api: &Api, flow: &str) -> Self {
-        api.post(&format!("/flows/{flow}"), &json!({})).await;
-        let run = api.post(&format!("/flows/{flow}/run"), &json!({})).await.json()["run_number"].as_i64();
+        post_until_taken(api, &format!("/flows/{flow}")).await;
+        let run = post_until_taken(api, &format!("/flows/{flow}/run")).await.json()["run_number"].as_i64();
         let step = Self { flow: flow.to_owned(), run: run.unwrap_or_else(|| panic!("no run was made")) };
-        assert_eq!(api.post(&format!("{}/step", step.path()), &json!({})).await.status, 200);
+        let answer = post_until_taken(api, &format!("{}/step", step.path())).await;
+        // It is there already if an earlier try was recorded.
+        assert!(matches!(answer.status, 200 | 409), "no step was made: {}", answer.text);
         step
     }
 
     /// Its path.
     pub fn path(&self) -> String {
         format!("/flows/{}/runs/{}/steps/s", self.flow, self.run)
+    }
+}
+
+async fn post_until_taken(api: &Api, path: &str) -> Answer {
+    loop {
+        let answer = api.post(path, &json!({})).await;
+        if answer.status != 503 {
+            return answer;
+        }
     }
 }
 
