@@ -52,7 +52,7 @@ pub async fn follow(instance: String, generation: Arc<Generation>) {
                 Err(error) => tracing::warn!(error = %error, "cannot listen for commits: {error}"),
             }
         }
-        let heard = hear(listening.as_mut()).await;
+        let heard = hear(&mut listening).await;
         let due = if generation.progress.awaited() { LOOKS.0 } else { LOOKS.1 };
         match heard.as_deref().map(Notification::parse) {
             Some(Some(heard)) if heard.instance == instance => {}
@@ -74,13 +74,36 @@ async fn look(generation: &Generation) -> Result<(), TablesError> {
     Ok(())
 }
 
-/// The next notification, or `None` when it is time to look.
-async fn hear(listening: Option<&mut mpsc::Receiver<String>>) -> Option<String> {
-    match listening {
-        Some(receiver) => tokio::time::timeout(LOOKS.0, receiver.recv()).await.ok().flatten(),
-        None => {
-            tokio::time::sleep(LOOKS.0).await;
-            None
-        }
+/// The next notification, or `None` when it is time to look. A receiver that will hear no more is given up.
+async fn hear(listening: &mut Option<mpsc::Receiver<String>>) -> Option<String> {
+    let Some(receiver) = listening else {
+        tokio::time::sleep(LOOKS.0).await;
+        return None;
+    };
+    let heard = tokio::time::timeout(LOOKS.0, receiver.recv()).await;
+    if matches!(heard, Ok(None)) {
+        *listening = None;
+    }
+    heard.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_receiver_that_will_hear_no_more_is_given_up_and_one_that_is_silent_is_kept() {
+        let (sender, receiver) = mpsc::channel(1);
+        let mut listening = Some(receiver);
+        assert_eq!(hear(&mut listening).await, None);
+        assert!(listening.is_some());
+        assert!(sender.send("a b@1".to_owned()).await.is_ok());
+        assert_eq!(hear(&mut listening).await.as_deref(), Some("a b@1"));
+        drop(sender);
+        assert_eq!(hear(&mut listening).await, None);
+        assert!(listening.is_none());
+        let began = Instant::now();
+        assert_eq!(hear(&mut listening).await, None);
+        assert!(began.elapsed() >= LOOKS.0, "who cannot listen looks at a bounded pace");
     }
 }
