@@ -42,8 +42,6 @@ use crate::{
 /// Bounds of one batch.
 const RECORDS_MAX: usize = 2048;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Records of the first batch, after which the checkpoint moves at once: a process that never lives for long gets on as well.
-const FIRST_RECORDS_MAX: usize = 256;
 /// How long what was written stays unseen, at most, unless somebody asks.
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long records are waited for: with nothing to make visible, and with something.
@@ -145,19 +143,12 @@ struct Tail {
     looked: Instant,
     /// When something was last made visible; `None` once the index rests.
     busy: Option<Instant>,
-    /// Whether the checkpoint has moved since this began.
-    moved: bool,
 }
 
 impl Tail {
-    /// Records of the next batch, at most.
-    fn records_max(&self) -> usize {
-        if self.moved { RECORDS_MAX } else { FIRST_RECORDS_MAX }
-    }
-
     /// How long what was written stays unseen now. Large groups that change all the time take no more than half of the time.
     fn pace(&self, awaited: bool) -> Duration {
-        let least = if awaited || !self.moved { Duration::ZERO } else { REFRESH };
+        let least = if awaited { Duration::ZERO } else { REFRESH };
         match self.groups.len() {
             0 | GROUPS_MAX.. => least,
             _ => least.max(self.groups_took),
@@ -213,15 +204,13 @@ impl Worker {
             unseen_since: None,
             looked: Instant::now(),
             busy: Some(Instant::now()),
-            moved: false,
         };
         while !self.stopped() && !share.has_changed().unwrap_or(false) {
             let awaited = self.setting.search.awaited();
             let wait = if awaited || tail.unseen_since.is_some() { WAITS.1 } else { WAITS.0 };
             match &mut reader {
                 Some(reader) => {
-                    let records_max = tail.records_max();
-                    let records = reader.read(ReadLimits { records_max, bytes_max: BYTES_MAX, wait })?;
+                    let records = reader.read(ReadLimits { records_max: RECORDS_MAX, bytes_max: BYTES_MAX, wait })?;
                     if !records.is_empty() {
                         self.apply(&records, &mut tail)?;
                         *progressed = true;
@@ -292,7 +281,6 @@ impl Worker {
             (tail.groups, tail.groups_took) = (BTreeSet::new(), began.elapsed());
         }
         tail.unseen_since = None;
-        tail.moved = true;
         tail.busy = Some(Instant::now());
         self.setting.search.show(&tail.next);
         Ok(())
