@@ -45,6 +45,8 @@ use crate::{
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Partitions of a topic that Daybook creates: two instances share them, and each costs the broker a request a round.
 pub const PARTITIONS_DEFAULT: PartitionId = 2;
+/// Records of a partition that a reader gets ahead, at most, beside 32 MB: what librdkafka keeps of each is several times its bytes.
+const AHEAD_RECORDS: &str = "10000";
 /// How long one call for metadata or watermarks may take.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
@@ -158,6 +160,7 @@ impl Address {
             .set("auto.offset.reset", "error")
             .set("fetch.message.max.bytes", (RECORD_BYTES_MAX + 64 * 1024).to_string())
             .set("queued.max.messages.kbytes", "32768")
+            .set("queued.min.messages", AHEAD_RECORDS)
             .set("fetch.queue.backoff.ms", "20")
             .set("check.crcs", "true");
         config
