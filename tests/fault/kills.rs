@@ -1,9 +1,6 @@
 //! Kill -9 of the process at random moments under concurrent writers, again and again.
 
-use std::time::Duration;
-
 use daybook_tests::{
-    api::Api,
     process::{Backend, Place, Server},
     random::Random,
     writers::{Acknowledged, Step, Writers, check},
@@ -14,18 +11,9 @@ use crate::rounds;
 /// The round of each run that goes on until the process answers before the tables have a write. On a store that is shared that
 /// takes a while: who was killed counts as there for five seconds.
 const ROUND_EARLY: usize = 3;
-/// How long that takes at most.
-const EARLY_MAX: Duration = Duration::from_secs(60);
 
 /// Rounds after which the writers go on with other runs, so that none gathers tags without end.
 const ROUNDS_OF_A_RUN: usize = 20;
-
-/// Waits until a process that is written through has answered before the tables had a write.
-async fn answers_early(api: &Api) {
-    let promised = async { while api.metric("daybook_query_api_promises_total").await == 0.0 {} };
-    let in_time = tokio::time::timeout(EARLY_MAX, promised).await;
-    assert!(in_time.is_ok(), "a process that is alone waits for the tables");
-}
 
 async fn kill_again_and_again(backend: Backend, short: usize) {
     let mut random = Random::seeded("kills");
@@ -37,7 +25,7 @@ async fn kill_again_and_again(backend: Backend, short: usize) {
         let writers = Writers::start(&[&server.api], &steps, 8, &mut random);
         for round in 0..ROUNDS_OF_A_RUN.min(rounds(short) - done) {
             if round == ROUND_EARLY {
-                answers_early(&server.api).await;
+                server.api.metric_reaches("daybook_query_api_promises_total", 1.0).await;
             }
             writers.wait_for(1 + random.below(150)).await;
             server.kill();

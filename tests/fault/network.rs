@@ -17,10 +17,27 @@ use crate::rounds;
 /// Rounds after which the writers go on with other runs, so that none grows without end.
 const ROUNDS_OF_A_RUN: usize = 100;
 
+/// Tries to make a step, at most, and between two of them: a harm just before may still turn some away.
+const TRIES: usize = 1000;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Writers on two runs of their own.
 async fn start_writers(api: &Api, random: &mut Random) -> Writers {
-    let steps = [Step::make(api, "F").await, Step::make(api, "G").await];
+    let steps = [step(api, "F").await, step(api, "G").await];
     Writers::start(&[api], &steps, 8, random)
+}
+
+/// A step, tried again as a client does it where that is asked for.
+async fn step(api: &Api, flow: &str) -> Step {
+    let mut pace = tokio::time::interval(PAUSE);
+    for _ in 0..TRIES {
+        pace.tick().await;
+        match Step::try_make(api, flow).await {
+            Ok(step) => return step,
+            Err(refused) => assert_eq!(refused.status, 503, "{}", refused.text),
+        }
+    }
+    panic!("no step is made")
 }
 
 /// The port in a URL.

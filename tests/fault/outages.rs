@@ -95,9 +95,7 @@ async fn a_real_flow_runs_through_a_restart_of_the_broker_and_of_the_database() 
     for service in ["postgres", "kafka"] {
         // The flow is on its way when it has recorded some more.
         let before = server.api.metric(APPLIED).await;
-        while server.api.metric(APPLIED).await < before + 20.0 {
-            tokio::time::interval_at(tokio::time::Instant::now() + PAUSE, PAUSE).tick().await;
-        }
+        server.api.metric_reaches(APPLIED, before + 20.0).await;
         own.kill(service);
         own.start_again(service);
     }

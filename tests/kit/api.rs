@@ -1,7 +1,14 @@
 //! A client of the API that hides nothing: status, headers and body of every answer.
 
+use std::time::Duration;
+
 use reqwest::{Client, Method, header::HeaderMap};
 use serde_json::Value;
+
+/// Between two looks at a figure of the metrics.
+const PAUSE: Duration = Duration::from_millis(25);
+/// How long a figure is waited for.
+const REACHED_MAX: Duration = Duration::from_secs(60);
 
 /// A server's API.
 #[derive(Clone)]
@@ -97,6 +104,21 @@ impl Api {
         let metrics = self.get("/metrics").await.text;
         let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
         value.unwrap_or_else(|| panic!("there is no metric {name}"))
+    }
+
+    /// Waits until a figure of the metrics is at least so much.
+    ///
+    /// # Panics
+    /// If that takes longer than a minute.
+    pub async fn metric_reaches(&self, name: &str, least: f64) {
+        let mut pace = tokio::time::interval(PAUSE);
+        let reached = async {
+            while self.metric(name).await < least {
+                pace.tick().await;
+            }
+        };
+        let in_time = tokio::time::timeout(REACHED_MAX, reached).await;
+        assert!(in_time.is_ok(), "{name} never reaches {least}");
     }
 
     /// All pages of a list, put together.

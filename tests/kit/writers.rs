@@ -58,32 +58,28 @@ pub struct Step {
 }
 
 impl Step {
-    /// Makes a flow with one run and one step. Asked to try again, it does, as a client does.
+    /// Makes a flow with one run and one step.
     ///
     /// # Panics
     /// If that fails.
     pub async fn make(api: &Api, flow: &str) -> Self {
-        post_until_taken(api, &format!("/flows/{flow}")).await;
-        let run = post_until_taken(api, &format!("/flows/{flow}/run")).await.json()["run_number"].as_i64();
-        let step = Self { flow: flow.to_owned(), run: run.unwrap_or_else(|| panic!("no run was made")) };
-        let answer = post_until_taken(api, &format!("{}/step", step.path())).await;
-        // It is there already if an earlier try was recorded.
-        assert!(matches!(answer.status, 200 | 409), "no step was made: {}", answer.text);
-        step
+        let made = Self::try_make(api, flow).await;
+        made.unwrap_or_else(|refused| panic!("no step was made: {} {}", refused.status, refused.text))
+    }
+
+    /// The same, or the answer that refused the run or the step. Each try makes a run of its own.
+    pub async fn try_make(api: &Api, flow: &str) -> Result<Self, Answer> {
+        api.post(&format!("/flows/{flow}"), &json!({})).await;
+        let answer = api.post(&format!("/flows/{flow}/run"), &json!({})).await;
+        let Some(run) = answer.json()["run_number"].as_i64() else { return Err(answer) };
+        let step = Self { flow: flow.to_owned(), run };
+        let answer = api.post(&format!("{}/step", step.path()), &json!({})).await;
+        if answer.status == 200 { Ok(step) } else { Err(answer) }
     }
 
     /// Its path.
     pub fn path(&self) -> String {
         format!("/flows/{}/runs/{}/steps/s", self.flow, self.run)
-    }
-}
-
-async fn post_until_taken(api: &Api, path: &str) -> Answer {
-    loop {
-        let answer = api.post(path, &json!({})).await;
-        if answer.status != 503 {
-            return answer;
-        }
     }
 }
 
