@@ -1,86 +1,98 @@
-//! What rows of a run's objects have of their run: its name and its tags. They are the same in every row of a list, so
-//! the list is read without them and they are put in here.
+//! What the rows of a list have in common: the flow, the run's number and name, often the step and the run's tags. The list is
+//! read without those columns, and they are put in here.
 
 use std::sync::Arc;
 
 use daybook_ingest::commands::RunFacts;
 use daybook_projector::{
     run_tags::Tags,
-    tables::{Cursor, TablesError},
+    tables::{Cell, Cursor, Row, TablesError},
 };
 
 use crate::{app::App, error::ApiError, view::View};
 
-/// Where the run's name stands in every row.
-const RUN_ID_AT: usize = 2;
-
 /// The columns to be put into each row of a list.
 pub(crate) struct Graft {
-    run_id: Option<String>,
-    tags: Arc<Tags>,
-    /// Where the tags stand; the system tags follow them.
-    tags_at: usize,
+    /// The first columns: flow, run number, run name, step if all rows are of one.
+    first: Row,
+    /// Where the run's tags stand, if its rows show them, and what they are; the system tags follow them.
+    tags: Option<(usize, Arc<Tags>)>,
 }
 
-impl App {
-    /// The columns of a run that is there; nothing for a list that is empty as its run is not.
-    pub(crate) async fn graft(
-        &self,
-        view: &View,
-        flow: &str,
-        run: Option<&RunFacts>,
-        tags_at: usize,
-    ) -> Result<Option<Graft>, ApiError> {
-        let Some(run) = run else { return Ok(None) };
-        let tags = self.run_tags(view, flow, run.run_number.0).await?;
-        Ok(Some(Graft { run_id: run.run_id.clone(), tags, tags_at }))
+/// What a list is of: a flow, one of its runs if it is there, and a step if all rows are of one.
+pub(crate) type RunAndStep<'a> = (&'a str, Option<&'a RunFacts>, Option<&'a str>);
+
+impl Graft {
+    /// The columns of a run; nothing for a list that is empty as its run is not there.
+    pub(crate) fn new((flow, run, step): RunAndStep<'_>) -> Option<Self> {
+        let run = run?;
+        let mut first = vec![flow.into(), run.run_number.0.into(), Cell::Text(run.run_id.clone())];
+        first.extend(step.map(Cell::from));
+        Some(Self { first: Row(first), tags: None })
     }
 }
 
-/// A row with the columns of its run.
+impl App {
+    /// The columns of a run, with its tags.
+    pub(crate) async fn graft_with_tags(
+        &self,
+        view: &View,
+        of: RunAndStep<'_>,
+        tags_at: usize,
+    ) -> Result<Option<Graft>, ApiError> {
+        let ((flow, Some(run), _), Some(graft)) = (of, Graft::new(of)) else { return Ok(None) };
+        let tags = self.run_tags(view, flow, run.run_number.0).await?;
+        Ok(Some(Graft { tags: Some((tags_at, tags)), ..graft }))
+    }
+}
+
+/// A row with the columns that all have in common.
 pub(crate) struct Grafted<'a> {
     pub(crate) row: &'a dyn Cursor,
     pub(crate) graft: &'a Graft,
 }
 
 impl Grafted<'_> {
-    /// Where a column of the whole row stands in the row that was read.
-    fn place(&self, column: usize) -> usize {
-        let tags = if column > self.graft.tags_at { 2 } else { 0 };
-        column - usize::from(column > RUN_ID_AT) - tags
+    /// Where a column of the whole row stands in the row that was read, unless it is one of the first.
+    fn place(&self, column: usize) -> Option<usize> {
+        let tags = if self.graft.tags.as_ref().is_some_and(|(at, _)| column > *at) { 2 } else { 0 };
+        column.checked_sub(self.graft.first.0.len() + tags)
     }
 }
 
 impl Cursor for Grafted<'_> {
     fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError> {
-        let Graft { run_id, tags, tags_at } = self.graft;
-        match column {
-            RUN_ID_AT => Ok(run_id.as_deref()),
-            _ if column == *tags_at => Ok(Some(&tags.tags)),
-            _ if column == tags_at + 1 => Ok(Some(&tags.system_tags)),
-            _ => self.row.optional_text(self.place(column)),
+        match (&self.graft.tags, self.place(column)) {
+            (_, None) => self.graft.first.optional_text(column),
+            (Some((at, tags)), _) if column == *at => Ok(Some(&tags.tags)),
+            (Some((at, tags)), _) if column == at + 1 => Ok(Some(&tags.system_tags)),
+            (_, Some(place)) => self.row.optional_text(place),
         }
     }
 
     fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
-        self.row.optional_int(self.place(column))
+        match self.place(column) {
+            None => self.graft.first.optional_int(column),
+            Some(place) => self.row.optional_int(place),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use daybook_projector::tables::{Cell, Row};
-
     use super::*;
 
     #[test]
-    fn the_run_s_columns_stand_between_those_of_the_row() {
-        let row = Row(vec!["f".into(), 1.into(), "s".into(), 7.into(), Cell::Int(Some(9)), "last".into()]);
+    fn what_all_rows_have_in_common_stands_where_a_whole_row_has_it() {
+        let row = Row(vec![7.into(), Cell::Int(Some(9)), "last".into()]);
         let tags = Arc::new(Tags { tags: "[]".to_owned(), system_tags: "[1]".to_owned() });
-        let graft = Graft { run_id: Some("named".to_owned()), tags, tags_at: 5 };
+        let first = Row(vec!["f".into(), 1.into(), "named".into(), "s".into()]);
+        let graft = Graft { first, tags: Some((5, tags)) };
         let whole = Grafted { row: &row, graft: &graft };
         let texts = [0, 2, 3, 5, 6, 8].map(|column| whole.text(column).unwrap_or_default().to_owned());
         assert_eq!(texts, ["f", "named", "s", "[]", "[1]", "last"]);
         assert_eq!([1, 4, 7].map(|column| whole.int(column).unwrap_or_default()), [1, 7, 9]);
+        let graft = Graft { tags: None, ..graft };
+        assert_eq!(Grafted { row: &row, graft: &graft }.text(6).ok(), Some("last"));
     }
 }

@@ -5,13 +5,13 @@ use daybook_projector::tables::{Cursor, TablesError};
 /// Writes `{"a":…}` field by field into a buffer.
 struct Writer<'a> {
     out: &'a mut Vec<u8>,
-    first: bool,
+    /// What stands before the next name.
+    before: &'static [u8; 2],
 }
 
 impl<'a> Writer<'a> {
     fn open(out: &'a mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, first: true }
+        Self { out, before: b"{\"" }
     }
 
     fn close(self) {
@@ -19,11 +19,8 @@ impl<'a> Writer<'a> {
     }
 
     fn name(&mut self, name: &str) {
-        if !self.first {
-            self.out.push(b',');
-        }
-        self.first = false;
-        self.out.push(b'"');
+        self.out.extend_from_slice(self.before);
+        self.before = b",\"";
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
     }
@@ -195,15 +192,15 @@ pub(crate) fn write_artifact(row: &dyn Cursor, out: &mut Vec<u8>) -> Result<(), 
     Ok(())
 }
 
-/// Columns: `id flow_id run_number run_id step_name task_id task_name field_name value type user_name ts_epoch tags
+/// Columns: `flow_id run_number run_id step_name task_id task_name id field_name value type user_name ts_epoch tags
 /// system_tags …`.
 pub(crate) fn write_metadata(row: &dyn Cursor, out: &mut Vec<u8>) -> Result<(), TablesError> {
     let mut object = Writer::open(out);
-    object.int("id", row.int(0)?);
-    object.text("flow_id", row.text(1)?);
-    object.number_or_name("run_number", row.int(2)?, row.optional_text(3)?);
-    object.text("step_name", row.text(4)?);
-    object.number_or_name("task_id", row.int(5)?, row.optional_text(6)?);
+    object.int("id", row.int(6)?);
+    object.text("flow_id", row.text(0)?);
+    object.number_or_name("run_number", row.int(1)?, row.optional_text(2)?);
+    object.text("step_name", row.text(3)?);
+    object.number_or_name("task_id", row.int(4)?, row.optional_text(5)?);
     object.text("field_name", row.text(7)?);
     object.text("value", row.text(8)?);
     object.text("type", row.text(9)?);

@@ -100,16 +100,19 @@ type Of = (Vec<Cell>, Option<Graft>);
 async fn of_task(app: &App, view: &View, path: &TaskPath) -> Result<Of, ApiError> {
     let (flow, run, step, task) = path;
     let found = app.facts.run_and_task(view, (flow, run, step, task)).await?;
-    let graft = app.graft(view, flow, found.as_ref().map(|(run, _)| run.as_ref()), TAGS_AT).await?;
+    let run = found.as_ref().map(|(run, _)| run.as_ref());
+    let graft = app.graft_with_tags(view, (flow, run, Some(step)), TAGS_AT).await?;
     let (run, task) = found.map_or((0, 0), |(run, task)| (run.run_number.0, task.task_id.0));
     Ok((vec![flow.as_str().into(), run.into(), step.as_str().into(), task.into()], graft))
 }
 
-/// A list of a run's artifacts; empty for a run that is not there.
-async fn of_run(app: &App, view: &View, flow: &str, run: &str) -> Result<Of, ApiError> {
+/// A list of the artifacts of a run, or of one of its steps; empty for a run that is not there.
+async fn of_run(app: &App, view: &View, flow: &str, run: &str, step: Option<&str>) -> Result<Of, ApiError> {
     let run = app.facts.run(view, flow, run).await?;
-    let graft = app.graft(view, flow, run.as_deref(), TAGS_AT).await?;
-    Ok((vec![flow.into(), run.map_or(0, |run| run.run_number.0).into()], graft))
+    let graft = app.graft_with_tags(view, (flow, run.as_deref(), step), TAGS_AT).await?;
+    let mut params = vec![flow.into(), run.map_or(0, |run| run.run_number.0).into()];
+    params.extend(step.map(Cell::from));
+    Ok((params, graft))
 }
 
 async fn respond(
@@ -160,8 +163,7 @@ pub(super) async fn list_of_step(
     Path((flow, run, step)): Path<(String, String, String)>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let mut of = of_run(&app, &view, &flow, &run).await?;
-    of.0.push(step.as_str().into());
+    let of = of_run(&app, &view, &flow, &run, Some(&step)).await?;
     respond(&view, &query, "artifacts-of-step", &LIST_OF_STEP, of).await
 }
 
@@ -171,7 +173,7 @@ pub(super) async fn list_of_run(
     Path((flow, run)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let of = of_run(&app, &view, &flow, &run).await?;
+    let of = of_run(&app, &view, &flow, &run, None).await?;
     respond(&view, &query, "artifacts-of-run", &LIST_OF_RUN, of).await
 }
 

@@ -1,9 +1,5 @@
-SELECT m.id, m.flow_id, m.run_number, r.run_id, m.step_name, m.task_id, m.task_name, m.field_name, m.value, m.type,
-    m.user_name, m.ts_epoch, m.tags, m.system_tags
+SELECT m.task_id, m.task_name, m.id, m.field_name, m.value, m.type, m.user_name, m.ts_epoch, m.tags, m.system_tags
 FROM metadata AS m
-INNER JOIN runs AS r
-    ON r.run_number = m.run_number
-    AND r.flow_id || '' = m.flow_id
 WHERE m.flow_id = $1
 AND m.run_number = $2
 AND m.step_name = $3

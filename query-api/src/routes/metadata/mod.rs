@@ -24,6 +24,7 @@ use crate::{
     consistency::{Applied, Written, located},
     context::WriteContext,
     error::ApiError,
+    graft::Graft,
     json::{self, Object},
     lists::{self, List, Shown},
     pagination::{Key, Page},
@@ -43,7 +44,7 @@ async fn respond(
     query: &Query,
     name: &'static str,
     statement: &'static Statement,
-    params: Vec<Cell>,
+    (params, graft): (Vec<Cell>, Option<Graft>),
 ) -> Result<Response, ApiError> {
     let page = Page::of(query, name, view.generation.number, false)?;
     let list = List {
@@ -51,9 +52,9 @@ async fn respond(
         statement,
         params,
         after: |key| vec![key.t.into(), key.n.into()],
-        key: |row| Ok(Key { t: row.int(11)?, n: row.int(0)?, s: String::new() }),
+        key: |row| Ok(Key { t: row.int(11)?, n: row.int(6)?, s: String::new() }),
         write: Box::new(|row, out| json::write_metadata(row, out).map(|()| Shown::Yes)),
-        graft: None,
+        graft,
         filtered: false,
     };
     lists::respond(view, list, page).await
@@ -66,9 +67,10 @@ pub(super) async fn list_of_task(
     query: Query,
 ) -> Result<Response, ApiError> {
     let found = app.facts.run_and_task(&view, (&flow, &run, &step, &task)).await?;
+    let graft = Graft::new((&flow, found.as_ref().map(|(run, _)| run.as_ref()), Some(&step)));
     let (run, task) = found.map_or((0, 0), |(run, task)| (run.run_number.0, task.task_id.0));
     let params = vec![flow.as_str().into(), run.into(), step.as_str().into(), task.into()];
-    respond(&view, &query, "metadata-of-task", &LIST_OF_TASK, params).await
+    respond(&view, &query, "metadata-of-task", &LIST_OF_TASK, (params, graft)).await
 }
 
 pub(super) async fn list_of_run(
@@ -77,8 +79,10 @@ pub(super) async fn list_of_run(
     Path((flow, run)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let run = app.facts.run(&view, &flow, &run).await?.map_or(0, |run| run.run_number.0);
-    respond(&view, &query, "metadata-of-run", &LIST_OF_RUN, vec![flow.as_str().into(), run.into()]).await
+    let run = app.facts.run(&view, &flow, &run).await?;
+    let graft = Graft::new((&flow, run.as_deref(), None));
+    let params = vec![flow.as_str().into(), run.map_or(0, |run| run.run_number.0).into()];
+    respond(&view, &query, "metadata-of-run", &LIST_OF_RUN, (params, graft)).await
 }
 
 pub(super) async fn register(

@@ -1,6 +1,5 @@
 -- Not a join: PostgreSQL may take a plan for it that compares each task with every heartbeat of the flow.
-SELECT t.flow_id, t.run_number, t.step_name, t.task_id, t.task_name, t.user_name, t.ts_epoch,
-    t.heartbeat_at, (
+SELECT t.task_id, t.task_name, t.user_name, t.ts_epoch, t.heartbeat_at, (
         SELECT h.beat_at
         FROM task_heartbeats AS h
         WHERE h.task_id = t.task_id

@@ -1,6 +1,5 @@
 -- SQLite opens a subquery anew for each row, and a join once.
-SELECT t.flow_id, t.run_number, t.step_name, t.task_id, t.task_name, t.user_name, t.ts_epoch,
-    t.heartbeat_at, h.beat_at
+SELECT t.task_id, t.task_name, t.user_name, t.ts_epoch, t.heartbeat_at, h.beat_at
 FROM tasks AS t
 LEFT JOIN task_heartbeats AS h
     ON h.task_id = t.task_id

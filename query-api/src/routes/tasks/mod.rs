@@ -69,7 +69,7 @@ pub(super) async fn list(
         after: |key| vec![key.t.into(), key.n.into()],
         key: |row| Ok(Key { t: row.int(7)?, n: row.int(4)?, s: String::new() }),
         write: Box::new(write),
-        graft: app.graft(&view, &flow, run.as_deref(), TAGS_AT).await?,
+        graft: app.graft_with_tags(&view, (&flow, run.as_deref(), Some(&step)), TAGS_AT).await?,
         filtered,
     };
     lists::respond(&view, list, page).await
