@@ -19,30 +19,26 @@ pub(crate) struct Graft {
     tags: Option<(usize, Arc<Tags>)>,
 }
 
-/// What a list is of: a flow, one of its runs if it is there, and a step if all rows are of one.
-pub(crate) type RunAndStep<'a> = (&'a str, Option<&'a RunFacts>, Option<&'a str>);
-
 impl Graft {
-    /// The columns of a run; nothing for a list that is empty as its run is not there.
-    pub(crate) fn new((flow, run, step): RunAndStep<'_>) -> Option<Self> {
-        let run = run?;
+    /// The columns of a flow's run, and of a step if all rows are of one.
+    pub(crate) fn new(flow: &str, run: &RunFacts, step: Option<&str>) -> Self {
         let mut first = vec![flow.into(), run.run_number.0.into(), Cell::Text(run.run_id.clone())];
         first.extend(step.map(Cell::from));
-        Some(Self { first: Row(first), tags: None })
+        Self { first: Row(first), tags: None }
     }
 }
 
 impl App {
-    /// The columns of a run, with its tags.
+    /// The same with the run's tags; nothing for a list that is empty as its run is not there.
     pub(crate) async fn graft_with_tags(
         &self,
         view: &View,
-        of: RunAndStep<'_>,
+        (flow, run, step): (&str, Option<&RunFacts>, Option<&str>),
         tags_at: usize,
     ) -> Result<Option<Graft>, ApiError> {
-        let ((flow, Some(run), _), Some(graft)) = (of, Graft::new(of)) else { return Ok(None) };
-        let tags = self.run_tags(view, flow, run.run_number.0).await?;
-        Ok(Some(Graft { tags: Some((tags_at, tags)), ..graft }))
+        let Some(run) = run else { return Ok(None) };
+        let tags = Some((tags_at, self.run_tags(view, flow, run.run_number.0).await?));
+        Ok(Some(Graft { tags, ..Graft::new(flow, run, step) }))
     }
 }
 

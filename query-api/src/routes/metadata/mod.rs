@@ -67,7 +67,7 @@ pub(super) async fn list_of_task(
     query: Query,
 ) -> Result<Response, ApiError> {
     let found = app.facts.run_and_task(&view, (&flow, &run, &step, &task)).await?;
-    let graft = Graft::new((&flow, found.as_ref().map(|(run, _)| run.as_ref()), Some(&step)));
+    let graft = found.as_ref().map(|(run, _)| Graft::new(&flow, run, Some(&step)));
     let (run, task) = found.map_or((0, 0), |(run, task)| (run.run_number.0, task.task_id.0));
     let params = vec![flow.as_str().into(), run.into(), step.as_str().into(), task.into()];
     respond(&view, &query, "metadata-of-task", &LIST_OF_TASK, (params, graft)).await
@@ -80,7 +80,7 @@ pub(super) async fn list_of_run(
     query: Query,
 ) -> Result<Response, ApiError> {
     let run = app.facts.run(&view, &flow, &run).await?;
-    let graft = Graft::new((&flow, run.as_deref(), None));
+    let graft = run.as_ref().map(|run| Graft::new(&flow, run, None));
     let params = vec![flow.as_str().into(), run.map_or(0, |run| run.run_number.0).into()];
     respond(&view, &query, "metadata-of-run", &LIST_OF_RUN, (params, graft)).await
 }

@@ -1,8 +1,5 @@
-SELECT s.flow_id, s.run_number, r.run_id, s.step_name, s.user_name, s.ts_epoch, r.tags, r.system_tags
+SELECT s.step_name, s.user_name, s.ts_epoch
 FROM steps AS s
-INNER JOIN runs AS r
-    ON r.run_number = s.run_number
-    AND r.flow_id || '' = s.flow_id
 WHERE s.flow_id = $1
 AND s.run_number = $2
 AND (s.ts_epoch, s.step_name) < ($3, $4)

@@ -32,6 +32,8 @@ use crate::{
 
 const LIST: Statement = statement!("list");
 pub(super) const STATEMENTS: &[&Statement] = &[&LIST];
+/// Where a step's row has the run's tags.
+const TAGS_AT: usize = 6;
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
@@ -44,11 +46,11 @@ pub(super) async fn list(
     let list = List {
         name: "steps",
         statement: &LIST,
-        params: vec![flow.as_str().into(), run.map_or(0, |run| run.run_number.0).into()],
+        params: vec![flow.as_str().into(), run.as_ref().map_or(0, |run| run.run_number.0).into()],
         after: |key| vec![key.t.into(), key.s.as_str().into()],
         key: |row| Ok(Key { t: row.int(5)?, n: 0, s: row.text(3)?.to_owned() }),
         write: Box::new(|row, out| json::write_step(row, out).map(|()| Shown::Yes)),
-        graft: None,
+        graft: app.graft_with_tags(&view, (&flow, run.as_deref(), None), TAGS_AT).await?,
         filtered: false,
     };
     lists::respond(&view, list, page).await
