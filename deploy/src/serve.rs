@@ -50,7 +50,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
                 app_config(&config, &parts),
                 log,
                 sequencer,
-                parts.standing(),
+                Arc::clone(&parts.lease),
                 generation,
                 parts.search.clone(),
                 Arc::new(parts.readiness()),

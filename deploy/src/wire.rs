@@ -8,13 +8,14 @@ use std::{
 use anyhow::{Context, Result};
 use daybook_ingest::{
     log::{self, EventLog, LogError, embedded::EmbeddedLog, kafka::KafkaLog},
-    sequence::Sequencer,
+    metaflow::sequences::SEQUENCES,
+    sequence::{NumberSource, Sequencer},
 };
 use daybook_projector::{
+    commit_listener,
     control::Control,
-    follower,
     generation::Generation,
-    membership::Membership,
+    lease::Lease,
     monitor,
     projection::Projection,
     projections::metaflow::Metaflow,
@@ -26,7 +27,6 @@ use daybook_projector::{
         state::Search,
         tantivy::TantivyStore,
     },
-    standing::Standing,
     tables::{Params, Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
 };
 use daybook_reindexer::first::{self, OpenError};
@@ -46,7 +46,8 @@ pub(crate) struct Parts {
     pub(crate) search: Option<Arc<Search>>,
     runner: Option<Arc<Mutex<Runner>>>,
     search_runner: Option<SearchRunner>,
-    membership: Arc<Membership>,
+    pub(crate) lease: Arc<Lease>,
+    control: Control,
     background: JoinSet<()>,
 }
 
@@ -120,21 +121,19 @@ impl Parts {
         let generation = persist("the live generation", open, transient).await?;
         let instance = instance_name();
         let partitions = log::partitions(log.as_ref());
-        let membership = if store.shared() {
-            Membership::join(control, instance.clone(), config.roles.names(), partitions).await?
+        let lease = if store.shared() {
+            Lease::join(control.clone(), instance.clone(), config.roles.names(), partitions).await?
         } else {
-            Membership::alone(control, instance.clone(), partitions)
+            Lease::unshared(control.clone(), instance.clone(), partitions)
         };
-        let membership = Arc::new(membership);
+        let lease = Arc::new(lease);
         let mut background = JoinSet::new();
-        if store.shared() {
-            let of_task = Arc::clone(&membership);
-            background.spawn(async move { of_task.keep().await });
-            background.spawn(follower::follow(instance.clone(), Arc::clone(&generation)));
-        }
+        let of_task = Arc::clone(&lease);
+        background.spawn(async move { of_task.keep().await });
+        background.spawn(commit_listener::listen(instance.clone(), Arc::clone(&generation)));
         let runner = if config.roles.projector {
             let (generation, log) = (Arc::clone(&generation), Arc::clone(&log));
-            let runner = Runner::start(instance.clone(), generation, Arc::new(Metaflow), log, membership.share())?;
+            let runner = Runner::start(instance.clone(), generation, Arc::new(Metaflow), log, lease.assignment())?;
             Some(Arc::new(Mutex::new(runner)))
         } else {
             None
@@ -147,7 +146,7 @@ impl Parts {
                     documents: Arc::new(Metaflow),
                     log: Arc::clone(&log),
                     store,
-                    share: membership.share(),
+                    assignment: lease.assignment(),
                     search: Arc::clone(&search),
                 };
                 (Some(search), Some(SearchRunner::start(setting)?))
@@ -155,7 +154,7 @@ impl Parts {
             None => (None, None),
         };
         background.spawn(monitor::watch(Arc::clone(&log), Arc::clone(&generation), search.clone()));
-        Ok(Self { log, store, generation, instance, search, runner, search_runner, membership, background })
+        Ok(Self { log, store, generation, instance, search, runner, search_runner, lease, control, background })
     }
 
     /// Waits until the tables have all that the log held at the start, then makes the source of numbers.
@@ -174,31 +173,25 @@ impl Parts {
             }
         }
         let rows = self.generation.tables.read(Metaflow.highest_numbers(), Params::One(Vec::new())).await?;
-        let mut floor = [0; 3];
+        let mut sequences = SEQUENCES.map(|sequence| (sequence, 0));
         for row in &rows {
-            let index = ["run", "task", "metadata"].iter().position(|name| row.text(0).is_ok_and(|it| it == *name));
-            if let Some(index) = index {
-                floor[index] = row.int(1)?;
+            let name = row.text(0)?;
+            if let Some((_, highest)) = sequences.iter_mut().find(|(sequence, _)| sequence.name == name) {
+                *highest = row.int(1)?;
             }
         }
-        let (standing, runner) = (self.membership.standing(), self.runner.clone());
-        // While the tables take nothing, a write that is refused for want of a number is better than one whose fate is open.
-        let may_take_ahead = move || standing.spell().filter(|_| failure_of(runner.as_deref()).is_none());
-        Ok(Sequencer::start(self.store.numbers(floor).await?, may_take_ahead))
-    }
-
-    /// What this process may conclude about others.
-    pub(crate) fn standing(&self) -> Arc<Standing> {
-        self.membership.standing()
+        let source: Arc<dyn NumberSource> = Arc::new(self.control.clone());
+        Ok(Sequencer::new(source, sequences))
     }
 
     /// Tells why this process cannot serve now.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
-        let (runner, log) = (self.runner.clone(), Arc::clone(&self.log));
+        let (runner, log, lease) = (self.runner.clone(), Arc::clone(&self.log), Arc::clone(&self.lease));
         move || {
             let projector = failure_of(runner.as_deref()).map(|failure| format!("projector: {failure}"));
             let log = log.failure().map(|failure| format!("log: {failure}"));
-            [projector, log].into_iter().flatten().collect()
+            let lease = (!lease.is_held()).then(|| "lease: not held".to_owned());
+            [projector, log, lease].into_iter().flatten().collect()
         }
     }
 
@@ -215,7 +208,7 @@ impl Parts {
             }
         }
         self.background.shutdown().await;
-        self.membership.leave().await;
+        self.lease.leave().await;
         let log = self.log;
         if tokio::task::spawn_blocking(move || log.flush(limit)).await.is_err() {
             tracing::error!("the log did not stop in order");

@@ -13,7 +13,6 @@
 pub mod embedded;
 pub mod identity;
 pub mod kafka;
-mod tail;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -172,12 +171,6 @@ pub trait EventLog: Send + Sync {
 
     /// Opens a reader that starts at `from`; partitions that `from` does not name are not read.
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError>;
-
-    /// The same for the process that alone appends, as far as is known: up to `end` it reads as fast as any; then what
-    /// others append all the same may come late, by a second at most. At most one is open at a time.
-    fn own_reader(&self, from: &Vector, _end: &Vector) -> Result<Box<dyn Reader>, LogError> {
-        self.reader(from)
-    }
 
     /// Waits until what was accepted is durable, as far as `limit` allows; called once, at shutdown.
     fn flush(&self, limit: Duration);

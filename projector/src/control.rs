@@ -1,6 +1,12 @@
-//! Control storage: which generations there are, which one is live in each domain, and which instances are alive.
+//! Control storage: which generations there are, which one is live in each domain, which instances hold a lease, and the last
+//! number taken of each sequence.
 
 use std::{sync::Arc, time::Duration};
+
+use daybook_ingest::{
+    log::BoxFuture,
+    sequence::{NumberSource, SequenceError},
+};
 
 use crate::{
     statement,
@@ -11,14 +17,24 @@ const LIST_GENERATIONS: Statement = statement!("control/list_generations");
 const ADD_GENERATION: Statement = statement!("control/add_generation");
 const READ_LIVE: Statement = statement!("control/read_live");
 const ADD_LIVE: Statement = statement!("control/add_live");
-const BEAT: Statement = statement!("control/beat", split);
+const RENEW_LEASE: Statement = statement!("control/renew_lease", split);
 const LEAVE: Statement = statement!("control/leave", split);
 const LIST_INSTANCES: Statement = statement!("control/list_instances", split);
-const FORGET_DEAD: Statement = statement!("control/forget_dead", split);
+const FORGET_EXPIRED: Statement = statement!("control/forget_expired", split);
+const TAKE_NUMBERS: Statement = statement!("control/take_numbers", split);
 
 /// The statements of this file, so that a test can run each on every engine.
-pub const STATEMENTS: [&Statement; 8] =
-    [&LIST_GENERATIONS, &ADD_GENERATION, &READ_LIVE, &ADD_LIVE, &BEAT, &LEAVE, &LIST_INSTANCES, &FORGET_DEAD];
+pub const STATEMENTS: [&Statement; 9] = [
+    &LIST_GENERATIONS,
+    &ADD_GENERATION,
+    &READ_LIVE,
+    &ADD_LIVE,
+    &RENEW_LEASE,
+    &LEAVE,
+    &LIST_INSTANCES,
+    &FORGET_EXPIRED,
+    &TAKE_NUMBERS,
+];
 
 /// Access to control storage.
 #[derive(Clone)]
@@ -91,9 +107,9 @@ impl Control {
     }
 
     /// Renews this instance's lease, or takes it.
-    pub async fn beat(&self, instance: &str, roles: &str, lease: Duration) -> Result<(), TablesError> {
+    pub async fn renew_lease(&self, instance: &str, roles: &str, lease: Duration) -> Result<(), TablesError> {
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        self.write(vec![(&BEAT, vec![instance.into(), roles.into(), lease_ms.into()])]).await
+        self.write(vec![(&RENEW_LEASE, vec![instance.into(), roles.into(), lease_ms.into()])]).await
     }
 
     /// Gives this instance's lease up.
@@ -101,10 +117,10 @@ impl Control {
         self.write(vec![(&LEAVE, vec![instance.into()])]).await
     }
 
-    /// Forgets the instances that have not beaten for `age` after their lease ended.
-    pub async fn forget_dead(&self, age: Duration) -> Result<(), TablesError> {
+    /// Forgets the instances whose lease expired `age` ago.
+    pub async fn forget_expired(&self, age: Duration) -> Result<(), TablesError> {
         let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        self.write(vec![(&FORGET_DEAD, vec![age_ms.into()])]).await
+        self.write(vec![(&FORGET_EXPIRED, vec![age_ms.into()])]).await
     }
 
     /// The instances that were not forgotten, in order of name.
@@ -118,15 +134,21 @@ impl Control {
     }
 
     async fn write(&self, statements: Vec<(&'static Statement, Vec<Cell>)>) -> Result<(), TablesError> {
-        let tables = Arc::clone(&self.tables);
-        let write = move || {
-            let mut transaction = tables.begin()?;
-            for (statement, params) in statements {
-                transaction.execute(statement, &Params::One(params))?;
-            }
-            transaction.commit()
-        };
-        let written = tokio::task::spawn_blocking(write).await;
-        written.unwrap_or_else(|e| Err(TablesError::Unavailable(format!("a write to control storage ended: {e}"))))
+        for (statement, params) in statements {
+            self.tables.write(statement, params).await?;
+        }
+        Ok(())
+    }
+}
+
+impl NumberSource for Control {
+    fn take(&self, sequence: &'static str, count: i64, above: i64) -> BoxFuture<'_, Result<i64, SequenceError>> {
+        Box::pin(async move {
+            let taken = self.tables.write(&TAKE_NUMBERS, vec![sequence.into(), count.into(), above.into()]).await;
+            let rows = taken.map_err(|error| SequenceError(error.to_string()))?;
+            let row = rows.first().ok_or_else(|| SequenceError("control storage gave no number".to_owned()))?;
+            let last = row.int(0).map_err(|error| SequenceError(error.to_string()))?;
+            Ok(last - count + 1)
+        })
     }
 }

@@ -17,8 +17,6 @@ pub struct Metrics {
     pub batch_seconds: Histogram,
     /// Batches given up because another applier was there first.
     pub conflicts: IntCounter,
-    /// Records that were acknowledged before the tables had them and then quarantined: a fault of daybook's.
-    pub promises_broken: IntCounter,
     /// Records that the live generation lacks.
     pub lag: IntGauge,
     /// Seconds since the live generation last had every record.
@@ -43,11 +41,6 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         batch_seconds: register_histogram!(seconds).expect(UNIQUE),
         conflicts: register_int_counter!("daybook_projector_conflicts_total", "Batches lost to another applier")
             .expect(UNIQUE),
-        promises_broken: register_int_counter!(
-            "daybook_projector_promises_broken_total",
-            "Records acknowledged before the tables had them, and then quarantined"
-        )
-        .expect(UNIQUE),
         lag: register_int_gauge!("daybook_projector_lag_records", "Records that the live generation lacks")
             .expect(UNIQUE),
         checkpoint_age: register_int_gauge!(

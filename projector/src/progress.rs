@@ -3,11 +3,8 @@
 //! Guarantee: a wait for a position ends once the tables have applied it, as a notification and not by polling. The
 //! vector may run behind what the tables hold, never ahead of it.
 //!
-//! Of the records that this process applied itself, it also remembers which the tables took as they were: their rows are
-//! what their events say, and a writer can be answered without reading them back.
-//!
-//! A *promise* is a write that was acknowledged before the tables have it, because they are sure to take it as it is. Whoever
-//! reads waits until none of those from before is open.
+//! Of the records that this process applied itself, it also remembers which must be read back. The rows of all others are what
+//! their events say, so their writers are answered without a read.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,12 +14,8 @@ use std::{
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
 use tokio::sync::oneshot;
 
-/// Doubtful records of one partition that are remembered, at most; with the oldest, all before it are forgotten.
-const DOUBTFUL_MAX: usize = 4096;
-
-/// Open promises of one partition, at most, and the rows that they make: more are as much as two batches of a busy service. A
-/// writer that comes upon more waits for the tables.
-const PROMISES_MAX: (usize, usize) = (256, 1024);
+/// Records of one partition to be read back that are remembered, at most; with the oldest, all before it are forgotten.
+const READ_BACK_MAX: usize = 4096;
 
 /// How far one generation has come.
 #[derive(Default)]
@@ -32,17 +25,17 @@ pub struct Progress {
 
 /// What is known of a record that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum Outcome {
     /// This process applied it, and nothing of it was there before: its rows are what its event says.
-    First,
+    AsWritten,
     /// Only the tables tell what became of it.
-    Applied,
+    ReadBack,
 }
 
 /// Records of one partition that this process applied, one after another: `[from, applied)`.
 struct Own {
     from: Offset,
-    doubtful: BTreeSet<Offset>,
+    read_back: BTreeSet<Offset>,
 }
 
 #[derive(Default)]
@@ -51,35 +44,8 @@ struct State {
     /// The vector as text, made when it is first asked for.
     text: Option<Arc<str>>,
     own: HashMap<Partition, Own>,
-    /// Records that were promised and are not applied.
-    promises: HashMap<Partition, Promises>,
     /// Waiters by partition and by the offset that they wait for.
     waiting: HashMap<Partition, BTreeMap<Offset, Vec<Waiter>>>,
-}
-
-/// Open promises of one partition.
-#[derive(Default)]
-struct Promises {
-    /// The rows that each makes.
-    open: BTreeMap<Offset, usize>,
-    /// The rows that all make.
-    rows: usize,
-}
-
-impl Promises {
-    fn add(&mut self, offset: Offset, rows: usize) -> bool {
-        let has_room = self.open.len() < PROMISES_MAX.0 && self.rows + rows <= PROMISES_MAX.1;
-        if has_room {
-            self.open.insert(offset, rows);
-            self.rows += rows;
-        }
-        has_room
-    }
-
-    fn kept_up_to(&mut self, next: Offset) {
-        self.open = self.open.split_off(&next);
-        self.rows = self.open.values().sum();
-    }
 }
 
 /// Somebody who waits for one position after another.
@@ -90,7 +56,7 @@ struct Waiter {
     done: Done,
 }
 
-/// Whom to tell.
+/// Whom to notify.
 enum Done {
     Wake(oneshot::Sender<()>),
     Call(Box<dyn FnOnce(Vec<Position>) + Send>),
@@ -101,7 +67,7 @@ impl Waiter {
         matches!(&self.done, Done::Wake(sender) if sender.is_closed())
     }
 
-    fn tell(self) {
+    fn notify(self) {
         match self.done {
             // A waiter that has gone away needs no waking.
             Done::Wake(sender) => drop(sender.send(())),
@@ -147,18 +113,18 @@ impl Progress {
     }
 
     /// Notes that this process has brought the tables from one vector to another, and wakes whoever waited for that. What
-    /// became of the `doubtful` records, the tables alone tell.
-    pub fn advance_own(&self, from: &Vector, reached: &Vector, doubtful: impl IntoIterator<Item = Position>) {
+    /// became of the `read_back` records, only the tables tell.
+    pub fn advance_own(&self, from: &Vector, reached: &Vector, read_back: impl IntoIterator<Item = Position>) {
         let mut state = self.lock();
         for partition in reached.0.keys() {
-            let own = || Own { from: from.next(*partition), doubtful: BTreeSet::new() };
+            let own = || Own { from: from.next(*partition), read_back: BTreeSet::new() };
             state.own.entry(*partition).or_insert_with(own);
         }
-        for position in doubtful {
+        for position in read_back {
             let Some(own) = state.own.get_mut(&position.partition) else { continue };
-            own.doubtful.insert(position.offset);
-            if own.doubtful.len() > DOUBTFUL_MAX
-                && let Some(oldest) = own.doubtful.pop_first()
+            own.read_back.insert(position.offset);
+            if own.read_back.len() > READ_BACK_MAX
+                && let Some(oldest) = own.read_back.pop_first()
             {
                 own.from = own.from.max(oldest + 1);
             }
@@ -169,53 +135,23 @@ impl Progress {
     }
 
     /// What is known of a record that was applied.
-    pub fn told(&self, position: Position) -> Told {
+    pub fn outcome(&self, position: Position) -> Outcome {
         let state = self.lock();
-        let taken = |own: &Own| position.offset >= own.from && !own.doubtful.contains(&position.offset);
-        let first = state.applied.covers(position) && state.own.get(&position.partition).is_some_and(taken);
-        if first { Told::First } else { Told::Applied }
-    }
-
-    /// Promises a record that the tables are sure to take as it is, with the rows that it makes. False, and nothing promised, where too
-    /// much is promised already, and where it is applied by now: then what became of it is known.
-    pub fn promise(&self, position: Position, rows: usize) -> bool {
-        let mut state = self.lock();
-        let open = !state.applied.covers(position);
-        open && state.promises.entry(position.partition).or_default().add(position.offset, rows)
-    }
-
-    /// Whether a record is an open promise.
-    pub fn is_promised(&self, position: Position) -> bool {
-        self.lock().promises.get(&position.partition).is_some_and(|it| it.open.contains_key(&position.offset))
-    }
-
-    /// Whether no promise is open.
-    pub fn is_settled(&self) -> bool {
-        self.lock().promises.values().all(|it| it.open.is_empty())
-    }
-
-    /// Waits until the tables have all that was promised before.
-    pub async fn settled(&self) {
-        let last = |(partition, promises): (&Partition, &Promises)| {
-            let (offset, _) = promises.open.last_key_value()?;
-            Some(Position { partition: *partition, offset: *offset })
-        };
-        let promised: Vec<_> = self.lock().promises.iter().filter_map(last).collect();
-        for position in promised {
-            self.wait(position).await;
-        }
+        let as_written = |own: &Own| position.offset >= own.from && !own.read_back.contains(&position.offset);
+        let known = state.applied.covers(position) && state.own.get(&position.partition).is_some_and(as_written);
+        if known { Outcome::AsWritten } else { Outcome::ReadBack }
     }
 
     /// Calls `then` with positions once the tables have applied the records at all of them: now, or on the thread that brings
     /// the tables there. It must not block, nor use this progress.
     pub fn call_when_applied(&self, positions: Vec<Position>, then: Box<dyn FnOnce(Vec<Position>) + Send>) {
-        self.lock().settle(Waiter { positions, applied: 0, done: Done::Call(then) });
+        self.lock().notify_or_queue(Waiter { positions, applied: 0, done: Done::Call(then) });
     }
 
     /// Waits until the tables have applied the record at `position`. Bounded by the caller's time-out.
     pub async fn wait(&self, position: Position) {
         let (sender, applied) = oneshot::channel();
-        self.lock().settle(Waiter { positions: vec![position], applied: 0, done: Done::Wake(sender) });
+        self.lock().notify_or_queue(Waiter { positions: vec![position], applied: 0, done: Done::Wake(sender) });
         // The sender lives in the map until it is used; a progress that is dropped has no more to wait for.
         let _dropped = applied.await;
     }
@@ -236,9 +172,6 @@ impl State {
         }
         *applied = next;
         self.text = None;
-        if let Some(promises) = self.promises.get_mut(&partition) {
-            promises.kept_up_to(next);
-        }
         let Some(waiting) = self.waiting.get_mut(&partition) else { return };
         let later = waiting.split_off(&next);
         let due = std::mem::replace(waiting, later);
@@ -246,12 +179,12 @@ impl State {
             self.waiting.remove(&partition);
         }
         for waiter in due.into_values().flatten() {
-            self.settle(waiter);
+            self.notify_or_queue(waiter);
         }
     }
 
-    /// Tells a waiter, or lets it wait for the next of its positions that is not applied.
-    fn settle(&mut self, mut waiter: Waiter) {
+    /// Notifies a waiter whose positions are all applied; else queues it for the next one that is not.
+    fn notify_or_queue(&mut self, mut waiter: Waiter) {
         while let Some(position) = waiter.positions.get(waiter.applied) {
             if !self.applied.covers(*position) {
                 let of_partition = self.waiting.entry(position.partition).or_default();
@@ -261,7 +194,7 @@ impl State {
             }
             waiter.applied += 1;
         }
-        waiter.tell();
+        waiter.notify();
     }
 }
 
@@ -305,58 +238,32 @@ mod tests {
     }
 
     #[test]
-    fn only_what_this_process_applied_whole_and_without_a_gap_is_told_as_first() {
+    fn only_what_this_process_applied_whole_and_without_a_gap_is_as_written() {
         let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 0, offset));
         let vector = |text: &str| text.parse::<Vector>().unwrap_or_default();
         progress.advance(&vector("events/0@3"));
         progress.advance_own(&vector("events/0@3"), &vector("events/0@6"), [at(4)]);
-        let told = [2, 3, 4, 5, 6].map(|offset| progress.told(at(offset)));
-        assert_eq!(told, [Told::Applied, Told::First, Told::Applied, Told::First, Told::Applied]);
+        let outcomes = [2, 3, 4, 5, 6].map(|offset| progress.outcome(at(offset)));
+        assert_eq!(
+            outcomes,
+            [Outcome::ReadBack, Outcome::AsWritten, Outcome::ReadBack, Outcome::AsWritten, Outcome::ReadBack]
+        );
         assert!(!progress.advance(&vector("events/0@6")), "what is known is no news");
-        assert_eq!(progress.told(at(5)), Told::First);
+        assert_eq!(progress.outcome(at(5)), Outcome::AsWritten);
         assert!(progress.advance(&vector("events/0@7")));
-        assert_eq!(progress.told(at(5)), Told::Applied, "others were at work since");
+        assert_eq!(progress.outcome(at(5)), Outcome::ReadBack, "others were at work since");
     }
 
     #[test]
-    fn doubtful_records_are_remembered_up_to_a_bound() {
+    fn records_to_be_read_back_are_remembered_up_to_a_bound() {
         let progress = Progress::default();
-        let count = Offset::try_from(DOUBTFUL_MAX).unwrap_or(0) + 2;
+        let count = Offset::try_from(READ_BACK_MAX).unwrap_or(0) + 2;
         let (from, to) = (Vector::default(), Vector([(Partition { topic: Topic::Events, id: 0 }, 2 * count)].into()));
         progress.advance_own(&from, &to, (0..count).map(|offset| Position::new(Topic::Events, 0, offset)));
-        assert!((0..count).all(|offset| progress.told(Position::new(Topic::Events, 0, offset)) == Told::Applied));
-        assert_eq!(progress.told(Position::new(Topic::Events, 0, count)), Told::First);
-    }
-
-    #[test]
-    fn who_reads_waits_for_what_was_promised_before_and_for_no_more() {
-        let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 1, offset));
-        let mut context = Context::from_waker(Waker::noop());
-        assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Ready(()));
-        assert!(progress.promise(at(3), 1) && progress.promise(at(4), 1));
-        let mut reader = pin!(progress.settled());
-        assert_eq!(reader.as_mut().poll(&mut context), Poll::Pending);
-        assert!(progress.promise(at(6), 1));
-        progress.advance(&"events/1@4".parse().unwrap_or_default());
-        assert_eq!(reader.as_mut().poll(&mut context), Poll::Pending);
-        progress.advance(&"events/1@5".parse().unwrap_or_default());
-        assert_eq!(reader.as_mut().poll(&mut context), Poll::Ready(()));
-        assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Pending);
-        progress.advance(&"events/1@9".parse().unwrap_or_default());
-        assert!(!progress.promise(at(8), 1), "what is applied needs no promise");
-        assert_eq!(pin!(progress.settled()).poll(&mut context), Poll::Ready(()));
-    }
-
-    #[test]
-    fn promises_are_bounded_and_open_until_they_are_kept() {
-        let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 0, offset));
-        let count = Offset::try_from(PROMISES_MAX.0).unwrap_or(0);
-        assert!((0..count).all(|offset| progress.promise(at(offset), 1)));
-        assert!(!progress.promise(at(count), 1));
-        progress.advance_own(&Vector::default(), &"events/0@9".parse().unwrap_or_default(), []);
-        assert_eq!([8, 9, count].map(|offset| progress.is_promised(at(offset))), [false, true, false]);
-        assert!(!progress.promise(at(count), PROMISES_MAX.1), "too many rows");
-        assert!(progress.promise(at(count), 100));
+        assert!(
+            (0..count).all(|offset| progress.outcome(Position::new(Topic::Events, 0, offset)) == Outcome::ReadBack)
+        );
+        assert_eq!(progress.outcome(Position::new(Topic::Events, 0, count)), Outcome::AsWritten);
     }
 
     #[test]

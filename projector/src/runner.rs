@@ -15,13 +15,16 @@ use std::{
 };
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Reader, Record};
-use daybook_schemas::{Envelope, codec, position::Vector, rules, topics};
+use daybook_schemas::{
+    Envelope, codec,
+    position::{Partition, Vector},
+    rules, topics,
+};
 use tokio::sync::watch;
 
 use crate::{
-    follower::Notification,
+    commit_listener::Notification,
     generation::{self, Generation, Quarantined},
-    membership::Share,
     metrics::metrics,
     projection::{Decoded, Projection, Report},
     tables::{AtOnce, Column, TablesError},
@@ -67,23 +70,23 @@ struct Shared {
     generation: Arc<Generation>,
     projection: Arc<dyn Projection>,
     log: Arc<dyn EventLog>,
-    share: watch::Receiver<Share>,
+    assignment: watch::Receiver<Vec<Partition>>,
     stop: AtomicBool,
     health: Mutex<Health>,
 }
 
 impl Runner {
-    /// Starts the runner's thread. `instance` names this process among its like, `share` says which partitions are its to
-    /// apply.
+    /// Starts the runner's thread. `instance` names this process among its like, `assignment` says which partitions are its
+    /// to apply.
     pub fn start(
         instance: String,
         generation: Arc<Generation>,
         projection: Arc<dyn Projection>,
         log: Arc<dyn EventLog>,
-        share: watch::Receiver<Share>,
+        assignment: watch::Receiver<Vec<Partition>>,
     ) -> std::io::Result<Self> {
         let (stop, health) = (AtomicBool::new(false), Mutex::default());
-        let shared = Arc::new(Shared { instance, generation, projection, log, share, stop, health });
+        let shared = Arc::new(Shared { instance, generation, projection, log, assignment, stop, health });
         let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new().name("projector".to_owned()).spawn(move || of_thread.run())?;
         Ok(Self { shared, thread: Some(thread) })
@@ -148,17 +151,17 @@ impl Shared {
         }
     }
 
-    /// Applies records from where the tables are, until the share changes or something fails.
+    /// Applies records from where the tables are, until the assignment changes or something fails.
     fn tail(&self, progressed: &mut bool) -> Result<(), RunnerError> {
-        let mut share = self.share.clone();
-        let mine = share.borrow_and_update().clone();
+        let mut assignment = self.assignment.clone();
+        let assigned = assignment.borrow_and_update().clone();
         let reached = self.checkpoints()?;
         self.generation.note_reached(&reached);
-        let mut next = Vector(mine.partitions.iter().map(|partition| (*partition, reached.next(*partition))).collect());
+        let mut next = Vector(assigned.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let goal = self.log.end()?;
-        let mut reader = if mine.alone { self.log.own_reader(&next, &goal)? } else { self.log.reader(&next)? };
+        let mut reader = self.log.reader(&next)?;
         self.note(|health| health.failure = None);
-        while !self.stopped() && !share.has_changed().unwrap_or(false) {
+        while !self.stopped() && !assignment.has_changed().unwrap_or(false) {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }
@@ -222,11 +225,6 @@ impl Shared {
             let (at, reason) = (entry.position, entry.reason.as_str());
             let (topic, partition) = (at.partition.topic.as_str(), at.partition.id);
             tracing::warn!(topic, partition, offset = at.offset, reason, "record {at} quarantined: {reason}");
-            if self.generation.progress.is_promised(at) {
-                // A fault of this program's, and one to be heard of.
-                metrics().promises_broken.inc();
-                tracing::error!("record {at} was acknowledged, and the tables did not take it");
-            }
         }
         metrics().batches.inc();
         metrics().records.with_label_values(&["quarantined"]).inc_by(quarantined.len() as u64);
@@ -249,7 +247,7 @@ impl Shared {
         }
         let Some(batch) = self.projection.at_once(decoded) else { return Ok(AtOnce::Declined) };
         let mut arrays = generation::moves(next, reached);
-        arrays.push(Column::texts(self.notification(reached)));
+        arrays.push(Column::texts([self.notification(reached)]));
         arrays.extend(batch.columns);
         self.generation.tables.run_at_once(batch.statement, &arrays)
     }
@@ -274,18 +272,15 @@ impl Shared {
             quarantined.push(Quarantined::new(entry.position, entry.reason.clone(), key, value));
         }
         generation::quarantine(transaction.as_mut(), quarantined)?;
-        if let Some(notification) = self.notification(reached) {
-            transaction.notify(&notification)?;
-        }
+        transaction.notify(&self.notification(reached))?;
         transaction.commit()?;
         report.doubtful.extend(quarantined.iter().map(|entry| entry.position));
         Ok(report)
     }
 
-    /// What the other instances are told, if there are any. One that is not known yet looks at the checkpoints itself.
-    fn notification(&self, reached: &Vector) -> Option<String> {
-        let told = || Notification { instance: self.instance.clone(), reached: reached.clone() }.to_string();
-        (!self.share.borrow().alone).then(told)
+    /// What a commit tells the other processes.
+    fn notification(&self, reached: &Vector) -> String {
+        Notification { instance: self.instance.clone(), reached: reached.clone() }.to_string()
     }
 
     /// Decodes a record and checks the rules that need no tables.

@@ -17,7 +17,7 @@ mod sqlite_readers;
 
 use std::sync::Arc;
 
-use daybook_ingest::{log::BoxFuture, sequence::NumberSource};
+use daybook_ingest::log::BoxFuture;
 use tokio::sync::mpsc;
 
 use self::chunks::ChunkSender;
@@ -254,6 +254,12 @@ pub trait Tables: Send + Sync {
     /// Runs a statement over arrays as a transaction of its own, in one round trip. A statement declines by the
     /// SQLSTATE `DB002` or by a row that is there already, and tells by `DB001` that another writer was faster. Blocks its thread; never called from an async worker.
     fn run_at_once(&self, statement: &Statement, arrays: &[Column]) -> Result<AtOnce, TablesError>;
+    /// Runs one statement as a transaction of its own and returns its rows, for seldom writes outside of a projection.
+    fn write<'a>(
+        &'a self,
+        statement: &'static Statement,
+        params: Vec<Cell>,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>>;
     /// Reads few rows: those of a page or of a batch of keys.
     fn read<'a>(
         &'a self,
@@ -282,8 +288,6 @@ pub trait Store: Send + Sync {
     fn create<'a>(&'a self, schema: &'a str, ddl: &'a [&'static Statement]) -> BoxFuture<'a, Result<(), TablesError>>;
     /// Opens a schema that was created.
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>>;
-    /// The source of numbers; `floor` gives, for each sequence, the highest number that the log holds.
-    fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>>;
     /// Whether several processes can work on this store at once.
     fn shared(&self) -> bool;
     /// A short description for people: kind and place, never a secret.

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daybook_ingest::{accept::Acceptor, log::EventLog, sequence::Sequencer};
-use daybook_projector::{generation::Generation, search::state::Search, standing::Standing};
+use daybook_ingest::{append::Appender, log::EventLog, sequence::Sequencer};
+use daybook_projector::{generation::Generation, lease::Lease, search::state::Search};
 
-use crate::{artifact_names::ArtifactNames, facts::Facts, freshness::Freshness, view::View};
+use crate::{facts::Facts, view::View};
 
 /// The version of Metaflow's service that clients are told; they switch features on by it.
 pub const METAFLOW_SERVICE_VERSION: &str = "2.6.1";
@@ -47,14 +47,12 @@ pub struct App {
     pub config: Config,
     /// The log.
     pub log: Arc<dyn EventLog>,
-    /// Writes events.
-    pub acceptor: Acceptor,
+    /// Appends events.
+    pub appender: Appender,
     /// Gives out numbers.
     pub sequencer: Sequencer,
-    /// Which artifacts the newest tasks have.
-    pub artifact_names: ArtifactNames,
-    /// What the process may conclude about others.
-    pub standing: Arc<Standing>,
+    /// This process's lease: without it, it must not answer.
+    pub lease: Arc<Lease>,
     /// What never changes, cached.
     pub facts: Facts,
     /// The live generation's search, unless it is switched off.
@@ -72,17 +70,15 @@ impl App {
         config: Config,
         log: Arc<dyn EventLog>,
         sequencer: Sequencer,
-        standing: Arc<Standing>,
+        lease: Arc<Lease>,
         generation: Arc<Generation>,
         search: Option<Arc<Search>>,
         readiness: Readiness,
     ) -> Self {
-        let acceptor = Acceptor::new(Arc::clone(&log));
-        let (of_view, of_log) = (Arc::clone(&standing), Arc::clone(&log));
-        let freshness = Freshness::start(Arc::clone(&generation), of_view, of_log, config.wait_max);
-        let (facts, started, live) = (Facts::default(), Instant::now(), RwLock::new(View::new(generation, freshness)));
-        let artifact_names = ArtifactNames::default();
-        Self { config, log, acceptor, sequencer, artifact_names, standing, facts, search, readiness, started, live }
+        let appender = Appender::new(Arc::clone(&log));
+        let live = RwLock::new(View::new(generation));
+        let (facts, started) = (Facts::default(), Instant::now());
+        Self { config, log, appender, sequencer, lease, facts, search, readiness, started, live }
     }
 
     /// The live generation, as a request takes it at its start.

@@ -1,4 +1,4 @@
-//! From decided events to an answer: append, wait until the live tables have applied them or are sure to, and say where they stand.
+//! From decided events to an answer: append, wait until the live tables have applied them, and say where they stand.
 
 use std::sync::{
     Arc,
@@ -9,8 +9,8 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
-use daybook_ingest::{accept::Acceptor, log::AppendError, sequence::Spell};
-use daybook_projector::{progress::Told, run_tags::Tags, tables::Row};
+use daybook_ingest::{append::Appender, log::AppendError};
+use daybook_projector::{progress::Outcome, run_tags::Tags, tables::Row};
 use daybook_schemas::{
     Envelope, Event,
     position::{Position, Vector},
@@ -18,41 +18,33 @@ use daybook_schemas::{
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use crate::{app::App, context::WriteContext, error::ApiError, json, metrics::metrics, view::View};
+use crate::{app::App, context::WriteContext, error::ApiError, json, view::View};
 
 /// Where the events of a write stand.
 pub(crate) const POSITION: HeaderName = HeaderName::from_static("daybook-position");
 
 /// What became of a write.
 pub(crate) enum Written {
-    /// The live tables have applied the events, or are sure to before anybody reads them.
+    /// The live tables have applied the events.
     Applied(Applied),
     /// The events are durable; the client did not want to wait. The answer is ready.
     Accepted(Response),
 }
 
-/// Events that the live tables have applied, or are sure to.
+/// Events that the live tables have applied.
 pub(crate) struct Applied {
     /// Where they stand.
     pub(crate) positions: Vec<Position>,
     /// The events and their circumstances.
     envelopes: Vec<Envelope>,
-    /// Whether the tables take each as it is, so that the rows are what the events say.
-    pub(crate) taken: bool,
-}
-
-/// Events on their way.
-struct Appended {
-    /// Where they stand, and whether they are promised.
-    outcome: oneshot::Receiver<Result<(Vec<Position>, bool), AppendError>>,
-    /// Whether the log has them.
-    recorded: Arc<AtomicBool>,
+    /// Whether the rows are what the events say, so that none has to be read back.
+    pub(crate) as_written: bool,
 }
 
 impl Applied {
-    /// The event of a request that records one, if the tables took it as it is: the answer can be made from it.
-    pub(crate) fn taken_event(&self) -> Option<&Envelope> {
-        self.envelopes.first().filter(|_| self.taken)
+    /// The event of a request that records one, if its rows are what it says: the answer can be made from it.
+    pub(crate) fn event_as_written(&self) -> Option<&Envelope> {
+        self.envelopes.first().filter(|_| self.as_written)
     }
 }
 
@@ -64,75 +56,41 @@ impl App {
         context: &WriteContext,
         events: Vec<Event>,
     ) -> Result<Written, ApiError> {
-        self.write_in(|| (None, ()), view, context, events).await
-    }
-
-    /// The same for events of which `sure` may know that the tables take them as they are, if the spell that it names goes on: then
-    /// that they are in the log is enough. What it returns beside is dropped once they are on their way.
-    pub(crate) async fn write_in<G>(
-        &self,
-        sure: impl FnOnce() -> (Option<Spell>, G),
-        view: &View,
-        context: &WriteContext,
-        events: Vec<Event>,
-    ) -> Result<Written, ApiError> {
-        let envelopes = Acceptor::envelopes(&context.record, events);
+        let envelopes = Appender::envelopes(&context.record, events);
         if context.respond_async {
-            drop(sure());
-            let positions = self.acceptor.append(&envelopes).await?;
+            let positions = self.appender.append(&envelopes).await?;
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
             return Ok(Written::Accepted(located(response, &positions)));
         }
-        let appended = {
-            let (spell, _until_sent) = sure();
-            // Of several events with one key, the first decides.
-            self.append(view, &envelopes, spell.filter(|_| context.record.idempotency_key.is_none()))?
-        };
-        let (positions, promised) = self.settled(appended).await?;
+        let positions = self.append_and_wait(view, &envelopes).await?;
         let progress = &view.generation.progress;
-        let taken = promised || positions.iter().all(|position| progress.told(*position) == Told::First);
-        Ok(Written::Applied(Applied { positions, envelopes, taken }))
+        let as_written = positions.iter().all(|position| progress.outcome(*position) == Outcome::AsWritten);
+        Ok(Written::Applied(Applied { positions, envelopes, as_written }))
     }
 
-    /// Sends events to the log, and has the writer woken once the view's tables have applied them: one wait, although for two
-    /// things, as waking a request costs about as much as either. In a spell that goes on they are promised instead.
-    fn append(&self, view: &View, envelopes: &[Envelope], spell: Option<Spell>) -> Result<Appended, ApiError> {
-        let (sender, outcome) = oneshot::channel();
+    /// Appends events and waits until the view's tables have applied them. The log's callback registers the writer with the
+    /// tables' progress, so it wakes once: when its last event is applied.
+    async fn append_and_wait(&self, view: &View, envelopes: &[Envelope]) -> Result<Vec<Position>, ApiError> {
+        let (sender, mut applied) = oneshot::channel();
         let recorded = Arc::new(AtomicBool::new(false));
-        let (generation, of_call) = (Arc::clone(&view.generation), Arc::clone(&recorded));
-        let standing = Arc::clone(&self.standing);
-        let rows = envelopes.iter().map(|envelope| rows_of(&envelope.event)).sum();
+        let (generation, of_callback) = (Arc::clone(&view.generation), Arc::clone(&recorded));
         let done = move |outcome: Result<Vec<Position>, AppendError>| match outcome {
             Ok(positions) => {
-                of_call.store(true, Ordering::Release);
-                // Now that the events are in the log: what another process does from here on comes after them.
-                let goes_on = spell.is_some() && standing.spell() == spell;
-                if goes_on
-                    && let [position] = positions[..]
-                    && generation.progress.promise(position, rows)
-                {
-                    metrics().promises.inc();
-                    return drop(sender.send(Ok((positions, true))));
-                }
-                let applied = Box::new(|positions| drop(sender.send(Ok((positions, false)))));
-                generation.progress.call_when_applied(positions, applied);
+                of_callback.store(true, Ordering::Release);
+                // A writer that has gone away needs no answer.
+                let wake = Box::new(|positions| drop(sender.send(Ok(positions))));
+                generation.progress.call_when_applied(positions, wake);
             }
             Err(error) => drop(sender.send(Err(error))),
         };
-        self.acceptor.append_then(envelopes, Box::new(done))?;
-        Ok(Appended { outcome, recorded })
-    }
-
-    /// Waits until events are applied, or promised, and says which.
-    async fn settled(&self, appended: Appended) -> Result<(Vec<Position>, bool), ApiError> {
-        let Appended { mut outcome, recorded } = appended;
+        self.appender.append_then(envelopes, Box::new(done))?;
         loop {
-            match tokio::time::timeout(self.config.wait_max, &mut outcome).await {
+            match tokio::time::timeout(self.config.wait_max, &mut applied).await {
                 Ok(outcome) => return Ok(outcome.unwrap_or_else(|_| Err(AppendError::closed()))?),
                 Err(_) if recorded.load(Ordering::Acquire) => return Err(ApiError::not_applied()),
-                // How long an append may take is up to the log.
+                // The log bounds how long an append takes.
                 Err(_) => {}
             }
         }
@@ -181,15 +139,6 @@ impl App {
         let columns = row.0.len();
         let made_by = (row.int(columns - 2)?, row.int(columns - 1)?);
         Ok((made_by == (i64::from(position.partition.id), position.offset)).then_some(row))
-    }
-}
-
-/// About how many rows an event makes.
-fn rows_of(event: &Event) -> usize {
-    match event {
-        Event::ArtifactsRegistered(event) => event.entries.len(),
-        Event::MetadataRegistered(event) => event.entries.len(),
-        _ => 1,
     }
 }
 

@@ -4,7 +4,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, request::Parts},
 };
-use daybook_ingest::accept::Context;
+use daybook_ingest::append::Context;
 use uuid::Uuid;
 
 use crate::error::ApiError;

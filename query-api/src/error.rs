@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use daybook_ingest::{commands::Rejection, log::AppendError, sequence::SequenceError};
+use daybook_ingest::{log::AppendError, metaflow::Rejection, sequence::SequenceError};
 use daybook_projector::tables::TablesError;
 use daybook_schemas::rules::Broken;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use daybook_ingest::commands::{RunFacts, TaskFacts};
+use daybook_ingest::metaflow::{RunFacts, TaskFacts};
 use daybook_projector::tables::{Cell, Row, TablesError};
 use daybook_schemas::events::{RunStarted, TaskRegistered};
 use daybook_schemas::ids::{NumberOrName, RUN_NUMBER_MAX, RunNumber, TASK_ID_MAX, TaskId};

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use daybook_ingest::commands::RunFacts;
+use daybook_ingest::metaflow::RunFacts;
 use daybook_projector::{
     run_tags::Tags,
     tables::{Cell, Cursor, Row, TablesError},

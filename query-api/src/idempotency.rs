@@ -3,7 +3,7 @@
 //! Keys are remembered per flow, by the fold, for as long as the flow's history. That a request was rejected is not
 //! remembered: it left nothing behind and is decided afresh.
 
-use daybook_ingest::accept::nth_key;
+use daybook_ingest::append::nth_key;
 use daybook_schemas::{position::Position, topics::Topic};
 
 use crate::{app::App, context::WriteContext, error::ApiError, view::View};

@@ -1,16 +1,14 @@
 //! The HTTP surface: reads from the live generation, hands writes to ingest.
 //!
 //! A request takes its generation once, at its start, and reads nothing else (I4). A write is answered once the live
-//! tables have applied it, or are sure to before anybody reads them (I2). One folder or file a route, under [`routes`].
+//! tables have applied it (I2). One folder or file a route, under [`routes`].
 
 pub mod app;
-pub mod artifact_names;
 pub mod consistency;
 pub mod context;
 pub mod error;
 pub mod facts;
 pub mod filters;
-pub mod freshness;
 mod graft;
 pub mod idempotency;
 pub mod json;

@@ -67,7 +67,7 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
         }
         Ok(Next::More)
     };
-    let mut chunks = view.stream(list.statement, params, grafting(list.graft, render)).await?;
+    let mut chunks = view.stream(list.statement, params, grafting(list.graft, render));
     // An error before the first chunk can still be answered as what it is.
     let Some(first) = chunks.recv().await.transpose()? else {
         return Ok(json::respond_bytes(StatusCode::OK, b"[]".to_vec()));
@@ -147,7 +147,7 @@ async fn respond_page(view: &View, list: List, page: Page) -> Result<Response, A
         read.last = Some(key_of(row)?);
         Ok(Next::More)
     };
-    let mut chunks = view.stream(list.statement, params, grafting(list.graft, render)).await?;
+    let mut chunks = view.stream(list.statement, params, grafting(list.graft, render));
     let mut body = vec![b'['];
     while let Some(chunk) = chunks.recv().await {
         body.extend_from_slice(&chunk?);

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use daybook_projector::tables::{Cell, Column, Params, Row, Statement, Tables, TablesError};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::freshness::Freshness;
-
 /// Keys of one query, at most.
 const BATCH_MAX: usize = 512;
 /// Keys that may wait; more requests wait for room.
@@ -23,25 +21,23 @@ type Asked = (Key, oneshot::Sender<Result<Option<Row>, TablesError>>);
 /// Loads at most one row a key.
 #[derive(Clone)]
 pub struct Loader {
-    freshness: Arc<Freshness>,
     queue: mpsc::Sender<Asked>,
 }
 
 impl Loader {
     /// Starts the tasks that collect keys; they end when the last clone is dropped. The statement's rows begin with the
     /// ordinal of their key.
-    pub fn start(freshness: Arc<Freshness>, tables: &Arc<dyn Tables>, statement: &'static Statement) -> Self {
+    pub fn start(tables: &Arc<dyn Tables>, statement: &'static Statement) -> Self {
         let (queue, keys) = mpsc::channel(QUEUE_MAX);
         let keys = Arc::new(tokio::sync::Mutex::new(keys));
         for _ in 0..LANES {
             tokio::spawn(collect(Arc::clone(tables), statement, Arc::clone(&keys)));
         }
-        Self { freshness, queue }
+        Self { queue }
     }
 
     /// The row of a key, without the ordinal.
     pub async fn load(&self, key: Key) -> Result<Option<Row>, TablesError> {
-        self.freshness.reached().await?;
         let ended = || TablesError::Unavailable("shutting down".to_owned());
         let (asked, row) = oneshot::channel();
         self.queue.send((key, asked)).await.map_err(|_| ended())?;

@@ -14,8 +14,6 @@ pub(crate) struct Metrics {
     pub(crate) requests: IntGauge,
     /// Requests refused because too many were being worked on.
     pub(crate) refused: IntCounter,
-    /// Writes that were answered before the tables had them.
-    pub(crate) promises: IntCounter,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
@@ -27,11 +25,6 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         requests: register_int_gauge!("daybook_query_api_requests", "Requests being worked on").expect(UNIQUE),
         refused: register_int_counter!("daybook_query_api_refused_total", "Requests refused as too many")
             .expect(UNIQUE),
-        promises: register_int_counter!(
-            "daybook_query_api_promises_total",
-            "Writes answered before the tables had them"
-        )
-        .expect(UNIQUE),
     }
 });
 

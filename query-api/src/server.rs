@@ -86,13 +86,14 @@ async fn around(State((app, limit)): State<(Arc<App>, Arc<Semaphore>)>, mut requ
         _ if has_empty_segment(request.uri().path()) => json::respond_text(StatusCode::NOT_FOUND, NOT_FOUND),
         Ok(_permit) => {
             metrics().requests.inc();
-            let response = admit(&app, &view, check(&request)).await;
-            let response = match response {
+            let admitted = admit(&app, &view, check(&request)).await;
+            let response = match admitted {
                 Ok(()) => next.run(request).instrument(span).await,
                 Err(error) => error.into_response(),
             };
             metrics().requests.dec();
-            response
+            // What was read or written while the lease was lost may be old: another process may be at work in its place.
+            if app.lease.is_held() || serves_without_lease(route) { response } else { no_lease().into_response() }
         }
         Err(_) => {
             metrics().refused.inc();
@@ -113,6 +114,15 @@ async fn around(State((app, limit)): State<(Arc<App>, Arc<Semaphore>)>, mut requ
     let labels = [route, method.as_str(), status.as_str()];
     metrics().request_seconds.with_label_values(&labels).observe(began.elapsed().as_secs_f64());
     response
+}
+
+/// Routes about the process itself, which answer whether or not it holds its lease.
+fn serves_without_lease(route: &str) -> bool {
+    route.starts_with("/health/") || matches!(route, "/metrics" | "/api/v1/status" | "/openapi.json" | "/api/doc")
+}
+
+fn no_lease() -> ApiError {
+    ApiError::Unavailable("this process has lost its lease; try again".to_owned())
 }
 
 fn has_empty_segment(path: &str) -> bool {

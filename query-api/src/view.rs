@@ -1,5 +1,4 @@
-//! One generation as a request sees it: its tables, and loaders that read rows by key for many requests at once. Whatever is read
-//! here has what was acknowledged before.
+//! One generation as a request sees it: its tables, and loaders that read rows by key for many requests at once.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -10,7 +9,7 @@ use daybook_projector::{
     tables::{Cell, Chunks, Params, Render, Row, Statement, TablesError},
 };
 
-use crate::{error::ApiError, freshness::Freshness, loader::Loader};
+use crate::{error::ApiError, loader::Loader};
 
 pub(crate) const FLOW: Statement = statement!("view/flow", split);
 pub(crate) const RUN: Statement = statement!("view/run", split);
@@ -29,7 +28,6 @@ pub struct View(Arc<Loaders>);
 pub struct Loaders {
     /// The generation.
     pub generation: Arc<Generation>,
-    freshness: Arc<Freshness>,
     /// Flows by name.
     pub flows: Loader,
     /// Runs by number and flow.
@@ -50,9 +48,8 @@ pub struct Loaders {
 
 impl View {
     /// A view of a generation. Must be called on a runtime.
-    pub fn new(generation: Arc<Generation>, freshness: Freshness) -> Self {
-        let freshness = Arc::new(freshness);
-        let loader = |statement| Loader::start(Arc::clone(&freshness), &generation.tables, statement);
+    pub fn new(generation: Arc<Generation>) -> Self {
+        let loader = |statement| Loader::start(&generation.tables, statement);
         Self(Arc::new(Loaders {
             flows: loader(&FLOW),
             runs: loader(&RUN),
@@ -62,7 +59,6 @@ impl View {
             tasks_by_name: loader(&TASK_BY_NAME),
             outcomes: loader(&OUTCOME),
             requests: loader(&REQUEST),
-            freshness,
             generation,
         }))
     }
@@ -71,19 +67,12 @@ impl View {
 impl Loaders {
     /// The rows of a statement.
     pub(crate) async fn read(&self, statement: &'static Statement, params: Vec<Cell>) -> Result<Vec<Row>, TablesError> {
-        self.freshness.reached().await?;
         self.generation.tables.read(statement, Params::One(params)).await
     }
 
     /// The rows of a statement as they are rendered, in chunks.
-    pub(crate) async fn stream(
-        &self,
-        statement: &'static Statement,
-        params: Vec<Cell>,
-        render: Render,
-    ) -> Result<Chunks, TablesError> {
-        self.freshness.reached().await?;
-        Ok(self.generation.tables.stream(statement, params, render))
+    pub(crate) fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks {
+        self.generation.tables.stream(statement, params, render)
     }
 }
 

@@ -137,7 +137,7 @@ async fn a_new_log_holds_its_identity_and_reading_at_the_end_waits_and_returns_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_reader_of_the_process_that_appends_gives_each_record_once_and_in_order_whoever_appended_it() {
+async fn a_reader_gives_each_record_once_and_in_order_whichever_process_appended_it() {
     for place in Place::all("own") {
         let log = place.open().await;
         // Another process, where the log allows one.
@@ -145,8 +145,7 @@ async fn the_reader_of_the_process_that_appends_gives_each_record_once_and_in_or
         let (of_thread, from) = (Arc::clone(&log), start(log.as_ref(), Topic::Events));
         let (begin, began) = std::sync::mpsc::channel();
         let reading = move || {
-            let end = of_thread.end().unwrap_or_else(|error| panic!("{error}"));
-            let mut reader = of_thread.own_reader(&from, &end).unwrap_or_else(|error| panic!("{error}"));
+            let mut reader = of_thread.reader(&from).unwrap_or_else(|error| panic!("{error}"));
             let mut records = Vec::new();
             // The log's creation and what follows below.
             while records.len() < 1 + 2 * 300 + 40 {

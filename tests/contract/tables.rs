@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daybook_ingest::sequence::Sequence;
+use daybook_ingest::sequence::NumberSource;
 use daybook_projector::{
     control::{self, Control},
     generation::{self, BOOKS},
@@ -175,27 +175,31 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn numbers_are_unique_ascending_and_go_on_after_the_log_s_highest() {
+async fn numbers_are_taken_once_by_whoever_asks_and_above_what_the_log_holds() {
     for place in places("numbers") {
-        place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
-        for floor in [[0, 7, 100], [0, 0, 0]] {
-            let shared = place.store.shared();
-            let source = place.store.numbers(floor).await.unwrap_or_else(|error| panic!("{error}"));
-            let first = source.take(Sequence::Task, 3).await.unwrap_or_else(|error| panic!("{error}"));
-            let second = source.take(Sequence::Task, 2).await.unwrap_or_else(|error| panic!("{error}"));
-            let ahead = source.take_ahead(Sequence::Task, 2).await.unwrap_or_else(|error| panic!("{error}"));
-            let taken = [first, second, ahead].concat();
-            assert!(taken.is_sorted_by(|a, b| a < b), "{taken:?}");
-            assert!(taken[0] > floor[1], "{taken:?}");
-            if floor[1] == 0 && shared {
-                assert!(taken[0] > 12, "a lower floor took numbers back: {taken:?}");
-            }
-            let block = source.take_block(Sequence::Metadata, 5000).await.unwrap_or_else(|error| panic!("{error}"));
-            let next = source.take_block(Sequence::Metadata, 1).await.unwrap_or_else(|error| panic!("{error}"));
-            assert!(next >= block + 5000, "{block} and {next} overlap");
-            source.raise(Sequence::Run, 1000).await.unwrap_or_else(|error| panic!("{error}"));
-            assert!(source.take(Sequence::Run, 1).await.is_ok_and(|numbers| numbers[0] > 1000));
+        let open = async || Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
+        let one = open().await;
+        // Another process, where the store allows one.
+        let two = if place.store.shared() { open().await } else { one.clone() };
+        let take = async |control: &Control, count, above| {
+            control.take("tasks", count, above).await.unwrap_or_else(|error| panic!("{error}"))
+        };
+        assert_eq!(take(&one, 1, 0).await, 1);
+        assert_eq!(take(&two, 3, 0).await, 2);
+        assert_eq!(take(&one, 1000, 7).await, 8, "numbers up to 7 are in the log");
+        assert_eq!(take(&two, 1, 3).await, 1008, "a lower floor takes nothing back");
+        assert_eq!(one.take("runs", 1, 0).await.ok(), Some(1), "each sequence counts by itself");
+        let taking = (0..40).map(|index| {
+            let control = if index % 2 == 0 { one.clone() } else { two.clone() };
+            tokio::spawn(async move { control.take("tasks", 5, 0).await })
+        });
+        let mut firsts = Vec::new();
+        for taken in taking.collect::<Vec<_>>() {
+            firsts
+                .push(taken.await.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}")));
         }
+        firsts.sort_unstable();
+        assert!(firsts.windows(2).all(|pair| pair[0] + 5 <= pair[1]), "{firsts:?}");
     }
 }
 
@@ -205,9 +209,9 @@ async fn leases_are_held_given_up_and_seen_by_all() {
         let control = place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
         let control = Control::new(control);
         let lease = Duration::from_secs(60);
-        control.beat("one", "api,projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
-        control.beat("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
-        control.beat("gone", "projector", Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
+        control.renew_lease("one", "api,projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+        control.renew_lease("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+        control.renew_lease("gone", "projector", Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
         let instances = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
         let seen: Vec<_> = instances.iter().map(|it| (it.name.as_str(), it.roles.as_str(), it.leased)).collect();
         assert_eq!(seen, [("gone", "projector", false), ("one", "api,projector", true), ("two", "projector", true)]);
@@ -228,8 +232,8 @@ async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of
     let open = async || Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
     let lease = Duration::from_secs(60);
     let (one, two) = (open().await, open().await);
-    one.beat("one", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
-    two.beat("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+    one.renew_lease("one", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+    two.renew_lease("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
     let live = async || {
         let instances = two.instances().await.unwrap_or_else(|error| panic!("{error}"));
         (instances.iter().filter(|it| it.connected).count(), instances.len())
@@ -243,7 +247,7 @@ async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of
         assert!(Instant::now() < deadline, "an instance outlives its connections");
         tokio::task::yield_now().await;
     }
-    two.forget_dead(Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
+    two.forget_expired(Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(live().await, (1, 2), "one whose lease has time left is not forgotten");
 }
 

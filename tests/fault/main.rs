@@ -10,7 +10,7 @@ mod kills;
 mod network;
 mod outages;
 mod overload;
-mod promises;
+mod races;
 mod search;
 mod soak;
 mod storage;

@@ -5,11 +5,12 @@ use std::{sync::Arc, time::Duration};
 use axum::Router;
 use daybook_ingest::{
     log::{self, EventLog, embedded::EmbeddedLog},
+    metaflow::sequences::SEQUENCES,
     sequence::Sequencer,
 };
 use daybook_projector::{
     control::Control,
-    membership::Membership,
+    lease::Lease,
     projections::metaflow::Metaflow,
     runner::Runner,
     search::{
@@ -41,13 +42,13 @@ async fn serve() -> Result<Router, Failure> {
     let store = SqliteStore::new(&folder)?;
     let control = Control::new(store.control().await?);
     let generation = first::open(&store, &control, &Metaflow, event_log.as_ref()).await?;
-    let membership = Membership::alone(control, "fuzz".to_owned(), log::partitions(event_log.as_ref()));
+    let lease = Lease::unshared(control.clone(), "fuzz".to_owned(), log::partitions(event_log.as_ref()));
     let runner = Runner::start(
         "fuzz".to_owned(),
         Arc::clone(&generation),
         Arc::new(Metaflow),
         Arc::clone(&event_log),
-        membership.share(),
+        lease.assignment(),
     )?;
     let search = Arc::new(Search::default());
     let search_runner = SearchRunner::start(Setting {
@@ -55,12 +56,11 @@ async fn serve() -> Result<Router, Failure> {
         documents: Arc::new(Metaflow),
         log: Arc::clone(&event_log),
         store: Arc::new(TantivyStore::new(folder.join("search"))),
-        share: membership.share(),
+        assignment: lease.assignment(),
         search: Arc::clone(&search),
     })?;
-    let standing = membership.standing();
-    let of_sequencer = Arc::clone(&standing);
-    let sequencer = Sequencer::start(store.numbers([0; 3]).await?, move || of_sequencer.spell());
+    let sequencer = Sequencer::new(Arc::new(control), SEQUENCES.map(|sequence| (sequence, 0)));
+    let lease = Arc::new(lease);
     let config = Config {
         path_prefix: String::new(),
         body_bytes_max: 64 * 1024,
@@ -73,8 +73,8 @@ async fn serve() -> Result<Router, Failure> {
         log: event_log.describe(),
         tables: store.describe(),
     };
-    let app = App::new(config, event_log, sequencer, standing, generation, Some(search), Arc::new(Vec::new));
+    let app = App::new(config, event_log, sequencer, lease, generation, Some(search), Arc::new(Vec::new));
     // They work until the process ends.
-    std::mem::forget((runner, search_runner, membership));
+    std::mem::forget((runner, search_runner));
     Ok(routes::router(&Arc::new(app)))
 }

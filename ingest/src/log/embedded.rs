@@ -4,7 +4,7 @@
 //! A lock on the folder keeps a second process out. SQLite's durability: <https://www.sqlite.org/wal.html>.
 
 mod reader;
-pub mod wal;
+mod tail;
 mod writer;
 
 use std::{
@@ -22,9 +22,11 @@ use daybook_schemas::{
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+use self::tail::Tails;
 use crate::{
-    accept::now_ms,
-    log::{AppendError, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, Waiting, identity, tail::Tails},
+    append::now_ms,
+    log::{AppendError, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, Waiting, identity},
+    sqlite::wal,
 };
 
 /// Largest value, inclusive; the same as on Kafka, so that a log can move there.
@@ -82,7 +84,7 @@ impl EmbeddedLog {
             let mut connection = Connection::open(&path)?;
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.execute_batch(SCHEMA)?;
-            wal::copy_aside(&mut connection, &path)?;
+            wal::checkpoint_in_background(&mut connection, &path)?;
             let shared = Shared::new();
             for (topic, end) in Topic::ALL.into_iter().zip(read_ends(&connection)?) {
                 shared.tails.start_at(partition(topic), end);

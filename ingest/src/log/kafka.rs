@@ -5,9 +5,8 @@
 //! Daybook's promises rest on cannot be changed.
 
 mod condition;
-mod own;
+mod produce;
 mod reader;
-mod rounds;
 mod topics;
 mod url;
 
@@ -29,13 +28,13 @@ use rdkafka::{
 
 pub use self::url::{Address, InvalidUrl};
 use crate::{
-    accept::now_ms,
+    append::now_ms,
     log::{
         Done, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
         kafka::{
-            own::OwnReader,
+            condition::Condition,
+            produce::{DeliveryReports, ProduceQueue, Producer},
             reader::TopicReader,
-            rounds::{Producer, Rounds, Settler, Told},
             topics::Counts,
         },
     },
@@ -55,11 +54,11 @@ pub struct KafkaLog {
     id: String,
     address: Address,
     producer: Producer,
-    rounds: Rounds,
+    queue: ProduceQueue,
     /// Asks for watermarks.
     metadata: Arc<BaseConsumer>,
     counts: Counts,
-    told: Told,
+    condition: Arc<Condition>,
 }
 
 impl KafkaLog {
@@ -69,11 +68,11 @@ impl KafkaLog {
         let unavailable = |e: KafkaError| LogError::Unavailable(format!("{}: {e}", address.brokers));
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
         let counts = topics::ensure(&address, Arc::clone(&metadata), creates).await?;
-        let producer: Producer = address.producer().create_with_context(Settler).map_err(configuration)?;
-        let told = Told::default();
-        let rounds = Rounds::start(producer.clone(), &address.prefix, told.clone());
-        let (id, of_log) = (String::new(), address.clone());
-        let mut log = Self { id, address: of_log, producer, rounds, metadata, counts, told };
+        let producer: Producer = address.producer().create_with_context(DeliveryReports).map_err(configuration)?;
+        let condition: Arc<Condition> = Arc::default();
+        let queue = ProduceQueue::start(producer.clone(), &address.prefix, Arc::clone(&condition));
+        let mut log =
+            Self { id: String::new(), address: address.clone(), producer, queue, metadata, counts, condition };
         let end = blocking({
             let metadata = Arc::clone(&log.metadata);
             let topic = identity::PARTITION.topic.full_name(&address.prefix);
@@ -93,7 +92,7 @@ impl KafkaLog {
         log.id = blocking(move || identity::read(reader.as_mut(), limits)).await??;
         let log = tokio::task::spawn_blocking(move || log.end().map(|end| (log, end))).await;
         let (log, end) = log.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))??;
-        log.told.condition.note_opened(&end);
+        log.condition.note_opened(&end);
         Ok(log)
     }
 }
@@ -179,22 +178,18 @@ impl EventLog for KafkaLog {
     fn append_then(&self, records: Vec<NewRecord>, done: Done) {
         match super::too_large(&records, RECORD_BYTES_MAX) {
             Some(error) => done(Err(error)),
-            None => self.rounds.append(records, done),
+            None => self.queue.append(records, done),
         }
     }
 
     fn end(&self) -> Result<Vector, LogError> {
         let end = self.fetch_end();
-        self.told.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
+        self.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
         end
     }
 
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError> {
         Ok(Box::new(TopicReader::open(&self.address.consumer(), &self.address, from)?))
-    }
-
-    fn own_reader(&self, from: &Vector, end: &Vector) -> Result<Box<dyn Reader>, LogError> {
-        Ok(Box::new(OwnReader::open(Arc::clone(&self.told.own), &self.address, from, end)?))
     }
 
     fn flush(&self, limit: Duration) {
@@ -204,7 +199,7 @@ impl EventLog for KafkaLog {
     }
 
     fn failure(&self) -> Option<String> {
-        self.told.condition.failure()
+        self.condition.failure()
     }
 
     fn describe(&self) -> String {

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record};
+use daybook_ingest::log::{self, EventLog, LogError, ReadLimits, Record};
 use daybook_schemas::{
     codec,
     position::{Partition, Vector},
@@ -32,7 +32,6 @@ use super::{
 };
 use crate::{
     generation::{self, Generation},
-    membership::Share,
     metrics::metrics,
     priority,
     runner::chain,
@@ -84,7 +83,7 @@ pub struct Setting {
     /// Where indexes live.
     pub store: Arc<dyn SearchStore>,
     /// Which partitions are this process' to bring into the index; none where it only looks how far others have come.
-    pub share: watch::Receiver<Share>,
+    pub assignment: watch::Receiver<Vec<Partition>>,
     /// What requests see.
     pub search: Arc<Search>,
 }
@@ -182,14 +181,15 @@ impl Worker {
         }
     }
 
-    /// Follows the log until the share changes or something fails.
+    /// Follows the log until the assignment changes or something fails.
     fn tail(&self, progressed: &mut bool) -> Result<(), SearchRunnerError> {
-        let mut share = self.setting.share.clone();
-        let mine: Vec<Partition> = share.borrow_and_update().partitions.iter().copied().filter(searched).collect();
+        let mut assignment = self.setting.assignment.clone();
+        let mine: Vec<Partition> = assignment.borrow_and_update().iter().copied().filter(searched).collect();
         let index = self.runtime.block_on(self.setting.store.open(&self.setting.generation.schema))?;
         let reached = self.runtime.block_on(books::checkpoints(self.tables(), index.id()))?;
         self.setting.search.open(Arc::clone(&index), &self.setting.log.end()?);
         let first = mine.iter().any(|partition| partition.id == 0);
+        let has_all = log::partitions(self.setting.log.as_ref()).iter().filter(|it| searched(it)).count() == mine.len();
         let reached = if reached.0.is_empty() && first { self.rebuild(&index)? } else { reached };
         self.setting.search.show(&reached);
         self.setting.search.note(|health| health.failure = None);
@@ -205,7 +205,7 @@ impl Worker {
             looked: Instant::now(),
             busy: Some(Instant::now()),
         };
-        while !self.stopped() && !share.has_changed().unwrap_or(false) {
+        while !self.stopped() && !assignment.has_changed().unwrap_or(false) {
             let awaited = self.setting.search.awaited();
             let wait = if awaited || tail.unseen_since.is_some() { WAITS.1 } else { WAITS.0 };
             match &mut reader {
@@ -227,7 +227,7 @@ impl Worker {
                 tail.index.rest();
                 tail.busy = None;
             }
-            if !self.setting.share.borrow().alone && (awaited || tail.looked.elapsed() >= REFRESH) {
+            if !has_all && (awaited || tail.looked.elapsed() >= REFRESH) {
                 self.look_at_others(&mut tail)?;
             }
         }

@@ -7,14 +7,10 @@
 mod connections;
 mod failures;
 mod lists;
-mod sequences;
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use daybook_ingest::{
-    log::BoxFuture,
-    sequence::{NumberSource, Sequence},
-};
+use daybook_ingest::log::BoxFuture;
 use sqlx::{
     AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
     postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode},
@@ -28,10 +24,9 @@ use tokio::{
 use self::{
     connections::{Connections, Taken},
     failures::error,
-    sequences::Sequences,
 };
 use crate::{
-    membership::LEASE,
+    lease::LEASE,
     statement,
     tables::{AtOnce, Cell, Chunks, Column, Params, Render, Row, Statement, Store, Tables, TablesError, Transaction},
 };
@@ -80,7 +75,7 @@ struct PostgresTables {
     /// How to connect for notifications.
     listening: PgConnectOptions,
     /// The projector's one writer.
-    writes: Writer,
+    writes: Arc<Writer>,
     schema: String,
 }
 
@@ -91,6 +86,12 @@ struct Writer {
     activity: Arc<lists::Activity>,
     /// Always there but while this is dropped.
     runtime: Option<Runtime>,
+}
+
+impl Writer {
+    fn runtime(&self) -> Result<&Runtime, TablesError> {
+        self.runtime.as_ref().ok_or_else(|| TablesError::Unavailable("the tables are being closed".to_owned()))
+    }
 }
 
 impl Drop for Writer {
@@ -152,11 +153,11 @@ impl PostgresStore {
             reads: self.connections(schema, self.config.connections_max, &by_index),
             lists: self.connections(schema, (self.config.connections_max / 2).max(2), &by_index),
             listening: self.connect(schema, &[]),
-            writes: Writer {
+            writes: Arc::new(Writer {
                 connections: self.connections(schema, 1, &of_writer),
                 activity: Arc::default(),
                 runtime: Some(runtime),
-            },
+            }),
             schema: schema.to_owned(),
         })
     }
@@ -199,19 +200,6 @@ impl Store for PostgresStore {
 
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>> {
         Box::pin(async move { Ok(Arc::new(self.tables(schema)?) as Arc<dyn Tables>) })
-    }
-
-    fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>> {
-        Box::pin(async move {
-            let two = |options: &[(&str, &str)]| self.connections(&self.config.schema, 2, options);
-            let (durable, prompt) = (two(&[]), two(&[("synchronous_commit", "off")]));
-            let sequences = Sequences { durable, prompt, timeout: self.config.timeout };
-            for (sequence, floor) in [Sequence::Run, Sequence::Task, Sequence::Metadata].into_iter().zip(floor) {
-                let raised = sequences.raise(sequence, floor).await;
-                raised.map_err(|e| TablesError::Unavailable(e.to_string()))?;
-            }
-            Ok(Arc::new(sequences) as Arc<dyn NumberSource>)
-        })
     }
 
     fn shared(&self) -> bool {
@@ -291,8 +279,7 @@ impl PostgresTables {
 
 impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
-        let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
-        let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
+        let runtime = self.writes.runtime()?;
         self.writes.activity.note();
         let taken = runtime.block_on(self.writes.connections.take()).map_err(|e| error("begin", &e))?;
         let mut transaction = PostgresTransaction { tables: self, runtime, taken: Some(taken) };
@@ -305,8 +292,7 @@ impl Tables for PostgresTables {
     }
 
     fn run_at_once(&self, statement: &Statement, arrays: &[Column]) -> Result<AtOnce, TablesError> {
-        let ended = || TablesError::Unavailable("the tables are being closed".to_owned());
-        let runtime = self.writes.runtime.as_ref().ok_or_else(ended)?;
+        let runtime = self.writes.runtime()?;
         self.writes.activity.note();
         let run =
             within(self.timeout, &self.writes.connections, statement.name, async |connection| {
@@ -321,6 +307,27 @@ impl Tables for PostgresTables {
                 }
             });
         runtime.block_on(run)
+    }
+
+    fn write<'a>(
+        &'a self,
+        statement: &'static Statement,
+        params: Vec<Cell>,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
+        // On the writer's one connection: a lock that belongs to a connection, as a lease's, stays with it.
+        let (writer, timeout) = (Arc::clone(&self.writes), self.timeout);
+        let write = move || {
+            let runtime = writer.runtime()?;
+            let params = Params::One(params);
+            let run = within(timeout, &writer.connections, statement.name, async |connection| {
+                fetch(connection, statement, &params).await
+            });
+            runtime.block_on(run)
+        };
+        Box::pin(async move {
+            let written = tokio::task::spawn_blocking(write).await;
+            written.unwrap_or_else(|e| Err(TablesError::Unavailable(format!("a write ended: {e}"))))
+        })
     }
 
     fn read<'a>(

@@ -6,16 +6,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use daybook_ingest::{
-    log::{BoxFuture, embedded::wal},
-    sequence::{NumberSource, Sequence, SequenceError},
-};
+use daybook_ingest::{log::BoxFuture, sqlite::wal};
 use rusqlite::{Connection, ErrorCode, types::ValueRef};
 use tokio::sync::mpsc;
 
@@ -35,7 +29,7 @@ pub struct SqliteStore {
 }
 
 struct SqliteTables {
-    writer: Mutex<Connection>,
+    writer: Arc<Mutex<Connection>>,
     readers: Readers,
 }
 
@@ -76,9 +70,9 @@ impl SqliteStore {
             Ok(connection)
         };
         let mut writer = open().map_err(|e| error("open", &e))?;
-        let write_ahead = wal::copy_aside(&mut writer, &path).map_err(|e| error("open", &e))?;
+        let write_ahead = wal::checkpoint_in_background(&mut writer, &path).map_err(|e| error("open", &e))?;
         let readers = Readers::start(&path, STATEMENTS_MAX, write_ahead)?;
-        Ok(Arc::new(SqliteTables { writer: Mutex::new(writer), readers }))
+        Ok(Arc::new(SqliteTables { writer: Arc::new(Mutex::new(writer)), readers }))
     }
 }
 
@@ -103,57 +97,12 @@ impl Store for SqliteStore {
         Box::pin(async move { self.open_file(schema) })
     }
 
-    fn numbers(&self, floor: [i64; 3]) -> BoxFuture<'_, Result<Arc<dyn NumberSource>, TablesError>> {
-        Box::pin(async move { Ok(Arc::new(Counters(floor.map(AtomicI64::new))) as Arc<dyn NumberSource>) })
-    }
-
     fn shared(&self) -> bool {
         false
     }
 
     fn describe(&self) -> String {
         format!("sqlite, {}", self.folder.display())
-    }
-}
-
-/// Numbers counted in memory, from the highest in the log: the only process that gives any out is this one.
-struct Counters([AtomicI64; 3]);
-
-impl Counters {
-    fn of(&self, sequence: Sequence) -> &AtomicI64 {
-        let [runs, tasks, metadata] = &self.0;
-        match sequence {
-            Sequence::Run => runs,
-            Sequence::Task => tasks,
-            Sequence::Metadata => metadata,
-        }
-    }
-
-    fn add(&self, sequence: Sequence, count: usize) -> Result<i64, SequenceError> {
-        let count = i64::try_from(count).map_err(|_| SequenceError("too many at once".to_owned()))?;
-        Ok(self.of(sequence).fetch_add(count, Ordering::Relaxed) + 1)
-    }
-}
-
-impl NumberSource for Counters {
-    fn take(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
-        Box::pin(async move {
-            let first = self.add(sequence, count)?;
-            Ok((first..).take(count).collect())
-        })
-    }
-
-    fn take_ahead(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<Vec<i64>, SequenceError>> {
-        self.take(sequence, count)
-    }
-
-    fn take_block(&self, sequence: Sequence, count: usize) -> BoxFuture<'_, Result<i64, SequenceError>> {
-        Box::pin(async move { self.add(sequence, count) })
-    }
-
-    fn raise(&self, sequence: Sequence, highest: i64) -> BoxFuture<'_, Result<(), SequenceError>> {
-        self.of(sequence).fetch_max(highest, Ordering::Relaxed);
-        Box::pin(async { Ok(()) })
     }
 }
 
@@ -170,6 +119,22 @@ impl Tables for SqliteTables {
 
     fn run_at_once(&self, _statement: &Statement, _arrays: &[Column]) -> Result<AtOnce, TablesError> {
         Ok(AtOnce::Declined)
+    }
+
+    fn write<'a>(
+        &'a self,
+        statement: &'static Statement,
+        params: Vec<Cell>,
+    ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
+        let writer = Arc::clone(&self.writer);
+        let write = move || {
+            let connection = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            read(&connection, statement, &Params::One(params))
+        };
+        Box::pin(async move {
+            let written = tokio::task::spawn_blocking(write).await;
+            written.unwrap_or_else(|e| Err(TablesError::Unavailable(format!("a write ended: {e}"))))
+        })
     }
 
     fn read<'a>(

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use daybook_ingest::log::{BoxFuture, embedded::wal::WriteAhead};
+use daybook_ingest::{log::BoxFuture, sqlite::wal::WriteAheadLog};
 use rusqlite::{Connection, OpenFlags};
 use tokio::{runtime::Handle, sync::oneshot};
 
@@ -34,12 +34,12 @@ pub(super) struct Readers {
     short: blocking::SyncSender<Job>,
     long: blocking::SyncSender<Job>,
     aside: blocking::SyncSender<Job>,
-    write_ahead: WriteAhead,
+    write_ahead: WriteAheadLog,
 }
 
 impl Readers {
     /// Starts the threads; they end when the readers are dropped.
-    pub(super) fn start(path: &Path, statements_max: usize, write_ahead: WriteAhead) -> Result<Self, TablesError> {
+    pub(super) fn start(path: &Path, statements_max: usize, write_ahead: WriteAheadLog) -> Result<Self, TablesError> {
         let pool = |name: &str, threads: usize, queue_max: usize, niceness: Option<i32>| {
             let (sender, receiver) = blocking::sync_channel::<Job>(queue_max);
             let receiver = Arc::new(Mutex::new(receiver));
@@ -88,8 +88,8 @@ impl Readers {
         let (mut sender, chunks) = ChunkSender::open();
         let (handle, write_ahead) = (Handle::current(), self.write_ahead.clone());
         let job: Job = Box::new(move |connection| {
-            let stay = write_ahead.enter();
-            let may_wait = || !stay.is_over();
+            let guard = write_ahead.begin_read();
+            let may_wait = || !guard.must_end();
             let outcome = sqlite::visit(connection, statement, params, &mut |row| {
                 let next = render(row, &mut sender.chunk)?;
                 let sent = match sender.full() {

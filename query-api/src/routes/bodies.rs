@@ -7,7 +7,7 @@ use axum::{
     extract::{FromRequest, Request},
     http::header,
 };
-use daybook_ingest::commands::Description;
+use daybook_ingest::metaflow::Description;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::{app::App, error::ApiError, json::Object};

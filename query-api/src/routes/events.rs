@@ -9,7 +9,11 @@ mod parents;
 use std::sync::Arc;
 
 use axum::{body::Body, extract::State, http::StatusCode, response::Response};
-use daybook_ingest::{accept::now_ms, sequence::Sequence};
+use daybook_ingest::{
+    append::now_ms,
+    metaflow::sequences::{METADATA_IDS, RUN_NUMBERS, TASK_IDS},
+    sequence::Sequence,
+};
 use daybook_schemas::{
     Envelope, Event,
     ids::{MetadataId, RunNumber, TaskId},
@@ -39,8 +43,19 @@ struct Line {
     idempotency_key: Option<String>,
 }
 
-/// A number that a line leaves out: of which sequence, and for how many entries.
-type Lacking = (Sequence, usize);
+/// A number that a line leaves out.
+struct Missing {
+    sequence: Sequence,
+    /// Numbers that its event needs.
+    entries: usize,
+}
+
+/// An event of the batch whose number is missing.
+struct Unnumbered {
+    index: usize,
+    sequence: Sequence,
+    entries: usize,
+}
 
 /// One body under way.
 struct Load<'a> {
@@ -49,8 +64,8 @@ struct Load<'a> {
     context: WriteContext,
     parents: Parents,
     batch: Vec<Envelope>,
-    /// Events of the batch whose lines left their numbers out, and how many entries each has.
-    unnumbered: Vec<(usize, Lacking)>,
+    /// Events of the batch whose lines left their numbers out.
+    unnumbered: Vec<Unnumbered>,
     batch_bytes: usize,
     line: u64,
     accepted: u64,
@@ -125,9 +140,11 @@ impl Load<'_> {
                 continue;
             }
             match self.decide(line).await {
-                Ok((envelope, lacking)) => {
-                    match lacking {
-                        Some(lacking) => self.unnumbered.push((self.batch.len(), lacking)),
+                Ok((envelope, missing)) => {
+                    match missing {
+                        Some(Missing { sequence, entries }) => {
+                            self.unnumbered.push(Unnumbered { index: self.batch.len(), sequence, entries });
+                        }
                         None => self.parents.add(&envelope.event),
                     }
                     self.batch.push(envelope);
@@ -163,11 +180,11 @@ impl Load<'_> {
         }
     }
 
-    async fn decide(&self, line: &[u8]) -> Result<(Envelope, Option<Lacking>), ApiError> {
+    async fn decide(&self, line: &[u8]) -> Result<(Envelope, Option<Missing>), ApiError> {
         let text =
             std::str::from_utf8(line).map_err(|e| ApiError::invalid("line", format!("the line is not UTF-8: {e}")))?;
         let mut line: Line = serde_json::from_str(text).map_err(|e| ApiError::invalid("line", e.to_string()))?;
-        let lacking = self.lacking(&line.r#type, &mut line.event).await?;
+        let missing = Self::missing_number(&line.r#type, &mut line.event)?;
         let mut tagged = Map::new();
         tagged.insert(line.r#type, Value::Object(line.event));
         let event: Event =
@@ -189,56 +206,31 @@ impl Load<'_> {
             ));
         }
         rules::check_envelope(&envelope)?;
-        Ok((envelope, lacking))
+        Ok((envelope, missing))
     }
 
-    /// The number that an event lacks, with any in its place until the batch is recorded; sequences go on after one that it
-    /// brings.
-    async fn lacking(&self, kind: &str, event: &mut Map<String, Value>) -> Result<Option<Lacking>, ApiError> {
+    /// Where a line leaves its number out: of which sequence, and for how many entries. The event gets any number until the batch
+    /// is recorded.
+    fn missing_number(kind: &str, event: &mut Map<String, Value>) -> Result<Option<Missing>, ApiError> {
         let (sequence, field) = match kind {
-            "RunStarted" => (Sequence::Run, "run_number"),
-            "TaskRegistered" => (Sequence::Task, "task_id"),
-            "MetadataRegistered" => (Sequence::Metadata, "first_id"),
+            "RunStarted" => (RUN_NUMBERS, "run_number"),
+            "TaskRegistered" => (TASK_IDS, "task_id"),
+            "MetadataRegistered" => (METADATA_IDS, "first_id"),
             "LogCreated" => return Err(ApiError::invalid("type", "a log records its creation itself")),
             _ => return Ok(None),
         };
-        let entries = event.get("entries").and_then(Value::as_array).map_or(1, Vec::len).max(1);
-        if let Some(brought) = event.get(field) {
-            let Some(number) = brought.as_i64().filter(|number| *number > 0) else { return Ok(None) };
-            let last = number.saturating_add(i64::try_from(entries).unwrap_or(i64::MAX) - 1);
-            let highest = if sequence == Sequence::Metadata { last } else { number };
-            self.bring(sequence, highest).await?;
+        if event.contains_key(field) {
             return Ok(None);
         }
+        let of_metadata = event.get("entries").and_then(Value::as_array).map_or(1, Vec::len).max(1);
         event.insert(field.to_owned(), 1.into());
-        Ok(Some((sequence, entries)))
+        Ok(Some(Missing { sequence, entries: if sequence == METADATA_IDS { of_metadata } else { 1 } }))
     }
 
-    /// Makes a sequence go on after a number that a line brings. Nobody may count on a number that he was given before.
-    async fn bring(&self, sequence: Sequence, highest: i64) -> Result<(), ApiError> {
-        let app = self.app;
-        let known = tokio::time::timeout(app.config.wait_max, app.standing.known()).await;
-        known.map_err(|_| ApiError::Unavailable("other processes do not know of this one yet".to_owned()))?;
-        if app.sequencer.raise(sequence, highest).await? {
-            app.standing.end_spell();
-        }
-        Ok(())
-    }
-
-    /// Gives out the numbers that the batch lacks, in the order of its lines and with one call for each kind.
+    /// Fills in the numbers that lines left out, in the order of the lines.
     async fn number(&mut self) -> Result<(), ApiError> {
-        let unnumbered = std::mem::take(&mut self.unnumbered);
-        let count = |of| unnumbered.iter().filter(|(_, (sequence, _))| *sequence == of).count();
-        let sequencer = &self.app.sequencer;
-        let mut runs = sequencer.take_runs(count(Sequence::Run)).await?.into_iter();
-        let mut tasks = sequencer.take_tasks(count(Sequence::Task)).await?.into_iter();
-        for (index, (sequence, entries)) in unnumbered {
-            let number = match sequence {
-                Sequence::Run => runs.next(),
-                Sequence::Task => tasks.next(),
-                Sequence::Metadata => Some(sequencer.metadata_ids(entries).await?),
-            };
-            let number = number.ok_or_else(|| ApiError::Internal("the sequence gave too few numbers".to_owned()))?;
+        for Unnumbered { index, sequence, entries } in std::mem::take(&mut self.unnumbered) {
+            let number = self.app.sequencer.take(sequence, entries).await?;
             let event = &mut self.batch[index].event;
             match event {
                 Event::RunStarted(event) => event.run_number = RunNumber(number),
@@ -254,14 +246,9 @@ impl Load<'_> {
     async fn record(&mut self) -> Result<(), ApiError> {
         self.number().await.map_err(|error| self.broken_off(&error))?;
         let batch = std::mem::take(&mut self.batch);
-        for envelope in &batch {
-            if let Event::ArtifactsRegistered(event) = &envelope.event {
-                self.app.artifact_names.forget(event.flow_id.as_str(), event.task_id.0);
-            }
-        }
         self.batch_bytes = 0;
         let count = batch.len() as u64;
-        let positions = self.app.acceptor.append(&batch).await.map_err(|error| self.broken_off(&error.into()))?;
+        let positions = self.app.appender.append(&batch).await.map_err(|error| self.broken_off(&error.into()))?;
         for Position { partition, offset } in positions {
             let last = self.reached.0.entry(partition).or_insert(offset);
             *last = offset.max(*last);

@@ -8,8 +8,8 @@ use axum::{
     response::Response,
 };
 use daybook_ingest::{
-    accept::now_ms,
-    commands::heartbeat::{INTERVAL_SECONDS, decide_run, decide_task},
+    append::now_ms,
+    metaflow::heartbeat::{INTERVAL_SECONDS, decide_run, decide_task},
 };
 use daybook_projector::tables::{Row, TablesError};
 use daybook_schemas::{

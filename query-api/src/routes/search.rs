@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use daybook_ingest::accept::now_ms;
+use daybook_ingest::append::now_ms;
 use daybook_projector::search::{
     SearchError, SearchIndex,
     document::{Document, Kind},

@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use daybook_ingest::commands::run_tags::{MutateRunTags, decide};
+use daybook_ingest::metaflow::run_tags::{MutateRunTags, decide};
 use daybook_schemas::{ids::FlowId, position::Position};
 use serde_json::{Value, json};
 

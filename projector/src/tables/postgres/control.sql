@@ -23,9 +23,8 @@ CREATE TABLE IF NOT EXISTS instances (
     expires_at BIGINT NOT NULL
 );
 
-CREATE SEQUENCE IF NOT EXISTS run_numbers AS BIGINT;
-
-CREATE SEQUENCE IF NOT EXISTS task_ids AS BIGINT;
-
--- Each step is a block of 4096 ids.
-CREATE SEQUENCE IF NOT EXISTS metadata_ids AS BIGINT INCREMENT BY 4096;
+-- The last number that any process took of each sequence.
+CREATE TABLE IF NOT EXISTS sequences (
+    name TEXT PRIMARY KEY,
+    last_number BIGINT NOT NULL
+);

@@ -19,3 +19,8 @@ CREATE TABLE IF NOT EXISTS instances (
     roles TEXT NOT NULL,
     expires_at INTEGER NOT NULL
 );
+
+CREATE TABLE IF NOT EXISTS sequences (
+    name TEXT PRIMARY KEY,
+    last_number INTEGER NOT NULL
+);

@@ -10,7 +10,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use daybook_ingest::commands::artifacts::{RegisterArtifacts, decide};
+use daybook_ingest::metaflow::artifacts::{RegisterArtifacts, decide};
 use daybook_projector::{
     statement,
     tables::{Cell, Row, Statement},
@@ -191,14 +191,12 @@ pub(super) async fn register(
     if !firsts.is_empty() {
         return registered(&app, &view, firsts.iter().map(|first| (first.position, first.entries)).collect()).await;
     }
-    let (number, names) = (found.as_ref().map_or(0, |(_, task)| task.task_id.0), app.artifact_names.hashes(&entries));
-    let sure = || app.artifact_names.take(app.standing.spell(), (&flow, number), &names);
     let command = RegisterArtifacts { flow_id: FlowId(flow.clone()), step_name: StepName(step), entries };
     let events = decide(command, found.as_ref().map(|(run, task)| (run.as_ref(), task.as_ref())))?;
     let counts: Vec<i64> = events.iter().map(entries_of).collect();
-    match app.write_in(sure, &view, &context, events).await? {
+    match app.write(&view, &context, events).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(applied) if applied.taken => Ok(created(counts.iter().sum(), &applied.positions)),
+        Written::Applied(applied) if applied.as_written => Ok(created(counts.iter().sum(), &applied.positions)),
         Written::Applied(Applied { positions, .. }) => {
             let firsts = app.firsts(&view, &context, &flow, KIND).await?;
             let events = if firsts.is_empty() {

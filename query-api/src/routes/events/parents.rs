@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use daybook_ingest::commands::Rejection;
+use daybook_ingest::metaflow::Rejection;
 use daybook_schemas::{
     Event,
     ids::{FlowId, RunNumber, StepName, TaskId},

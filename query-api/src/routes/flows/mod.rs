@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use daybook_ingest::commands::flow::{RegisterFlow, decide};
+use daybook_ingest::metaflow::flow::{RegisterFlow, decide};
 use daybook_projector::{
     statement,
     tables::{Row, Statement, TablesError},

@@ -7,7 +7,10 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use daybook_ingest::commands::metadata::{RegisterMetadata, decide};
+use daybook_ingest::metaflow::{
+    metadata::{RegisterMetadata, decide},
+    sequences::METADATA_IDS,
+};
 use daybook_projector::{
     statement,
     tables::{Cell, Statement},
@@ -101,15 +104,14 @@ pub(super) async fn register(
         return registered(&app, &view, firsts.iter().map(|first| first.position).collect(), count).await;
     }
     let mut count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-    let first_id = if found.is_some() && count > 0 { app.sequencer.metadata_ids(entries.len()).await? } else { 1 };
-    // Any number of entries of one name stand beside each other.
-    let spell = app.standing.spell();
+    let first_id =
+        if found.is_some() && count > 0 { app.sequencer.take(METADATA_IDS, entries.len()).await? } else { 1 };
     let command = RegisterMetadata { flow_id: FlowId(flow.clone()), step_name: StepName(step), entries };
     let task = found.as_ref().map(|(run, task)| (run.as_ref(), task.as_ref()));
     let events = decide(command, task, MetadataId(first_id))?;
-    match app.write_in(|| (spell, ()), &view, &context, events).await? {
+    match app.write(&view, &context, events).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(applied) if applied.taken => Ok(created(count, &applied.positions)),
+        Written::Applied(applied) if applied.as_written => Ok(created(count, &applied.positions)),
         Written::Applied(Applied { mut positions, .. }) => {
             let firsts = app.firsts(&view, &context, &flow, KIND).await?;
             if !firsts.is_empty() {

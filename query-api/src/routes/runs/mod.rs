@@ -8,8 +8,11 @@ use axum::{
     response::Response,
 };
 use daybook_ingest::{
-    accept::now_ms,
-    commands::run::{Facts, StartRun, decide},
+    append::now_ms,
+    metaflow::{
+        run::{Facts, StartRun, decide},
+        sequences::RUN_NUMBERS,
+    },
 };
 use daybook_projector::{
     run_status::{Status, status_of},
@@ -137,13 +140,13 @@ pub(super) async fn start(
         Some(name) if flow_exists => app.facts.run(&view, &flow, name).await?.is_some(),
         _ => false,
     };
-    let run_number = if flow_exists { app.sequencer.next_run().await? } else { 0 };
+    let run_number = if flow_exists { app.sequencer.next(RUN_NUMBERS).await? } else { 0 };
     let facts = Facts { flow_exists, name_taken, run_number: RunNumber(run_number) };
     let event = decide(StartRun { flow_id: FlowId(flow.clone()), run_id, description }, facts)?;
     debug_assert!(matches!(event, Event::RunStarted(_)));
     match app.write(&view, &context, vec![event]).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(applied) => match applied.taken_event() {
+        Written::Applied(applied) => match applied.event_as_written() {
             Some(Envelope { event: Event::RunStarted(event), occurred_at, .. }) => {
                 app.facts.learn_run(event);
                 Ok(located(answer(&row_of(event, *occurred_at), false)?, &applied.positions))

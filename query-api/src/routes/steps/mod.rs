@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use daybook_ingest::commands::step::{RegisterStep, decide};
+use daybook_ingest::metaflow::step::{RegisterStep, decide};
 use daybook_projector::{
     statement,
     tables::{Row, Statement, TablesError},

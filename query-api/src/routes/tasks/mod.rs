@@ -7,7 +7,10 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use daybook_ingest::commands::task::{Facts, RegisterTask, decide};
+use daybook_ingest::metaflow::{
+    sequences::TASK_IDS,
+    task::{Facts, RegisterTask, decide},
+};
 use daybook_projector::{
     run_tags::Tags,
     statement,
@@ -116,25 +119,17 @@ pub(super) async fn register(
         Some(run) => app.facts.step_exists(&view, &flow, run.run_number, &step).await?,
         None => false,
     };
-    // A number goes to one task; the first of a name is decided by the log.
-    let spell = app.standing.spell().filter(|_| task_name.is_none());
     let name_taken = match (&run_facts, &task_name) {
         (Some(run), Some(name)) => app.facts.task(&view, &flow, run.run_number, &step, name).await?.is_some(),
         _ => false,
     };
-    let task_id = if step_exists { app.sequencer.next_task().await? } else { 0 };
+    let task_id = if step_exists { app.sequencer.next(TASK_IDS).await? } else { 0 };
     let facts = Facts { run: run_facts.as_deref(), step_exists, name_taken, task_id: TaskId(task_id) };
     let (flow_id, step_name) = (FlowId(flow.clone()), StepName(step.clone()));
     let event = decide(RegisterTask { flow_id, run, step_name, task_name, description }, facts)?;
-    let sure = || {
-        if let Some(spell) = spell {
-            app.artifact_names.learn(spell, &flow, task_id);
-        }
-        (spell, ())
-    };
-    match app.write_in(sure, &view, &context, vec![event]).await? {
+    match app.write(&view, &context, vec![event]).await? {
         Written::Accepted(response) => Ok(response),
-        Written::Applied(applied) => match (applied.taken_event(), run_facts) {
+        Written::Applied(applied) => match (applied.event_as_written(), run_facts) {
             (Some(Envelope { event: Event::TaskRegistered(event), occurred_at, .. }), Some(run)) => {
                 let tags = app.run_tags(&view, &flow, number).await?;
                 app.facts.learn_task(event);
@@ -225,7 +220,7 @@ pub(super) async fn filtered(
         out.extend_from_slice(path.to_string().as_bytes());
         Ok(Next::More)
     };
-    let mut chunks = view.stream(&FILTERED, params, Box::new(render)).await?;
+    let mut chunks = view.stream(&FILTERED, params, Box::new(render));
     while let Some(chunk) = chunks.recv().await {
         paths.extend_from_slice(&chunk?);
     }

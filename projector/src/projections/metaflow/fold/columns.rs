@@ -176,9 +176,9 @@ fn by_number_and_flow(values: BTreeMap<(i64, &str), i64>) -> Vec<Column> {
 pub(super) fn numbers(sorted: &Sorted<'_>) -> Vec<Column> {
     let last_id = |event: &'_ MetadataRegistered| event.first_id.0 + entries_count(event.entries.len()) - 1;
     let highest = [
-        ("run", sorted.runs.iter().map(|item| item.event.run_number.0).max()),
-        ("task", sorted.tasks.iter().map(|item| item.event.task_id.0).max()),
-        ("metadata", sorted.metadata.iter().map(|item| last_id(item.event)).max()),
+        ("metaflow.runs", sorted.runs.iter().map(|item| item.event.run_number.0).max()),
+        ("metaflow.tasks", sorted.tasks.iter().map(|item| item.event.task_id.0).max()),
+        ("metaflow.metadata", sorted.metadata.iter().map(|item| last_id(item.event)).max()),
     ];
     let highest: Vec<_> = highest.iter().filter_map(|(sequence, highest)| Some((*sequence, (*highest)?))).collect();
     let sequences = Column::texts(highest.iter().map(|(sequence, _)| *sequence));

@@ -22,14 +22,14 @@ pub struct Context {
     pub idempotency_key: Option<String>,
 }
 
-/// Writes events to the log.
+/// Appends events to the log.
 #[derive(Clone)]
-pub struct Acceptor {
+pub struct Appender {
     log: Arc<dyn EventLog>,
 }
 
-impl Acceptor {
-    /// An acceptor for a log.
+impl Appender {
+    /// An appender to a log.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
         Self { log }
     }

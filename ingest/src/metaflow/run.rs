@@ -6,7 +6,7 @@ use daybook_schemas::{
     ids::{FlowId, RunNumber},
 };
 
-use crate::commands::{Description, Rejection, checked, heartbeat};
+use crate::metaflow::{Description, Rejection, checked, heartbeat};
 
 /// Starts a run of a flow.
 #[derive(Debug, Clone)]

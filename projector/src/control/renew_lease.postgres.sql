@@ -1,4 +1,4 @@
--- The lock belongs to the connection that beats: with the death of its process it is gone, before the lease ends.
+-- The lock belongs to the connection that renews: it ends with the process, before the lease expires.
 INSERT INTO instances (instance, roles, expires_at)
 SELECT $1::TEXT, $2::TEXT, (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT + $3
 FROM (SELECT PG_TRY_ADVISORY_LOCK(HASHTEXT(CURRENT_SCHEMA()), HASHTEXT($1::TEXT))) AS held

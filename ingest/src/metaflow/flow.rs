@@ -2,7 +2,7 @@
 
 use daybook_schemas::{Event, events::FlowRegistered, ids::FlowId};
 
-use crate::commands::{Description, Rejection, checked};
+use crate::metaflow::{Description, Rejection, checked};
 
 /// Registers a flow.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use daybook_schemas::{
     ids::{FlowId, StepName},
 };
 
-use crate::commands::{Rejection, RunFacts, TaskFacts, checked, split};
+use crate::metaflow::{Rejection, RunFacts, TaskFacts, checked, split};
 
 /// Registers artifacts of one task; all of them or none.
 #[derive(Debug, Clone)]

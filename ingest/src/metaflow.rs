@@ -1,4 +1,4 @@
-//! Commands and the pure decisions on them: a command and the facts it rests on become events, or a rejection.
+//! Metaflow's commands and the pure decisions on them: a command and the facts it rests on become events, or a rejection.
 //!
 //! Facts are what the live tables say at the time of asking. Two racing commands may both be decided on the same facts:
 //! both reach the log, the first in the partition wins, and the fold tells the other's writer so.
@@ -9,6 +9,7 @@ pub mod heartbeat;
 pub mod metadata;
 pub mod run;
 pub mod run_tags;
+pub mod sequences;
 pub mod step;
 pub mod task;
 

@@ -6,7 +6,7 @@ use daybook_schemas::{
     ids::{FlowId, StepName},
 };
 
-use crate::commands::{Description, Rejection, RunFacts, checked};
+use crate::metaflow::{Description, Rejection, RunFacts, checked};
 
 /// Registers a step of a run.
 #[derive(Debug, Clone)]

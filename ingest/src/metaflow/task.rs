@@ -6,7 +6,7 @@ use daybook_schemas::{
     ids::{FlowId, StepName, TaskId},
 };
 
-use crate::commands::{Description, Rejection, RunFacts, checked, heartbeat};
+use crate::metaflow::{Description, Rejection, RunFacts, checked, heartbeat};
 
 /// Registers a task of a step.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use daybook_schemas::{Event, events::RunTagsMutated, ids::FlowId};
 
-use crate::commands::{Rejection, RunFacts, checked};
+use crate::metaflow::{Rejection, RunFacts, checked};
 
 /// Changes the user tags of a run: removals first, additions after.
 #[derive(Debug, Clone)]

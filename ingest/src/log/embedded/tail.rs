@@ -36,13 +36,11 @@ impl Tail {
         self.end = record.position.offset + 1;
         self.bytes += record.value.len();
         self.records.push_back(record);
-        while self.bytes > bytes_max && self.pop().is_some() {}
-    }
-
-    fn pop(&mut self) -> Option<Record> {
-        let oldest = self.records.pop_front()?;
-        self.bytes -= oldest.value.len();
-        Some(oldest)
+        while self.bytes > bytes_max
+            && let Some(oldest) = self.records.pop_front()
+        {
+            self.bytes -= oldest.value.len();
+        }
     }
 
     /// Where the record at `next` stands among those in memory; `None` where memory does not hold it.
@@ -61,12 +59,12 @@ impl Tails {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The offset after the newest record of a partition, as far as it was told.
+    /// The offset after the newest record of a partition, as far as it is known here.
     pub(super) fn end(&self, partition: Partition) -> Offset {
         self.lock().get(&partition).map_or(0, |tail| tail.end)
     }
 
-    /// Tells where a partition ends that has records from before.
+    /// Notes where a partition ends that has records from before.
     pub(super) fn start_at(&self, partition: Partition, end: Offset) {
         self.lock().entry(partition).or_default().end = end;
     }
@@ -99,40 +97,6 @@ impl Tails {
         let skip = tail.index_of(next)?;
         Some(tail.records.iter().skip(skip).take(room).cloned().collect())
     }
-
-    /// The same for the only reader, which reads nothing twice: what it has read is forgotten. Of `bytes_max` bytes of
-    /// values it takes at most the first record more.
-    pub(super) fn take(
-        &self,
-        partition: Partition,
-        next: Offset,
-        room: usize,
-        bytes_max: usize,
-    ) -> Option<Vec<Record>> {
-        let mut partitions = self.lock();
-        let Some(tail) = partitions.get_mut(&partition) else { return Some(Vec::new()) };
-        while tail.records.front().is_some_and(|record| record.position.offset < next) {
-            tail.pop();
-        }
-        if next >= tail.end {
-            return Some(Vec::new());
-        }
-        tail.index_of(next).filter(|index| *index == 0)?;
-        let (mut taken, mut bytes) = (Vec::new(), 0);
-        while taken.len() < room
-            && bytes < bytes_max
-            && let Some(record) = tail.pop()
-        {
-            bytes += record.value.len();
-            taken.push(record);
-        }
-        Some(taken)
-    }
-
-    /// Forgets all records.
-    pub(super) fn clear(&self) {
-        self.lock().clear();
-    }
 }
 
 #[cfg(test)]
@@ -162,17 +126,5 @@ mod tests {
         tails.push([record(12)]);
         assert_eq!((offsets(tails.read(PARTITION, 9, 9)), tails.end(PARTITION)), (None, 13));
         assert_eq!(offsets(tails.read(PARTITION, 12, 9)), Some(vec![12]));
-    }
-
-    #[test]
-    fn what_is_taken_is_forgotten_and_no_gap_is_jumped() {
-        let tails = Tails::new(1000);
-        tails.push((3..8).map(record));
-        assert_eq!(offsets(tails.take(PARTITION, 2, 9, 99)), None, "the record before them is not here");
-        assert_eq!(offsets(tails.take(PARTITION, 4, 2, 99)), Some(vec![4, 5]));
-        assert_eq!(offsets(tails.take(PARTITION, 4, 9, 99)), None);
-        assert_eq!(offsets(tails.take(PARTITION, 6, 9, 5)), Some(vec![6]), "bytes bound it, but for the first");
-        assert_eq!(offsets(tails.take(PARTITION, 7, 9, 99)), Some(vec![7]));
-        assert_eq!(offsets(tails.take(PARTITION, 8, 9, 99)), Some(vec![]));
     }
 }

@@ -1,0 +1,3 @@
+//! What every SQLite file of Daybook needs: the embedded log's and the tables'.
+
+pub mod wal;

@@ -1,2 +1,0 @@
-SELECT nextval('metadata_ids')
-FROM generate_series(1, $1)

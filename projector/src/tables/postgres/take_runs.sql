@@ -1,2 +1,0 @@
-SELECT nextval('run_numbers')
-FROM generate_series(1, $1)
