@@ -1,84 +1,117 @@
-//! The command line.
+//! The command line. Each command has only its own options: `serve`, `log` and `config` take settings, the others name
+//! a running server.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+mod help;
 
-use crate::config::Settings;
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Everything, Flags, LogOnly};
 
 /// An event-sourced metadata platform: writes are events on a log, tables are built from them.
 ///
-/// Without options, `daybook serve` keeps everything in ./daybook-data and serves Metaflow's metadata API on
-/// 127.0.0.1:8080. Every option can also stand in the environment (DAYBOOK_LISTEN for --listen, and so on) or in the TOML
-/// file that --config names; the command line wins over the environment, that over the file. Metaflow's own MF_METADATA_*
-/// variables are honoured where no DAYBOOK_* one is set.
-#[derive(Debug, Parser)]
-#[command(name = "daybook", version, max_term_width = 110)]
+/// Without options, `daybook serve` keeps everything in ./daybook-data and serves its API on 127.0.0.1:8080. `serve`,
+/// `log` and `config` take settings: options, DAYBOOK_* variables, or a TOML file. All other commands talk to a running
+/// server.
+#[derive(Parser)]
+#[command(name = "daybook", version, max_term_width = 110, after_long_help = help::DAYBOOK)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
-    #[command(flatten)]
-    pub(crate) settings: Settings,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Serves the API and applies the log to the tables (roles: api, projector).
+    /// Serves the API and applies the log to the tables.
     ///
-    /// Examples:
-    ///   daybook serve
-    ///   daybook serve --log kafka://broker:9092 --tables postgres://user:password@host/db
-    ///   daybook serve --roles projector --log kafka://broker:9092 --tables postgres://host/db
-    #[command(verbatim_doc_comment)]
-    Serve,
+    /// Each option can also be given as a DAYBOOK_<NAME> variable (DAYBOOK_LISTEN for --listen) or in the file that
+    /// --config names. The command line takes precedence over the environment, and the environment over the file.
+    #[command(after_long_help = help::SERVE)]
+    Serve(Flags<Everything>),
     /// Shows what a running daybook is doing.
-    Status(StatusOptions),
+    #[command(after_long_help = help::STATUS)]
+    Status(ServerOptions),
     /// Searches flows, runs, steps, tasks and artifacts.
     ///
     /// QUERY is words, all of which must be found: field:word, prefix*, "phrases", -not, OR, parentheses.
-    /// Fields are type, flow, run, step, task, artifact, user, tag, status, metadata.
-    /// Put it in quotes, and -- before one that begins with -.
-    ///
-    /// Examples:
-    ///   daybook search 'tag:nightly user:ann -status:completed'
-    ///   daybook search --type run --status failed --from=-7d --sort=-created_at
-    #[command(verbatim_doc_comment)]
+    /// The fields are type, flow, run, step, task, artifact, user, tag, status, metadata.
+    /// Quote the query for the shell, and write -- before one that begins with a hyphen.
+    #[command(after_long_help = help::SEARCH)]
     Search(SearchOptions),
-    /// Shows the events of the log, decoded, one JSON object a line.
-    #[command(subcommand)]
+    /// Shows the events of the log, decoded.
+    ///
+    /// It opens the log itself, and works beside a running server.
+    #[command(subcommand, after_long_help = help::LOG)]
     Log(LogCommand),
     /// Shows the records that could not be applied, and why.
     ///
-    /// Such a record stays in the log, and everything else flows. The way out is a version of the program that can apply
-    /// it, and tables that it builds from the log.
-    #[command(subcommand)]
+    /// Such a record remains in the log, and all others are applied. To resolve it, run a version that can apply it,
+    /// with tables that this version builds from the log.
+    #[command(subcommand, after_long_help = help::QUARANTINE)]
     Quarantine(QuarantineCommand),
+    /// Shows and checks settings.
+    #[command(subcommand, after_long_help = help::CONFIG)]
+    Config(ConfigCommand),
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum QuarantineCommand {
-    /// All of them, a line each: position, key, bytes, reason.
-    List(StatusOptions),
-    /// One of them whole, with the beginning of its value in hexadecimal.
+#[derive(Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Shows the settings in effect; passwords are masked.
+    #[command(after_long_help = help::CONFIG_SHOW)]
     Show {
-        /// Where it stands, as in events/3@1042.
+        /// Shows where each value comes from: command line, environment variable, file and line, default.
+        #[arg(long)]
+        origin: bool,
+        /// Prints JSON on a terminal, too.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        flags: Flags<Everything>,
+    },
+    /// Checks the settings and reports every fault.
+    #[command(after_long_help = help::CONFIG_CHECK)]
+    Check(Flags<Everything>),
+    /// Prints a TOML file with every setting, commented out, with its default and help.
+    #[command(after_long_help = help::CONFIG_EXAMPLE)]
+    Example,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum QuarantineCommand {
+    /// Shows all of them: position, key, bytes, reason.
+    #[command(after_long_help = help::QUARANTINE_LIST)]
+    List(ServerOptions),
+    /// Shows one of them, with the beginning of its value in hexadecimal.
+    #[command(after_long_help = help::QUARANTINE_SHOW)]
+    Show {
+        /// Its position, as `daybook quarantine list` shows it.
         position: String,
         #[command(flatten)]
-        options: StatusOptions,
+        server: ServerOptions,
     },
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct StatusOptions {
-    /// Where it serves; the configured listen address if left out.
-    #[arg(long)]
-    pub(crate) url: Option<String>,
-    /// Prints JSON instead of text.
+impl QuarantineCommand {
+    pub(crate) const fn server(&self) -> &ServerOptions {
+        match self {
+            Self::List(server) | Self::Show { server, .. } => server,
+        }
+    }
+}
+
+/// Which server, and how its answer is printed.
+#[derive(Args)]
+pub(crate) struct ServerOptions {
+    /// URL of the running daybook. [env: DAYBOOK_SERVER] [default: http://127.0.0.1:8080]
+    #[arg(long = "server", value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Prints JSON on a terminal, too.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Args)]
 pub(crate) struct SearchOptions {
-    /// What is looked for; everything if left out.
+    /// What to look for; everything if left out.
     pub(crate) query: Vec<String>,
     /// Only this type: flow, run, step, task, artifact; may be given several times.
     #[arg(long = "type")]
@@ -89,70 +122,135 @@ pub(crate) struct SearchOptions {
     /// Only what this user owns; may be given several times.
     #[arg(long = "user")]
     pub(crate) users: Vec<String>,
-    /// Only what has this tag; may be given several times, and all are demanded.
+    /// Only what has this tag; given several times, all of them are required.
     #[arg(long = "tag")]
     pub(crate) tags: Vec<String>,
-    /// Only what went this way: running, completed, failed; may be given several times.
+    /// Only this status: running, completed, failed; may be given several times.
     #[arg(long = "status")]
     pub(crate) statuses: Vec<String>,
-    /// Only what was registered at or after this: 2026-11-26, 2026-11-26T18:00:00Z, milliseconds since 1970, or an age as in -7d.
-    #[arg(long, allow_hyphen_values = true)]
+    /// Only what was registered at or after this: 2026-11-26, 2026-11-26T18:00:00Z, milliseconds since 1970, or an age
+    /// as in -7d.
+    #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) from: Option<String>,
     /// Only what was registered before this.
-    #[arg(long, allow_hyphen_values = true)]
+    #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) to: Option<String>,
-    /// The order: relevance, created_at, run, flow, user, type, status; - before it reverses it.
-    #[arg(long, allow_hyphen_values = true)]
+    /// The order: relevance, created_at, run, flow, user, type, status; a hyphen before the name reverses it.
+    #[arg(long, allow_hyphen_values = true, value_name = "ORDER")]
     pub(crate) sort: Option<String>,
     /// How many hits to show, at most 500.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_name = "NUMBER")]
     pub(crate) limit: usize,
     #[command(flatten)]
-    pub(crate) options: StatusOptions,
+    pub(crate) server: ServerOptions,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 pub(crate) enum LogCommand {
-    /// All events, from the first to where the log ends now.
-    Cat(LogFilter),
-    /// The newest events; with --follow, new ones as they come.
+    /// Shows all events, from the first to the current end of the log.
+    #[command(after_long_help = help::LOG_CAT)]
+    Cat(LogOptions),
+    /// Shows the newest events; with --follow, new ones as they come.
+    #[command(after_long_help = help::LOG_TAIL)]
     Tail {
         /// How many of the newest records of each partition to look at.
-        #[arg(short = 'n', long, default_value_t = 10)]
+        #[arg(short = 'n', long, default_value_t = 10, value_name = "NUMBER")]
         records: i64,
         /// Goes on with new events until interrupted.
         #[arg(short, long)]
         follow: bool,
         #[command(flatten)]
-        filter: LogFilter,
+        options: LogOptions,
     },
 }
 
-#[derive(Debug, Clone, Args)]
+impl LogCommand {
+    pub(crate) const fn flags(&self) -> &Flags<LogOnly> {
+        match self {
+            Self::Cat(options) | Self::Tail { options, .. } => &options.flags,
+        }
+    }
+}
+
+#[derive(Args)]
+pub(crate) struct LogOptions {
+    #[command(flatten)]
+    pub(crate) filter: LogFilter,
+    /// Prints JSON on a terminal, too.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) flags: Flags<LogOnly>,
+}
+
+/// Which records are shown.
+#[derive(Clone, Args)]
 pub(crate) struct LogFilter {
     /// Only records of this key: for most events, the name of the flow.
     #[arg(long)]
     pub(crate) key: Option<String>,
     /// Only events of this type, as in RunStarted; may be given several times.
-    #[arg(long = "type")]
+    #[arg(long = "type", value_name = "TYPE")]
     pub(crate) types: Vec<String>,
     /// Only events recorded at or after this time, in milliseconds since 1970.
-    #[arg(long)]
+    #[arg(long, value_name = "MS")]
     pub(crate) since: Option<i64>,
     /// Only events recorded before this time, in milliseconds since 1970.
-    #[arg(long)]
+    #[arg(long, value_name = "MS")]
     pub(crate) until: Option<i64>,
-    /// Which topic to read.
-    #[arg(long, value_enum, default_value_t = TopicChoice::All)]
-    pub(crate) topic: TopicChoice,
+    /// Only this topic of the log, by its short name as in positions; may be given several times.
+    #[arg(long = "topic", value_name = "TOPIC")]
+    pub(crate) topics: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TopicChoice {
-    /// Both.
-    All,
-    /// Everything but heartbeats.
-    Events,
-    /// Heartbeats.
-    Heartbeats,
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::Golden;
+
+    fn check(command: &mut clap::Command, name: &str) {
+        let text = command.render_long_help().to_string();
+        let text: Vec<_> = text.lines().map(str::trim_end).collect();
+        Golden::of(&format!("../tests/golden/help/{name}.txt")).check(&(text.join("\n") + "\n"));
+        let names: Vec<_> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        for subcommand in names.iter().filter(|name| *name != "help") {
+            if let Some(command) = command.find_subcommand_mut(subcommand) {
+                check(command, &format!("{name}_{subcommand}"));
+            }
+        }
+    }
+
+    #[test]
+    fn each_command_s_help_is_the_one_that_was_reviewed() {
+        let mut command = Cli::command().term_width(110).bin_name("daybook");
+        command.build();
+        check(&mut command, "daybook");
+    }
+
+    #[test]
+    fn each_command_takes_its_own_options_only() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
+        assert!(parses("daybook serve --log embedded --tables sqlite --requests-max 5 --path-prefix /x"));
+        assert!(parses("daybook log tail -n 3 --follow --log embedded --data-dir x --topic y"));
+        assert!(parses("daybook config show --origin --json --tables sqlite"));
+        assert!(parses("daybook status --json --server http://x"));
+        for line in [
+            "daybook --log embedded serve",
+            "daybook serve --server http://x",
+            "daybook serve --json",
+            "daybook status --log embedded",
+            "daybook status --config x",
+            "daybook status --url http://x",
+            "daybook search --data-dir x",
+            "daybook quarantine list --listen x",
+            "daybook log cat --listen x",
+            "daybook log cat --tables sqlite",
+            "daybook config check --json",
+            "daybook config example --log x",
+        ] {
+            assert!(!parses(line), "{line}");
+        }
+    }
 }

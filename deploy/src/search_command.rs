@@ -1,39 +1,58 @@
-//! `daybook search`: asks a running process for documents, and shows them as a table.
+//! `daybook search`: asks a running server for documents, and shows them.
 
-use std::io::Write;
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
 
 use anyhow::Result;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    ask::{ask, text},
-    command::SearchOptions,
-    config::Config,
-};
+use crate::{ask::ask, command::SearchOptions, config::Server, output};
 
-/// Characters of a column, at most.
-const COLUMN_MAX: usize = 60;
-const HEAD: [&str; 5] = ["PATH", "STATUS", "USER", "CREATED (UTC)", "TAGS"];
+/// The answer, in the order in which it is printed.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Found {
+    total: u64,
+    complete: bool,
+    took_ms: u64,
+    hits: Vec<Hit>,
+    facets: Value,
+    next_cursor: Option<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
 
-pub(crate) async fn run(config: &Config, given: &SearchOptions) -> Result<()> {
-    let found = ask(config, &given.options, &format!("/api/v1/search?{}", query_of(given))).await?;
-    let mut out = std::io::stdout().lock();
-    if given.options.json {
-        writeln!(out, "{}", serde_json::to_string_pretty(&found)?)?;
-        return Ok(());
+/// A document: first the fields that most domains' documents have, then the others.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Hit {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_at: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(flatten)]
+    others: BTreeMap<String, Value>,
+}
+
+pub(crate) async fn run(server: &Server, given: &SearchOptions) -> Result<()> {
+    let found: Found = ask(server, &format!("/api/v1/search?{}", query_of(given))).await?;
+    let mut out = io::stdout().lock();
+    if output::is_for_people(given.server.json) {
+        write(&mut out, &found)
+    } else {
+        output::write_document(&mut out, &found)
     }
-    let hits = found["hits"].as_array().cloned().unwrap_or_default();
-    let mut rows = vec![HEAD.map(str::to_owned)];
-    rows.extend(hits.iter().map(row));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
-    for row in &rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        writeln!(out, "{}", cells.join("  ").trim_end())?;
-    }
-    writeln!(out, "{} of {}", hits.len(), found["total"])?;
-    Ok(())
 }
 
 /// The options as a query string.
@@ -53,50 +72,48 @@ fn query_of(given: &SearchOptions) -> String {
     pairs.into_iter().map(encode).collect::<Vec<_>>().join("&")
 }
 
-fn row(hit: &Value) -> [String; 5] {
-    let tags: Vec<String> = hit["tags"].as_array().into_iter().flatten().map(text).collect();
-    let shown = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let created = hit["created_at"].as_i64().map(utc).unwrap_or_default();
-    [shown(&hit["path"]), shown(&hit["status"]), shown(&hit["user"]), created, cut(&tags.join(" "))]
+fn write(out: &mut impl Write, found: &Found) -> Result<()> {
+    let rows: Vec<_> = found.hits.iter().map(row).collect();
+    output::write_table(out, ["PATH", "STATUS", "USER", "CREATED (UTC)", "TAGS"], &rows)?;
+    let more = if found.complete { "" } else { "; the index lags behind the log, and more may match" };
+    Ok(writeln!(out, "{} of {}{more}", found.hits.len(), found.total)?)
 }
 
-fn cut(text: &str) -> String {
-    match text.char_indices().nth(COLUMN_MAX) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
-/// Milliseconds since 1970 as `2026-11-26 18:41:00`; days to dates after Howard Hinnant's "chrono-Compatible Low-Level Date
-/// Algorithms".
-fn utc(ms: i64) -> String {
-    let (days, second) = (ms.div_euclid(86_400_000), ms.div_euclid(1000).rem_euclid(86_400));
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year}-{month:02}-{day:02} {:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+fn row(hit: &Hit) -> [String; 5] {
+    let shown = |text: &Option<String>| text.as_deref().map(output::cell).unwrap_or_default();
+    let created = hit.created_at.map(output::utc).unwrap_or_default();
+    // A path is not cut: it is what is copied from here.
+    let path = output::cut(&hit.path, usize::MAX);
+    [path, shown(&hit.status), shown(&hit.user), created, output::cell(&hit.tags.join(" "))]
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
-    #[test]
-    fn times_are_shown_as_dates() {
-        assert_eq!(utc(0), "1970-01-01 00:00:00");
-        assert_eq!(utc(951_868_800_000), "2000-03-01 00:00:00");
-        assert_eq!(utc(1_795_718_460_000), "2026-11-26 18:41:00");
+    fn found() -> Found {
+        let hit = json!({"flow": "F", "type": "run", "path": "/flows/F/runs/1", "created_at": 0, "tags": ["a", "b"]});
+        let body =
+            json!({"hits": [hit], "total": 2, "complete": true, "took_ms": 1, "facets": {}, "next_cursor": null});
+        serde_json::from_value(body).unwrap_or_else(|error| panic!("{error}"))
     }
 
     #[test]
-    fn long_cells_are_cut_between_characters() {
-        assert_eq!(cut("short"), "short");
-        assert_eq!(cut(&"é".repeat(61)).chars().count(), 61);
+    fn people_see_a_table() {
+        let mut out = Vec::new();
+        assert!(write(&mut out, &found()).is_ok());
+        let text = String::from_utf8_lossy(&out).into_owned();
+        assert!(text.starts_with("PATH             STATUS  USER  CREATED (UTC)        TAGS\n"), "{text}");
+        assert!(text.contains("/flows/F/runs/1                1970-01-01 00:00:00  a b\n1 of 2\n"), "{text}");
+    }
+
+    #[test]
+    fn json_has_a_fixed_order() {
+        let text = serde_json::to_string(&found()).unwrap_or_default();
+        let begin =
+            r#"{"total":2,"complete":true,"took_ms":1,"hits":[{"type":"run","path":"/flows/F/runs/1","created_at":0"#;
+        assert!(text.starts_with(begin) && text.contains(r#""flow":"F""#), "{text}");
     }
 }

@@ -1,10 +1,14 @@
-//! `daybook serve`: starts everything, serves until told to stop, stops in order.
+//! `daybook serve`: starts all parts, serves until it is stopped, shuts down in order.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use daybook_query_api::{
-    app::{self, App},
+    app::{self, App, Readiness},
+    live::Live,
     routes, server,
 };
 use tokio::{
@@ -16,20 +20,25 @@ use tokio::{
 
 use crate::{
     config::{Config, Log},
-    wire::Parts,
+    domains::{self, Domain},
+    wire::{Parts, Running},
 };
 
-pub(crate) async fn run(config: Config) -> Result<()> {
-    let began = Instant::now();
+/// Time after the shutdown limit at which the process ends in any case.
+const STOP_MARGIN: Duration = Duration::from_millis(500);
+
+pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
+    let (began, config, domains) = (Instant::now(), Arc::new(config), domains.to_vec());
     let (stop, stopped) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut servers = JoinSet::new();
-    let (api, of_api) = watch::channel(server::starting());
-    let (migration, of_migration) = watch::channel(server::starting());
+    let nothing_known: Readiness = Arc::new(Vec::new);
+    let (api, of_api) = watch::channel(server::starting(Arc::clone(&nothing_known)));
+    let (migration, of_migration) = watch::channel(server::starting(nothing_known));
     let places = [
-        config.roles.api.then_some((config.listen, of_api)),
-        config.migration_listen.map(|listen| (listen, of_migration)),
+        config.process.roles.api.then_some((config.http.listen, of_api)),
+        config.domains.migration_listen().map(|listen| (listen, of_migration)),
     ];
     for (listen, routes) in places.into_iter().flatten() {
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
@@ -39,43 +48,73 @@ pub(crate) async fn run(config: Config) -> Result<()> {
             // The sender outlives the servers.
             let _ended = stopped.wait_for(|stop| *stop).await;
         };
-        servers.spawn(server::serve(listener, routes, shutdown, config.shutdown_max));
+        servers.spawn(server::serve(listener, routes, shutdown, config.process.shutdown_max));
     }
-    let start = async {
-        let parts = Parts::start(&config).await?;
-        if config.roles.api {
-            let sequencer = parts.sequencer().await?;
-            let (log, generation) = (Arc::clone(&parts.log), Arc::clone(&parts.generation));
-            let app = Arc::new(App::new(
-                app_config(&config, &parts),
-                log,
-                sequencer,
-                Arc::clone(&parts.lease),
-                generation,
-                parts.search.clone(),
-                Arc::new(parts.readiness()),
-            ));
-            drop(migration.send_replace(routes::migration_router(&app)));
+    let limit = config.process.shutdown_max;
+    let start = async move {
+        let parts = Parts::start(&config, &domains).await?;
+        if config.process.roles.api {
+            let readiness: Readiness = Arc::new(parts.readiness());
+            drop(api.send_replace(server::starting(Arc::clone(&readiness))));
+            let app = Arc::new(new_app(&config, &domains, &parts, readiness).await?);
+            drop(migration.send_replace(domains::migration_router(&app)));
             drop(api.send_replace(routes::router(&app)));
         }
         Ok::<_, anyhow::Error>(parts)
     };
-    let parts = tokio::select! {
-        parts = start => parts?,
-        _ = interrupt.recv() => return Ok(()),
-        _ = terminate.recv() => return Ok(()),
+    // A task of its own, so that neither its work nor the drop of its parts delays the reaction to a signal.
+    let mut starting = tokio::spawn(start);
+    let mut signal = async || {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     };
-    tracing::info!(duration_ms = began.elapsed().as_millis(), "ready after {} ms", began.elapsed().as_millis());
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let parts = tokio::select! {
+        parts = &mut starting => Some(parts??),
+        () = signal() => None,
+    };
+    if parts.is_some() {
+        tracing::info!(duration_ms = began.elapsed().as_millis(), "ready after {} ms", began.elapsed().as_millis());
+        signal().await;
     }
     tracing::info!("stopping");
     stop.send_replace(true);
-    while servers.join_next().await.is_some() {}
-    parts.stop(config.shutdown_max).await;
-    tracing::info!("stopped");
+    starting.abort();
+    let stopping = async {
+        while servers.join_next().await.is_some() {}
+        let parts = match parts {
+            Some(parts) => Some(parts),
+            // An aborted start ends after the drop of everything that it had started.
+            None => starting.await.ok().and_then(Result::ok),
+        };
+        if let Some(parts) = parts {
+            parts.stop(limit).await;
+        }
+    };
+    // Nothing is awaited any longer: what was acknowledged is durable.
+    match tokio::time::timeout(limit + STOP_MARGIN, stopping).await {
+        Ok(()) => tracing::info!("stopped"),
+        Err(_) => tracing::warn!("stopped after {} ms with work in progress", limit.as_millis()),
+    }
     Ok(())
+}
+
+async fn new_app(config: &Config, domains: &[Domain], parts: &Parts, readiness: Readiness) -> Result<App> {
+    let served = |running: &Running| {
+        let api = (running.domain.api)(&config.domains);
+        let live = Live::new(Arc::clone(&running.generation), running.search.clone(), &api.new_view);
+        app::Domain::new(api, live)
+    };
+    let of_app = app::Parts {
+        log: Arc::clone(&parts.log),
+        sequencer: parts.sequencer().await?,
+        lease: Arc::clone(&parts.lease),
+        domains: parts.domains.iter().map(served).collect(),
+        schemas: Domain::schemas_of(domains),
+        readiness,
+    };
+    Ok(App::new(app_config(config, parts), of_app))
 }
 
 fn app_config(config: &Config, parts: &Parts) -> app::Config {
@@ -84,14 +123,12 @@ fn app_config(config: &Config, parts: &Parts) -> app::Config {
         Log::Kafka(address) => address.prefix.clone(),
     };
     app::Config {
-        path_prefix: config.path_prefix.clone(),
-        body_bytes_max: config.body_bytes_max,
-        requests_max: config.requests_max,
-        wait_max: config.wait_max,
-        run_inactive_cutoff_seconds: config.run_inactive_cutoff_seconds,
+        body_bytes_max: config.http.body_bytes_max,
+        requests_max: config.http.requests_max,
+        wait_max: config.http.wait_max,
         topic_prefix,
         instance: parts.instance.clone(),
-        roles: config.roles.names(),
+        roles: config.process.roles.names(),
         log: parts.log.describe(),
         tables: parts.store.describe(),
     }

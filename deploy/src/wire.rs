@@ -1,4 +1,4 @@
-//! Puts the parts together: log, store, generation, projector.
+//! Wires the parts: log, store, and for each domain generation, projector and search.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -8,17 +8,16 @@ use std::{
 use anyhow::{Context, Result};
 use daybook_ingest::{
     log::{self, EventLog, LogError, embedded::EmbeddedLog, kafka::KafkaLog},
-    metaflow::sequences::SEQUENCES,
     sequence::{NumberSource, Sequencer},
 };
 use daybook_projector::{
-    commit_listener,
+    backoff::Backoff,
+    bookkeeping::numbers,
+    chain, commit_listener,
     control::Control,
     generation::Generation,
     lease::Lease,
     monitor,
-    projection::Projection,
-    projections::metaflow::Metaflow,
     runner::Runner,
     search::{
         SearchStore,
@@ -27,61 +26,74 @@ use daybook_projector::{
         state::Search,
         tantivy::TantivyStore,
     },
-    tables::{Params, Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
+    tables::{Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
 };
 use daybook_reindexer::first::{self, OpenError};
+use daybook_schemas::position::Vector;
 use tokio::task::JoinSet;
 
-use crate::config::{self, Config, Log, Tables};
+use crate::{
+    config::{self, Config, Log, Tables},
+    domains::Domain,
+};
 
-/// How long parts that do not answer at start are tried again.
+/// How long the start retries a part that does not answer.
 const START_MAX: Duration = Duration::from_secs(60);
+/// Time between two reports of progress while the tables catch up.
+const REPORT: Duration = Duration::from_secs(2);
 
-/// Everything that runs in this process but for HTTP.
+/// Everything that runs in this process, except HTTP.
 pub(crate) struct Parts {
     pub(crate) log: Arc<dyn EventLog>,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) generation: Arc<Generation>,
     pub(crate) instance: String,
-    pub(crate) search: Option<Arc<Search>>,
-    runner: Option<Arc<Mutex<Runner>>>,
-    search_runner: Option<SearchRunner>,
     pub(crate) lease: Arc<Lease>,
+    pub(crate) domains: Vec<Running>,
     control: Control,
     background: JoinSet<()>,
 }
 
+/// A running domain.
+pub(crate) struct Running {
+    pub(crate) domain: Domain,
+    pub(crate) generation: Arc<Generation>,
+    pub(crate) search: Option<Arc<Search>>,
+    runner: Option<Arc<Mutex<Runner>>>,
+    search_runner: Option<SearchRunner>,
+}
+
 /// Opens the log.
-pub(crate) async fn open_log(config: &Config) -> Result<Arc<dyn EventLog>> {
+async fn open_log(config: &Config, domains: &[Domain]) -> Result<Arc<dyn EventLog>> {
     let retryable = |error: &LogError| matches!(error, LogError::Unavailable(_));
+    let topics = Domain::topics_of(domains);
     match &config.log {
         Log::Embedded => {
-            let folder = config.data_dir.clone();
-            let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder)).await?;
+            let folder = config.process.data_dir.clone();
+            let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder, &topics)).await?;
             Ok(Arc::new(opened.context("cannot open the embedded log")?))
         }
         Log::Kafka(address) => {
-            let open = || KafkaLog::open(address.clone(), true);
-            let opened = persist("the log", open, retryable).await.context("cannot open the log on Kafka")?;
+            let open = || KafkaLog::open(address.clone(), &topics, true);
+            let opened = retry("the log", open, retryable).await.context("cannot open the log on Kafka")?;
             Ok(Arc::new(opened))
         }
     }
 }
 
-/// Tries again, for a bounded time, what fails with a retryable error.
-async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+/// Retries an attempt that fails with a retryable error, for a bounded time.
+async fn retry<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
     what: &str,
     attempt: impl Fn() -> F,
     retryable: impl Fn(&E) -> bool,
 ) -> Result<T, E> {
-    let (began, mut pause) = (Instant::now(), Duration::from_millis(100));
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+    let began = Instant::now();
     loop {
         match attempt().await {
             Err(error) if retryable(&error) && began.elapsed() < START_MAX => {
-                let chain = daybook_projector::runner::chain(&error);
+                let chain = chain(&error);
                 tracing::warn!(error = chain, "{what} does not answer yet: {chain}");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(2));
+                tokio::time::sleep(backoff.pause()).await;
             }
             outcome => return outcome,
         }
@@ -91,38 +103,37 @@ async fn persist<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
 /// Opens the store.
 fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(match &config.tables {
-        Tables::Sqlite => Arc::new(SqliteStore::new(&config.data_dir)?),
+        Tables::Sqlite => Arc::new(SqliteStore::new(&config.process.data_dir)?),
         Tables::Postgres(config) => Arc::new(PostgresStore::new((**config).clone())),
     })
 }
 
-/// Where indexes live, unless search is switched off.
+/// Opens the store of search indexes; `None` if search is switched off.
 fn open_search(config: &Config) -> Result<Option<Arc<dyn SearchStore>>> {
     Ok(match &config.search {
         config::Search::Off => None,
-        config::Search::Embedded => Some(Arc::new(TantivyStore::new(config.data_dir.join("search")))),
+        config::Search::Embedded => Some(Arc::new(TantivyStore::new(config.process.data_dir.join("search")))),
         config::Search::Elasticsearch(address) => Some(Arc::new(ElasticsearchStore::new(address.clone())?)),
     })
 }
 
+fn retryable(error: &TablesError) -> bool {
+    matches!(error, TablesError::Unavailable(_) | TablesError::Conflict(_))
+}
+
 impl Parts {
-    /// Opens everything and starts what works in the background.
-    pub(crate) async fn start(config: &Config) -> Result<Self> {
-        let log = open_log(config).await?;
+    /// Opens all parts and starts their background tasks.
+    pub(crate) async fn start(config: &Config, domains: &[Domain]) -> Result<Self> {
+        let log = open_log(config, domains).await?;
         let store = open_store(config)?;
         tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
         tracing::info!(tables = store.describe(), "tables: {}", store.describe());
-        let retryable = |error: &TablesError| matches!(error, TablesError::Unavailable(_) | TablesError::Conflict(_));
-        let control =
-            persist("PostgreSQL", || store.control(), retryable).await.context("cannot open control storage")?;
+        let control = retry("the store", || store.control(), retryable).await.context("cannot open control storage")?;
         let control = Control::new(control);
-        let open = || first::open(store.as_ref(), &control, &Metaflow, log.as_ref());
-        let transient = |error: &OpenError| matches!(error, OpenError::Tables { source, .. } if retryable(source));
-        let generation = persist("the live generation", open, transient).await?;
         let instance = instance_name();
         let partitions = log::partitions(log.as_ref());
         let lease = if store.shared() {
-            Lease::join(control.clone(), instance.clone(), config.roles.names(), partitions).await?
+            Lease::join(control.clone(), instance.clone(), config.process.roles.names(), partitions).await?
         } else {
             Lease::unshared(control.clone(), instance.clone(), partitions)
         };
@@ -130,82 +141,91 @@ impl Parts {
         let mut background = JoinSet::new();
         let of_task = Arc::clone(&lease);
         background.spawn(async move { of_task.keep().await });
-        background.spawn(commit_listener::listen(instance.clone(), Arc::clone(&generation)));
-        let runner = if config.roles.projector {
-            let (generation, log) = (Arc::clone(&generation), Arc::clone(&log));
-            let runner = Runner::start(instance.clone(), generation, Arc::new(Metaflow), log, lease.assignment())?;
-            Some(Arc::new(Mutex::new(runner)))
-        } else {
-            None
-        };
-        let (search, search_runner) = match open_search(config)? {
-            Some(store) => {
-                let search = Arc::new(Search::default());
-                let setting = Setting {
-                    generation: Arc::clone(&generation),
-                    documents: Arc::new(Metaflow),
-                    log: Arc::clone(&log),
-                    store,
-                    assignment: lease.assignment(),
-                    search: Arc::clone(&search),
-                };
-                (Some(search), Some(SearchRunner::start(setting)?))
-            }
-            None => (None, None),
-        };
-        background.spawn(monitor::watch(Arc::clone(&log), Arc::clone(&generation), search.clone()));
-        Ok(Self { log, store, generation, instance, search, runner, search_runner, lease, control, background })
+        let parts = Self { log, store, instance, lease, domains: Vec::new(), control, background };
+        parts.start_domains(config, domains).await
     }
 
-    /// Waits until the tables have all that the log held at the start, then makes the source of numbers.
+    async fn start_domains(mut self, config: &Config, domains: &[Domain]) -> Result<Self> {
+        let search = open_search(config)?;
+        for domain in domains {
+            let projection = (domain.projection)();
+            let open = || first::open(self.store.as_ref(), &self.control, projection.as_ref(), &self.log);
+            let transient = |error: &OpenError| matches!(error, OpenError::Tables { source, .. } if retryable(source));
+            let generation = retry("the live generation", open, transient).await?;
+            let of_listener = (self.instance.clone(), Arc::clone(&generation));
+            self.background.spawn(commit_listener::listen(of_listener.0, of_listener.1));
+            let runner = if config.process.roles.projector {
+                let (generation, log) = (Arc::clone(&generation), Arc::clone(&self.log));
+                let assignment = self.lease.assignment();
+                let runner = Runner::start(self.instance.clone(), generation, projection, log, assignment)?;
+                Some(Arc::new(Mutex::new(runner)))
+            } else {
+                None
+            };
+            let mut running = Running { domain: *domain, generation, search: None, runner, search_runner: None };
+            if let (Some(store), Some(documents)) = (&search, (domain.documents)()) {
+                let search = Arc::new(Search::new(documents.topics()));
+                let setting = Setting {
+                    generation: Arc::clone(&running.generation),
+                    documents,
+                    log: Arc::clone(&self.log),
+                    store: Arc::clone(store),
+                    assignment: self.lease.assignment(),
+                    search: Arc::clone(&search),
+                };
+                running.search_runner = Some(SearchRunner::start(setting)?);
+                running.search = Some(search);
+            }
+            let watched = (Arc::clone(&self.log), Arc::clone(&running.generation), running.search.clone());
+            self.background.spawn(monitor::watch(watched.0, watched.1, watched.2));
+            self.domains.push(running);
+        }
+        Ok(self)
+    }
+
+    /// Waits until the tables have applied all records that the log held at the start, then creates the sequencer.
     pub(crate) async fn sequencer(&self) -> Result<Sequencer> {
         let log = Arc::clone(&self.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
-        let began = Instant::now();
-        let mut told = Instant::now();
-        while tokio::time::timeout(Duration::from_millis(500), self.generation.progress.wait_for(&end)).await.is_err() {
-            if told.elapsed() > Duration::from_secs(2) {
-                told = Instant::now();
-                let lag = self.generation.progress.applied().lag(&end);
-                let done = end.0.values().sum::<i64>() - lag;
-                let left = began.elapsed().as_secs_f64() * lag as f64 / (done.max(1)) as f64;
-                tracing::info!(lag, "catching up with the log: {lag} records left, about {left:.0} s");
-            }
-        }
-        let rows = self.generation.tables.read(Metaflow.highest_numbers(), Params::One(Vec::new())).await?;
-        let mut sequences = SEQUENCES.map(|sequence| (sequence, 0));
-        for row in &rows {
-            let name = row.text(0)?;
-            if let Some((_, highest)) = sequences.iter_mut().find(|(sequence, _)| sequence.name == name) {
-                *highest = row.int(1)?;
-            }
+        let mut sequences = Vec::new();
+        for running in &self.domains {
+            running.catch_up(&end).await;
+            let highest = numbers::highest(running.generation.tables.as_ref()).await?;
+            let floor = |name: &str| highest.get(name).copied().unwrap_or(0);
+            sequences.extend(running.domain.sequences.iter().map(|sequence| (*sequence, floor(sequence.name))));
         }
         let source: Arc<dyn NumberSource> = Arc::new(self.control.clone());
         Ok(Sequencer::new(source, sequences))
     }
 
-    /// Tells why this process cannot serve now.
+    /// Returns a function that lists why this process cannot serve; the list is empty if it can.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
-        let (runner, log, lease) = (self.runner.clone(), Arc::clone(&self.log), Arc::clone(&self.lease));
+        let runners: Vec<_> = self.domains.iter().map(|it| (it.generation.domain, it.runner.clone())).collect();
+        let (log, lease) = (Arc::clone(&self.log), Arc::clone(&self.lease));
         move || {
-            let projector = failure_of(runner.as_deref()).map(|failure| format!("projector: {failure}"));
+            let failed = |(domain, runner): &(&str, Option<Arc<Mutex<Runner>>>)| {
+                let failure = runner.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).health().failure?;
+                Some(format!("projector of {domain}: {failure}"))
+            };
             let log = log.failure().map(|failure| format!("log: {failure}"));
             let lease = (!lease.is_held()).then(|| "lease: not held".to_owned());
-            [projector, log, lease].into_iter().flatten().collect()
+            runners.iter().filter_map(failed).chain(log).chain(lease).collect()
         }
     }
 
-    /// Stops in order: search, projector, lease, log. What was accepted is durable.
+    /// Stops in order: search, projectors, lease, log. What was acknowledged is durable.
     pub(crate) async fn stop(mut self, limit: Duration) {
-        let (runner, search_runner) = (self.runner.take(), self.search_runner.take());
-        if runner.is_some() || search_runner.is_some() {
-            let stopping = move || {
+        let domains = std::mem::take(&mut self.domains);
+        let stopping = move || {
+            for Running { runner, search_runner, .. } in domains {
                 drop(search_runner);
-                runner.iter().for_each(|runner| runner.lock().unwrap_or_else(PoisonError::into_inner).stop());
-            };
-            if tokio::task::spawn_blocking(stopping).await.is_err() {
-                tracing::error!("the projector did not stop in order");
+                if let Some(runner) = runner {
+                    runner.lock().unwrap_or_else(PoisonError::into_inner).stop();
+                }
             }
+        };
+        if tokio::task::spawn_blocking(stopping).await.is_err() {
+            tracing::error!("the projectors did not stop in order");
         }
         self.background.shutdown().await;
         self.lease.leave().await;
@@ -216,12 +236,25 @@ impl Parts {
     }
 }
 
-/// What this process' projector last failed on, if it has one and has not succeeded since.
-fn failure_of(runner: Option<&Mutex<Runner>>) -> Option<String> {
-    runner.and_then(|runner| runner.lock().unwrap_or_else(PoisonError::into_inner).health().failure)
+impl Running {
+    /// Waits until the tables have reached `end`, and logs progress.
+    async fn catch_up(&self, end: &Vector) {
+        let progress = &self.generation.progress;
+        let topics = self.domain.topics;
+        let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
+        let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
+        let began = Instant::now();
+        while tokio::time::timeout(REPORT, progress.wait_for(&end)).await.is_err() {
+            let lag = progress.applied().lag(&end);
+            let done = end.0.values().sum::<i64>() - lag;
+            let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
+            let domain = self.generation.domain;
+            tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
+        }
+    }
 }
 
-/// A name for this process: no other has it, also not one that gets the same process id later or on another machine.
+/// A unique name for this process: another one may get the same process id later or on another machine.
 fn instance_name() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("{}-{:x}", std::process::id(), since.as_nanos())

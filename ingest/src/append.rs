@@ -5,14 +5,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use daybook_schemas::{Envelope, Event, codec, position::Position, topics};
+use daybook_schemas::{Envelope, EventSet, codec, position::Position, topics};
 
 use crate::log::{AppendError, Done, EventLog, Headers, NewRecord};
 
-/// What is known of the request behind an event.
+/// The request that an event was recorded for.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    /// Who asks.
+    /// Who sent it.
     pub actor: Option<String>,
     /// The request's id.
     pub request_id: Option<String>,
@@ -34,38 +34,22 @@ impl Appender {
         Self { log }
     }
 
-    /// The events of one request, in order, with its circumstances.
-    pub fn envelopes(context: &Context, events: Vec<Event>) -> Vec<Envelope> {
-        let now = now_ms();
-        let envelope = |(index, event)| {
-            let key = context.idempotency_key.as_deref().map(|key| nth_key(key, index));
-            Envelope {
-                actor: context.actor.clone(),
-                request_id: context.request_id.clone(),
-                trace_parent: context.trace_parent.clone(),
-                idempotency_key: key,
-                ..Envelope::new(now, event)
-            }
-        };
-        events.into_iter().enumerate().map(envelope).collect()
-    }
-
-    /// Appends envelopes as they are, in order; `done` is called with where they stand once all are durable.
-    pub fn append_then(&self, envelopes: &[Envelope], done: Done) -> Result<(), AppendError> {
+    /// Appends envelopes, in order; `done` is called with their positions once all are durable.
+    pub fn append_then<E: EventSet>(&self, envelopes: &[Envelope<E>], done: Done) -> Result<(), AppendError> {
         self.log.append_then(self.encode(envelopes)?, done);
         Ok(())
     }
 
-    /// Appends envelopes as they are, in order, and returns their positions once all are durable.
-    pub async fn append(&self, envelopes: &[Envelope]) -> Result<Vec<Position>, AppendError> {
+    /// Appends envelopes, in order, and returns their positions once all are durable.
+    pub async fn append<E: EventSet>(&self, envelopes: &[Envelope<E>]) -> Result<Vec<Position>, AppendError> {
         self.log.append(self.encode(envelopes)?).await
     }
 
-    fn encode(&self, envelopes: &[Envelope]) -> Result<Vec<NewRecord>, AppendError> {
+    fn encode<E: EventSet>(&self, envelopes: &[Envelope<E>]) -> Result<Vec<NewRecord>, AppendError> {
         envelopes.iter().map(|envelope| self.encode_one(envelope)).collect()
     }
 
-    fn encode_one(&self, envelope: &Envelope) -> Result<NewRecord, AppendError> {
+    fn encode_one<E: EventSet>(&self, envelope: &Envelope<E>) -> Result<NewRecord, AppendError> {
         let topic = envelope.event.topic();
         let key = envelope.event.key();
         let value = codec::encode(envelope).map_err(|e| AppendError::Unavailable(e.to_string()))?;
@@ -80,7 +64,22 @@ impl Appender {
     }
 }
 
-/// The idempotency key of a request's nth event: each event of a request must be known apart.
+impl Context {
+    /// Envelopes for the events of one request, in order.
+    pub fn envelopes<E>(&self, events: Vec<E>) -> Vec<Envelope<E>> {
+        let now = now_ms();
+        let envelope = |(index, event)| Envelope {
+            actor: self.actor.clone(),
+            request_id: self.request_id.clone(),
+            trace_parent: self.trace_parent.clone(),
+            idempotency_key: self.idempotency_key.as_deref().map(|key| nth_key(key, index)),
+            ..Envelope::new(now, event)
+        };
+        events.into_iter().enumerate().map(envelope).collect()
+    }
+}
+
+/// The idempotency key of a request's nth event: the keys of one request's events differ.
 pub fn nth_key(key: &str, index: usize) -> String {
     if index == 0 { key.to_owned() } else { format!("{key}#{index}") }
 }

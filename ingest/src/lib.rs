@@ -1,7 +1,8 @@
-//! Turns commands into events and appends them: the door to the log.
+//! Turns commands into events and appends them to the log.
 //!
-//! [`log`] is the port with its adapters, [`metaflow`] the pure decisions on Metaflow's commands, [`append`] the way from a decision to a durable
-//! record, [`sequence`] the source of numbers. What stands in tables is not known here: facts come in as values.
+//! [`log`] is the port with its adapters, [`append`] makes durable records of decided events, [`sequence`] assigns
+//! numbers. Each domain has a module with its commands and pure decisions. This crate knows no tables: facts are passed
+//! in as values.
 
 pub mod append;
 pub mod log;

@@ -1,24 +1,25 @@
-//! The log port: what Daybook asks of a log, and what each adapter promises.
+//! The log port, and the guarantees of every adapter.
 //!
-//! - **Order.** Records of one key are read in the order in which their appends returned; one call appends in its order.
-//! - **Durability.** When `append` returns, every record of the call survives the loss of the process and, as far as the
-//!   log is configured for it, of a machine. An error means *not acknowledged*: the record may still be there.
-//! - **Retry.** Appending again after an error appends again; the adapters never append one call twice by themselves.
+//! - **Order.** Records of one key are read in the order in which their appends returned. One call keeps its order.
+//! - **Durability.** When `append` returns, every record of the call survives the loss of the process and, as far as
+//!   the log is configured for it, of a machine. An error means *not acknowledged*: the record may still be in the log.
+//! - **Retry.** A repeated call appends again. Adapters never append the records of one call twice.
 //! - **Empty.** `end` of an empty partition is 0. Reading from the end waits, then returns nothing.
-//! - **Gaps.** Offsets of one partition grow, but need not be dense: compaction takes old records of a key away. The
-//!   newest record of a partition is always there.
-//! - **Identity.** A log made anew has another id, even under the same name. One that is made anew under an open log takes
-//!   no more appends through it.
+//! - **Gaps.** Offsets of a partition grow but may have gaps: compaction removes old records of a key, but never the
+//!   newest record of a partition.
+//! - **Topics.** Opening a log creates the topics that are missing. The first record of each topic holds the log's id.
+//! - **Identity.** A recreated log has a new id, even under the same name. If it is recreated while open, the open
+//!   handle refuses appends.
 
 pub mod embedded;
-pub mod identity;
+mod identity;
 pub mod kafka;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use daybook_schemas::{
+    Topic,
     position::{Partition, PartitionId, Position, Vector},
-    topics::Topic,
 };
 use tokio::sync::{
     mpsc::{self, error::TrySendError},
@@ -35,7 +36,7 @@ pub struct NewRecord {
     pub topic: Topic,
     /// The partition.
     pub partition: PartitionId,
-    /// What is ordered, or compacted, together.
+    /// Records of one key are ordered, or compacted, together.
     pub key: String,
     /// The encoded event.
     pub value: Vec<u8>,
@@ -43,7 +44,7 @@ pub struct NewRecord {
     pub headers: Option<Headers>,
 }
 
-/// What a record says of its event beside the value: attributes of a CloudEvent, and the request's trace.
+/// Headers of a record: attributes of a CloudEvent, and the request's trace.
 #[derive(Debug, Clone)]
 pub struct Headers {
     /// The event's id.
@@ -57,7 +58,7 @@ pub struct Headers {
 }
 
 impl NewRecord {
-    /// The record as it is read once it stands at `position`.
+    /// The record as readers get it, at `position`.
     fn at(&self, position: Position) -> Record {
         Record { position, key: Some(self.key.as_bytes().into()), value: self.value.as_slice().into() }
     }
@@ -66,7 +67,7 @@ impl NewRecord {
 /// A record that was read.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Where it stands.
+    /// Its position.
     pub position: Position,
     /// Its key; `None` for a foreign record without one.
     pub key: Option<Arc<[u8]>>,
@@ -105,16 +106,16 @@ pub enum AppendError {
 }
 
 impl AppendError {
-    /// The log was closed before it could tell what became of an append.
+    /// The log was closed before the outcome of an append was known.
     pub fn closed() -> Self {
         Self::Unavailable("the log is being closed".to_owned())
     }
 }
 
-/// An append that waits, and whom to tell.
+/// An append in the queue, with its callback.
 type Waiting = (Vec<NewRecord>, Done);
 
-/// Puts an append into the queue of those that wait; one that finds no room is told so.
+/// Queues an append. If the queue is full, the callback gets [`AppendError::Full`].
 fn enqueue(queue: &mpsc::Sender<Waiting>, records: Vec<NewRecord>, done: Done) {
     match queue.try_send((records, done)) {
         Ok(()) => {}
@@ -123,7 +124,7 @@ fn enqueue(queue: &mpsc::Sender<Waiting>, records: Vec<NewRecord>, done: Done) {
     }
 }
 
-/// The error for records of which one is over the log's limit.
+/// The error if one of the records is over the log's limit.
 fn too_large(records: &[NewRecord], bytes_max: usize) -> Option<AppendError> {
     let bytes = records.iter().map(|record| record.value.len()).find(|bytes| *bytes > bytes_max)?;
     Some(AppendError::TooLarge { bytes, bytes_max })
@@ -135,33 +136,36 @@ pub enum LogError {
     /// The log does not answer now. Retryable.
     #[error("log is unavailable: {0}")]
     Unavailable(String),
-    /// The log is not what it must be. Terminal until a person mends it.
+    /// The log cannot be used as it is. Terminal until an operator fixes it.
     #[error("log is unusable: {0}")]
     Unusable(String),
-    /// The offset is not in the log: it was cut off or made anew. Terminal.
-    #[error("{0} is not in the log any more: the topic was truncated or made anew")]
+    /// The offset is not in the log: the topic was truncated or recreated. Terminal.
+    #[error("{0} is not in the log any more: the topic was truncated or recreated")]
     OffsetGone(Position),
 }
 
-/// Called once with what came of an append, on a thread of the log's: it must not block.
+/// Called once with the outcome of an append, on a thread of the log. Must not block.
 pub type Done = Box<dyn FnOnce(Result<Vec<Position>, AppendError>) + Send>;
 
 /// A log of records, by topic and partition.
 pub trait EventLog: Send + Sync {
-    /// The id in the log's first record.
+    /// The id in the first record of each topic.
     fn id(&self) -> &str;
+
+    /// The topics, in order of name.
+    fn topics(&self) -> &[Topic];
 
     /// How many partitions a topic has; fixed when the log is created.
     fn partition_count(&self, topic: Topic) -> PartitionId;
 
-    /// Appends records, and calls `done` with their positions, in the order given, once all are durable. A log that is
-    /// closed on the way drops `done` uncalled.
+    /// Appends records, and calls `done` with their positions, in the order given, once all are durable. If the
+    /// log is closed before that, `done` is dropped without a call.
     fn append_then(&self, records: Vec<NewRecord>, done: Done);
 
     /// Appends records and returns their positions, in the order given, once all are durable.
     fn append(&self, records: Vec<NewRecord>) -> BoxFuture<'_, Result<Vec<Position>, AppendError>> {
         let (sender, outcome) = oneshot::channel();
-        // A writer that has gone away does not want to know.
+        // Fails only if the receiver was dropped.
         self.append_then(records, Box::new(|outcome| drop(sender.send(outcome))));
         Box::pin(async { outcome.await.unwrap_or_else(|_| Err(AppendError::closed())) })
     }
@@ -172,10 +176,10 @@ pub trait EventLog: Send + Sync {
     /// Opens a reader that starts at `from`; partitions that `from` does not name are not read.
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError>;
 
-    /// Waits until what was accepted is durable, as far as `limit` allows; called once, at shutdown.
+    /// Waits until all accepted appends are durable, for `limit` at most. Called once, at shutdown.
     fn flush(&self, limit: Duration);
 
-    /// Why the log does not take records now, as far as this process knows; `None` once it took some again.
+    /// Why the log refuses appends now, as far as this process knows; `None` after the next success.
     fn failure(&self) -> Option<String>;
 
     /// A short description for people: kind and place, never a secret.
@@ -191,5 +195,5 @@ pub trait Reader: Send {
 /// All partitions of all topics of a log.
 pub fn partitions(log: &dyn EventLog) -> Vec<Partition> {
     let ids = |topic| (0..log.partition_count(topic)).map(move |id| Partition { topic, id });
-    Topic::ALL.into_iter().flat_map(ids).collect()
+    log.topics().iter().copied().flat_map(ids).collect()
 }

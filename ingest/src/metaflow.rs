@@ -1,7 +1,7 @@
-//! Metaflow's commands and the pure decisions on them: a command and the facts it rests on become events, or a rejection.
+//! Metaflow's commands and the pure decisions on them: a command and its facts become events, or a rejection.
 //!
-//! Facts are what the live tables say at the time of asking. Two racing commands may both be decided on the same facts:
-//! both reach the log, the first in the partition wins, and the fold tells the other's writer so.
+//! Facts are read from the live tables before the decision. Two racing commands may both be decided on the same facts:
+//! both are appended, the first in the partition wins, and the fold reports this to the other's writer.
 
 pub mod artifacts;
 pub mod flow;
@@ -14,30 +14,33 @@ pub mod step;
 pub mod task;
 
 use daybook_schemas::{
-    Event,
-    ids::{RunNumber, TaskId},
-    rules::{self, Broken},
+    EventSet,
+    metaflow::{
+        Event,
+        ids::{RunNumber, TaskId},
+    },
+    rules::Violation,
 };
 
-/// What a client says of any object that it registers.
+/// The fields that all registered objects have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Description {
     /// Who registers it.
     pub user_name: Option<String>,
     /// User tags.
     pub tags: Vec<String>,
-    /// System tags; `None` where the client sent none at all.
+    /// System tags; `None` if the request has no such field.
     pub system_tags: Option<Vec<String>>,
 }
 
 impl Description {
-    /// The system tags, none where the client sent none.
+    /// The system tags; empty if the request has no such field.
     fn system_tags(&self) -> Vec<String> {
         self.system_tags.clone().unwrap_or_default()
     }
 }
 
-/// What never changes about a run once it is there.
+/// The immutable fields of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFacts {
     /// Its number.
@@ -48,7 +51,7 @@ pub struct RunFacts {
     pub system_tags: Vec<String>,
 }
 
-/// What never changes about a task once it is there.
+/// The immutable fields of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskFacts {
     /// Its number.
@@ -60,7 +63,7 @@ pub struct TaskFacts {
 /// Why a command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// An object of this name is there already.
+    /// An object of this name exists already.
     #[error("{0} exists already")]
     Duplicate(String),
     /// There is no such flow.
@@ -78,18 +81,18 @@ pub enum Rejection {
     /// System tags cannot be removed.
     #[error("cannot remove tags that are existing system tags: {}", .0.join(", "))]
     SystemTags(Vec<String>),
-    /// The command breaks a rule by itself.
+    /// The command violates a rule by itself.
     #[error(transparent)]
-    Broken(#[from] Broken),
+    Violation(#[from] Violation),
 }
 
-/// Checks an event's own rules before it leaves the decision.
+/// Checks an event's own rules.
 fn checked(event: Event) -> Result<Event, Rejection> {
-    rules::check(&event)?;
+    event.check()?;
     Ok(event)
 }
 
-/// Bytes of entries after which the next entry begins another event, so that no record outgrows the log's limit.
+/// Bytes of entries after which the next entry starts another event, so that no record exceeds the log's limit.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 /// Entries of one event, at most.
 const EVENT_ENTRIES_MAX: usize = 5000;

@@ -1,8 +1,9 @@
-//! Numbers for what events register: each domain declares its sequences by name.
+//! Sequences of numbers. Each domain declares its sequences by name.
 //!
-//! A process takes numbers from the source in blocks and gives them out one after another. A number is given out once, as far
-//! as the source is not set back; what a process has not given out when it ends is a gap. A number that another record holds
-//! already, as one that an import brought along, is found by the fold: its writer calls [`Sequencer::skip_past`] and tries again.
+//! A process takes numbers from the source in blocks and assigns them in order. A number is assigned once, unless the
+//! source is reset. The numbers that a process holds when it ends are lost. If another record already has a number, for
+//! example from an import with explicit ids, the fold reports it; the writer calls [`Sequencer::skip_past`] and
+//! retries.
 
 use std::{
     collections::BTreeMap,
@@ -14,49 +15,52 @@ use std::{
 
 use crate::log::BoxFuture;
 
+/// How often one caller refills, at most, if others skip numbers meanwhile.
+const REFILLS_MAX: usize = 5;
+
 /// A sequence that a domain declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence {
     /// Its name, unique over all domains.
     pub name: &'static str,
-    /// Numbers that a process takes at a time, at least. With 1, a process that ends leaves no gap.
+    /// Least count of numbers that a process takes at a time. With 1, a process that ends leaves no gap.
     pub block: i64,
 }
 
-/// The source gives no numbers. Retryable.
+/// No number is available. Retryable.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("cannot get a number: {0}")]
 pub struct SequenceError(pub String);
 
-/// Where numbers come from.
+/// The source of numbers.
 pub trait NumberSource: Send + Sync {
-    /// Takes `count` consecutive numbers and returns the first: greater than `above` and than any that was taken before.
+    /// Takes `count` consecutive numbers and returns the first, which is greater than `above` and all earlier numbers.
     fn take(&self, sequence: &'static str, count: i64, above: i64) -> BoxFuture<'_, Result<i64, SequenceError>>;
 }
 
-/// Gives out numbers. Clones share their blocks.
+/// Assigns numbers. Clones share their blocks.
 #[derive(Clone)]
 pub struct Sequencer {
     source: Arc<dyn NumberSource>,
     blocks: Arc<BTreeMap<Sequence, Block>>,
 }
 
-/// What was taken of one sequence and not given out yet.
+/// The unassigned numbers of one sequence.
 #[derive(Default)]
 struct Block {
     numbers: Mutex<Numbers>,
-    /// Held by the one caller that asks the source; the others wait for the lock.
+    /// Held by the caller that calls the source; the others wait for the lock.
     refill: tokio::sync::Mutex<()>,
     /// Numbers that callers wait for.
     awaited: AtomicI64,
 }
 
-/// Numbers at hand, `[next, end)`.
+/// The current block, `[next, end)`.
 #[derive(Default)]
 struct Numbers {
     next: i64,
     end: i64,
-    /// No number up to this one may be given out.
+    /// Only numbers above this one may be assigned.
     floor: i64,
 }
 
@@ -76,7 +80,7 @@ impl Block {
     }
 }
 
-/// Counts a caller's numbers as awaited for as long as it waits.
+/// Counts a caller's numbers as awaited while it waits.
 struct Awaiting<'a> {
     awaited: &'a AtomicI64,
     count: i64,
@@ -113,7 +117,7 @@ impl Sequencer {
 
     /// The first of `count` consecutive numbers.
     pub async fn take(&self, sequence: Sequence, count: usize) -> Result<i64, SequenceError> {
-        let count = i64::try_from(count).map_err(|_| SequenceError("too many at once".to_owned()))?;
+        let count = i64::try_from(count).map_err(|_| SequenceError("too many numbers for one call".to_owned()))?;
         let block = self.block(sequence)?;
         if let Some(first) = block.numbers().take(count) {
             return Ok(first);
@@ -123,20 +127,23 @@ impl Sequencer {
         if let Some(first) = block.numbers().take(count) {
             return Ok(first);
         }
-        // One call serves all who wait by now.
-        let taken = sequence.block.max(block.awaited.load(Ordering::Acquire)).max(count);
-        let above = block.numbers().floor;
-        let first = self.source.take(sequence.name, taken, above).await?;
-        let mut numbers = block.numbers();
-        // Whoever skipped numbers meanwhile has raised the floor: then the block is of no use, and this caller is told to try again.
-        if first <= numbers.floor {
-            return Err(SequenceError(format!("the numbers of {} are in use; try again", sequence.name)));
+        for _ in 0..REFILLS_MAX {
+            // One call serves all callers that wait by now.
+            let taken = sequence.block.max(block.awaited.load(Ordering::Acquire)).max(count);
+            let above = block.numbers().floor;
+            let first = self.source.take(sequence.name, taken, above).await?;
+            let mut numbers = block.numbers();
+            // Another caller may have skipped numbers meanwhile. Then the block is unusable.
+            if first > numbers.floor {
+                (numbers.next, numbers.end) = (first, first + taken);
+                let first = numbers.take(count);
+                return first.ok_or_else(|| SequenceError("the source returned too few numbers".to_owned()));
+            }
         }
-        (numbers.next, numbers.end) = (first, first + taken);
-        numbers.take(count).ok_or_else(|| SequenceError("the source gave too few numbers".to_owned()))
+        Err(SequenceError(format!("the numbers of {} were taken meanwhile; try again", sequence.name)))
     }
 
-    /// Gives out no number up to `highest` any more.
+    /// Skips all numbers up to `highest`, inclusive.
     pub fn skip_past(&self, sequence: Sequence, highest: i64) -> Result<(), SequenceError> {
         let mut numbers = self.block(sequence)?.numbers();
         numbers.floor = numbers.floor.max(highest);
@@ -159,7 +166,7 @@ mod tests {
     const ONE_BY_ONE: Sequence = Sequence { name: "one", block: 1 };
     const IN_BLOCKS: Sequence = Sequence { name: "many", block: 100 };
 
-    /// A source that lets others run while it is asked, and counts its calls.
+    /// A source that yields during a call, and counts its calls.
     #[derive(Default)]
     struct Counter {
         last: AtomicI64,
@@ -189,22 +196,22 @@ mod tests {
     async fn no_number_is_given_out_twice_and_waiting_callers_share_a_call() {
         for sequence in [ONE_BY_ONE, IN_BLOCKS] {
             let (sequencer, source) = sequencer(7);
-            let asking = (0..50).map(|asker| {
+            let callers = (0..50).map(|caller| {
                 let sequencer = sequencer.clone();
                 tokio::spawn(async move {
                     let mut all = Vec::new();
                     for round in 0..40 {
-                        let count = if (asker + round) % 9 == 0 { 3 } else { 1 };
+                        let count = if (caller + round) % 9 == 0 { 3 } else { 1 };
                         let first = sequencer.take(sequence, count).await.unwrap_or_else(|error| panic!("{error}"));
                         all.extend(first..first + i64::try_from(count).unwrap_or(0));
                     }
                     all
                 })
             });
-            let asking: Vec<_> = asking.collect();
+            let callers: Vec<_> = callers.collect();
             let mut all = Vec::new();
-            for asker in asking {
-                all.extend(asker.await.unwrap_or_else(|error| panic!("{error}")));
+            for caller in callers {
+                all.extend(caller.await.unwrap_or_else(|error| panic!("{error}")));
             }
             let (count, calls) = (all.len(), source.calls.load(Ordering::SeqCst));
             assert!(all.iter().all(|number| *number > 7), "the log holds numbers up to 7");
@@ -226,6 +233,38 @@ mod tests {
             assert!(sequencer.next(IN_BLOCKS).await.is_ok());
         }
         assert_eq!(source.calls.load(Ordering::SeqCst), 1);
+    }
+
+    /// A source during whose first calls another caller skips the numbers that it returns.
+    struct Skipped {
+        counter: Counter,
+        skips: AtomicI64,
+        sequencer: std::sync::OnceLock<Sequencer>,
+    }
+
+    impl NumberSource for Skipped {
+        fn take(&self, sequence: &'static str, count: i64, above: i64) -> BoxFuture<'_, Result<i64, SequenceError>> {
+            Box::pin(async move {
+                let first = self.counter.take(sequence, count, above).await?;
+                if self.skips.fetch_sub(1, Ordering::SeqCst) > 0
+                    && let Some(sequencer) = self.sequencer.get()
+                {
+                    sequencer.skip_past(ONE_BY_ONE, first + 10)?;
+                }
+                Ok(first)
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_caller_whose_block_is_skipped_meanwhile_refills_a_bounded_number_of_times() {
+        for (skips, number) in [(1, Some(12)), (4, Some(45)), (1000, None)] {
+            let (counter, sequencer) = (Counter::default(), std::sync::OnceLock::new());
+            let source = Arc::new(Skipped { counter, skips: AtomicI64::new(skips), sequencer });
+            let of_sequencer: Arc<dyn NumberSource> = Arc::<Skipped>::clone(&source);
+            let sequencer = source.sequencer.get_or_init(|| Sequencer::new(of_sequencer, [(ONE_BY_ONE, 0)]));
+            assert_eq!(sequencer.next(ONE_BY_ONE).await.ok(), number, "{skips} skips");
+        }
     }
 
     #[tokio::test]

@@ -1,30 +1,27 @@
 //! Keeps a generation's progress up to date with what other processes commit.
 //!
-//! Each commit sends a notification. A notification can be lost with its connection, so the checkpoints are also read at a
-//! bounded rate: often while somebody waits, seldom otherwise. A process's own notifications are ignored: its runner reports
-//! its commits itself.
+//! Each commit sends a notification. A notification can be lost with its connection, so the checkpoints are also
+//! polled: often while a request waits, rarely otherwise. A process ignores its own notifications, because its runner
+//! reports its commits directly.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use daybook_schemas::position::Vector;
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{
-    generation::{self, Generation},
-    tables::TablesError,
-};
+use crate::{bookkeeping::checkpoints, generation::Generation, tables::TablesError};
 
 /// Time between two reads of the checkpoints while somebody waits.
 const AWAITED_POLL: Duration = Duration::from_millis(250);
 /// Time between two reads of the checkpoints while nobody waits.
 const IDLE_POLL: Duration = Duration::from_secs(2);
 
-/// What a commit tells other processes: who committed, and how far the tables have come.
+/// The notification of a commit: who committed, and the new checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notification {
     /// The process.
     pub instance: String,
-    /// The partitions that moved, and where to.
+    /// The checkpoints of the partitions that moved.
     pub reached: Vector,
 }
 
@@ -41,8 +38,8 @@ impl Notification {
     }
 }
 
-/// Listens until the task is dropped; returns at once where no other process can change the tables. `instance` names this
-/// process.
+/// Listens until the task is dropped; returns immediately if no other process can change the tables. `instance` is the
+/// name of this process.
 pub async fn listen(instance: String, generation: Arc<Generation>) {
     let mut polled_at = Instant::now();
     let mut listening = None;
@@ -71,7 +68,7 @@ pub async fn listen(instance: String, generation: Arc<Generation>) {
 }
 
 async fn read_checkpoints(generation: &Generation) -> Result<(), TablesError> {
-    let reached = generation::checkpoints(generation.tables.as_ref()).await?;
+    let reached = checkpoints::read(generation.tables.as_ref()).await?;
     generation.note_reached(&reached);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Control storage: which generations there are, which one is live in each domain, which instances hold a lease, and the last
-//! number taken of each sequence.
+//! Control storage: the generations, the live generation of each domain, the leases of instances, and the last number
+//! taken of each sequence.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,32 +9,55 @@ use daybook_ingest::{
 };
 
 use crate::{
-    statement,
-    tables::{Cell, Params, Row, Statement, Tables, TablesError},
+    row, statements,
+    tables::{Cell, FromRow, Params, Statement, Tables, TablesError},
 };
 
-const LIST_GENERATIONS: Statement = statement!("control/list_generations");
-const ADD_GENERATION: Statement = statement!("control/add_generation");
-const READ_LIVE: Statement = statement!("control/read_live");
-const ADD_LIVE: Statement = statement!("control/add_live");
-const RENEW_LEASE: Statement = statement!("control/renew_lease", split);
-const LEAVE: Statement = statement!("control/leave", split);
-const LIST_INSTANCES: Statement = statement!("control/list_instances", split);
-const FORGET_EXPIRED: Statement = statement!("control/forget_expired", split);
-const TAKE_NUMBERS: Statement = statement!("control/take_numbers", split);
+statements! {
+    /// The statements of this file, so that a test can run each on every engine.
+    pub STATEMENTS;
+    LIST_GENERATIONS = "control/list_generations", GenerationRow;
+    ADD_GENERATION = "control/add_generation";
+    READ_LIVE = "control/read_live", LiveRow;
+    ADD_LIVE = "control/add_live";
+    RENEW_LEASE = "control/renew_lease", split;
+    LEAVE = "control/leave", split;
+    LIST_INSTANCES = "control/list_instances", split, InstanceRow;
+    FORGET_EXPIRED = "control/forget_expired", split;
+    TAKE_NUMBERS = "control/take_numbers", split, TakenRow;
+}
 
-/// The statements of this file, so that a test can run each on every engine.
-pub const STATEMENTS: [&Statement; 9] = [
-    &LIST_GENERATIONS,
-    &ADD_GENERATION,
-    &READ_LIVE,
-    &ADD_LIVE,
-    &RENEW_LEASE,
-    &LEAVE,
-    &LIST_INSTANCES,
-    &FORGET_EXPIRED,
-    &TAKE_NUMBERS,
-];
+row! {
+    struct GenerationRow {
+        generation: i64,
+        schema: String,
+        state: String,
+        fingerprint: String,
+        log_id: String,
+    }
+}
+
+row! {
+    struct LiveRow {
+        generation: i64,
+    }
+}
+
+row! {
+    struct InstanceRow {
+        instance: String,
+        roles: String,
+        topics: String,
+        leased: bool,
+        connected: bool,
+    }
+}
+
+row! {
+    struct TakenRow {
+        last_number: i64,
+    }
+}
 
 /// Access to control storage.
 #[derive(Clone)]
@@ -49,24 +72,26 @@ pub struct Entry {
     pub generation: i64,
     /// The schema of its tables.
     pub schema: String,
-    /// Where it stands in its life.
+    /// Its state in the life cycle.
     pub state: String,
-    /// What shaped it.
+    /// Its fingerprint.
     pub fingerprint: String,
     /// The log that it was built from.
     pub log_id: String,
 }
 
-/// A process that has a lease, or had one not long ago.
+/// A process that has a lease, or had one recently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
     /// Its name.
     pub name: String,
     /// Its roles, comma-separated.
     pub roles: String,
-    /// Whether its lease has time left.
+    /// The topics that it knows, comma-separated.
+    pub topics: String,
+    /// Whether its lease has not expired.
     pub leased: bool,
-    /// Whether it has its connection still: false once it has ended, and while it cannot be reached.
+    /// Whether it still has its connection: false once it has ended, and while it is unreachable.
     pub connected: bool,
 }
 
@@ -78,22 +103,18 @@ impl Control {
 
     /// All generations of a domain, oldest first.
     pub async fn generations(&self, domain: &str) -> Result<Vec<Entry>, TablesError> {
-        let entry = |row: &Row| {
-            Ok(Entry {
-                generation: row.int(0)?,
-                schema: row.text(1)?.to_owned(),
-                state: row.text(2)?.to_owned(),
-                fingerprint: row.text(3)?.to_owned(),
-                log_id: row.text(4)?.to_owned(),
-            })
+        let rows = self.tables.read(&LIST_GENERATIONS, Params::One(vec![domain.into()])).await?;
+        let entry = |row| {
+            let GenerationRow { generation, schema, state, fingerprint, log_id } = GenerationRow::read(row)?;
+            Ok(Entry { generation, schema, state, fingerprint, log_id })
         };
-        self.tables.read(&LIST_GENERATIONS, Params::One(vec![domain.into()])).await?.iter().map(entry).collect()
+        rows.iter().map(|row| entry(row)).collect()
     }
 
     /// The number of a domain's live generation.
     pub async fn live(&self, domain: &str) -> Result<Option<i64>, TablesError> {
         let rows = self.tables.read(&READ_LIVE, Params::One(vec![domain.into()])).await?;
-        rows.first().map(|row| row.int(0)).transpose()
+        rows.first().map(|row| Ok(LiveRow::read(row)?.generation)).transpose()
     }
 
     /// Adds a domain's first generation and makes it the live one; nothing where another process did so before.
@@ -106,13 +127,20 @@ impl Control {
         self.write(vec![(&ADD_GENERATION, added), (&ADD_LIVE, live)]).await
     }
 
-    /// Renews this instance's lease, or takes it.
-    pub async fn renew_lease(&self, instance: &str, roles: &str, lease: Duration) -> Result<(), TablesError> {
+    /// Renews an instance's lease, or takes it. Roles and topics are comma-separated.
+    pub async fn renew_lease(
+        &self,
+        instance: &str,
+        roles: &str,
+        topics: &str,
+        lease: Duration,
+    ) -> Result<(), TablesError> {
         let lease_ms = i64::try_from(lease.as_millis()).unwrap_or(i64::MAX);
-        self.write(vec![(&RENEW_LEASE, vec![instance.into(), roles.into(), lease_ms.into()])]).await
+        let params = vec![instance.into(), roles.into(), topics.into(), lease_ms.into()];
+        self.write(vec![(&RENEW_LEASE, params)]).await
     }
 
-    /// Gives this instance's lease up.
+    /// Releases this instance's lease.
     pub async fn leave(&self, instance: &str) -> Result<(), TablesError> {
         self.write(vec![(&LEAVE, vec![instance.into()])]).await
     }
@@ -126,11 +154,11 @@ impl Control {
     /// The instances that were not forgotten, in order of name.
     pub async fn instances(&self) -> Result<Vec<Instance>, TablesError> {
         let rows = self.tables.read(&LIST_INSTANCES, Params::One(Vec::new())).await?;
-        let instance = |row: &Row| {
-            let (name, roles) = (row.text(0)?.to_owned(), row.text(1)?.to_owned());
-            Ok(Instance { name, roles, leased: row.int(2)? == 1, connected: row.int(3)? == 1 })
+        let instance = |row| {
+            let InstanceRow { instance, roles, topics, leased, connected } = InstanceRow::read(row)?;
+            Ok(Instance { name: instance, roles, topics, leased, connected })
         };
-        rows.iter().map(instance).collect()
+        rows.iter().map(|row| instance(row)).collect()
     }
 
     async fn write(&self, statements: Vec<(&'static Statement, Vec<Cell>)>) -> Result<(), TablesError> {
@@ -146,9 +174,9 @@ impl NumberSource for Control {
         Box::pin(async move {
             let taken = self.tables.write(&TAKE_NUMBERS, vec![sequence.into(), count.into(), above.into()]).await;
             let rows = taken.map_err(|error| SequenceError(error.to_string()))?;
-            let row = rows.first().ok_or_else(|| SequenceError("control storage gave no number".to_owned()))?;
-            let last = row.int(0).map_err(|error| SequenceError(error.to_string()))?;
-            Ok(last - count + 1)
+            let row = rows.first().ok_or_else(|| SequenceError("control storage returned no number".to_owned()))?;
+            let taken = TakenRow::read(row).map_err(|error| SequenceError(error.to_string()))?;
+            Ok(taken.last_number - count + 1)
         })
     }
 }

@@ -1,11 +1,12 @@
-//! This process's lease in control storage: whether it may answer, and which partitions are its to apply.
+//! This process's lease in control storage: whether it may answer, and which partitions it applies.
 //!
-//! Every process on a shared store holds a lease and renews it. Partitions are assigned to the projectors that hold one; each
-//! computes the same assignment from the list of leases. Two processes that disagree for a moment do no harm: compare-and-set
-//! on the checkpoints lets one of them win each batch. A process that misses its lease by its own clock stops answering, which
-//! is strictly before others see the lease expired.
+//! Every process on a shared store holds a lease and renews it. Partitions are assigned to projectors that hold one;
+//! each computes the same assignment from the list of leases. Two processes may disagree for a moment: compare-and-set
+//! on the checkpoints lets only one of them commit each batch. A process whose lease expired by its own clock stops
+//! answering, which is strictly before others see the lease expired.
 
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,11 +14,14 @@ use std::{
 use daybook_schemas::position::Partition;
 use tokio::{sync::watch, time::Instant};
 
-use crate::{control::Control, tables::TablesError};
+use crate::{
+    control::{Control, Instance},
+    tables::TablesError,
+};
 
 /// How long a lease lasts after its last renewal.
 pub const LEASE: Duration = Duration::from_secs(5);
-/// How much sooner than in control storage a lease ends by the process's own clock: clocks do not run alike.
+/// How much earlier a lease ends by the process's own clock than in control storage, to allow for clock drift.
 const MARGIN: Duration = Duration::from_millis(500);
 /// How long the name of a process is kept after its lease expired.
 const EXPIRED_KEPT: Duration = Duration::from_secs(60);
@@ -29,6 +33,7 @@ pub struct Lease {
     control: Control,
     instance: String,
     roles: String,
+    topics: String,
     partitions: Vec<Partition>,
     assignment: watch::Sender<Vec<Partition>>,
     state: Mutex<State>,
@@ -59,7 +64,7 @@ impl Lease {
     /// The lease of the only process on a store that is not shared: all partitions are assigned to it.
     pub fn unshared(control: Control, instance: String, partitions: Vec<Partition>) -> Self {
         let (assignment, state) = (watch::Sender::new(partitions.clone()), Mutex::new(State::Unshared));
-        Self { control, instance, roles: String::new(), partitions, assignment, state }
+        Self { control, instance, roles: String::new(), topics: String::new(), partitions, assignment, state }
     }
 
     /// Joins the processes of a shared store: takes a lease and a first assignment.
@@ -70,13 +75,15 @@ impl Lease {
         partitions: Vec<Partition>,
     ) -> Result<Self, TablesError> {
         let (assignment, state) = (watch::Sender::default(), Mutex::new(State::Missing));
-        let lease = Self { control, instance, roles, partitions, assignment, state };
+        let topics: BTreeSet<&str> = partitions.iter().map(|partition| partition.topic.name()).collect();
+        let topics = topics.into_iter().collect::<Vec<_>>().join(",");
+        let lease = Self { control, instance, roles, topics, partitions, assignment, state };
         lease.renew().await?;
         lease.control.forget_expired(EXPIRED_KEPT).await?;
         Ok(lease)
     }
 
-    /// The partitions that are this process's to apply, as they change.
+    /// The partitions that this process applies, as they change.
     pub fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
         self.assignment.subscribe()
     }
@@ -99,13 +106,13 @@ impl Lease {
         }
     }
 
-    /// Gives the lease up, so that others take over at once.
+    /// Releases the lease, so that others take over immediately.
     pub async fn leave(&self) {
         if *self.state() == State::Unshared {
             return;
         }
         if let Err(error) = self.control.leave(&self.instance).await {
-            tracing::warn!(error = %error, "cannot give up the lease of {}: {error}", self.instance);
+            tracing::warn!(error = %error, "cannot release the lease of {}: {error}", self.instance);
         }
     }
 
@@ -115,11 +122,11 @@ impl Lease {
 
     async fn renew(&self) -> Result<(), TablesError> {
         let began = Instant::now();
-        self.control.renew_lease(&self.instance, &self.roles, LEASE).await?;
+        self.control.renew_lease(&self.instance, &self.roles, &self.topics, LEASE).await?;
         let instances = self.control.instances().await?;
         *self.state() = State::Held { until: began + LEASE - MARGIN };
-        let projectors = instances.iter().filter(|it| it.leased && it.connected && is_projector(&it.roles));
-        let projectors: Vec<&str> = projectors.map(|it| it.name.as_str()).collect();
+        let projectors: Vec<&Instance> =
+            instances.iter().filter(|it| it.leased && it.connected && has(&it.roles, PROJECTOR)).collect();
         let assigned = assign(&self.instance, &projectors, &self.partitions);
         self.assignment.send_if_modified(|assignment| {
             let changed = *assignment != assigned;
@@ -130,35 +137,80 @@ impl Lease {
     }
 }
 
-fn is_projector(roles: &str) -> bool {
-    roles.split(',').any(|role| role == PROJECTOR)
+/// Whether a comma-separated list has an item.
+fn has(list: &str, item: &str) -> bool {
+    list.split(',').any(|other| other == item)
 }
 
-/// The partitions that are assigned to `instance` among `instances`, which are in order of name.
-fn assign(instance: &str, instances: &[&str], partitions: &[Partition]) -> Vec<Partition> {
-    let is_mine = |index: usize| instances.get(index % instances.len().max(1)) == Some(&instance);
-    partitions.iter().enumerate().filter(|(index, _)| is_mine(*index)).map(|(_, partition)| *partition).collect()
+/// The partitions that are assigned to `instance` among these projectors, which are in order of name.
+///
+/// A partition goes to one of those that know its topic, chosen by what all of them see alike. So programs with different
+/// domains run side by side, as in a rolling upgrade.
+fn assign(instance: &str, projectors: &[&Instance], partitions: &[Partition]) -> Vec<Partition> {
+    let is_mine = |partition: &&Partition| {
+        let topic = partition.topic.name();
+        let able: Vec<&str> =
+            projectors.iter().filter(|it| has(&it.topics, topic)).map(|it| it.name.as_str()).collect();
+        // Topics begin with different projectors, so that small ones are not all assigned to the first.
+        let first: usize = topic.bytes().map(usize::from).sum();
+        let index = first + usize::try_from(partition.id).unwrap_or(0);
+        able.get(index % able.len().max(1)) == Some(&instance)
+    };
+    partitions.iter().filter(is_mine).copied().collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::topics::Topic;
+    use daybook_schemas::{Topic, topics::Declaration};
 
     use super::*;
 
+    const EVENTS: Topic = Topic::new(&Declaration { name: "test", compacted: false, partitions: 2 });
+
+    const OTHER: Topic = Topic::new(&Declaration { name: "other", compacted: false, partitions: 2 });
+
+    fn projector(index: usize, topics: &str) -> Instance {
+        let (name, roles, topics) = (format!("i{index:02}"), PROJECTOR.to_owned(), topics.to_owned());
+        Instance { name, roles, topics, leased: true, connected: true }
+    }
+
+    fn partitions(topics: &[Topic]) -> Vec<Partition> {
+        topics.iter().flat_map(|topic| (0..12).map(|id| Partition { topic: *topic, id })).collect()
+    }
+
     #[test]
     fn every_partition_is_assigned_to_exactly_one_instance() {
-        let partitions: Vec<Partition> = (0..12).map(|id| Partition { topic: Topic::Events, id }).collect();
+        let partitions = partitions(&[EVENTS]);
         for count in 1..15 {
-            let names: Vec<String> = (0..count).map(|index| format!("i{index:02}")).collect();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let mut assigned: Vec<Partition> =
-                names.iter().flat_map(|name| assign(name, &names, &partitions)).collect();
+            let projectors: Vec<Instance> = (0..count).map(|index| projector(index, "test")).collect();
+            let projectors: Vec<&Instance> = projectors.iter().collect();
+            let assigned = |it: &&Instance| assign(&it.name, &projectors, &partitions);
+            let mut assigned: Vec<Partition> = projectors.iter().flat_map(assigned).collect();
             assigned.sort();
             assert_eq!(assigned, partitions, "{count} instances");
         }
-        assert!(assign("absent", &["a"], &partitions).is_empty());
+        assert!(assign("absent", &[&projector(0, "test")], &partitions).is_empty());
         assert!(assign("a", &[], &partitions).is_empty());
+    }
+
+    #[test]
+    fn instances_with_other_topics_share_those_that_both_know_and_leave_none_out() {
+        let (old, new) = (partitions(&[EVENTS]), partitions(&[EVENTS, OTHER]));
+        for (olds, news) in [(1, 1), (2, 1), (1, 2), (3, 2)] {
+            let projectors: Vec<Instance> = (0..olds + news)
+                .map(|index| projector(index, if index < olds { "test" } else { "other,test" }))
+                .collect();
+            let projectors: Vec<&Instance> = projectors.iter().collect();
+            let assigned = projectors
+                .iter()
+                .enumerate()
+                .flat_map(|(index, it)| assign(&it.name, &projectors, if index < olds { &old } else { &new }));
+            let mut assigned: Vec<Partition> = assigned.collect();
+            let mut expected = new.clone();
+            assigned.sort();
+            expected.sort();
+            assert_eq!(assigned, expected, "{olds} old, {news} new");
+        }
     }
 
     #[test]

@@ -1,10 +1,14 @@
-//! Turns events into rows: the door to the stores.
+//! Turns events into rows and documents, and owns the access to both stores.
 //!
-//! [`tables`] is the port with its adapters, [`projections`] hold the folds, [`runner`] moves records from the log into a
-//! generation's tables, [`progress`] tells writers how far that has come. No clock and no randomness in a fold.
+//! [`tables`] is the port with its adapters, [`projections`] hold the folds, [`runner`] applies records of the log to a
+//! generation's tables, [`progress`] notifies writers of what was applied. Folds use no clock and no randomness.
 
+pub mod backoff;
+pub mod batch;
+pub mod bookkeeping;
 pub mod commit_listener;
 pub mod control;
+mod error_chain;
 pub mod generation;
 pub mod lease;
 pub mod metrics;
@@ -13,8 +17,9 @@ mod priority;
 pub mod progress;
 pub mod projection;
 pub mod projections;
-pub mod run_status;
-pub mod run_tags;
 pub mod runner;
 pub mod search;
+mod supervise;
 pub mod tables;
+
+pub use error_chain::chain;

@@ -1,13 +1,13 @@
-//! The priority of threads whose work waits for that of others.
+//! Lower priorities of threads.
 
-/// How much nicer than others a thread is whose work nobody waits for, as of setpriority(2).
+/// Niceness (setpriority(2)) of threads whose work nobody waits for.
 pub(crate) const BACKGROUND: i32 = 19;
-/// How much nicer one is whose work takes long anyway: a tenth of another's share where all are busy.
+/// Niceness of threads for long reads: under load, they get a tenth of the time of others.
 pub(crate) const LONG: i32 = 10;
 
-/// Lowers the priority of the calling thread, and of those that it starts: it takes what others leave of the machine.
+/// Lowers the priority of the calling thread, and of the threads that it starts.
 pub(crate) fn lower(niceness: i32) {
     if let Err(error) = rustix::process::setpriority_process(None, niceness) {
-        tracing::debug!(error = %error, "a thread runs at the priority of the others: {error}");
+        tracing::debug!(error = %error, "cannot lower a thread's priority: {error}");
     }
 }

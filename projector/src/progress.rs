@@ -1,10 +1,10 @@
-//! How far a generation's tables have come, and whom to wake when they get further.
+//! The vector that a generation's tables have reached, and the waiters to wake when it advances.
 //!
-//! Guarantee: a wait for a position ends once the tables have applied it, as a notification and not by polling. The
-//! vector may run behind what the tables hold, never ahead of it.
+//! Guarantee: a wait for a position ends once the tables have applied it, by notification, without polling. The vector
+//! may lag behind the tables, but is never ahead of them.
 //!
-//! Of the records that this process applied itself, it also remembers which must be read back. The rows of all others are what
-//! their events say, so their writers are answered without a read.
+//! For the records that this process applied itself, it also remembers which must be read back. The rows of all others
+//! are as in their events, so their writers are answered without a read.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,10 +14,10 @@ use std::{
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
 use tokio::sync::oneshot;
 
-/// Records of one partition to be read back that are remembered, at most; with the oldest, all before it are forgotten.
+/// Remembered records to be read back per partition, at most; if more, the oldest and all before it are forgotten.
 const READ_BACK_MAX: usize = 4096;
 
-/// How far one generation has come.
+/// The progress of one generation.
 #[derive(Default)]
 pub struct Progress {
     state: Mutex<State>,
@@ -26,9 +26,9 @@ pub struct Progress {
 /// What is known of a record that was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// This process applied it, and nothing of it was there before: its rows are what its event says.
+    /// This process applied it, and none of its rows existed before: they are as in its event.
     AsWritten,
-    /// Only the tables tell what became of it.
+    /// Its outcome must be read from the tables.
     ReadBack,
 }
 
@@ -48,7 +48,7 @@ struct State {
     waiting: HashMap<Partition, BTreeMap<Offset, Vec<Waiter>>>,
 }
 
-/// Somebody who waits for one position after another.
+/// A waiter for several positions, one after another.
 struct Waiter {
     positions: Vec<Position>,
     /// Positions from the front that are applied.
@@ -56,7 +56,7 @@ struct Waiter {
     done: Done,
 }
 
-/// Whom to notify.
+/// How to notify a waiter.
 enum Done {
     Wake(oneshot::Sender<()>),
     Call(Box<dyn FnOnce(Vec<Position>) + Send>),
@@ -69,7 +69,7 @@ impl Waiter {
 
     fn notify(self) {
         match self.done {
-            // A waiter that has gone away needs no waking.
+            // Fails only if the receiver was dropped.
             Done::Wake(sender) => drop(sender.send(())),
             Done::Call(call) => call(self.positions),
         }
@@ -98,22 +98,22 @@ impl Progress {
         !self.lock().waiting.is_empty()
     }
 
-    /// Notes that others have brought the tables to `reached`, and wakes whoever waited for that. True if that is news.
+    /// Records that other processes have advanced the tables to `reached`, and wakes waiters. False if it was known.
     pub fn advance(&self, reached: &Vector) -> bool {
         let mut state = self.lock();
-        let mut news = false;
+        let mut advanced = false;
         for (partition, next) in &reached.0 {
             if state.applied.next(*partition) < *next {
-                news = true;
+                advanced = true;
                 state.own.remove(partition);
                 state.advance(*partition, *next);
             }
         }
-        news
+        advanced
     }
 
-    /// Notes that this process has brought the tables from one vector to another, and wakes whoever waited for that. What
-    /// became of the `read_back` records, only the tables tell.
+    /// Records that this process has advanced the tables from one vector to another, and wakes waiters. The outcome of
+    /// the `read_back` records must be read from the tables.
     pub fn advance_own(&self, from: &Vector, reached: &Vector, read_back: impl IntoIterator<Item = Position>) {
         let mut state = self.lock();
         for partition in reached.0.keys() {
@@ -142,8 +142,8 @@ impl Progress {
         if known { Outcome::AsWritten } else { Outcome::ReadBack }
     }
 
-    /// Calls `then` with positions once the tables have applied the records at all of them: now, or on the thread that brings
-    /// the tables there. It must not block, nor use this progress.
+    /// Calls `then` with positions once the tables have applied the records at all of them: immediately, or on the
+    /// thread that applies them. It must not block or use this progress.
     pub fn call_when_applied(&self, positions: Vec<Position>, then: Box<dyn FnOnce(Vec<Position>) + Send>) {
         self.lock().notify_or_queue(Waiter { positions, applied: 0, done: Done::Call(then) });
     }
@@ -152,7 +152,7 @@ impl Progress {
     pub async fn wait(&self, position: Position) {
         let (sender, applied) = oneshot::channel();
         self.lock().notify_or_queue(Waiter { positions: vec![position], applied: 0, done: Done::Wake(sender) });
-        // The sender lives in the map until it is used; a progress that is dropped has no more to wait for.
+        // Fails only if this progress was dropped.
         let _dropped = applied.await;
     }
 
@@ -206,19 +206,29 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
-    use daybook_schemas::topics::Topic;
+    use daybook_schemas::{
+        Topic,
+        topics::{self, Declaration},
+    };
 
     use super::*;
+
+    const EVENTS: Topic = Topic::new(&Declaration { name: "events", compacted: false, partitions: 2 });
+
+    fn vector(text: &str) -> Vector {
+        topics::declare(&[EVENTS]);
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
 
     #[test]
     fn a_waiter_is_woken_by_the_advance_that_covers_it_and_no_sooner() {
         let progress = Progress::default();
         let mut context = Context::from_waker(Waker::noop());
-        let mut wait = pin!(progress.wait(Position::new(Topic::Events, 0, 4)));
+        let mut wait = pin!(progress.wait(Position::new(EVENTS, 0, 4)));
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Pending);
-        assert!(progress.advance(&"events/0@4,events/1@9".parse().unwrap_or_default()));
+        assert!(progress.advance(&vector("events/0@4,events/1@9")));
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Pending);
-        assert!(progress.advance(&"events/0@5".parse().unwrap_or_default()));
+        assert!(progress.advance(&vector("events/0@5")));
         assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(()));
         assert!(!progress.awaited());
     }
@@ -226,10 +236,10 @@ mod tests {
     #[test]
     fn a_call_comes_once_all_its_positions_are_applied() {
         let (progress, (sender, receiver)) = (Progress::default(), std::sync::mpsc::channel());
-        let positions = vec![Position::new(Topic::Events, 1, 2), Position::new(Topic::Events, 0, 4)];
+        let positions = vec![Position::new(EVENTS, 1, 2), Position::new(EVENTS, 0, 4)];
         progress.call_when_applied(positions.clone(), Box::new(move |positions| drop(sender.send(positions))));
         let called = |reached: &str| {
-            progress.advance(&reached.parse().unwrap_or_default());
+            progress.advance(&vector(reached));
             receiver.try_recv().ok()
         };
         assert_eq!(called("events/0@5"), None);
@@ -239,8 +249,7 @@ mod tests {
 
     #[test]
     fn only_what_this_process_applied_whole_and_without_a_gap_is_as_written() {
-        let (progress, at) = (Progress::default(), |offset| Position::new(Topic::Events, 0, offset));
-        let vector = |text: &str| text.parse::<Vector>().unwrap_or_default();
+        let (progress, at) = (Progress::default(), |offset| Position::new(EVENTS, 0, offset));
         progress.advance(&vector("events/0@3"));
         progress.advance_own(&vector("events/0@3"), &vector("events/0@6"), [at(4)]);
         let outcomes = [2, 3, 4, 5, 6].map(|offset| progress.outcome(at(offset)));
@@ -248,29 +257,27 @@ mod tests {
             outcomes,
             [Outcome::ReadBack, Outcome::AsWritten, Outcome::ReadBack, Outcome::AsWritten, Outcome::ReadBack]
         );
-        assert!(!progress.advance(&vector("events/0@6")), "what is known is no news");
+        assert!(!progress.advance(&vector("events/0@6")), "this was known");
         assert_eq!(progress.outcome(at(5)), Outcome::AsWritten);
         assert!(progress.advance(&vector("events/0@7")));
-        assert_eq!(progress.outcome(at(5)), Outcome::ReadBack, "others were at work since");
+        assert_eq!(progress.outcome(at(5)), Outcome::ReadBack, "another process has applied records since");
     }
 
     #[test]
     fn records_to_be_read_back_are_remembered_up_to_a_bound() {
         let progress = Progress::default();
         let count = Offset::try_from(READ_BACK_MAX).unwrap_or(0) + 2;
-        let (from, to) = (Vector::default(), Vector([(Partition { topic: Topic::Events, id: 0 }, 2 * count)].into()));
-        progress.advance_own(&from, &to, (0..count).map(|offset| Position::new(Topic::Events, 0, offset)));
-        assert!(
-            (0..count).all(|offset| progress.outcome(Position::new(Topic::Events, 0, offset)) == Outcome::ReadBack)
-        );
-        assert_eq!(progress.outcome(Position::new(Topic::Events, 0, count)), Outcome::AsWritten);
+        let (from, to) = (Vector::default(), Vector([(Partition { topic: EVENTS, id: 0 }, 2 * count)].into()));
+        progress.advance_own(&from, &to, (0..count).map(|offset| Position::new(EVENTS, 0, offset)));
+        assert!((0..count).all(|offset| progress.outcome(Position::new(EVENTS, 0, offset)) == Outcome::ReadBack));
+        assert_eq!(progress.outcome(Position::new(EVENTS, 0, count)), Outcome::AsWritten);
     }
 
     #[test]
     fn an_older_vector_takes_nothing_back() {
         let progress = Progress::default();
-        assert!(progress.advance(&"events/0@5".parse().unwrap_or_default()));
-        assert!(!progress.advance(&"events/0@3".parse().unwrap_or_default()));
+        assert!(progress.advance(&vector("events/0@5")));
+        assert!(!progress.advance(&vector("events/0@3")));
         assert_eq!(progress.applied().to_string(), "events/0@5");
     }
 }

@@ -1,42 +1,45 @@
 //! Moves records from the log into a generation's tables: read, decode, fold, commit rows and checkpoints together.
 //!
 //! One thread per generation. Guarantees: rows and checkpoints commit in one transaction, guarded by compare-and-set on
-//! the checkpoints (I3); a record that cannot be applied is quarantined and the rest flows (I9); after any failure the
-//! runner starts again from what the tables say. It never gives up by itself.
+//! the checkpoints (I3); a record that cannot be applied is quarantined and the others are applied (I9); a partition
+//! stops before its first record that a newer program wrote, and the others go on; after a failure the runner restarts
+//! from the tables' checkpoints. It retries until it is stopped.
 
 use std::{
-    panic::{self, AssertUnwindSafe},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::Duration,
 };
 
-use daybook_ingest::log::{EventLog, LogError, ReadLimits, Reader, Record};
-use daybook_schemas::{
-    Envelope, codec,
-    position::{Partition, Vector},
-    rules, topics,
-};
+use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record};
+use daybook_schemas::position::{Offset, Partition, Vector};
 use tokio::sync::watch;
 
 use crate::{
+    backoff::Backoff,
+    batch::{self, Move},
+    bookkeeping::{checkpoints, quarantine::Quarantined},
     commit_listener::Notification,
-    generation::{self, Generation, Quarantined},
+    error_chain::chain,
+    generation::Generation,
     metrics::metrics,
-    projection::{Decoded, Projection, Report},
-    tables::{AtOnce, Column, TablesError},
+    projection::{Batch, NewerRecord, Projection, Rejected},
+    supervise::{Interruption, RunnerThread, supervise},
+    tables::TablesError,
 };
 
-/// Bounds of one batch. The wait is also how long a stop may take to be noticed.
+/// Bounds of one batch. A stop is noticed after the wait, at the latest.
 const LIMITS: ReadLimits =
     ReadLimits { records_max: 4096, bytes_max: 8 * 1024 * 1024, wait: Duration::from_millis(200) };
-/// Pauses after failures: doubled from the first to the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// The first and the longest pause after failures.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_LONGEST: Duration = Duration::from_secs(2);
 
-/// Why the runner stopped for a moment.
+/// Why the runner was interrupted.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RunnerError {
     /// The log failed.
@@ -45,6 +48,9 @@ pub enum RunnerError {
     /// The tables failed.
     #[error("cannot write the tables")]
     Tables(#[from] TablesError),
+    /// A newer program wrote a record.
+    #[error(transparent)]
+    Newer(#[from] NewerRecord),
     /// The fold panicked.
     #[error("the projector panicked")]
     Panic,
@@ -53,16 +59,23 @@ pub enum RunnerError {
 /// What the runner is doing, for health and status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Whether it has come to where the log ended when it started.
+    /// Whether it has reached the end that the log had at its start.
     pub caught_up: bool,
-    /// What it last failed on, until it next succeeds.
+    /// The last failure, until the next success.
     pub failure: Option<String>,
 }
 
 /// A running projector of one generation.
 pub struct Runner {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    thread: RunnerThread,
+}
+
+/// A partition that stops before a record that a newer program wrote.
+struct Held {
+    /// The checkpoint at which it stops. Offsets between it and the record have no records.
+    checkpoint: Offset,
+    record: NewerRecord,
 }
 
 struct Shared {
@@ -76,8 +89,8 @@ struct Shared {
 }
 
 impl Runner {
-    /// Starts the runner's thread. `instance` names this process among its like, `assignment` says which partitions are its
-    /// to apply.
+    /// Starts the runner's thread. `instance` is the name of this process, `assignment` holds the partitions that it
+    /// applies.
     pub fn start(
         instance: String,
         generation: Arc<Generation>,
@@ -88,8 +101,8 @@ impl Runner {
         let (stop, health) = (AtomicBool::new(false), Mutex::default());
         let shared = Arc::new(Shared { instance, generation, projection, log, assignment, stop, health });
         let of_thread = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("projector".to_owned()).spawn(move || of_thread.run())?;
-        Ok(Self { shared, thread: Some(thread) })
+        let thread = RunnerThread::start("projector", move || of_thread.run())?;
+        Ok(Self { shared, thread })
     }
 
     /// What it is doing.
@@ -97,14 +110,11 @@ impl Runner {
         self.shared.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Stops after the batch under way. Blocks until the thread has ended.
+    /// Stops after the current batch. Blocks until the thread has ended, for a bounded time: a commit that takes longer
+    /// is abandoned.
     pub fn stop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the projector's thread panicked");
-        }
+        self.thread.join();
     }
 }
 
@@ -124,91 +134,126 @@ impl Shared {
     }
 
     fn run(&self) {
-        let mut pause = PAUSES.0;
-        while !self.stopped() {
-            let mut progressed = false;
-            // A panic is a bug, but one that must not leave the process alive and idle.
-            let tail = panic::catch_unwind(AssertUnwindSafe(|| self.tail(&mut progressed)));
-            match tail.unwrap_or(Err(RunnerError::Panic)) {
-                Ok(()) => {}
-                Err(RunnerError::Tables(TablesError::Conflict(reason))) => {
-                    metrics().conflicts.inc();
-                    tracing::debug!(reason, "another applier was there first: {reason}");
-                }
-                Err(error) => {
-                    let chain = chain(&error);
-                    tracing::warn!(error = chain, "projector paused: {chain}");
-                    self.note(|health| health.failure = Some(chain));
-                }
-            }
-            if progressed {
-                pause = PAUSES.0;
-            }
-            if !self.stopped() {
-                thread::park_timeout(pause);
-                pause = (pause * 2).min(PAUSES.1);
-            }
-        }
+        let (backoff, mut held) = (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), BTreeMap::new());
+        supervise(
+            backoff,
+            || self.stopped(),
+            thread::park_timeout,
+            |progressed| self.tail(&mut held, progressed),
+            |interruption| self.report(interruption),
+        );
     }
 
-    /// Applies records from where the tables are, until the assignment changes or something fails.
-    fn tail(&self, progressed: &mut bool) -> Result<(), RunnerError> {
+    fn report(&self, interruption: Interruption<RunnerError>) {
+        let error = match interruption {
+            Interruption::Failed(RunnerError::Tables(TablesError::Conflict(reason))) => {
+                metrics().conflicts.inc();
+                tracing::debug!(reason, "another process committed the batch first: {reason}");
+                return;
+            }
+            Interruption::Failed(error) => error,
+            Interruption::Panicked => RunnerError::Panic,
+        };
+        let chain = chain(&error);
+        let domain = self.generation.domain;
+        tracing::warn!(error = chain, domain, "projector of {domain} paused: {chain}");
+        self.note(|health| health.failure = Some(chain));
+    }
+
+    /// Applies records from the tables' checkpoints on, until the assignment changes or something fails. It does not
+    /// read the partitions in `held`: only a newer program can apply their next record.
+    fn tail(&self, held: &mut BTreeMap<Partition, Held>, progressed: &mut bool) -> Result<(), RunnerError> {
         let mut assignment = self.assignment.clone();
-        let assigned = assignment.borrow_and_update().clone();
+        let topics = self.projection.topics();
+        let mut assigned = assignment.borrow_and_update().clone();
+        assigned.retain(|partition| topics.contains(&partition.topic));
         let reached = self.checkpoints()?;
         self.generation.note_reached(&reached);
+        held.retain(|partition, it| assigned.contains(partition) && reached.next(*partition) == it.checkpoint);
+        assigned.retain(|partition| !held.contains_key(partition));
         let mut next = Vector(assigned.iter().map(|partition| (*partition, reached.next(*partition))).collect());
-        let goal = self.log.end()?;
+        let mut goal = self.log.end()?;
+        goal.0.retain(|partition, _| topics.contains(&partition.topic));
         let mut reader = self.log.reader(&next)?;
-        self.note(|health| health.failure = None);
-        while !self.stopped() && !assignment.has_changed().unwrap_or(false) {
+        while !self.stopped() && !assignment.has_changed().unwrap_or(false) && !self.has_passed(held) {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }
-            let records = read(reader.as_mut())?;
-            if !records.is_empty() {
-                self.apply(&records, &mut next)?;
-                *progressed = true;
+            let newer = self.apply_known(reader.read(LIMITS)?, &mut next, progressed)?;
+            let first = newer.first().cloned();
+            held.extend(newer.into_iter().map(|record| {
+                let partition = record.position.partition;
+                (partition, Held { checkpoint: next.next(partition), record })
+            }));
+            if let Some(first) = first {
+                return Err(first.into());
             }
+            let failure = held.values().next().map(|it| it.record.to_string());
+            self.note(|health| health.failure = failure);
         }
         Ok(())
     }
 
-    fn checkpoints(&self) -> Result<Vector, TablesError> {
-        generation::checkpoints_blocking(self.generation.tables.as_ref())
+    /// Whether another process has applied a record at which a partition stops.
+    fn has_passed(&self, held: &BTreeMap<Partition, Held>) -> bool {
+        held.values().any(|it| self.generation.progress.applied().covers(it.record.position))
     }
 
-    /// Applies records in one transaction; one by one where the tables cannot store a value of one of them.
-    fn apply(&self, records: &[Record], next: &mut Vector) -> Result<(), TablesError> {
-        let (mut decoded, mut quarantined) = (Vec::with_capacity(records.len()), Vec::new());
-        for record in records {
-            match self.decode(record) {
-                Ok(envelope) => decoded.push(Decoded { position: record.position, envelope }),
-                Err(reason) => {
-                    quarantined.push(Quarantined::new(record.position, reason, record.key.as_deref(), &record.value))
+    /// Applies records. In each partition it stops before the first record that a newer program wrote, and returns that
+    /// record.
+    fn apply_known(
+        &self,
+        mut records: Vec<Record>,
+        next: &mut Vector,
+        progressed: &mut bool,
+    ) -> Result<Vec<NewerRecord>, RunnerError> {
+        let mut newer = Vec::new();
+        while !records.is_empty() {
+            match self.apply(&records, next) {
+                Ok(()) => {
+                    *progressed = true;
+                    break;
                 }
+                Err(RunnerError::Newer(first)) => {
+                    let at = first.position;
+                    records.retain(|it| it.position.partition != at.partition || it.position.offset < at.offset);
+                    newer.push(first);
+                }
+                Err(error) => return Err(error),
             }
         }
-        match self.commit(records, &decoded, quarantined, next) {
+        Ok(newer)
+    }
+
+    fn checkpoints(&self) -> Result<Vector, TablesError> {
+        checkpoints::read_blocking(self.generation.tables.as_ref())
+    }
+
+    /// Applies records in one transaction; one by one if the tables cannot store a value of one of them.
+    fn apply(&self, records: &[Record], next: &mut Vector) -> Result<(), RunnerError> {
+        let batch = self.projection.batch(records, &|topic| self.log.partition_count(topic))?;
+        let rejected = batch.rejected().iter().map(|rejected| quarantined(records, rejected)).collect();
+        match self.commit(records, batch.as_ref(), rejected, next) {
             Err(TablesError::Value { .. }) if records.len() > 1 => {
                 records.chunks(1).try_for_each(|record| self.apply(record, next))
             }
             Err(TablesError::Value { reason, .. }) => {
+                let reason = format!("the tables cannot store it: {reason}");
                 let poison = |record: &Record| {
-                    let reason = format!("the tables cannot store it: {reason}");
-                    Quarantined::new(record.position, reason, record.key.as_deref(), &record.value)
+                    quarantined(records, &Rejected { position: record.position, reason: reason.clone() })
                 };
-                self.commit(records, &[], records.iter().map(poison).collect(), next)
+                let nothing = self.projection.batch(&[], &|topic| self.log.partition_count(topic))?;
+                Ok(self.commit(records, nothing.as_ref(), records.iter().map(poison).collect(), next)?)
             }
-            outcome => outcome,
+            outcome => Ok(outcome?),
         }
     }
 
     fn commit(
         &self,
         records: &[Record],
-        decoded: &[Decoded],
-        mut quarantined: Vec<Quarantined>,
+        batch: &dyn Batch,
+        mut rejected: Vec<Quarantined>,
         next: &mut Vector,
     ) -> Result<(), TablesError> {
         let mut reached = Vector::default();
@@ -216,101 +261,33 @@ impl Shared {
             reached.0.insert(record.position.partition, record.position.offset + 1);
         }
         let timer = metrics().batch_seconds.start_timer();
-        let report = match self.commit_at_once(decoded, &quarantined, next, &reached)? {
-            AtOnce::Done => Report::default(),
-            AtOnce::Declined => self.commit_in_steps(records, decoded, &mut quarantined, next, &reached)?,
-        };
+        let moved = Move { from: next, to: &reached, notification: self.notification(&reached) };
+        let (tables, plans) = (self.generation.tables.as_ref(), &self.generation.plans);
+        let entry = |entry: &Rejected| quarantined(records, entry);
+        let report = batch::commit(batch, &moved, tables, plans, &mut rejected, entry)?;
         timer.observe_duration();
-        for entry in &quarantined {
+        for entry in &rejected {
             let (at, reason) = (entry.position, entry.reason.as_str());
-            let (topic, partition) = (at.partition.topic.as_str(), at.partition.id);
+            let (topic, partition) = (at.partition.topic.name(), at.partition.id);
             tracing::warn!(topic, partition, offset = at.offset, reason, "record {at} quarantined: {reason}");
         }
         metrics().batches.inc();
-        metrics().records.with_label_values(&["quarantined"]).inc_by(quarantined.len() as u64);
-        metrics().records.with_label_values(&["applied"]).inc_by((records.len() - quarantined.len()) as u64);
+        metrics().records.with_label_values(&["quarantined"]).inc_by(rejected.len() as u64);
+        metrics().records.with_label_values(&["applied"]).inc_by((records.len() - rejected.len()) as u64);
         self.generation.note_applied(next, &reached, report);
         next.0.extend(reached.0);
         Ok(())
     }
 
-    /// Commits an ordinary batch in one round trip, if the tables can.
-    fn commit_at_once(
-        &self,
-        decoded: &[Decoded],
-        quarantined: &[Quarantined],
-        next: &Vector,
-        reached: &Vector,
-    ) -> Result<AtOnce, TablesError> {
-        if !quarantined.is_empty() || !self.generation.tables.runs_at_once() {
-            return Ok(AtOnce::Declined);
-        }
-        let Some(batch) = self.projection.at_once(decoded) else { return Ok(AtOnce::Declined) };
-        let mut arrays = generation::moves(next, reached);
-        arrays.push(Column::texts([self.notification(reached)]));
-        arrays.extend(batch.columns);
-        self.generation.tables.run_at_once(batch.statement, &arrays)
-    }
-
-    /// Commits a batch statement by statement.
-    fn commit_in_steps(
-        &self,
-        records: &[Record],
-        decoded: &[Decoded],
-        quarantined: &mut Vec<Quarantined>,
-        next: &Vector,
-        reached: &Vector,
-    ) -> Result<Report, TablesError> {
-        let mut transaction = self.generation.tables.begin()?;
-        if !generation::move_checkpoints(transaction.as_mut(), next, reached)? {
-            return Err(TablesError::Conflict(format!("checkpoints are not at {next}")));
-        }
-        let mut report = self.projection.apply(transaction.as_mut(), decoded)?;
-        for entry in &report.unapplied {
-            let record = records.iter().find(|record| record.position == entry.position);
-            let (key, value) = record.map_or((None, [].as_slice()), |record| (record.key.as_deref(), &record.value));
-            quarantined.push(Quarantined::new(entry.position, entry.reason.clone(), key, value));
-        }
-        generation::quarantine(transaction.as_mut(), quarantined)?;
-        transaction.notify(&self.notification(reached))?;
-        transaction.commit()?;
-        report.doubtful.extend(quarantined.iter().map(|entry| entry.position));
-        Ok(report)
-    }
-
-    /// What a commit tells the other processes.
+    /// The notification that a commit sends to other processes.
     fn notification(&self, reached: &Vector) -> String {
         Notification { instance: self.instance.clone(), reached: reached.clone() }.to_string()
     }
-
-    /// Decodes a record and checks the rules that need no tables.
-    fn decode(&self, record: &Record) -> Result<Envelope, String> {
-        let envelope = codec::decode(&record.value).map_err(|error| chain(&error))?;
-        rules::check(&envelope.event).map_err(|broken| broken.to_string())?;
-        rules::check_envelope(&envelope).map_err(|broken| broken.to_string())?;
-        let key = envelope.event.key();
-        if record.key.as_deref() != Some(key.as_bytes()) {
-            return Err(format!("the record's key is not {key:?}, as its event demands"));
-        }
-        let here = record.position.partition;
-        if here.topic != envelope.event.topic() {
-            return Err(format!("a {} does not belong into topic {}", envelope.event.kind(), here.topic));
-        }
-        let partition = topics::partition_of(key.as_bytes(), self.log.partition_count(here.topic));
-        let first_record = matches!(envelope.event, daybook_schemas::Event::LogCreated(_));
-        if here.id != partition && !first_record {
-            return Err(format!("its key belongs into partition {partition}"));
-        }
-        Ok(envelope)
-    }
 }
 
-fn read(reader: &mut dyn Reader) -> Result<Vec<Record>, LogError> {
-    reader.read(LIMITS)
-}
-
-/// An error with all its causes, in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// The quarantine entry of one of these records.
+fn quarantined(records: &[Record], rejected: &Rejected) -> Quarantined {
+    let record = records.iter().find(|record| record.position == rejected.position);
+    let (key, value) = record.map_or((None, [].as_slice()), |record| (record.key.as_deref(), &record.value));
+    Quarantined::new(rejected.position, &rejected.reason, key, value)
 }

@@ -1,33 +1,39 @@
 //! The search port: documents beside rows, in an index that answers queries.
 //!
-//! An index is a projection of the tables: whatever is in it can be made anew from their rows. Promises of every adapter:
+//! An index is a projection of the tables: it can be rebuilt from their rows. Guarantees of every adapter:
 //!
-//! - **Revisions.** Of two writes of one document the one of the higher revision stays, in whatever order they come.
-//! - **Durability.** What [`SearchIndex::write`] took and [`SearchIndex::refresh`] followed survives a crash and is found.
-//! - **Refusals.** A document that cannot be stored is named with the reason; the others are stored all the same.
-//! - **Meaning.** One request finds the same documents, in the same order, with the same totals and facets, on every
-//!   engine; only the order by relevance is an engine's own.
-//! - **Identity.** An index that was made anew has another id; one that was deleted is [`SearchError::Gone`].
+//! - **Revisions.** Of two writes of one document the one with the higher revision is kept, whatever their order.
+//! - **Durability.** After [`SearchIndex::refresh`], all earlier writes are visible and survive a crash.
+//! - **Refusals.** A document that cannot be stored is returned with the reason; the others are stored.
+//! - **Meaning.** A request finds the same documents, in the same order, with the same totals and facets, on every
+//!   engine; only the order by relevance depends on the engine.
+//! - **Parents.** Inherited values are found by searching for parents first (`search/inherited.rs`).
+//! - **Identity.** A recreated index has a new id; a deleted one is [`SearchError::Gone`].
 //! - **Empty.** Writing no documents does nothing; a search in an empty index finds nothing.
 
-pub mod books;
+pub mod bookkeeping;
 pub mod document;
 pub mod elasticsearch;
 pub mod highlight;
+pub mod inherited;
 pub mod query;
 pub mod request;
 pub mod runner;
+pub mod shape;
 pub mod source;
 pub mod state;
 pub mod tantivy;
 pub mod words;
 mod writer;
 
+use std::sync::Arc;
+
 use daybook_ingest::log::BoxFuture;
 
 use self::{
     document::Document,
-    request::{Found, Request},
+    request::{Found, ParentsFound, ParentsRequest, Request},
+    shape::IndexShape,
 };
 
 /// A document that an index does not take.
@@ -41,35 +47,39 @@ pub struct Refused {
     pub reason: String,
 }
 
-/// Why an index did not do what was asked.
+/// Why an operation on an index failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SearchError {
     /// It does not answer, or is overloaded. Retryable.
     #[error("search is unavailable: {0}")]
     Unavailable(String),
-    /// The index is not there any more. To be opened again, which makes it anew.
+    /// The index was deleted. Opening it again recreates it.
     #[error("the search index is gone: {0}")]
     Gone(String),
-    /// It refuses the request. Terminal: a bug, or an index that is not ours.
+    /// It refuses the request. Terminal: a bug, or a foreign index.
     #[error("search refused a request: {0}")]
     Refused(String),
 }
 
 /// One index: that of one generation.
 pub trait SearchIndex: Send + Sync {
-    /// Tells it from one that is made anew in its place.
+    /// Its id, which changes when the index is recreated.
     fn id(&self) -> &str;
+    /// The shape that it was opened with.
+    fn shape(&self) -> &Arc<IndexShape>;
     /// Writes documents. They are found, at the latest, after a `refresh`.
     fn write<'a>(&'a self, documents: &'a [Document]) -> BoxFuture<'a, Result<Vec<Refused>, SearchError>>;
     /// Makes everything written so far durable and visible to searches.
     fn refresh(&self) -> BoxFuture<'_, Result<(), SearchError>>;
     /// Searches what is visible.
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>>;
-    /// Writes that go on at once are of use up to this many; where it is 1, a write blocks the caller's thread.
+    /// Finds parents in what is visible, for each of the requests, in that order.
+    fn parents(&self, requests: Vec<ParentsRequest>) -> BoxFuture<'_, Result<Vec<ParentsFound>, SearchError>>;
+    /// Useful number of concurrent writes. If it is 1, a write blocks the caller's thread.
     fn writes_max(&self) -> usize;
-    /// Whether what was written stays written when a later call fails; else it stays only once it was refreshed.
+    /// Whether writes survive the failure of a later call; if not, they do only after a refresh.
     fn keeps_writes(&self) -> bool;
-    /// Gives back what only writing needs: nothing is to be written for a while.
+    /// Releases resources that only writes need, when no write is expected for a while.
     fn rest(&self) {}
     /// A short description for people: kind and place, never a secret.
     fn describe(&self) -> String;
@@ -77,6 +87,10 @@ pub trait SearchIndex: Send + Sync {
 
 /// Where indexes live.
 pub trait SearchStore: Send + Sync {
-    /// Opens the index of a generation's schema, making it if there is none or if it was made by another fingerprint.
-    fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<std::sync::Arc<dyn SearchIndex>, SearchError>>;
+    /// Opens the index of a generation's schema, making it if there is none or if it was made of another shape.
+    fn open<'a>(
+        &'a self,
+        schema: &'a str,
+        shape: &'a Arc<IndexShape>,
+    ) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>>;
 }

@@ -1,47 +1,83 @@
-//! What every request works with, and the configuration of the HTTP surface.
+//! The state that every request uses, and the configuration of the HTTP API.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    collections::BTreeMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use axum::Router;
 use daybook_ingest::{append::Appender, log::EventLog, sequence::Sequencer};
-use daybook_projector::{generation::Generation, lease::Lease, search::state::Search};
+use daybook_projector::{lease::Lease, tables::Statement};
+use daybook_schemas::{Topic, generic::SchemaSets};
+use tokio::sync::{Semaphore, watch};
 
-use crate::{facts::Facts, view::View};
+use crate::live::{Live, NewView};
 
-/// The version of Metaflow's service that clients are told; they switch features on by it.
-pub const METAFLOW_SERVICE_VERSION: &str = "2.6.1";
-
-/// Configuration of the HTTP surface.
+/// Configuration of the HTTP API.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What the metadata routes' paths begin with; empty, or begins with `/` and does not end with it.
-    pub path_prefix: String,
     /// Largest request body, in bytes, inclusive.
     pub body_bytes_max: usize,
-    /// Requests that are worked on at once; more are answered 503.
+    /// Concurrent requests, at most; more are answered 503.
     pub requests_max: usize,
     /// How long a request may wait for the tables to reach a position.
     pub wait_max: Duration,
-    /// Seconds after the last heartbeat at which a run counts as failed.
-    pub run_inactive_cutoff_seconds: i64,
-    /// What the topics' full names begin with; the registry's subjects too.
+    /// The prefix of the topics' full names and of the registry's subjects.
     pub topic_prefix: String,
-    /// This process among its like.
+    /// The name of this process.
     pub instance: String,
     /// The roles of this process, comma-separated.
     pub roles: String,
-    /// The log, for people.
+    /// A description of the log.
     pub log: String,
-    /// The tables, for people.
+    /// A description of the tables.
     pub tables: String,
 }
 
-/// Tells why the process cannot serve now; empty if it can.
+/// Returns why the process cannot serve now; empty if it can.
 pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
-/// What every request works with.
+/// Creates a domain's routes.
+pub type NewRoutes = Arc<dyn Fn(&App) -> Router<Arc<App>> + Send + Sync>;
+
+/// What a domain adds to the HTTP API.
+#[derive(Clone)]
+pub struct DomainApi {
+    /// The domain.
+    pub name: &'static str,
+    /// Its topics.
+    pub topics: Vec<Topic>,
+    /// Creates its routes.
+    pub routes: NewRoutes,
+    /// The prefix of the paths of its search, as in `/api/v1`.
+    pub search_prefix: &'static str,
+    /// Creates what its routes need for a generation.
+    pub new_view: NewView,
+    /// Every statement of its routes, so that a test can run each on every engine.
+    pub statements: fn() -> Vec<&'static Statement>,
+}
+
+/// A domain as requests see it.
+pub struct Domain {
+    /// What it adds to the HTTP API.
+    pub api: DomainApi,
+    live: watch::Sender<Live>,
+}
+
+impl Domain {
+    /// A domain that serves a generation.
+    pub fn new(api: DomainApi, live: Live) -> Self {
+        Self { api, live: watch::Sender::new(live) }
+    }
+
+    /// The live generation, as a request takes it at its start.
+    pub fn live(&self) -> Live {
+        self.live.borrow().clone()
+    }
+}
+
+/// The state that every request uses.
 pub struct App {
     /// The configuration.
     pub config: Config,
@@ -53,36 +89,42 @@ pub struct App {
     pub sequencer: Sequencer,
     /// This process's lease: without it, it must not answer.
     pub lease: Arc<Lease>,
-    /// What never changes, cached.
-    pub facts: Facts,
-    /// The live generation's search, unless it is switched off.
-    pub search: Option<Arc<Search>>,
+    /// The domains, by name.
+    pub domains: BTreeMap<&'static str, Domain>,
+    /// The released schemas of all domains.
+    pub schemas: SchemaSets,
     /// Whether the process can serve.
     pub readiness: Readiness,
     /// When the process started.
     pub started: Instant,
-    live: RwLock<View>,
+    /// One permit for each request in progress.
+    pub(crate) requests: Semaphore,
+}
+
+/// The parts of an [`App`].
+pub struct Parts {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Gives out numbers.
+    pub sequencer: Sequencer,
+    /// This process's lease.
+    pub lease: Arc<Lease>,
+    /// The domains.
+    pub domains: Vec<Domain>,
+    /// The released schemas of all domains.
+    pub schemas: SchemaSets,
+    /// Whether the process can serve.
+    pub readiness: Readiness,
 }
 
 impl App {
-    /// An app that serves a generation. Must be called on a runtime.
-    pub fn new(
-        config: Config,
-        log: Arc<dyn EventLog>,
-        sequencer: Sequencer,
-        lease: Arc<Lease>,
-        generation: Arc<Generation>,
-        search: Option<Arc<Search>>,
-        readiness: Readiness,
-    ) -> Self {
+    /// An app that serves domains.
+    pub fn new(config: Config, parts: Parts) -> Self {
+        let Parts { log, sequencer, lease, domains, schemas, readiness } = parts;
         let appender = Appender::new(Arc::clone(&log));
-        let live = RwLock::new(View::new(generation));
-        let (facts, started) = (Facts::default(), Instant::now());
-        Self { config, log, appender, sequencer, lease, facts, search, readiness, started, live }
-    }
-
-    /// The live generation, as a request takes it at its start.
-    pub fn live(&self) -> View {
-        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let domains = domains.into_iter().map(|domain| (domain.api.name, domain)).collect();
+        let requests = Semaphore::new(config.requests_max);
+        let started = Instant::now();
+        Self { config, log, appender, sequencer, lease, domains, schemas, readiness, started, requests }
     }
 }

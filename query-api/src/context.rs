@@ -1,4 +1,4 @@
-//! What a request's headers say about how it is to be handled.
+//! The headers that say how a request is handled.
 
 use axum::{
     extract::FromRequestParts,

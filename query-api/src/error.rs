@@ -1,58 +1,59 @@
-//! Every way a request can fail, mapped to status and body in this one place. No SQL and no host leaves the server.
+//! Every way a request can fail, with its status and body. No answer holds SQL or the name of a host.
 //!
-//! Shapes that Metaflow's clients know are kept: `{}` for a missing object, and for a database's refusal a JSON string
-//! that holds JSON. All others are `{"message", "field", "request_id"}`.
+//! Bodies are `{"message", "field", "request_id"}`, unless a domain's clients expect another shape
+//! ([`ApiError::Shaped`]).
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use daybook_ingest::{log::AppendError, metaflow::Rejection, sequence::SequenceError};
-use daybook_projector::tables::TablesError;
-use daybook_schemas::rules::Broken;
+use daybook_ingest::{log::AppendError, sequence::SequenceError};
+use daybook_projector::{search::SearchError, tables::TablesError};
+use daybook_schemas::rules::Violation;
 use serde_json::{Value, json};
 
 /// Why a request failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ApiError {
-    /// No such object: 404 with an empty object.
-    #[error("not found")]
-    NotFound,
-    /// The object exists already: 409, as of a unique violation.
+    /// No such object: 404.
+    #[error("{0}")]
+    NotFound(String),
+    /// The object exists already: 409.
     #[error("{0}")]
     Duplicate(String),
-    /// The object's parent does not exist: 404, as of a foreign-key violation.
-    #[error("{0}")]
-    MissingParent(String),
-    /// The run of a new step or task does not exist: 500, as clients' tests demand.
-    #[error("{0}")]
-    MissingRun(String),
-    /// The task of artifacts or metadata does not exist: 400.
-    #[error("need to register run_id and task_id first")]
-    Unregistered,
     /// The client's mistake: 400.
     #[error("{message}")]
     Invalid {
         /// What is wrong.
         message: String,
-        /// Where, if it is one field.
+        /// The field, if it is only one.
         field: Option<String>,
     },
-    /// A mistake that clients know as a bare JSON string.
-    #[error("{1}")]
-    Text(StatusCode, String),
+    /// A failure with a body in the shape that a domain's clients expect.
+    #[error("{message}")]
+    Shaped {
+        /// The status.
+        status: StatusCode,
+        /// What is wrong, for reports and logs.
+        message: String,
+        /// The body.
+        body: Value,
+    },
     /// Over a limit: 413.
     #[error("{message}")]
     TooLarge {
         /// What is too large.
         message: String,
-        /// Where, if it is one field.
+        /// The field, if it is only one.
         field: Option<String>,
     },
     /// An idempotency key that was used for another kind of request: 422.
     #[error("{0}")]
     KeyReused(String),
-    /// Overloaded, or a part is down: 503, to be tried again.
+    /// Not available in this process: 501.
+    #[error("{0}")]
+    SwitchedOff(String),
+    /// Overloaded, or a part is down: 503; clients try again.
     #[error("{0}")]
     Unavailable(String),
     /// A bug: 500. The text is logged, not sent.
@@ -66,46 +67,22 @@ impl ApiError {
         Self::Invalid { message: message.into(), field: Some(field.to_owned()) }
     }
 
-    /// The number that was given to an object is another one's: it was given out twice over a crash of the source of
-    /// numbers. Nothing was made, and the next try gets another number.
-    pub fn number_taken() -> Self {
-        Self::Unavailable("the number is another object's; try again".to_owned())
-    }
-
-    /// A write is in the log, but the tables do not show it yet.
+    /// A write is in the log, but not in the tables yet.
     pub fn not_applied() -> Self {
         Self::Unavailable("recorded, but the tables have not caught up in time".to_owned())
     }
 
-    /// A text that PostgreSQL could not hold, were it to get there.
+    /// A text with a NUL character, which PostgreSQL cannot store.
     pub fn nul(field: &str) -> Self {
         Self::invalid(field, format!("{field} holds a NUL character"))
     }
 }
 
-impl From<Rejection> for ApiError {
-    fn from(rejection: Rejection) -> Self {
-        let text = rejection.to_string();
-        match rejection {
-            Rejection::Duplicate(_) => Self::Duplicate(text),
-            Rejection::UnknownFlow(_) | Rejection::UnknownStep(_) => Self::MissingParent(text),
-            Rejection::UnknownRun(_) => Self::MissingRun(text),
-            Rejection::UnknownTask(_) => Self::Unregistered,
-            Rejection::SystemTags(tags) => {
-                let quoted: Vec<_> = tags.iter().map(|tag| format!("'{tag}'")).collect();
-                let text = format!("Cannot remove tags that are existing system tags {{{}}}", quoted.join(", "));
-                Self::Text(StatusCode::UNPROCESSABLE_ENTITY, text)
-            }
-            Rejection::Broken(broken) => broken.into(),
-        }
-    }
-}
-
-impl From<Broken> for ApiError {
-    fn from(broken: Broken) -> Self {
-        let (message, field) = (broken.to_string(), Some(broken.field().to_owned()));
-        match broken {
-            Broken::TooLong { .. } => Self::TooLarge { message, field },
+impl From<Violation> for ApiError {
+    fn from(violation: Violation) -> Self {
+        let (message, field) = (violation.to_string(), Some(violation.field().to_owned()));
+        match violation {
+            Violation::TooLong { .. } => Self::TooLarge { message, field },
             _ => Self::Invalid { message, field },
         }
     }
@@ -118,7 +95,7 @@ impl From<AppendError> for ApiError {
             AppendError::Full => Self::Unavailable("too many writes wait for the log".to_owned()),
             AppendError::Unavailable(reason) => {
                 tracing::warn!(reason, "append failed: {reason}");
-                Self::Unavailable("the log does not take records now".to_owned())
+                Self::Unavailable("the log accepts no records now".to_owned())
             }
         }
     }
@@ -127,7 +104,7 @@ impl From<AppendError> for ApiError {
 impl From<SequenceError> for ApiError {
     fn from(error: SequenceError) -> Self {
         tracing::warn!(error = %error, "no number: {error}");
-        Self::Unavailable("numbers cannot be given out now".to_owned())
+        Self::Unavailable("no numbers are available now".to_owned())
     }
 }
 
@@ -143,10 +120,16 @@ impl From<TablesError> for ApiError {
     }
 }
 
-/// A database's refusal as Metaflow's service words it: a JSON string that holds JSON.
-fn refusal(code: &str, message: &str) -> Value {
-    let diag = json!({"message_primary": message, "severity": "ERROR"});
-    Value::String(json!({"err_msg": {"pgerror": message, "pgcode": code, "diag": diag}}).to_string())
+impl From<SearchError> for ApiError {
+    fn from(error: SearchError) -> Self {
+        match error {
+            SearchError::Unavailable(_) | SearchError::Gone(_) => {
+                tracing::warn!(error = %error, "search failed: {error}");
+                Self::Unavailable("search does not answer now".to_owned())
+            }
+            SearchError::Refused(reason) => Self::Internal(reason),
+        }
+    }
 }
 
 impl IntoResponse for ApiError {
@@ -154,19 +137,13 @@ impl IntoResponse for ApiError {
         let message = self.to_string();
         let plain = |field: Option<String>| json!({"message": message, "field": field});
         let (status, body) = match self {
-            Self::NotFound => (StatusCode::NOT_FOUND, json!({})),
-            Self::Duplicate(_) => (StatusCode::CONFLICT, refusal("23505", &message)),
-            Self::MissingParent(_) => (StatusCode::NOT_FOUND, refusal("23503", &message)),
-            Self::MissingRun(_) => {
-                let body = json!({"detail": "'run_number'", "message": message, "status": 500,
-                    "title": "Internal Server Error", "type": "about:blank"});
-                (StatusCode::INTERNAL_SERVER_ERROR, body)
-            }
-            Self::Unregistered => (StatusCode::BAD_REQUEST, json!({"message": message})),
+            Self::NotFound(_) => (StatusCode::NOT_FOUND, plain(None)),
+            Self::Duplicate(_) => (StatusCode::CONFLICT, plain(None)),
             Self::Invalid { field, .. } => (StatusCode::BAD_REQUEST, plain(field)),
-            Self::Text(status, text) => (status, Value::String(text)),
+            Self::Shaped { status, body, .. } => (status, body),
             Self::TooLarge { field, .. } => (StatusCode::PAYLOAD_TOO_LARGE, plain(field)),
             Self::KeyReused(_) => (StatusCode::UNPROCESSABLE_ENTITY, plain(Some("Idempotency-Key".to_owned()))),
+            Self::SwitchedOff(_) => (StatusCode::NOT_IMPLEMENTED, plain(None)),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, plain(None)),
             Self::Internal(_) => {
                 tracing::error!(error = message, "request failed: {message}");
@@ -178,13 +155,13 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if let Some(object) = body.as_object().filter(|object| object.contains_key("message")) {
-            // The request's id is known to the layer around this one, which writes it in.
+            // The outermost layer knows the request's id and adds it.
             response.extensions_mut().insert(Message(object.clone()));
         }
         response
     }
 }
 
-/// An error body that still lacks the request's id.
+/// An error body without the request's id.
 #[derive(Clone)]
 pub(crate) struct Message(pub(crate) serde_json::Map<String, Value>);

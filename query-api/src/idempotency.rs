@@ -1,60 +1,65 @@
-//! Retried requests: the first event with an idempotency key counts, and the retry gets its answer.
+//! Retried requests: the first applied event with an idempotency key counts, and the retry gets its answer.
 //!
-//! Keys are remembered per flow, by the fold, for as long as the flow's history. That a request was rejected is not
-//! remembered: it left nothing behind and is decided afresh.
+//! Keys are kept per record key in the generation's bookkeeping, for as long as the log keeps the events. A rejected
+//! request is not remembered: it recorded nothing, and its retry is decided again.
+
+use std::sync::Arc;
 
 use daybook_ingest::append::nth_key;
-use daybook_schemas::{position::Position, topics::Topic};
+use daybook_projector::{
+    bookkeeping::idempotency::{FIND, FirstRow},
+    generation::Generation,
+    tables::FromRow,
+};
+use daybook_schemas::position::Position;
 
-use crate::{app::App, context::WriteContext, error::ApiError, view::View};
+use crate::{error::ApiError, loader::Loader};
 
-/// What the first request with a key left behind.
-#[derive(Debug, Clone)]
-pub(crate) struct First {
-    /// Number of the run or task that it made, 0 for others.
-    pub(crate) number: i64,
-    /// Entries of its event.
-    pub(crate) entries: i64,
-    /// Where its event stands.
-    pub(crate) position: Position,
+/// An event that a request recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its position.
+    pub position: Position,
+    /// The first of the numbers that it uses; 0 for none.
+    pub number: i64,
+    /// How many entries it has.
+    pub entries: usize,
 }
 
-impl App {
-    /// The first event with this request's key, if there is one; an error if that was of another kind.
-    pub(crate) async fn first(
-        &self,
-        view: &View,
-        context: &WriteContext,
-        flow: &str,
-        kind: &str,
-    ) -> Result<Option<First>, ApiError> {
-        let Some(key) = &context.record.idempotency_key else { return Ok(None) };
-        self.first_of_key(view, key, flow, kind).await
+/// Looks up first events, with one query for many requests.
+pub(crate) struct IdempotencyKeys(Loader);
+
+impl IdempotencyKeys {
+    pub(crate) fn start(generation: &Arc<Generation>) -> Self {
+        Self(Loader::start(&generation.tables, &FIND))
     }
 
-    /// The events of the first request with this key, of which there may be several.
+    /// The events of the first request with this key; empty if there was none. An error if they are of another kind.
     pub(crate) async fn firsts(
         &self,
-        view: &View,
-        context: &WriteContext,
-        flow: &str,
+        record_key: &str,
+        key: Option<&str>,
         kind: &str,
-    ) -> Result<Vec<First>, ApiError> {
-        let Some(key) = &context.record.idempotency_key else { return Ok(Vec::new()) };
+    ) -> Result<Vec<Recorded>, ApiError> {
+        let Some(key) = key else { return Ok(Vec::new()) };
         let mut firsts = Vec::new();
-        while let Some(first) = self.first_of_key(view, &nth_key(key, firsts.len()), flow, kind).await? {
+        while let Some(first) = self.first(record_key, &nth_key(key, firsts.len()), kind).await? {
             firsts.push(first);
         }
         Ok(firsts)
     }
 
-    async fn first_of_key(&self, view: &View, key: &str, flow: &str, kind: &str) -> Result<Option<First>, ApiError> {
-        let Some(row) = view.requests.load(vec![flow.into(), key.into()]).await? else { return Ok(None) };
-        if row.text(0)? != kind {
+    async fn first(&self, record_key: &str, key: &str, kind: &str) -> Result<Option<Recorded>, ApiError> {
+        let Some(row) = self.0.load(vec![record_key.into(), key.into()]).await? else { return Ok(None) };
+        let first = FirstRow::read(&row)?;
+        if first.kind != kind {
             return Err(ApiError::KeyReused("this idempotency key was used for another kind of request".to_owned()));
         }
-        let id = i32::try_from(row.int(3)?).map_err(|e| ApiError::Internal(e.to_string()))?;
-        let position = Position::new(Topic::Events, id, row.int(4)?);
-        Ok(Some(First { number: row.int(1)?, entries: row.int(2)?, position }))
+        let internal = |error: &dyn std::fmt::Display| ApiError::Internal(error.to_string());
+        let topic = first.topic.parse().map_err(|error: daybook_schemas::topics::UnknownTopic| internal(&error))?;
+        let id = i32::try_from(first.partition_id).map_err(|error| internal(&error))?;
+        let position = Position::new(topic, id, first.record_offset);
+        let entries = usize::try_from(first.entries).map_err(|error| internal(&error))?;
+        Ok(Some(Recorded { position, number: first.number, entries }))
     }
 }

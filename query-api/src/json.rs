@@ -1,7 +1,8 @@
-//! JSON in and out: answers, the objects of Metaflow's API written straight from rows, and bodies read field by field.
+//! JSON in and out: answers, objects written straight from rows, and bodies read field by field.
 
 mod body;
-mod objects;
+mod bounded;
+mod writer;
 
 use axum::{
     body::{Body, Bytes},
@@ -10,37 +11,38 @@ use axum::{
 };
 use serde::Serialize;
 
-pub(crate) use self::{
+pub use self::{
     body::{Object, array, object},
-    objects::{owner, write_artifact, write_flow, write_metadata, write_run, write_step, write_task},
+    bounded::Bounded,
+    writer::{ObjectWriter, write_text},
 };
 
-/// Bytes that an object of Metaflow's API seldom exceeds: room for one to begin with.
-pub(crate) const OBJECT_BYTES: usize = 512;
+/// The initial capacity for an object, in bytes; few are larger.
+pub const OBJECT_BYTES: usize = 512;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// An answer with a JSON body.
-pub(crate) fn respond(status: StatusCode, body: &impl Serialize) -> Response {
+pub fn respond(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
         Ok(bytes) => respond_bytes(status, bytes),
         Err(_) => respond_bytes(StatusCode::INTERNAL_SERVER_ERROR, b"{}".to_vec()),
     }
 }
 
-/// An answer whose JSON body is written already.
-pub(crate) fn respond_bytes(status: StatusCode, bytes: Vec<u8>) -> Response {
+/// An answer with a JSON body as bytes.
+pub fn respond_bytes(status: StatusCode, bytes: Vec<u8>) -> Response {
     with_type(status, Body::from(Bytes::from(bytes)), JSON)
 }
 
 /// An answer whose JSON body is a stream.
-pub(crate) fn respond_stream(body: Body) -> Response {
+pub fn respond_stream(body: Body) -> Response {
     with_type(StatusCode::OK, body, JSON)
 }
 
 /// An answer with a plain text.
-pub(crate) fn respond_text(status: StatusCode, text: &'static str) -> Response {
+pub fn respond_text(status: StatusCode, text: &'static str) -> Response {
     with_type(status, Body::from(text), TEXT)
 }
 
@@ -49,4 +51,11 @@ fn with_type(status: StatusCode, body: Body, content_type: HeaderValue) -> Respo
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     response
+}
+
+/// An answer with one object, which `write` writes.
+pub fn respond_object(write: impl FnOnce(&mut Vec<u8>)) -> Response {
+    let mut body = Vec::with_capacity(OBJECT_BYTES);
+    write(&mut body);
+    respond_bytes(StatusCode::OK, body)
 }

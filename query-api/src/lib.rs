@@ -1,22 +1,22 @@
-//! The HTTP surface: reads from the live generation, hands writes to ingest.
+//! The HTTP API: reads from the live generation, hands writes to ingest.
 //!
-//! A request takes its generation once, at its start, and reads nothing else (I4). A write is answered once the live
-//! tables have applied it (I2). One folder or file a route, under [`routes`].
+//! A request takes its domain's live generation once, at its start, and reads nothing else (I4). A write is answered
+//! once the live tables have applied it (I2). Everything here is generic; each domain's routes are in a folder of its
+//! name under [`routes`].
 
 pub mod app;
-pub mod consistency;
 pub mod context;
+pub mod create;
 pub mod error;
-pub mod facts;
-pub mod filters;
-mod graft;
 pub mod idempotency;
 pub mod json;
 pub mod lists;
+pub mod live;
 pub mod loader;
-pub mod metrics;
+mod metrics;
+mod outcome;
 pub mod pagination;
 pub mod query;
 pub mod routes;
 pub mod server;
-pub mod view;
+pub mod write;

@@ -4,56 +4,71 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderValue, StatusCode},
+    http::{HeaderName, HeaderValue, StatusCode},
     response::Response,
 };
-use daybook_projector::tables::{Cell, Chunks, Cursor, Next, Render, Statement, TablesError};
+use daybook_projector::tables::{Cell, Chunks, Cursor, Next, Statement, TablesError};
 
 use crate::{
     error::ApiError,
-    graft::{Graft, Grafted},
     json,
+    live::Live,
     pagination::{self, Key, Page},
-    view::View,
 };
 
+/// How many rows a page has, at most.
+const LIMIT: HeaderName = HeaderName::from_static("x-limit");
+/// Where the next page begins.
+const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
+
 /// Decides on a row of a list and writes it.
-pub(crate) type WriteRow = Box<dyn FnMut(&dyn Cursor, &mut Vec<u8>) -> Result<Shown, TablesError> + Send>;
+pub type WriteRow = Box<dyn FnMut(&dyn Cursor, &mut Vec<u8>) -> Result<Shown, TablesError> + Send>;
 
 /// Whether a row is part of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Shown {
+pub enum Shown {
     /// It was written.
     Yes,
-    /// It was not, as a filter leaves it out.
+    /// A filter left it out.
     No,
 }
 
-/// What makes a list: its name in cursors, the statement, the key of a row, and how a row is written.
-pub(crate) struct List {
-    pub(crate) name: &'static str,
-    pub(crate) statement: &'static Statement,
+/// A list: its name in cursors, the statement, the key of a row, and how a row is written.
+pub struct List {
+    /// Its name in cursors.
+    pub name: &'static str,
+    /// Reads the rows.
+    pub statement: &'static Statement,
     /// Parameters before those of paging.
-    pub(crate) params: Vec<Cell>,
+    pub params: Vec<Cell>,
     /// Parameters of a key, in the statement's order; the limit follows them.
-    pub(crate) after: fn(&Key) -> Vec<Cell>,
-    pub(crate) key: fn(&dyn Cursor) -> Result<Key, TablesError>,
-    pub(crate) write: WriteRow,
-    /// What is put into each row before its key is taken and it is written.
-    pub(crate) graft: Option<Graft>,
-    /// Whether rows may be left out, so that a page may need to read more of them than it shows.
-    pub(crate) filtered: bool,
+    pub after: fn(&Key) -> Vec<Cell>,
+    /// The key of a row.
+    pub key: fn(&dyn Cursor) -> Result<Key, TablesError>,
+    /// Writes a row.
+    pub write: WriteRow,
+    /// Whether rows may be filtered out, so that a page may read more rows than it shows.
+    pub filtered: bool,
+}
+
+/// Answers with an empty list, as for an object that does not exist.
+pub fn respond_empty(page: Option<Page>) -> Response {
+    let mut response = json::respond_bytes(StatusCode::OK, b"[]".to_vec());
+    if let Some(page) = page {
+        response.headers_mut().insert(LIMIT, HeaderValue::from(page.limit));
+    }
+    response
 }
 
 /// Answers with a page if one was asked for, else with the whole list.
-pub(crate) async fn respond(view: &View, list: List, page: Option<Page>) -> Result<Response, ApiError> {
+pub async fn respond(live: &Live, list: List, page: Option<Page>) -> Result<Response, ApiError> {
     match page {
-        Some(page) => respond_page(view, list, page).await,
-        None => respond_whole(view, list).await,
+        Some(page) => respond_page(live, list, page).await,
+        None => respond_whole(live, list).await,
     }
 }
 
-async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
+async fn respond_whole(live: &Live, list: List) -> Result<Response, ApiError> {
     let mut params = list.params;
     params.extend((list.after)(&Key::first()));
     params.push(i64::MAX.into());
@@ -67,8 +82,8 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
         }
         Ok(Next::More)
     };
-    let mut chunks = view.stream(list.statement, params, grafting(list.graft, render));
-    // An error before the first chunk can still be answered as what it is.
+    let mut chunks = live.stream(list.statement, params, Box::new(render));
+    // An error before the first chunk can still become an error answer.
     let Some(first) = chunks.recv().await.transpose()? else {
         return Ok(json::respond_bytes(StatusCode::OK, b"[]".to_vec()));
     };
@@ -78,23 +93,12 @@ async fn respond_whole(view: &View, list: List) -> Result<Response, ApiError> {
     }
 }
 
-/// Renders rows with what is put into them.
-fn grafting(
-    graft: Option<Graft>,
-    mut render: impl FnMut(&dyn Cursor, &mut Vec<u8>) -> Result<Next, TablesError> + Send + 'static,
-) -> Render {
-    Box::new(move |row, out| match &graft {
-        Some(graft) => render(&Grafted { row, graft }, out),
-        None => render(row, out),
-    })
-}
-
 fn closed(mut chunk: Vec<u8>) -> Vec<u8> {
     chunk.push(b']');
     chunk
 }
 
-/// The chunks as a body. An error breaks the connection off, so that a list cut short is never taken for a whole one.
+/// The chunks as a body. An error closes the connection, so that no client takes a part of a list for the whole.
 fn stream(begun: [Vec<u8>; 2], mut chunks: Chunks) -> Body {
     Body::from_stream(async_stream::stream! {
         for chunk in begun {
@@ -104,7 +108,7 @@ fn stream(begun: [Vec<u8>; 2], mut chunks: Chunks) -> Body {
             match chunk {
                 Ok(chunk) => yield Ok(Bytes::from(chunk)),
                 Err(error) => {
-                    tracing::warn!(error = %error, "list broken off: {error}");
+                    tracing::warn!(error = %error, "list ended early: {error}");
                     yield Err(error);
                     return;
                 }
@@ -121,7 +125,7 @@ struct Read {
     more: bool,
 }
 
-async fn respond_page(view: &View, list: List, page: Page) -> Result<Response, ApiError> {
+async fn respond_page(live: &Live, list: List, page: Page) -> Result<Response, ApiError> {
     let mut params = list.params;
     params.extend((list.after)(&page.after));
     let rows_max = if list.filtered { i64::MAX } else { i64::try_from(page.limit + 1).unwrap_or(i64::MAX) };
@@ -147,19 +151,19 @@ async fn respond_page(view: &View, list: List, page: Page) -> Result<Response, A
         read.last = Some(key_of(row)?);
         Ok(Next::More)
     };
-    let mut chunks = view.stream(list.statement, params, grafting(list.graft, render));
+    let mut chunks = live.stream(list.statement, params, Box::new(render));
     let mut body = vec![b'['];
     while let Some(chunk) = chunks.recv().await {
         body.extend_from_slice(&chunk?);
     }
     body.push(b']');
     let mut response = json::respond_bytes(StatusCode::OK, body);
-    response.headers_mut().insert("x-limit", HeaderValue::from(page.limit));
+    response.headers_mut().insert(LIMIT, HeaderValue::from(page.limit));
     let read = std::mem::take(&mut *read.lock().unwrap_or_else(PoisonError::into_inner));
     if let (true, Some(last)) = (read.more, read.last) {
-        let cursor = pagination::encode(list.name, view.generation.number, last);
+        let cursor = pagination::encode(list.name, live.generation.number, last);
         if let Ok(value) = HeaderValue::from_str(&cursor) {
-            response.headers_mut().insert("x-next-cursor", value);
+            response.headers_mut().insert(NEXT_CURSOR, value);
         }
     }
     Ok(response)

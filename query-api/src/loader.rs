@@ -1,27 +1,27 @@
-//! Reads rows by key, one query for all requests that ask at once.
+//! Reads rows by key, with one query for all concurrent requests.
 //!
-//! A request that comes alone is served at once. While a query is under way, keys gather for the next one: the busier the
-//! service, the larger the batches, without ever waiting for one to fill.
+//! A single request is served immediately. While a query runs, keys are collected for the next one: batches grow with
+//! the load, and no request waits for a batch to fill.
 
 use std::sync::Arc;
 
-use daybook_projector::tables::{Cell, Column, Params, Row, Statement, Tables, TablesError};
+use daybook_projector::tables::{Cell, Column, FromRow, NoColumns, Params, Row, Statement, Tables, TablesError};
 use tokio::sync::{mpsc, oneshot};
 
 /// Keys of one query, at most.
 const BATCH_MAX: usize = 512;
 /// Keys that may wait; more requests wait for room.
 const QUEUE_MAX: usize = 4096;
-/// Queries under way at once.
-const LANES: usize = 2;
+/// Concurrent queries.
+const QUERIES: usize = 2;
 
 type Key = Vec<Cell>;
-type Asked = (Key, oneshot::Sender<Result<Option<Row>, TablesError>>);
+type Pending = (Key, oneshot::Sender<Result<Option<Row>, TablesError>>);
 
 /// Loads at most one row a key.
 #[derive(Clone)]
 pub struct Loader {
-    queue: mpsc::Sender<Asked>,
+    queue: mpsc::Sender<Pending>,
 }
 
 impl Loader {
@@ -30,7 +30,7 @@ impl Loader {
     pub fn start(tables: &Arc<dyn Tables>, statement: &'static Statement) -> Self {
         let (queue, keys) = mpsc::channel(QUEUE_MAX);
         let keys = Arc::new(tokio::sync::Mutex::new(keys));
-        for _ in 0..LANES {
+        for _ in 0..QUERIES {
             tokio::spawn(collect(Arc::clone(tables), statement, Arc::clone(&keys)));
         }
         Self { queue }
@@ -39,8 +39,8 @@ impl Loader {
     /// The row of a key, without the ordinal.
     pub async fn load(&self, key: Key) -> Result<Option<Row>, TablesError> {
         let ended = || TablesError::Unavailable("shutting down".to_owned());
-        let (asked, row) = oneshot::channel();
-        self.queue.send((key, asked)).await.map_err(|_| ended())?;
+        let (sender, row) = oneshot::channel();
+        self.queue.send((key, sender)).await.map_err(|_| ended())?;
         row.await.map_err(|_| ended())?
     }
 }
@@ -48,30 +48,30 @@ impl Loader {
 async fn collect(
     tables: Arc<dyn Tables>,
     statement: &'static Statement,
-    keys: Arc<tokio::sync::Mutex<mpsc::Receiver<Asked>>>,
+    keys: Arc<tokio::sync::Mutex<mpsc::Receiver<Pending>>>,
 ) {
-    let mut asked: Vec<Asked> = Vec::new();
+    let mut pending: Vec<Pending> = Vec::new();
     loop {
-        // Held while waiting: the other lane waits for the lock instead.
-        if keys.lock().await.recv_many(&mut asked, BATCH_MAX).await == 0 {
+        // Held while waiting for keys: the other tasks wait for the lock instead.
+        if keys.lock().await.recv_many(&mut pending, BATCH_MAX).await == 0 {
             return;
         }
-        asked.retain(|(_, asker)| !asker.is_closed());
-        if asked.is_empty() {
+        pending.retain(|(_, sender)| !sender.is_closed());
+        if pending.is_empty() {
             continue;
         }
-        let params = Params::Many(columns(asked.iter().map(|(key, _)| key)));
-        let outcome = tables.read(statement, params).await.and_then(|rows| by_ordinal(rows, asked.len()));
+        let params = Params::Many(columns(pending.iter().map(|(key, _)| key)));
+        let outcome = tables.read(statement, params).await.and_then(|rows| by_ordinal(rows, pending.len()));
         match outcome {
             Ok(rows) => {
-                for ((_, asker), row) in asked.drain(..).zip(rows) {
-                    // An asker that has gone away does not want to know.
-                    let _gone = asker.send(Ok(row));
+                for ((_, sender), row) in pending.drain(..).zip(rows) {
+                    // The caller may have been cancelled.
+                    let _cancelled = sender.send(Ok(row));
                 }
             }
             Err(error) => {
-                for (_, asker) in asked.drain(..) {
-                    let _gone = asker.send(Err(error.clone()));
+                for (_, sender) in pending.drain(..) {
+                    let _cancelled = sender.send(Err(error.clone()));
                 }
             }
         }
@@ -88,7 +88,7 @@ fn columns<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<Column> {
                 (Some(Column::Texts(values)), Cell::Text(value)) => values.push(value.clone()),
                 (None, Cell::Int(value)) => columns.push(Column::Ints(vec![*value])),
                 (None, Cell::Text(value)) => columns.push(Column::Texts(vec![value.clone()])),
-                (Some(_), _) => debug_assert!(false, "keys of one loader differ in shape"),
+                _ => debug_assert!(false, "keys of one loader differ in shape"),
             }
         }
     }
@@ -98,9 +98,9 @@ fn columns<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<Column> {
 fn by_ordinal(rows: Vec<Row>, keys: usize) -> Result<Vec<Option<Row>>, TablesError> {
     let mut found = vec![None; keys];
     for mut row in rows {
-        let ordinal = usize::try_from(row.int(0)?).map_err(|_| TablesError::Shape { column: 0 })?;
+        let (index, NoColumns) = NoColumns::read_keyed(&row)?;
         row.0.remove(0);
-        *found.get_mut(ordinal - 1).ok_or(TablesError::Shape { column: 0 })? = Some(row);
+        *found.get_mut(index).ok_or(TablesError::Shape { column: "ordinal" })? = Some(row);
     }
     Ok(found)
 }

@@ -1,7 +1,7 @@
 //! Cursor paging: `_limit` and `_cursor`, the headers `X-Limit` and `X-Next-Cursor`, and the cursor itself.
 //!
-//! Rows are ordered by a tuple, all descending; a cursor holds the tuple of the last row that was returned and the next
-//! page what comes strictly after. It also names the generation it began on (I4).
+//! Rows are ordered by a tuple, all descending. A cursor holds the tuple of the last row that was returned; the next
+//! page has the rows strictly after it. A cursor also names its generation (I4).
 
 use axum::http::StatusCode;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::ApiError, query::Query};
 
-/// Page size where the client gives none.
+/// Page size if the client gives none.
 const LIMIT_DEFAULT: usize = 50;
-/// Greatest page size, inclusive; more is cut.
+/// Largest page size, inclusive; larger ones are reduced to it.
 const LIMIT_MAX: usize = 500;
 
 /// The position of a row in its list: the tuple it is ordered by. Unused parts are 0 and empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Key {
+pub struct Key {
     /// `ts_epoch`.
-    pub(crate) t: i64,
+    pub t: i64,
     /// A number.
     #[serde(default)]
-    pub(crate) n: i64,
+    pub n: i64,
     /// A name.
     #[serde(default)]
-    pub(crate) s: String,
+    pub s: String,
 }
 
 impl Key {
-    /// A key that every row comes after.
-    pub(crate) const fn first() -> Self {
+    /// A key before every row.
+    pub const fn first() -> Self {
         Self { t: i64::MAX, n: i64::MAX, s: String::new() }
     }
 }
@@ -39,23 +39,23 @@ impl Key {
 struct Cursor {
     /// The generation.
     g: i64,
-    /// Which list, so that a cursor of one list is not taken for another's.
+    /// The list, so that a cursor is not used for another one.
     l: String,
     k: Key,
 }
 
 /// A page that a client asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Page {
+pub struct Page {
     /// Rows wanted, at most.
-    pub(crate) limit: usize,
+    pub limit: usize,
     /// The row that the page comes after.
-    pub(crate) after: Key,
+    pub after: Key,
 }
 
 impl Page {
-    /// The page that a query asks for; `None` where it asks for the whole list. `filtered` switches paging on.
-    pub(crate) fn of(query: &Query, list: &str, generation: i64, filtered: bool) -> Result<Option<Self>, ApiError> {
+    /// The page that a query asks for; `None` if it asks for the whole list. `filtered` switches paging on.
+    pub fn of(query: &Query, list: &str, generation: i64, filtered: bool) -> Result<Option<Self>, ApiError> {
         let (limit, cursor) = (query.get("_limit"), query.get("_cursor"));
         if limit.is_none() && cursor.is_none() && !filtered {
             return Ok(None);
@@ -77,12 +77,12 @@ fn parse_limit(text: &str) -> Result<usize, ApiError> {
     if !digits {
         return Err(ApiError::invalid("_limit", format!("_limit is {text:?}, not an integer from 0")));
     }
-    // More digits than a number holds are more than the greatest page size, too.
+    // A number that is too large to parse is larger than the largest page, too.
     Ok(text.parse::<usize>().unwrap_or(LIMIT_MAX).min(LIMIT_MAX))
 }
 
 fn decode(text: &str, list: &str, generation: i64) -> Result<Key, ApiError> {
-    let invalid = || ApiError::Text(StatusCode::BAD_REQUEST, "Invalid cursor".to_owned());
+    let invalid = || text_error("Invalid cursor".to_owned());
     let bytes = BASE64.decode(text.trim_end_matches('=')).map_err(|_| invalid())?;
     let cursor: Cursor = serde_json::from_slice(&bytes).map_err(|_| invalid())?;
     if cursor.l != list || cursor.k.s.contains('\0') {
@@ -90,13 +90,19 @@ fn decode(text: &str, list: &str, generation: i64) -> Result<Key, ApiError> {
     }
     if cursor.g != generation {
         let text = format!("the cursor belongs to generation {}, which is no longer served; begin again", cursor.g);
-        return Err(ApiError::Text(StatusCode::BAD_REQUEST, text));
+        return Err(text_error(text));
     }
     Ok(cursor.k)
 }
 
+/// A mistake in a cursor is answered with a bare JSON string, like those in other parameters of lists.
+fn text_error(message: String) -> ApiError {
+    let body = serde_json::Value::String(message.clone());
+    ApiError::Shaped { status: StatusCode::BAD_REQUEST, message, body }
+}
+
 /// The cursor of a row.
-pub(crate) fn encode(list: &str, generation: i64, key: Key) -> String {
+pub fn encode(list: &str, generation: i64, key: Key) -> String {
     let cursor = Cursor { g: generation, l: list.to_owned(), k: key };
     BASE64.encode(serde_json::to_vec(&cursor).unwrap_or_default())
 }

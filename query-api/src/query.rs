@@ -1,4 +1,4 @@
-//! Query strings, decoded once: pairs in order, `+` as a space, bytes that are not UTF-8 refused.
+//! Query strings, decoded once: pairs in order, `+` as a space. Bytes that are not UTF-8 are refused.
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use percent_encoding::percent_decode_str;

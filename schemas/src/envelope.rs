@@ -3,11 +3,9 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::events::Event;
-
-/// One event and its circumstances; the value of every record.
+/// One event of a domain with its metadata; the value of every record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Envelope {
+pub struct Envelope<E> {
     /// A UUIDv7 (RFC 9562).
     pub event_id: String,
     /// The server's clock when the event was recorded, in milliseconds since 1970.
@@ -21,12 +19,12 @@ pub struct Envelope {
     /// The request's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// The event.
-    pub event: Event,
+    pub event: E,
 }
 
-impl Envelope {
-    /// An envelope with a fresh event id and nothing known of the request.
-    pub fn new(occurred_at: i64, event: Event) -> Self {
+impl<E> Envelope<E> {
+    /// An envelope with a new event id and without request data.
+    pub fn new(occurred_at: i64, event: E) -> Self {
         Self {
             event_id: Uuid::now_v7().to_string(),
             occurred_at,

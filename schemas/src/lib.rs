@@ -1,16 +1,21 @@
-//! Every shape that crosses a boundary: events, ids, topics, positions and their codec. No I/O.
+//! The data types that cross a boundary: events, their envelope, topics, positions and the codec. No I/O.
 //!
-//! Released Avro files (`avro/v*/`) are frozen. A new field has a default; anything else is a new version of the
-//! envelope with a new schema id, decoded by [`codec`] through an upcast.
+//! A domain declares its events as an [`EventSet`] with its own topics and [`SchemaSet`], in its own folder. Released
+//! Avro files (`avro/<domain>/v*/`) are frozen. A new field has a default; any other change is a new version of the
+//! domain's schema with a new id. Records of former versions are resolved against the current one when they are read.
 
 pub mod codec;
+pub mod core;
 pub mod envelope;
-pub mod events;
-pub mod ids;
+pub mod event;
+pub mod generic;
+pub mod metaflow;
 pub mod position;
 pub mod registry;
 pub mod rules;
 pub mod topics;
 
 pub use envelope::Envelope;
-pub use events::Event;
+pub use event::EventSet;
+pub use registry::SchemaSet;
+pub use topics::Topic;

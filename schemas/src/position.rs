@@ -1,6 +1,6 @@
-//! Where a record stands in the log, and how far a projection has come.
+//! Positions of records in the log, and the vectors that projections have reached.
 //!
-//! Ordering rule: positions are comparable only within one partition. Text form: `events/3@1042` for a position,
+//! Ordering rule: positions are comparable only within one partition. Text form: `orders/3@1042` for a position,
 //! comma-separated for a [`Vector`], where the offset is the next one to be applied (half-open).
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
@@ -27,7 +27,7 @@ impl fmt::Display for Partition {
     }
 }
 
-/// Where one record stands.
+/// The position of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// The partition.
@@ -49,9 +49,9 @@ impl fmt::Display for Position {
     }
 }
 
-/// A text that is no position.
+/// The text is not a position.
 #[derive(Debug, thiserror::Error)]
-#[error("invalid position {0:?}: expected topic/partition@offset, as in events/3@1042")]
+#[error("invalid position {0:?}: expected topic/partition@offset, as in orders/3@1042")]
 pub struct InvalidPosition(String);
 
 impl FromStr for Position {
@@ -73,22 +73,27 @@ impl FromStr for Position {
 pub struct Vector(pub BTreeMap<Partition, Offset>);
 
 impl Vector {
-    /// The next offset of a partition; 0 for one that is not named.
+    /// The next offset of a partition; 0 for partitions that are not in the vector.
     pub fn next(&self, partition: Partition) -> Offset {
         self.0.get(&partition).copied().unwrap_or(0)
     }
 
-    /// Whether a projection that has come this far has applied the record at `position`.
+    /// Whether a projection that has reached this vector has applied the record at `position`.
     pub fn covers(&self, position: Position) -> bool {
         self.next(position.partition) > position.offset
     }
 
-    /// Whether this vector has come at least as far as `other` in each partition.
+    /// Whether this vector is at least `other` in each partition.
     pub fn reaches(&self, other: &Self) -> bool {
         other.0.iter().all(|(partition, next)| self.next(*partition) >= *next)
     }
 
-    /// How many offsets this vector still lacks to reach `end`.
+    /// How many offsets are missing to reach `end`, in the partitions of this vector only.
+    pub fn lag_in_own(&self, end: &Self) -> i64 {
+        self.0.iter().map(|(partition, next)| (end.next(*partition) - next).max(0)).sum()
+    }
+
+    /// How many offsets are missing to reach `end`.
     pub fn lag(&self, end: &Self) -> i64 {
         end.0.iter().map(|(partition, next)| (next - self.next(*partition)).max(0)).sum()
     }
@@ -116,25 +121,30 @@ impl FromStr for Vector {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::topics::{Declaration, declare};
+
+    const ONE: Topic = Topic::new(&Declaration { name: "one", compacted: false, partitions: 2 });
+    const OTHER: Topic = Topic::new(&Declaration { name: "one.other", compacted: true, partitions: 2 });
 
     #[test]
     fn a_position_reads_back_what_it_prints() {
-        let position = Position::new(Topic::Events, 3, 1042);
-        assert_eq!(position.to_string(), "events/3@1042");
+        declare(&[ONE, OTHER]);
+        let position = Position::new(ONE, 3, 1042);
+        assert_eq!(position.to_string(), "one/3@1042");
         assert_eq!(position.to_string().parse::<Position>().ok(), Some(position));
-        for wrong in ["", "events", "events/1", "events/1@", "events/-1@2", "events/1@-2", "nothing/1@2", "events/1@2x"]
-        {
+        for wrong in ["", "one", "one/1", "one/1@", "one/-1@2", "one/1@-2", "nothing/1@2", "one/1@2x"] {
             assert!(wrong.parse::<Position>().is_err(), "{wrong:?} was accepted");
         }
     }
 
     #[test]
     fn a_vector_covers_what_lies_before_its_next_offset() {
-        let vector: Vector = "events/0@5, events/1@2".parse().unwrap_or_default();
-        assert!(vector.covers(Position::new(Topic::Events, 0, 4)));
-        assert!(!vector.covers(Position::new(Topic::Events, 0, 5)));
-        assert!(!vector.covers(Position::new(Topic::Heartbeats, 0, 0)));
-        assert_eq!(vector.to_string(), "events/0@5,events/1@2");
-        assert_eq!(vector.lag(&"events/0@7,events/2@1".parse().unwrap_or_default()), 3);
+        declare(&[ONE, OTHER]);
+        let vector: Vector = "one/0@5, one/1@2".parse().unwrap_or_default();
+        assert!(vector.covers(Position::new(ONE, 0, 4)));
+        assert!(!vector.covers(Position::new(ONE, 0, 5)));
+        assert!(!vector.covers(Position::new(OTHER, 0, 0)));
+        assert_eq!(vector.to_string(), "one/0@5,one/1@2");
+        assert_eq!(vector.lag(&"one/0@7,one/2@1".parse().unwrap_or_default()), 3);
     }
 }

@@ -1,45 +1,117 @@
-//! The released schemas, their fixed ids and subjects: what a Confluent-compatible registry serves.
+//! The released schemas of each domain, with their ids and subjects, as a Confluent-compatible registry serves them.
 //!
-//! Ids are fixed here for ever; nothing registers a schema at run time. Both topics hold the same envelope, so one id
-//! stands under two subjects, named by Confluent's TopicNameStrategy (`<topic>-value`).
+//! Ids never change; nothing registers a schema at run time. Each domain has a range of ids, so that a reader recognizes
+//! an id that only a newer program knows. Subjects follow Confluent's TopicNameStrategy (`<topic>-value`).
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{collections::HashMap, ops::Range, sync::OnceLock};
 
 use serde_json::Value;
 
 use crate::topics::Topic;
 
-/// One released version of the envelope.
+/// The envelope with an empty union in place of the event.
+const ENVELOPE: &str = include_str!("../avro/envelope.avsc");
+
+/// Names the `.avsc` files of one version, below `avro/`.
+#[macro_export]
+macro_rules! schema_files {
+    ($folder:literal: $($name:literal),+ $(,)?) => {
+        [$(include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/avro/", $folder, "/", $name, ".avsc"))),+].as_slice()
+    };
+}
+
+/// One released version of a domain's schema.
 #[derive(Debug)]
 pub struct Released {
     /// The schema id in the Confluent wire format.
     pub id: u32,
     /// The version within each subject, from 1.
     pub version: u32,
-    /// The whole schema as JSON, every named type written out where it is first used.
+    /// The whole schema as JSON: every named type is written out where it is first used.
     pub text: String,
+    /// The schemas of the events, each by itself.
+    pub(crate) events: Vec<String>,
+    /// The text, parsed for the fast codec.
+    pub(crate) fast: OnceLock<Result<serde_avro_fast::Schema, String>>,
+    /// The text, parsed by apache-avro.
+    pub(crate) parsed: OnceLock<Result<apache_avro::Schema, String>>,
+    /// Each event's schema, parsed by apache-avro, with its name.
+    pub(crate) parsed_events: OnceLock<Result<Vec<apache_avro::Schema>, String>>,
 }
 
-macro_rules! avsc {
-    ($version:literal: $($name:literal),+ $(,)?) => {
-        [$(include_str!(concat!("../avro/", $version, "/", $name, ".avsc"))),+]
-    };
+/// All released versions of one domain.
+#[derive(Debug)]
+pub struct SchemaSet {
+    domain: &'static str,
+    ids: Range<u32>,
+    released: Vec<Released>,
 }
 
-/// The files of version 1, the envelope first.
-const V1: [&str; 10] = avsc!("v1": "envelope", "log-created", "flow-registered", "run-started", "step-registered",
-    "task-registered", "artifacts-registered", "metadata-registered", "run-tags-mutated", "heartbeat-recorded");
+impl SchemaSet {
+    /// The set of a domain whose schema ids are in `ids`. `versions` holds the texts of each version's files, oldest
+    /// version first.
+    ///
+    /// # Panics
+    /// If there is no version, or a file is not JSON. Each domain's tests load its set.
+    pub fn new(domain: &'static str, ids: Range<u32>, versions: &[&[&str]]) -> Self {
+        assert!(!versions.is_empty(), "a domain has at least one version");
+        let release = |(id, (version, files)): (u32, (u32, &&[&str]))| Released {
+            id,
+            version,
+            text: compose(files),
+            events: files.iter().map(|file| (*file).to_owned()).collect(),
+            fast: OnceLock::new(),
+            parsed: OnceLock::new(),
+            parsed_events: OnceLock::new(),
+        };
+        let released = ids.clone().zip((1..).zip(versions)).map(release).collect();
+        Self { domain, ids, released }
+    }
 
-static RELEASED: LazyLock<Vec<Released>> = LazyLock::new(|| vec![Released { id: 1, version: 1, text: compose(&V1) }]);
+    /// The domain.
+    pub const fn domain(&self) -> &'static str {
+        self.domain
+    }
 
-/// All released versions, oldest first.
-pub fn released() -> &'static [Released] {
-    &RELEASED
+    /// All released versions, oldest first.
+    pub fn released(&self) -> &[Released] {
+        &self.released
+    }
+
+    /// The version that new events are written with.
+    pub fn current(&self) -> &Released {
+        &self.released[self.released.len() - 1]
+    }
+
+    /// The version with this schema id.
+    pub fn find(&self, id: u32) -> Option<&Released> {
+        self.released.iter().find(|released| released.id == id)
+    }
+
+    /// Whether an id belongs to this domain, known or not.
+    pub fn owns(&self, id: u32) -> bool {
+        self.ids.contains(&id)
+    }
 }
 
-/// The version that new events are written with.
-pub fn current() -> &'static Released {
-    &RELEASED[RELEASED.len() - 1]
+impl Released {
+    pub(crate) fn fast(&self) -> Result<&serde_avro_fast::Schema, String> {
+        let parse = || self.text.parse().map_err(|e: serde_avro_fast::schema::SchemaError| e.to_string());
+        self.fast.get_or_init(parse).as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn parsed(&self) -> Result<&apache_avro::Schema, String> {
+        let parse = || apache_avro::Schema::parse_str(&self.text).map_err(|e| e.to_string());
+        self.parsed.get_or_init(parse).as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn parsed_events(&self) -> Result<&[apache_avro::Schema], String> {
+        let parse = || {
+            let parsed = self.events.iter().map(|text| apache_avro::Schema::parse_str(text));
+            parsed.collect::<Result<Vec<_>, _>>().map_err(|e| e.to_string())
+        };
+        self.parsed_events.get_or_init(parse).as_deref().map_err(Clone::clone)
+    }
 }
 
 /// The subject of a topic's values.
@@ -47,20 +119,22 @@ pub fn subject(topic: Topic, topic_prefix: &str) -> String {
     format!("{}-value", topic.full_name(topic_prefix))
 }
 
-/// Writes the envelope with each named type in place of its first mention, so that the text stands alone.
+/// Writes the envelope with the events in its union. Each named type is written out where it is first used, so that the
+/// text is self-contained.
 fn compose(files: &[&str]) -> String {
-    let mut parsed: Vec<Value> = files
-        .iter()
-        .map(|file| serde_json::from_str(file).expect("a released schema is JSON: each is parsed by a test"))
-        .collect();
-    let mut named: HashMap<String, Value> = parsed
-        .drain(1..)
-        .map(|schema| {
-            let part = |field: &str| schema[field].as_str().unwrap_or_default().to_owned();
-            (format!("{}.{}", part("namespace"), part("name")), schema)
-        })
-        .collect();
-    let mut envelope = parsed.remove(0);
+    let parse =
+        |text: &str| serde_json::from_str::<Value>(text).expect("a released schema is JSON: each is parsed by a test");
+    let events: Vec<Value> = files.iter().map(|file| parse(file)).collect();
+    let full_name = |schema: &Value| {
+        let part = |field: &str| schema[field].as_str().unwrap_or_default();
+        format!("{}.{}", part("namespace"), part("name"))
+    };
+    let mut named: HashMap<String, Value> = events.iter().map(|schema| (full_name(schema), schema.clone())).collect();
+    let mut envelope = parse(ENVELOPE);
+    let union: Vec<Value> = events.iter().map(|schema| Value::String(full_name(schema))).collect();
+    if let Some(event) = envelope["fields"].as_array_mut().and_then(|fields| fields.last_mut()) {
+        event["type"] = Value::Array(union);
+    }
     inline(&mut envelope, &mut named);
     envelope.to_string()
 }
@@ -85,42 +159,24 @@ fn inline(schema: &mut Value, named: &mut HashMap<String, Value>) {
     }
 }
 
+/// Checks that hold for every domain's schemas; each domain's tests call it with the fingerprints of what it released.
 #[cfg(test)]
-mod tests {
-    use apache_avro::{Schema, schema_compatibility::SchemaCompatibility};
+pub(crate) fn check_released(set: &SchemaSet, frozen: &[(u32, u32, &str)]) {
+    use apache_avro::{rabin::Rabin, schema_compatibility::SchemaCompatibility};
 
-    use super::*;
-
-    fn parse(text: &str) -> Schema {
-        Schema::parse_str(text).expect("a released schema parses")
-    }
-
-    #[test]
-    fn every_version_reads_every_version_released_before_it() {
-        for reader in released() {
-            for writer in released().iter().filter(|writer| writer.version <= reader.version) {
-                let verdict = SchemaCompatibility::can_read(&parse(&writer.text), &parse(&reader.text));
-                assert!(
-                    verdict.is_ok(),
-                    "version {} cannot read version {}: {verdict:?}",
-                    reader.version,
-                    writer.version
-                );
-            }
+    let parsed = |released: &Released| {
+        apache_avro::Schema::parse_str(&released.text).unwrap_or_else(|error| panic!("{}: {error}", set.domain))
+    };
+    for reader in set.released() {
+        assert!(set.owns(reader.id), "id {} is outside of the domain's range", reader.id);
+        for writer in set.released().iter().filter(|writer| writer.version <= reader.version) {
+            let verdict = SchemaCompatibility::can_read(&parsed(writer), &parsed(reader));
+            assert!(verdict.is_ok(), "version {} cannot read {}: {verdict:?}", reader.version, writer.version);
         }
     }
-
-    #[test]
-    fn released_texts_never_change() {
-        // Fingerprints of the parsing canonical form (Avro specification, "Transforming into Parsing Canonical Form").
-        let frozen = [(1, 1, FINGERPRINT_V1)];
-        let now: Vec<_> = released()
-            .iter()
-            .map(|it| (it.id, it.version, parse(&it.text).fingerprint::<apache_avro::rabin::Rabin>().to_string()))
-            .collect();
-        let now: Vec<_> = now.iter().map(|(id, version, print)| (*id, *version, print.as_str())).collect();
-        assert_eq!(now, frozen);
-    }
-
-    const FINGERPRINT_V1: &str = "36394187836aa60e";
+    // Fingerprints of the parsing canonical form (Avro specification, "Transforming into Parsing Canonical Form").
+    let now: Vec<_> =
+        set.released().iter().map(|it| (it.id, it.version, parsed(it).fingerprint::<Rabin>().to_string())).collect();
+    let now: Vec<_> = now.iter().map(|(id, version, print)| (*id, *version, print.as_str())).collect();
+    assert_eq!(now, frozen, "a released schema changed");
 }

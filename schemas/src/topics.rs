@@ -1,63 +1,123 @@
-//! The topics of the log. Their full names on a broker are `<prefix>.<short name>`.
+//! Topics, which domains declare. Their full names on a broker are `<prefix>.<name>`.
 
-use std::{fmt, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::{PoisonError, RwLock},
+};
 
 use crate::position::PartitionId;
 
-/// A topic of the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Topic {
-    /// Every event but heartbeats, kept for ever.
-    Events,
-    /// Heartbeats, compacted: only the newest of a run or task matters.
-    Heartbeats,
+/// The declaration of a topic.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Declaration {
+    /// The name, unique over all domains: `<domain>` or `<domain>.<name>`. Used in positions, headers and tables.
+    pub name: &'static str,
+    /// Whether only the newest record of a key is kept; otherwise all are kept forever.
+    pub compacted: bool,
+    /// Into how many partitions a log divides it, unless it is configured otherwise.
+    pub partitions: PartitionId,
 }
 
-impl Topic {
-    /// All topics, in the order in which a projection reads them.
-    pub const ALL: [Self; 2] = [Self::Events, Self::Heartbeats];
+/// A declared topic. Two are the same if their names are.
+#[derive(Debug, Clone, Copy)]
+pub struct Topic(&'static Declaration);
 
-    /// The short name, used in positions, headers and tables.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Heartbeats => "heartbeats",
-        }
+/// The topics that [`FromStr`] knows.
+static DECLARED: RwLock<Vec<Topic>> = RwLock::new(Vec::new());
+
+impl Topic {
+    /// The topic of a declaration.
+    pub const fn new(declaration: &'static Declaration) -> Self {
+        Self(declaration)
+    }
+
+    /// The name.
+    pub const fn name(self) -> &'static str {
+        self.0.name
     }
 
     /// The name on a broker.
     pub fn full_name(self, prefix: &str) -> String {
-        format!("{prefix}.{}", self.as_str())
+        format!("{prefix}.{}", self.0.name)
     }
 
     /// Whether only the newest record of a key is kept.
     pub const fn compacted(self) -> bool {
-        matches!(self, Self::Heartbeats)
+        self.0.compacted
+    }
+
+    /// Into how many partitions a log divides it, unless it is configured otherwise.
+    pub const fn partitions(self) -> PartitionId {
+        self.0.partitions
+    }
+}
+
+/// Declares topics, so that positions in them can be read from text. A log declares its topics when it is opened.
+pub fn declare(topics: &[Topic]) {
+    let mut declared = DECLARED.write().unwrap_or_else(PoisonError::into_inner);
+    for topic in topics {
+        if !declared.contains(topic) {
+            declared.push(*topic);
+        }
+    }
+}
+
+impl PartialEq for Topic {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Topic {}
+
+impl PartialOrd for Topic {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Topic {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.name.cmp(other.0.name)
+    }
+}
+
+impl Hash for Topic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
     }
 }
 
 impl fmt::Display for Topic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.0.name)
     }
 }
 
-/// A text that names no topic.
+/// The text is not the name of a declared topic.
 #[derive(Debug, thiserror::Error)]
-#[error("unknown topic {0:?}: expected events or heartbeats")]
-pub struct UnknownTopic(String);
+#[error("unknown topic {name:?}: expected {}", .known.join(", "))]
+pub struct UnknownTopic {
+    name: String,
+    known: Vec<&'static str>,
+}
 
 impl FromStr for Topic {
     type Err = UnknownTopic;
 
-    fn from_str(text: &str) -> Result<Self, UnknownTopic> {
-        Self::ALL.into_iter().find(|topic| topic.as_str() == text).ok_or_else(|| UnknownTopic(text.to_owned()))
+    fn from_str(name: &str) -> Result<Self, UnknownTopic> {
+        let declared = DECLARED.read().unwrap_or_else(PoisonError::into_inner);
+        let unknown = || UnknownTopic { name: name.to_owned(), known: declared.iter().map(|it| it.name()).collect() };
+        declared.iter().find(|topic| topic.name() == name).copied().ok_or_else(unknown)
     }
 }
 
-/// The partition that a key belongs to, out of `count`: murmur2 as in Kafka's Java client, so that every producer agrees.
+/// The partition of a key, out of `count`: murmur2 as in Kafka's Java client, so that all producers agree.
 ///
-/// A record that stands in another partition is quarantined, since its order against others of its key is chance.
+/// A record in another partition is quarantined, because it has no defined order against others of its key.
 pub fn partition_of(key: &[u8], count: PartitionId) -> PartitionId {
     let positive = murmur2(key) & 0x7fff_ffff;
     i32::try_from(positive).unwrap_or(0) % count.max(1)

@@ -1,48 +1,81 @@
-//! What the documents name exists.
+//! What the documents name exists, and decision records are short.
 
-use crate::{files, read, root};
+use crate::{expect_none, files, files_of, read, root};
 
-/// Words in backquotes that look like a path of this repository.
-fn paths(text: &str) -> Vec<String> {
-    let tops = ["schemas/", "ingest/", "projector/", "reindexer/", "query-api/", "deploy/", "tests/", "docs/", ".ci/"];
-    let quoted = text.split('`').skip(1).step_by(2);
-    let is_path =
-        |word: &&str| tops.iter().any(|top| word.starts_with(top)) && !word.contains([' ', '*', '<', '{', '…']);
-    quoted.filter(is_path).map(|word| word.split(':').next().unwrap_or_default().to_owned()).collect()
+const ADR_LINES_MAX: usize = 40;
+
+const TOPS: [&str; 9] =
+    ["schemas/", "ingest/", "projector/", "reindexer/", "query-api/", "deploy/", "tests/", "docs/", ".ci/"];
+
+/// The documents of which every word is read, not only what is in backquotes.
+const READ_IN_FULL: [&str; 2] = ["docs/ARCHITECTURE.md", "README.md"];
+
+/// Words of a line that look like a path of this repository.
+fn paths(line: &str) -> Vec<String> {
+    let words = line.split(|c: char| c.is_whitespace() || "`()[]|,;\"'".contains(c));
+    let is_path = |word: &&str| TOPS.iter().any(|top| word.starts_with(top)) && !word.contains(['*', '<', '{', '…']);
+    let without_end = |word: &str| word.split([':', '#']).next().unwrap_or_default().trim_end_matches('.').to_owned();
+    words.filter(is_path).map(without_end).collect()
+}
+
+/// Paths in backquotes.
+fn quoted_paths(line: &str) -> Vec<String> {
+    line.split('`').skip(1).step_by(2).filter(|word| !word.contains(' ')).flat_map(paths).collect()
 }
 
 #[test]
 fn every_path_that_the_documents_name_exists() {
-    let mut named = 0;
-    for name in files().into_iter().filter(|name| name.ends_with(".md")) {
-        for path in paths(&read(&name)) {
-            named += 1;
-            assert!(root().join(&path).exists(), "{name} names {path}, which does not exist");
+    let (mut named, mut found) = (0, Vec::new());
+    for name in files_of(".md") {
+        let of_line = if READ_IN_FULL.contains(&name.as_str()) { paths } else { quoted_paths };
+        for (index, line) in read(&name).lines().enumerate() {
+            for path in of_line(line) {
+                named += 1;
+                if !root().join(&path).exists() {
+                    found.push(format!("{name}:{}: names {path}, which does not exist", index + 1));
+                }
+            }
         }
     }
+    expect_none("every path that the documents name exists", &found);
     assert!(named > 20, "only {named} paths were found: this test looks in the wrong place");
+}
+
+#[test]
+fn decision_records_are_short() {
+    let records: Vec<_> = files_of(".md").into_iter().filter(|name| name.starts_with("docs/adr/")).collect();
+    assert!(records.len() > 5, "only {} records were found: this test looks in the wrong place", records.len());
+    let long = |name: &String| {
+        let lines = read(name).lines().count();
+        (lines > ADR_LINES_MAX)
+            .then(|| format!("{name}:{}: one of {lines} lines, over {ADR_LINES_MAX}", ADR_LINES_MAX + 1))
+    };
+    expect_none("decision records are short", &records.iter().filter_map(long).collect::<Vec<_>>());
 }
 
 #[test]
 fn every_dependency_has_its_line_in_a_decision_record() {
     let decisions = read("docs/adr/0002-dependencies.md");
     let manifest = read("Cargo.toml");
-    let section = manifest.split("[workspace.dependencies]").nth(1).and_then(|rest| rest.split("\n[").next());
-    for line in section.unwrap_or_default().lines().filter(|line| line.contains('=')) {
+    let lines = manifest.lines().enumerate().skip_while(|(_, line)| *line != "[workspace.dependencies]").skip(1);
+    let mut found = Vec::new();
+    for (index, line) in lines.take_while(|(_, line)| !line.starts_with('[')).filter(|(_, line)| line.contains('=')) {
         let name = line.split([' ', '=']).next().unwrap_or_default();
-        assert!(
-            name.starts_with("daybook") || decisions.contains(&format!("`{name}`")),
-            "{name} has no line in the record"
-        );
+        if !name.starts_with("daybook") && !decisions.contains(&format!("`{name}`")) {
+            found.push(format!("Cargo.toml:{}: {name} has no line in the record", index + 1));
+        }
     }
+    expect_none("every dependency has its line in a decision record", &found);
 }
 
 #[test]
 fn the_project_stands_alone() {
-    for name in
-        files().into_iter().filter(|name| name.ends_with(".md") || name.ends_with(".rs") || name.ends_with(".py"))
-    {
-        let outside = ["../", "shared", "/"].concat();
-        assert!(!read(&name).contains(&outside), "{name} points outside of the project");
+    let outside = ["../", "shared", "/"].concat();
+    let mut found = Vec::new();
+    for name in files().iter().filter(|name| [".md", ".rs", ".py"].iter().any(|ending| name.ends_with(ending))) {
+        for (index, _) in read(name).lines().enumerate().filter(|(_, line)| line.contains(&outside)) {
+            found.push(format!("{name}:{}: points outside of the project", index + 1));
+        }
     }
+    expect_none("the project stands alone", &found);
 }

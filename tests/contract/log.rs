@@ -4,10 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use daybook_ingest::log::{
     AppendError, EventLog, Headers, NewRecord, ReadLimits, Record,
-    embedded::EmbeddedLog,
+    embedded::{self, EmbeddedLog},
     kafka::{Address, KafkaLog},
 };
 use daybook_schemas::{
+    metaflow::{EVENTS, HEARTBEATS, TOPICS},
     position::{Partition, Vector},
     topics::{Topic, partition_of},
 };
@@ -29,9 +30,11 @@ impl Place {
 
     async fn open(&self) -> Arc<dyn EventLog> {
         match self {
-            Self::Embedded(folder) => Arc::new(EmbeddedLog::open(&folder.0).unwrap_or_else(|error| panic!("{error}"))),
+            Self::Embedded(folder) => {
+                Arc::new(EmbeddedLog::open(&folder.0, &TOPICS).unwrap_or_else(|error| panic!("{error}")))
+            }
             Self::Kafka(address) => {
-                Arc::new(KafkaLog::open(address.clone(), true).await.unwrap_or_else(|error| panic!("{error}")))
+                Arc::new(KafkaLog::open(address.clone(), &TOPICS, true).await.unwrap_or_else(|error| panic!("{error}")))
             }
         }
     }
@@ -81,8 +84,7 @@ async fn records_of_one_key_are_read_in_the_order_of_their_appends() {
             let log = Arc::clone(&log);
             writers.spawn(async move {
                 for number in 0..50 {
-                    let two =
-                        [0, 1].map(|half| record(log.as_ref(), Topic::Events, key, &format!("{key}{number}.{half}")));
+                    let two = [0, 1].map(|half| record(log.as_ref(), EVENTS, key, &format!("{key}{number}.{half}")));
                     let positions = log.append(two.to_vec()).await.unwrap_or_else(|error| panic!("{error}"));
                     assert!(positions[0].offset < positions[1].offset, "one call appends in its order");
                 }
@@ -90,7 +92,7 @@ async fn records_of_one_key_are_read_in_the_order_of_their_appends() {
         }
         writers.join_all().await;
         let mut by_key: HashMap<Vec<u8>, Vec<String>> = HashMap::new();
-        for record in read(&log, start(log.as_ref(), Topic::Events)).await {
+        for record in read(&log, start(log.as_ref(), EVENTS)).await {
             by_key.entry(record.key.as_deref().unwrap_or_default().to_vec()).or_default().push(text(&record));
         }
         for key in ["a", "b", "c", "d"] {
@@ -106,7 +108,7 @@ async fn what_append_returned_is_there_after_opening_again_with_the_same_id() {
     for place in Place::all("durable") {
         let log = place.open().await;
         let id = log.id().to_owned();
-        let positions = log.append(vec![record(log.as_ref(), Topic::Events, "k", "kept")]).await;
+        let positions = log.append(vec![record(log.as_ref(), EVENTS, "k", "kept")]).await;
         let position = positions.unwrap_or_else(|error| panic!("{error}"))[0];
         drop(log);
         let log = place.open().await;
@@ -125,7 +127,8 @@ async fn a_new_log_holds_its_identity_and_reading_at_the_end_waits_and_returns_n
         let of_thread = Arc::clone(&log);
         let at_end = move || {
             let end = of_thread.end().unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!(end.0.values().sum::<i64>(), 1, "only the log's creation: {end}");
+            let topics = i64::try_from(of_thread.topics().len()).unwrap_or(0);
+            assert_eq!(end.0.values().sum::<i64>(), topics, "only the log's creation, once in each topic: {end}");
             let limits = ReadLimits { wait: Duration::from_millis(50), ..LIMITS };
             let records = of_thread.reader(&end).and_then(|mut reader| reader.read(limits));
             assert!(records.unwrap_or_else(|error| panic!("{error}")).is_empty());
@@ -142,7 +145,7 @@ async fn a_reader_gives_each_record_once_and_in_order_whichever_process_appended
         let log = place.open().await;
         // Another process, where the log allows one.
         let other = if matches!(place, Place::Kafka(_)) { place.open().await } else { Arc::clone(&log) };
-        let (of_thread, from) = (Arc::clone(&log), start(log.as_ref(), Topic::Events));
+        let (of_thread, from) = (Arc::clone(&log), start(log.as_ref(), EVENTS));
         let (begin, began) = std::sync::mpsc::channel();
         let reading = move || {
             let mut reader = of_thread.reader(&from).unwrap_or_else(|error| panic!("{error}"));
@@ -163,7 +166,7 @@ async fn a_reader_gives_each_record_once_and_in_order_whichever_process_appended
             let log = Arc::clone(log);
             writers.spawn(async move {
                 for number in 0..300 {
-                    let record = record(log.as_ref(), Topic::Events, "k", &format!("{name}{number}"));
+                    let record = record(log.as_ref(), EVENTS, "k", &format!("{name}{number}"));
                     log.append(vec![record]).await.unwrap_or_else(|error| panic!("{error}"));
                 }
             });
@@ -171,7 +174,7 @@ async fn a_reader_gives_each_record_once_and_in_order_whichever_process_appended
         writers.join_all().await;
         // More than is kept in memory.
         let large = "x".repeat(100_000);
-        let many = (0..40).map(|_| record(log.as_ref(), Topic::Events, "k", &large)).collect();
+        let many = (0..40).map(|_| record(log.as_ref(), EVENTS, "k", &large)).collect();
         log.append(many).await.unwrap_or_else(|error| panic!("{error}"));
         let shown = |records: Vec<Record>| {
             let mut shown: Vec<_> =
@@ -184,7 +187,7 @@ async fn a_reader_gives_each_record_once_and_in_order_whichever_process_appended
             shown
         };
         let own = shown(reading.await.unwrap_or_else(|error| panic!("{error}")));
-        assert_eq!(own, shown(read(&log, start(log.as_ref(), Topic::Events)).await), "{}", log.describe());
+        assert_eq!(own, shown(read(&log, start(log.as_ref(), EVENTS)).await), "{}", log.describe());
     }
 }
 
@@ -201,7 +204,7 @@ async fn a_waiting_reader_is_woken_by_the_next_append() {
             reader.read(ReadLimits { wait: Duration::from_secs(30), ..LIMITS })
         });
         opened.await.unwrap_or_else(|error| panic!("{error}"));
-        let appended = log.append(vec![record(log.as_ref(), Topic::Events, "k", "news")]).await;
+        let appended = log.append(vec![record(log.as_ref(), EVENTS, "k", "news")]).await;
         appended.unwrap_or_else(|error| panic!("{error}"));
         let records = reading.await.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(records.iter().map(text).collect::<Vec<_>>(), ["news"], "{}", log.describe());
@@ -214,12 +217,12 @@ async fn the_newest_record_of_every_key_of_a_compacted_topic_is_there() {
         let log = place.open().await;
         for number in 0..20 {
             for key in ["x", "y"] {
-                let beat = record(log.as_ref(), Topic::Heartbeats, key, &format!("{key}{number}"));
+                let beat = record(log.as_ref(), HEARTBEATS, key, &format!("{key}{number}"));
                 log.append(vec![beat]).await.unwrap_or_else(|error| panic!("{error}"));
             }
         }
         let mut newest: HashMap<Vec<u8>, String> = HashMap::new();
-        for record in read(&log, start(log.as_ref(), Topic::Heartbeats)).await {
+        for record in read(&log, start(log.as_ref(), HEARTBEATS)).await {
             newest.insert(record.key.as_deref().unwrap_or_default().to_vec(), text(&record));
         }
         assert_eq!((newest[b"x".as_slice()].as_str(), newest[b"y".as_slice()].as_str()), ("x19", "y19"));
@@ -230,7 +233,7 @@ async fn the_newest_record_of_every_key_of_a_compacted_topic_is_there() {
 async fn a_record_over_the_limit_is_refused_and_one_at_the_limit_is_kept() {
     for place in Place::all("limit") {
         let log = place.open().await;
-        let mut large = record(log.as_ref(), Topic::Events, "k", "");
+        let mut large = record(log.as_ref(), EVENTS, "k", "");
         large.value = vec![7; daybook_ingest::log::kafka::RECORD_BYTES_MAX + 1];
         let refused = log.append(vec![large.clone()]).await;
         assert!(matches!(refused, Err(AppendError::TooLarge { .. })), "{refused:?}");
@@ -243,8 +246,49 @@ async fn a_record_over_the_limit_is_refused_and_one_at_the_limit_is_kept() {
 
 /// What opening the log says, where it must not open.
 async fn refusal(address: Address, creates: bool) -> String {
-    let opened = KafkaLog::open(address, creates).await;
+    let opened = KafkaLog::open(address, &TOPICS, creates).await;
     opened.err().map(|error| error.to_string()).unwrap_or_default()
+}
+
+/// Runs a Python program with arguments.
+fn python(program: &str, arguments: &[&str]) {
+    let mut command = std::process::Command::new(services::address("DAYBOOK_TEST_PYTHON"));
+    let output = command.args(["-c", program]).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run Python: {error}"));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Creates a topic: broker, name, and settings as `name=value`.
+const CREATE_TOPIC: &str = "import sys; from confluent_kafka.admin import AdminClient, NewTopic; \
+    settings = dict(pair.split('=') for pair in sys.argv[3:]); \
+    client = AdminClient({'bootstrap.servers': sys.argv[1]}); \
+    made = client.create_topics([NewTopic(sys.argv[2], 1, config=settings)]); \
+    [one.result() for one in made.values()]";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_of_the_earlier_layout_is_refused_with_the_way_on_and_left_as_it_is() {
+    const CREATE_TABLES: &str = "import sqlite3, sys; \
+        sqlite3.connect(sys.argv[1]).execute('CREATE TABLE events (\"offset\" INTEGER PRIMARY KEY, key TEXT, value BLOB)')";
+    for place in Place::all("earlier") {
+        let refused = match &place {
+            Place::Embedded(folder) => {
+                let file = folder.0.join("log.db");
+                std::fs::create_dir_all(&folder.0).unwrap_or_else(|error| panic!("{error}"));
+                python(CREATE_TABLES, &[&file.display().to_string()]);
+                let before = std::fs::read(&file).unwrap_or_else(|error| panic!("{error}"));
+                let refused = EmbeddedLog::open(&folder.0, &TOPICS).err();
+                assert!(embedded::end(&folder.0, &TOPICS).is_err(), "a reader takes it for a log of today's layout");
+                assert_eq!(std::fs::read(&file).ok(), Some(before), "the file was changed");
+                refused
+            }
+            Place::Kafka(address) => {
+                python(CREATE_TOPIC, &[&address.brokers, &format!("{}.events", address.prefix), "retention.ms=-1"]);
+                KafkaLog::open(address.clone(), &TOPICS, true).await.err()
+            }
+        };
+        let refused = refused.map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused.contains("earlier layout") && refused.contains("/api/v1/events"), "{refused:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,24 +300,15 @@ async fn a_topic_that_is_missing_is_told_to_a_reader() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_whose_settings_would_lose_history_is_refused_with_the_setting_s_name() {
-    const MAKE: &str = "import sys; from confluent_kafka.admin import AdminClient, NewTopic; \
-        settings = dict(pair.split('=') for pair in sys.argv[3:]); \
-        client = AdminClient({'bootstrap.servers': sys.argv[1]}); \
-        made = client.create_topics([NewTopic(sys.argv[2], 1, config=settings)]); \
-        [one.result() for one in made.values()]";
     for (topic, settings, named) in [
-        ("events", vec!["retention.ms=1000", "max.message.bytes=9000000"], "retention.ms"),
-        ("events", vec!["cleanup.policy=compact", "retention.ms=-1", "max.message.bytes=9000000"], "cleanup.policy"),
-        ("events", vec!["retention.ms=-1"], "max.message.bytes"),
-        ("heartbeats", vec!["cleanup.policy=delete", "max.message.bytes=9000000"], "cleanup.policy"),
+        ("metaflow", vec!["retention.ms=1000", "max.message.bytes=9000000"], "retention.ms"),
+        ("metaflow", vec!["cleanup.policy=compact", "retention.ms=-1", "max.message.bytes=9000000"], "cleanup.policy"),
+        ("metaflow", vec!["retention.ms=-1"], "max.message.bytes"),
+        ("metaflow.heartbeats", vec!["cleanup.policy=delete", "max.message.bytes=9000000"], "cleanup.policy"),
     ] {
         let [_, Place::Kafka(address)] = Place::all("settings") else { panic!("the second place is Kafka") };
-        let made = std::process::Command::new(services::address("DAYBOOK_TEST_PYTHON"))
-            .args(["-c", MAKE, &address.brokers, &format!("{}.{topic}", address.prefix)])
-            .args(&settings)
-            .output();
-        let made = made.unwrap_or_else(|error| panic!("cannot run Python: {error}"));
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let name = format!("{}.{topic}", address.prefix);
+        python(CREATE_TOPIC, &[&[&*address.brokers, &*name], &*settings].concat());
         let said = refusal(address, true).await;
         assert!(said.contains(named), "{topic} with {settings:?}: {said:?}");
     }
@@ -284,8 +319,8 @@ async fn a_broker_that_demands_a_scram_login_is_used_with_it_and_not_without() {
     let url =
         services::address("DAYBOOK_TEST_KAFKA_SCRAM").replacen('?', &format!("/{}?", services::unique("scram")), 1);
     let address = Address::parse(&url, str::to_owned).unwrap_or_else(|error| panic!("{url}: {error}"));
-    let log = KafkaLog::open(address.clone(), true).await.unwrap_or_else(|error| panic!("{error}"));
-    let appended = log.append(vec![record(&log, Topic::Events, "k", "guarded")]).await;
+    let log = KafkaLog::open(address.clone(), &TOPICS, true).await.unwrap_or_else(|error| panic!("{error}"));
+    let appended = log.append(vec![record(&log, EVENTS, "k", "guarded")]).await;
     assert_eq!(appended.map(|positions| positions.len()).ok(), Some(1));
     let mut stranger = address;
     stranger.options.insert("sasl.password".to_owned(), "wrong".to_owned());

@@ -1,7 +1,9 @@
 //! Every promise of a port, run against each of its adapters on the real services.
 
+mod columns;
 mod fold;
 mod log;
 mod parsers;
+mod plans;
 mod search;
 mod tables;

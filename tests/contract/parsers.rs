@@ -11,7 +11,7 @@ use daybook_tests::{
 const ROUNDS: usize = 20_000;
 
 fn golden() -> Vec<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/events/v1");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/events/metaflow/v1");
     let files = fs::read_dir(folder).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let read = |file: fs::DirEntry| fs::read(file.path()).unwrap_or_else(|error| panic!("{error}"));
     files.flatten().map(read).collect()

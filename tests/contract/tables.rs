@@ -5,13 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use daybook_books::projection::{self, Books};
 use daybook_ingest::sequence::NumberSource;
 use daybook_projector::{
+    bookkeeping::{self, checkpoints},
     control::{self, Control},
-    generation::{self, BOOKS},
+    generation,
     projection::Projection,
     projections::metaflow::Metaflow,
-    search::books,
+    search::bookkeeping as search_bookkeeping,
     tables::{
         Cell, Column, Next, Params, Statement, Store, Tables,
         postgres::{Config, PostgresStore},
@@ -20,8 +22,8 @@ use daybook_projector::{
 };
 use daybook_query_api::routes;
 use daybook_schemas::{
+    metaflow::EVENTS,
     position::{Partition, Vector},
-    topics::Topic,
 };
 use daybook_tests::services::{self, Folder};
 
@@ -44,11 +46,16 @@ pub(crate) fn places(test: &str) -> [Place; 2] {
 
 /// A fresh generation of the Metaflow tables.
 pub(crate) async fn generation(store: &dyn Store, number: i64) -> Arc<dyn Tables> {
-    let schema = store.schema("metaflow", number);
-    let ddl: Vec<&'static Statement> = [&BOOKS].into_iter().chain(Metaflow.ddl().iter().copied()).collect();
+    generation_of(&Metaflow, store, number).await
+}
+
+/// A fresh generation of a projection's tables.
+async fn generation_of(projection: &dyn Projection, store: &dyn Store, number: i64) -> Arc<dyn Tables> {
+    let schema = store.schema(projection.domain(), number);
+    let definition = generation::definition(projection).unwrap_or_else(|error| panic!("{error}"));
     for _ in 0..2 {
         // Making a schema can be run again.
-        store.create(&schema, &ddl).await.unwrap_or_else(|error| panic!("{error}"));
+        store.create(&schema, &definition).await.unwrap_or_else(|error| panic!("{error}"));
     }
     store.open(&schema).await.unwrap_or_else(|error| panic!("{error}"))
 }
@@ -62,11 +69,13 @@ static INSERT: Statement = Statement {
     name: "insert",
     postgres: "INSERT INTO numbers (sequence, highest) SELECT e.s, e.h FROM UNNEST($1::TEXT[], $2::BIGINT[]) AS e (s, h)",
     sqlite: "INSERT INTO numbers (sequence, highest) VALUES ($1, $2)",
+    columns: None,
 };
 static READ: Statement = Statement {
     name: "read",
     postgres: "SELECT sequence, highest FROM numbers ORDER BY highest",
     sqlite: "SELECT sequence, highest FROM numbers ORDER BY highest",
+    columns: None,
 };
 
 fn rows(names: &[&str]) -> Params {
@@ -144,7 +153,7 @@ async fn a_stream_hands_on_every_row_in_order_stops_when_told_and_waits_for_a_sl
 async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothing() {
     for place in places("checkpoints") {
         let tables = generation(place.store.as_ref(), 1).await;
-        let partitions: Vec<Partition> = (0..3).map(|id| Partition { topic: Topic::Events, id }).collect();
+        let partitions: Vec<Partition> = (0..3).map(|id| Partition { topic: EVENTS, id }).collect();
         let at = |offsets: [i64; 3]| Vector(partitions.iter().copied().zip(offsets).collect());
         let (zero, five, nine) = (at([0; 3]), at([5, 0, 2]), at([9, 1, 2]));
         let (of_thread, seeds) = (Arc::clone(&tables), partitions.clone());
@@ -156,12 +165,12 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
         blocking(move || {
             for _ in 0..2 {
                 let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-                generation::seed_checkpoints(transaction.as_mut(), &seeds).unwrap_or_else(|error| panic!("{error}"));
+                checkpoints::seed(transaction.as_mut(), &seeds).unwrap_or_else(|error| panic!("{error}"));
                 transaction.commit().unwrap_or_else(|error| panic!("{error}"));
             }
             for (from, to, expected) in moves {
                 let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-                let moved = generation::move_checkpoints(transaction.as_mut(), &from, &to);
+                let moved = checkpoints::advance(transaction.as_mut(), &from, &to);
                 assert_eq!(moved.ok(), Some(expected), "{from} -> {to}");
                 if expected {
                     transaction.commit().unwrap_or_else(|error| panic!("{error}"));
@@ -169,7 +178,7 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
             }
         })
         .await;
-        let reached = generation::checkpoints(tables.as_ref()).await;
+        let reached = checkpoints::read(tables.as_ref()).await;
         assert_eq!(reached.unwrap_or_else(|error| panic!("{error}")), nine);
     }
 }
@@ -209,9 +218,9 @@ async fn leases_are_held_given_up_and_seen_by_all() {
         let control = place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
         let control = Control::new(control);
         let lease = Duration::from_secs(60);
-        control.renew_lease("one", "api,projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
-        control.renew_lease("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
-        control.renew_lease("gone", "projector", Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
+        control.renew_lease("one", "api,projector", "a,b", lease).await.unwrap_or_else(|error| panic!("{error}"));
+        control.renew_lease("two", "projector", "a", lease).await.unwrap_or_else(|error| panic!("{error}"));
+        control.renew_lease("gone", "projector", "a", Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
         let instances = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
         let seen: Vec<_> = instances.iter().map(|it| (it.name.as_str(), it.roles.as_str(), it.leased)).collect();
         assert_eq!(seen, [("gone", "projector", false), ("one", "api,projector", true), ("two", "projector", true)]);
@@ -232,8 +241,8 @@ async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of
     let open = async || Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
     let lease = Duration::from_secs(60);
     let (one, two) = (open().await, open().await);
-    one.renew_lease("one", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
-    two.renew_lease("two", "projector", lease).await.unwrap_or_else(|error| panic!("{error}"));
+    one.renew_lease("one", "projector", "a", lease).await.unwrap_or_else(|error| panic!("{error}"));
+    two.renew_lease("two", "projector", "a", lease).await.unwrap_or_else(|error| panic!("{error}"));
     let live = async || {
         let instances = two.instances().await.unwrap_or_else(|error| panic!("{error}"));
         (instances.iter().filter(|it| it.connected).count(), instances.len())
@@ -270,6 +279,12 @@ fn compared(sql: &str) -> Vec<(String, String)> {
     pairs
 }
 
+/// The statements of Metaflow's routes.
+fn routes_of_metaflow() -> Vec<&'static Statement> {
+    let settings = routes::metaflow::Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
+    (routes::metaflow::api(settings).statements)()
+}
+
 /// Parameters that fit a statement: as many as it names, of a type that the engines take.
 fn fitting(statement: &Statement) -> [Params; 2] {
     let count = (1..30).take_while(|index| statement.postgres.contains(&format!("${index}"))).count();
@@ -293,12 +308,15 @@ async fn every_statement_runs_on_every_engine() {
     for place in places("statements") {
         let control = place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
         let tables = generation(place.store.as_ref(), 1).await;
-        let of_tables: Vec<&'static Statement> =
-            [generation::STATEMENTS.to_vec(), books::STATEMENTS.to_vec(), Metaflow::statements(), routes::statements()]
-                .concat();
-        let all: Vec<_> = of_tables.into_iter().map(|it| (Arc::clone(&tables), it)).collect();
-        let of_control = control::STATEMENTS.iter().map(|it| (Arc::clone(&control), *it));
-        let all: Vec<_> = all.into_iter().chain(of_control).filter(|(_, it)| it.name != BOOKS.name).collect();
+        let books = generation_of(&Books, place.store.as_ref(), 1).await;
+        let of_any_domain =
+            [bookkeeping::statements(), search_bookkeeping::STATEMENTS.to_vec(), routes::statements()].concat();
+        let of_metaflow = [of_any_domain, Metaflow::statements(), routes_of_metaflow()].concat();
+        let of_books = [projection::STATEMENTS.to_vec(), (daybook_books::routes::api().statements)()].concat();
+        let on = |tables: &Arc<dyn Tables>, statements: Vec<&'static Statement>| -> Vec<_> {
+            statements.into_iter().map(|statement| (Arc::clone(tables), statement)).collect()
+        };
+        let all = [on(&tables, of_metaflow), on(&books, of_books), on(&control, control::STATEMENTS.to_vec())].concat();
         assert!(all.len() > 50, "statements are missing");
         let failed = blocking(move || {
             let mut failed = Vec::new();
@@ -314,6 +332,14 @@ async fn every_statement_runs_on_every_engine() {
                 if errors.len() == 2 {
                     failed.push(format!("{}: {errors:?}", statement.name));
                 }
+                if let Some(declared) = statement.columns {
+                    let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
+                    let found = transaction.columns(statement).unwrap_or_else(|error| panic!("{error}"));
+                    if !declared.all().eq(found.iter().map(String::as_str)) {
+                        let declared: Vec<_> = declared.all().collect();
+                        failed.push(format!("{}: its rows have {found:?}, their struct {declared:?}", statement.name));
+                    }
+                }
             }
             failed
         })
@@ -324,7 +350,7 @@ async fn every_statement_runs_on_every_engine() {
 
 /// The index by which each look-up must find its rows, also on tables that are new and of which PostgreSQL knows nothing:
 /// a plan by another index would read a whole run for each row, for as long as the connection lives.
-const LOOK_UPS: [(&str, &str, &str); 17] = [
+const LOOK_UPS: [(&str, &str, &str); 20] = [
     ("flow", "flows AS f", "flows_pkey"),
     ("run", "runs AS r", "runs_pkey"),
     ("run_by_name", "runs AS r", "runs_named"),
@@ -333,11 +359,14 @@ const LOOK_UPS: [(&str, &str, &str); 17] = [
     ("task_by_name", "tasks AS t", "tasks_named"),
     ("show", "artifacts AS a", "artifacts_pkey"),
     ("show_of_attempt", "artifacts AS a", "artifacts_pkey"),
-    ("insert_tasks", "steps AS p", "steps_pkey"),
-    ("insert_artifacts", "tasks AS p", "tasks_pkey"),
-    ("insert_metadata", "tasks AS p", "tasks_pkey"),
-    ("missing_tasks", "tasks AS p", "tasks_pkey"),
-    ("missing_steps", "steps AS p", "steps_pkey"),
+    ("tasks/insert", "steps AS p", "steps_pkey"),
+    ("artifacts/insert", "tasks AS p", "tasks_pkey"),
+    ("metadata/insert", "tasks AS p", "tasks_pkey"),
+    ("tasks/missing", "tasks AS p", "tasks_pkey"),
+    ("steps/not_inserted", "runs AS p", "runs_pkey"),
+    ("steps/not_inserted", "steps AS s", "steps_pkey"),
+    ("tasks/not_inserted", "steps AS p", "steps_pkey"),
+    ("tasks/not_inserted", "tasks AS t", "tasks_pkey"),
     ("read_runs", "runs AS r", "runs_pkey"),
     ("read_steps", "steps AS s", "steps_pkey"),
     ("read_tasks", "tasks AS t", "tasks_pkey"),
@@ -349,12 +378,13 @@ async fn look_ups_by_key_use_that_key_also_on_tables_that_are_new() {
     let places = places("plans");
     let place = places.iter().find(|place| place.store.shared()).unwrap_or_else(|| panic!("no PostgreSQL"));
     let tables = generation(place.store.as_ref(), 1).await;
-    let statements = [Metaflow::statements(), routes::statements()].concat();
+    let statements = [Metaflow::statements(), routes_of_metaflow()].concat();
     for (name, from, index) in LOOK_UPS {
         let found = statements.iter().find(|it| it.name.ends_with(name) && it.postgres.contains(from));
         let found = found.unwrap_or_else(|| panic!("no statement {name} over {from}"));
         let text: &'static str = Box::leak(format!("EXPLAIN {}", found.postgres).into_boxed_str());
-        let explain: &'static Statement = Box::leak(Box::new(Statement { name, postgres: text, sqlite: "" }));
+        let explain: &'static Statement =
+            Box::leak(Box::new(Statement { name, postgres: text, sqlite: "", columns: None }));
         let [many, one] = fitting(found);
         let rows = match tables.read(explain, many).await {
             Ok(rows) => rows,

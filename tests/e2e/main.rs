@@ -1,6 +1,8 @@
 //! End to end: running servers, real clients, both back ends. Each test has a place of its own.
 
 mod answers;
+mod books;
+mod command_line;
 mod metaflow;
 mod model;
 mod poison;

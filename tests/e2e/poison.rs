@@ -1,7 +1,11 @@
 //! Poison records: what somebody else put into the log and no event can be made of is quarantined, the rest flows, and a
 //! replay treats it the same (I9).
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use daybook_ingest::log::{
     EventLog, NewRecord,
@@ -9,10 +13,14 @@ use daybook_ingest::log::{
     kafka::{Address, KafkaLog},
 };
 use daybook_schemas::{
-    Envelope, Event, codec,
-    events::{FlowRegistered, RunStarted},
-    ids::{FlowId, RunNumber},
-    topics::{Topic, partition_of},
+    Envelope, codec,
+    metaflow::{
+        EVENTS, Event, TOPICS,
+        events::{FlowRegistered, RunStarted},
+        ids::{FlowId, RunNumber},
+    },
+    position::Position,
+    topics::partition_of,
 };
 use daybook_tests::process::{Backend, Place, Server};
 use serde_json::{Value, json};
@@ -21,11 +29,11 @@ async fn open(place: &Place) -> Arc<dyn EventLog> {
     let options = place.options();
     match place.backend {
         Backend::Embedded => {
-            Arc::new(EmbeddedLog::open(Path::new(&options[1])).unwrap_or_else(|error| panic!("{error}")))
+            Arc::new(EmbeddedLog::open(Path::new(&options[1]), &TOPICS).unwrap_or_else(|error| panic!("{error}")))
         }
         Backend::Distributed => {
             let address = Address::parse(&options[1], str::to_owned).unwrap_or_else(|error| panic!("{error}"));
-            Arc::new(KafkaLog::open(address, true).await.unwrap_or_else(|error| panic!("{error}")))
+            Arc::new(KafkaLog::open(address, &TOPICS, true).await.unwrap_or_else(|error| panic!("{error}")))
         }
     }
 }
@@ -69,17 +77,17 @@ async fn i9_poison_is_quarantined_with_its_reason_the_rest_flows_and_a_replay_do
     for backend in [Backend::Embedded, Backend::Distributed] {
         let place = Place::new("poison", backend);
         let log = open(&place).await;
-        let partition = partition_of(b"F", log.partition_count(Topic::Events));
+        let partition = partition_of(b"F", log.partition_count(EVENTS));
         let mut expected = Vec::new();
         for (value, reason) in values() {
-            let record = NewRecord { topic: Topic::Events, partition, key: "F".to_owned(), value, headers: None };
+            let record = NewRecord { topic: EVENTS, partition, key: "F".to_owned(), value, headers: None };
             let position = log.append(vec![record]).await.unwrap_or_else(|error| panic!("{error}"))[0];
             expected.extend(reason.map(|reason| (position.to_string(), reason)));
         }
         drop(log);
         let server = Server::start(&place);
         let quarantined = check(&server, &expected).await;
-        check_commands(&place, &server, &expected);
+        check_commands(&server, &expected);
         // A writer goes on after all that.
         assert_eq!(server.api.post("/flows/F/run", &json!({})).await.json()["run_number"], 3);
         assert!(server.stop());
@@ -94,19 +102,24 @@ async fn i9_poison_is_quarantined_with_its_reason_the_rest_flows_and_a_replay_do
 }
 
 /// The command line shows the same.
-fn check_commands(place: &Place, server: &Server, expected: &[(String, &str)]) {
-    let run = |arguments: &[&str]| {
-        let output = place.command(&[&["quarantine"], arguments, &["--url", &server.api.base]].concat());
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
-    };
-    let (listed, lines) = run(&["list"]);
-    assert!(listed && lines.lines().count() == expected.len(), "{lines}");
+fn check_commands(server: &Server, expected: &[(String, &str)]) {
+    let (listed, table) = server.command_on_terminal(&["quarantine", "list"]);
+    assert!(listed && table.lines().count() == 1 + expected.len(), "{table}");
+    let listed = server.command(&["quarantine", "list"]).stdout;
+    let listed = String::from_utf8_lossy(&listed).into_owned();
+    assert_eq!(listed.lines().count(), expected.len(), "{listed}");
     for (position, reason) in expected {
-        assert!(lines.lines().any(|line| line.starts_with(position) && line.contains(reason)), "{position}: {lines}");
-        let (shown, text) = run(&["show", position]);
+        assert!(table.lines().any(|line| line.starts_with(position) && line.contains(reason)), "{position}: {table}");
+        let entry = listed.lines().find(|line| line.starts_with(&format!("{{\"position\":\"{position}\"")));
+        assert!(entry.is_some_and(|entry| entry.contains(reason)), "{position}: {listed}");
+        let (shown, text) = server.command_on_terminal(&["quarantine", "show", position]);
         assert!(shown && text.contains(reason), "{position}: {text}");
+        let shown = server.command(&["quarantine", "show", position]).stdout;
+        let shown: Value = serde_json::from_slice(&shown).unwrap_or_default();
+        assert_eq!(shown["position"], json!(position));
     }
-    assert!(!run(&["show", "events/0@999999"]).0, "a record that is not in quarantine is shown");
+    let missing = server.command(&["quarantine", "show", "metaflow/0@999999"]);
+    assert_eq!(missing.status.code(), Some(3), "a record that is not in quarantine: {missing:?}");
 }
 
 async fn check(server: &Server, expected: &[(String, &str)]) -> Value {
@@ -122,4 +135,67 @@ async fn check(server: &Server, expected: &[(String, &str)]) -> Value {
     let status = server.api.get("/api/v1/status").await.json();
     assert_eq!(status["generations"][0]["quarantined_records"], json!(expected.len()));
     found
+}
+
+/// A record of a schema version that is not released yet, in the range of Metaflow's schema ids.
+fn newer(flow: &str) -> Vec<u8> {
+    let mut value = encoded(run(flow, 9));
+    value[4] = 199;
+    value
+}
+
+/// Appends values under the key of a flow; returns their positions.
+async fn append(log: &dyn EventLog, flow: &str, values: Vec<Vec<u8>>) -> Vec<Position> {
+    let partition = partition_of(flow.as_bytes(), log.partition_count(EVENTS));
+    let record = |value| NewRecord { topic: EVENTS, partition, key: flow.to_owned(), value, headers: None };
+    let records = values.into_iter().map(record).collect();
+    log.append(records).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Waits until the process says that it is not ready because of a record, and asserts that it goes on to say so.
+async fn check_not_ready(server: &Server, position: Position) {
+    let reason = format!("projector of metaflow: record {position} was written by a newer program");
+    while !server.api.get("/health/ready").await.text.contains(&reason) {}
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(1) {
+        let ready = server.api.get("/health/ready").await;
+        assert!(ready.status == 503 && ready.text.contains(&reason), "{}", ready.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_a_newer_program_wrote_stops_its_partition_and_no_other() {
+    let place = Place::new("newer", Backend::Distributed);
+    let server = Server::start(&place);
+    let log = open(&place).await;
+    let count = log.partition_count(EVENTS);
+    let mut others = (0..).map(|index| format!("G{index}"));
+    let other = others.find(|name| partition_of(name.as_bytes(), count) != partition_of(b"F", count));
+    let other = other.unwrap_or_default();
+    let values = vec![encoded(flow("F")), encoded(run("F", 7)), newer("F"), encoded(run("F", 8))];
+    let positions = append(log.as_ref(), "F", values).await;
+    check_not_ready(&server, positions[2]).await;
+    assert_eq!(server.api.get("/flows/F/runs/7").await.status, 200, "a record before it was not applied");
+    assert_eq!(server.api.get("/flows/F/runs/8").await.status, 404, "a record after it was applied");
+    for path in [format!("/flows/{other}"), format!("/flows/{other}/run")] {
+        let answer = server.api.post(&path, &json!({})).await;
+        assert_eq!(answer.status, 200, "another partition stopped: {}", answer.text);
+    }
+    check_not_ready(&server, positions[2]).await;
+    assert_eq!(server.api.get("/api/v1/quarantine").await.text, "[]");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_cannot_start_for_a_newer_record_names_it() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new("newer_start", backend);
+        let log = open(&place).await;
+        let positions = append(log.as_ref(), "F", vec![encoded(flow("F")), newer("F"), encoded(run("F", 8))]).await;
+        drop(log);
+        let server = Server::begin(&place, &[]);
+        check_not_ready(&server, positions[1]).await;
+        let answer = server.api.get("/flows/F").await;
+        assert!(answer.status == 503 && answer.text.contains("starting"), "{}", answer.text);
+        assert!(server.stop(), "it did not stop well during its start");
+    }
 }

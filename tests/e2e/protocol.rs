@@ -1,6 +1,7 @@
 //! Daybook's own promises over HTTP: positions, idempotency, asynchronous answers, bulk, limits, the OpenAPI document.
 
 use daybook_query_api::routes::docs::OPENAPI;
+use daybook_tests::process::{Backend, Place, Server};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -11,13 +12,13 @@ async fn writes_tell_their_position_and_reads_wait_for_it() {
     on_both("positions", |_place, server| async move {
         let posted = server.api.post("/flows/F", &json!({})).await;
         let position = posted.header("daybook-position").to_owned();
-        assert!(position.starts_with("events/"), "{position}");
+        assert!(position.starts_with("metaflow/"), "{position}");
         for header in ["daybook-generation", "daybook-applied", "metadata_service_version", "x-request-id"] {
             assert!(!posted.header(header).is_empty(), "{header} is missing");
         }
         let wait = [("daybook-min-position", position.as_str())];
         assert_eq!(server.api.send(Method::GET, "/flows/F", None, &wait).await.status, 200);
-        for wrong in ["x", "events/0", "events/0@-1"] {
+        for wrong in ["x", "metaflow/0", "metaflow/0@-1"] {
             let answer = server.api.send(Method::GET, "/flows/F", None, &[("daybook-min-position", wrong)]).await;
             assert_eq!((answer.status, answer.json()["field"].clone()), (400, json!("Daybook-Min-Position")));
         }
@@ -125,9 +126,16 @@ async fn bulk_lines_are_recorded_and_bad_ones_reported() {
         let tasks = server.api.get("/flows/F/runs/500/steps/s/tasks").await.json();
         assert_eq!(tasks[0]["task_id"], 900);
         assert_eq!(server.api.get("/flows/F/runs/500/artifacts").await.json().as_array().map(Vec::len), Some(1));
-        // Sequences go on after numbers that were brought.
-        let next = server.api.post("/flows/F/run", &json!({})).await.json()["run_number"].clone();
-        assert!(next.as_i64().is_some_and(|next| next > 500), "{next}");
+        // A number that the sequence comes to and an import has used is passed over, with those below it.
+        let start =
+            async || server.api.post("/flows/F/run", &json!({})).await.json()["run_number"].as_i64().unwrap_or(0);
+        let next = 1 + start().await;
+        let imported = server
+            .api
+            .post_text("/api/v1/events", &line("RunStarted", json!({"flow_id": "F", "run_number": next})))
+            .await;
+        assert_eq!(imported.json()["accepted"], 1, "{}", imported.text);
+        assert!(start().await > 500, "the import's numbers are not passed over");
         assert_eq!(server.api.get("/api/v1/quarantine").await.text, "[]");
     })
     .await;
@@ -170,6 +178,178 @@ async fn bulk_lines_without_numbers_get_them_in_the_order_of_the_lines() {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), 4, "{entries}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_lines_whose_numbers_an_import_holds_get_others() {
+    on_both("taken", |_place, server| async move {
+        let api = &server.api;
+        let bulk = async |lines: &[String]| {
+            let report = api.post_text("/api/v1/events", &lines.join("\n")).await.json();
+            assert_eq!(report["accepted"], lines.len(), "{report}");
+        };
+        api.post("/flows/F", &json!({})).await;
+        let start = async || api.post("/flows/F/run", &json!({})).await.json()["run_number"].as_i64();
+        for number in 1..=3 {
+            assert_eq!(start().await, Some(number));
+        }
+        bulk(&[line("RunStarted", json!({"flow_id": "F", "run_number": 5}))]).await;
+        assert_eq!(start().await, Some(4));
+        bulk(&[line("RunStarted", json!({"flow_id": "F", "run_id": "named"}))]).await;
+        let shown_as =
+            async |number: i64| api.get(&format!("/flows/F/runs/{number}")).await.json()["run_number"].clone();
+        assert_eq!(shown_as(6).await, "named");
+        // A second run of the name loses for its name, and is not appended again and again.
+        bulk(&[line("RunStarted", json!({"flow_id": "F", "run_id": "named"}))]).await;
+        let runs = api.get("/flows/F/runs").await.json();
+        assert_eq!(runs.as_array().map(Vec::len), Some(6), "{runs}");
+
+        for step in ["s", "t"] {
+            api.post(&format!("/flows/F/runs/1/steps/{step}/step"), &json!({})).await;
+        }
+        let first = api.post("/flows/F/runs/1/steps/s/task", &json!({})).await.json()["task_id"].as_i64().unwrap_or(0);
+        let task = |step: &str, more: Value| {
+            let mut event = json!({"flow_id": "F", "run_number": 1, "step_name": step});
+            for (field, value) in more.as_object().into_iter().flatten() {
+                event[field] = value.clone();
+            }
+            event
+        };
+        let imported = [2, 4].map(|more| line("TaskRegistered", task("t", json!({"task_id": first + more}))));
+        bulk(&imported).await;
+        let names = ["a", "b", "c", "d"];
+        let mut lines: Vec<_> = names.map(|name| line("TaskRegistered", task("s", json!({"task_name": name})))).into();
+        let keyed =
+            json!({"type": "TaskRegistered", "event": task("s", json!({"user_name": "k"})), "idempotency_key": "k"});
+        lines.extend([keyed.to_string(), keyed.to_string()]);
+        bulk(&lines).await;
+        bulk(&lines[4..]).await;
+        let tasks = api.get("/flows/F/runs/1/steps/s/tasks").await.json();
+        for name in names {
+            assert_eq!(api.get(&format!("/flows/F/runs/1/steps/s/tasks/{name}")).await.status, 200, "{name}: {tasks}");
+        }
+        assert_eq!(tasks.as_array().map(Vec::len), Some(6), "one with a key, the four and the first: {tasks}");
+        // Explicit numbers of the body itself are passed over from the start: lines keep their order.
+        let last = start().await.unwrap_or(0);
+        let explicit = line("RunStarted", json!({"flow_id": "F", "run_number": last + 1}));
+        let unnumbered = ["x", "y"].map(|name| line("RunStarted", json!({"flow_id": "F", "run_id": name})));
+        bulk(&[&unnumbered[..1], &[explicit], &unnumbered[1..]].concat()).await;
+        for (name, number) in [("x", last + 2), ("y", last + 3)] {
+            assert_eq!(shown_as(number).await, name);
+        }
+        assert_eq!(api.get("/api/v1/quarantine").await.text, "[]");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explicit_numbers_of_bulk_lines_leave_half_of_each_sequence_to_the_server() {
+    on_both("half", |place, server| async move {
+        let (runs, ids) = (1_i64 << 30, 1_i64 << 62);
+        let run = |number: i64| line("RunStarted", json!({"flow_id": "F", "run_number": number}));
+        let task = |id: i64| {
+            line("TaskRegistered", json!({"flow_id": "F", "run_number": runs, "step_name": "s", "task_id": id}))
+        };
+        let metadata = |id: i64| {
+            let entry = json!({"field_name": "f", "value": "v", "type": "t"});
+            line(
+                "MetadataRegistered",
+                json!({"flow_id": "F", "run_number": runs, "step_name": "s", "task_id": ids,
+                "first_id": id, "entries": [entry, entry]}),
+            )
+        };
+        let lines = [
+            line("FlowRegistered", json!({"flow_id": "F"})),
+            run(i64::from(i32::MAX)),
+            run(runs + 1),
+            run(runs),
+            line("StepRegistered", json!({"flow_id": "F", "run_number": runs, "step_name": "s"})),
+            task(i64::MAX),
+            task(ids),
+            metadata(ids),
+            metadata(ids - 1),
+        ];
+        let report = server.api.post_text("/api/v1/events", &lines.join("\n")).await.json();
+        assert_eq!((&report["accepted"], &report["rejected"]), (&json!(5), &json!(4)), "{report}");
+        let rejects: Vec<_> = report["rejects"].as_array().into_iter().flatten().collect();
+        let refused: Vec<_> = rejects.iter().map(|it| (it["line"].clone(), it["field"].clone())).collect();
+        let expected = [(2, "run_number"), (3, "run_number"), (6, "task_id"), (8, "first_id")];
+        assert_eq!(refused, expected.map(|(line, field)| (json!(line), json!(field))));
+        assert_eq!(rejects[0]["message"], "run_number is 2147483647, outside 1 to 1073741824");
+        server.kill();
+        let server = daybook_tests::process::Server::start(&place);
+        let step = format!("/flows/F/runs/{runs}/steps/s");
+        for more in [1, 2] {
+            let run = server.api.post("/flows/F/run", &json!({})).await;
+            assert_eq!((run.status, run.json()["run_number"].as_i64()), (200, Some(runs + more)), "{}", run.text);
+            let task = server.api.post(&format!("{step}/task"), &json!({})).await;
+            assert_eq!((task.status, task.json()["task_id"].as_i64()), (200, Some(ids + more)), "{}", task.text);
+            let path = format!("{step}/tasks/{}/metadata", ids + more);
+            let metadata = server.api.post(&path, &json!([{"field_name": "f"}])).await;
+            assert_eq!(metadata.status, 200, "{}", metadata.text);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_of_a_large_request_of_which_only_a_part_was_recorded_records_the_rest() {
+    on_both("part", |place, server| async move {
+        let api = &server.api;
+        api.post("/flows/F", &json!({})).await;
+        api.post("/flows/F/run", &json!({})).await;
+        api.post("/flows/F/runs/1/steps/s/step", &json!({})).await;
+        let id = api.post("/flows/F/runs/1/steps/s/task", &json!({})).await.json()["task_id"].clone();
+        let long = "x".repeat(600_000);
+        let artifact = |name: &str| json!({"name": name, "location": long, "ds_type": "d"});
+        let metadata = |name: &str| json!({"field_name": name, "value": long, "type": "t"});
+        for (kind, path, list, count, entries) in [
+            ("ArtifactsRegistered", "artifact", "artifacts", "artifacts_created", ["a", "b", "c"].map(artifact)),
+            ("MetadataRegistered", "metadata", "metadata", "metadata_created", ["a", "b", "c"].map(metadata)),
+        ] {
+            // The first of the request's events, as if its process had ended before the others were recorded.
+            let event =
+                json!({"flow_id": "F", "run_number": 1, "step_name": "s", "task_id": id, "entries": entries[..1]});
+            let line = json!({"type": kind, "event": event, "idempotency_key": path}).to_string();
+            let report = api.post_text("/api/v1/events", &line).await.json();
+            assert_eq!(report["accepted"], 1, "{report}");
+            let task = format!("/flows/F/runs/1/steps/s/tasks/{id}");
+            let (url, body) = (format!("{task}/{path}"), Value::from(entries.to_vec()).to_string());
+            let request = async || api.send(Method::POST, &url, Some(body.clone()), &[("idempotency-key", path)]).await;
+            let retry = request().await;
+            assert_eq!((retry.status, &retry.json()[count]), (200, &json!(3)), "{}", retry.text);
+            assert_eq!(retry.header("daybook-position").split(',').count(), 3);
+            let recorded = place.events().len();
+            let again = request().await;
+            assert_eq!((again.text.as_str(), place.events().len()), (retry.text.as_str(), recorded));
+            assert_eq!(again.header("daybook-position"), retry.header("daybook-position"));
+            assert_eq!(api.get(&format!("{task}/{list}")).await.json().as_array().map(Vec::len), Some(3), "{kind}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parallel_requests_with_one_key_and_one_name_all_get_the_first_one_s_answer() {
+    on_both("parallel", |_place, server| async move {
+        server.api.post("/flows/F", &json!({})).await;
+        for round in 0..20 {
+            let mut requests = tokio::task::JoinSet::new();
+            for _ in 0..16 {
+                let (api, body) = (server.api.clone(), json!({"run_number": format!("run-{round}")}).to_string());
+                let key = format!("key-{round}");
+                requests.spawn(async move {
+                    api.send(Method::POST, "/flows/F/run", Some(body), &[("idempotency-key", key.as_str())]).await
+                });
+            }
+            let answers = requests.join_all().await;
+            for answer in &answers {
+                assert_eq!((answer.status, &answer.text), (200, &answers[0].text));
+            }
+        }
+        assert_eq!(server.api.get("/flows/F/runs").await.json().as_array().map(Vec::len), Some(20));
     })
     .await;
 }
@@ -234,7 +414,9 @@ async fn the_openapi_document_names_what_is_served_and_nothing_else() {
         }
         let routes = [
             include_str!("../../query-api/src/routes.rs"),
+            include_str!("../../query-api/src/routes/metaflow/mod.rs"),
             include_str!("../../query-api/src/routes/schema_registry.rs"),
+            include_str!("../../query-api/src/routes/search.rs"),
         ];
         let served: usize = routes.iter().map(|text| text.matches(".route(").count()).sum();
         assert_eq!(served, paths.len(), "routes are served that the document does not name");
@@ -254,14 +436,49 @@ async fn health_metrics_and_status_tell_how_it_stands() {
         {
             assert!(metrics.contains(name), "{name} is missing");
         }
-        let status = place.command(&["status", "--json", "--url", &server.api.base]);
+        let status = server.command(&["status"]);
         let status: Value = serde_json::from_slice(&status.stdout).unwrap_or_default();
         assert_eq!((&status["ready"], &status["generations"][0]["state"]), (&json!(true), &json!("live")), "{status}");
-        let table = place.command(&["status", "--url", &server.api.base]);
-        assert!(String::from_utf8_lossy(&table.stdout).contains("metaflow generation 1, live"));
+        let (done, table) = server.command_on_terminal(&["status"]);
+        assert!(done && table.contains("metaflow generation 1, live"), "{table}");
         let shown = place.command(&["log", "tail", "--type", "FlowRegistered", "--key", "F"]);
         let shown: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
         assert_eq!(shown["event"]["flow_id"], "F", "{shown}");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_that_cannot_be_reached_are_refused_and_a_wait_for_others_counts_as_a_request() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new("reachable", backend).with_program("daybook-books");
+        let server = Server::start_with(&place, &["--requests-max", "1", "--wait-ms-max", "3000"]);
+        for (path, position) in [
+            ("/ping", "books/0@0"),
+            ("/ping", "metaflow/0@0,metaflow/99@0"),
+            ("/ping", "elsewhere/0@0"),
+            ("/books/Algorithms/1", "metaflow/0@0"),
+        ] {
+            let answer = server.api.send(Method::GET, path, None, &[("daybook-min-position", position)]).await;
+            assert_eq!((answer.status, &answer.json()["field"]), (400, &json!("Daybook-Min-Position")), "{position}");
+        }
+        let too_many = "too many requests";
+        let wait = async || {
+            let headers = [("daybook-min-position", "metaflow/0@999999")];
+            server.api.send(Method::GET, "/ping", None, &headers).await.text
+        };
+        let waiting = async {
+            let mut text = wait().await;
+            // The other request may have been first.
+            while text.contains(too_many) {
+                text = wait().await;
+            }
+            text
+        };
+        let refused = async { while !server.api.get("/ping").await.text.contains(too_many) {} };
+        tokio::select! {
+            text = waiting => panic!("no request was refused meanwhile: {text}"),
+            () = refused => {}
+        }
+    }
 }

@@ -15,7 +15,7 @@ async fn confluent_s_client_reads_the_registry_and_another_library_decodes_a_rec
         let output = Command::new(services::address("DAYBOOK_TEST_PYTHON"))
             .arg(tests.join("e2e/flows/registry.py"))
             .args([&registry, subject.as_str().unwrap_or_default()])
-            .arg(tests.join("golden/events/v1/flow-registered.avro"))
+            .arg(tests.join("golden/events/metaflow/v1/flow-registered.avro"))
             .output();
         let output = output.unwrap_or_else(|error| panic!("cannot run Python: {error}"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

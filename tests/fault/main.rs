@@ -13,6 +13,7 @@ mod overload;
 mod races;
 mod search;
 mod soak;
+mod stopping;
 mod storage;
 
 /// How many rounds of random faults a test does: `short` in every run, more where that is asked for.

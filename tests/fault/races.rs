@@ -1,11 +1,13 @@
 //! Racing writers: ids that bulk events carry against ids that the service gives out, and artifacts of one task.
 
+use std::collections::HashSet;
+
 use daybook_tests::{
     process::{Backend, Place, Server},
     random::Random,
     writers::{Step, Writers, check},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +38,43 @@ async fn ids_that_bulk_events_carry_take_no_acknowledged_task_away() {
         let lost: Vec<_> = acknowledged.tasks.iter().filter(|id| of_bulk.contains(id)).collect();
         assert!(lost.is_empty(), "tasks that were acknowledged and are others: {lost:?}");
         check(&place, &server, &acknowledged).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_that_bulk_events_carry_take_no_accepted_line_of_another_body_away() {
+    let mut random = Random::seeded("lines");
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new("lines", backend);
+        let server = Server::start(&place);
+        let second = (backend == Backend::Distributed).then(|| Server::start(&place));
+        let importer = second.as_ref().unwrap_or(&server).api.clone();
+        let step = Step::make(&server.api, "F").await;
+        let task = |more: Value| {
+            let mut event = json!({"flow_id": "F", "run_number": 1, "step_name": "s"});
+            for (field, value) in more.as_object().into_iter().flatten() {
+                event[field] = value.clone();
+            }
+            json!({"type": "TaskRegistered", "event": event}).to_string()
+        };
+        let mut bodies = JoinSet::new();
+        for round in 0..20 {
+            let last = server.api.post(&format!("{}/task", step.path()), &json!({})).await.json()["task_id"].as_i64();
+            let mut ahead = || last.unwrap_or_default() + 1 + i64::try_from(random.below(150)).unwrap_or(0);
+            let imported: Vec<_> = (0..20).map(|_| task(json!({"task_id": ahead(), "user_name": "import"}))).collect();
+            let names: Vec<_> = (0..50).map(|index| format!("{round}-{index}")).collect();
+            let lines: Vec<_> = names.iter().map(|name| task(json!({"user_name": name}))).collect();
+            for (api, body) in [(importer.clone(), imported.join("\n")), (server.api.clone(), lines.join("\n"))] {
+                bodies.spawn(async move { (api.post_text("/api/v1/events", &body).await, body.lines().count()) });
+            }
+        }
+        for (answer, lines) in bodies.join_all().await {
+            assert_eq!(answer.json()["accepted"], lines, "{}", answer.text);
+        }
+        let tasks = server.api.get(&format!("{}/tasks", step.path())).await.json();
+        let named: Vec<_> = tasks.as_array().into_iter().flatten().filter_map(|it| it["user_name"].as_str()).collect();
+        let named: HashSet<_> = named.iter().filter(|name| **name != "import").collect();
+        assert_eq!(named.len(), 20 * 50, "lines that were accepted have no task");
     }
 }
 

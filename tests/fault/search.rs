@@ -1,10 +1,16 @@
-//! Elasticsearch killed, blocked as on a full disk, red, overloaded, and emptied by hand: nothing is skipped, and Metaflow's API
-//! does not notice.
+//! Elasticsearch killed, blocked as on a full disk, red, overloaded, frozen, and emptied by hand: nothing is skipped, and
+//! Metaflow's API does not notice. A load that changes tags all the time: the index keeps up, and the process stops in time.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use daybook_tests::{
     api::Api,
+    documents::{compare_documents, last_positions},
+    model::Model,
     overloaded::Overloaded,
     process::{Backend, Place, Server},
     random::Random,
@@ -13,6 +19,7 @@ use daybook_tests::{
 };
 use reqwest::Method;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 /// Blocks writes to every index, as a node does whose disk is about to be full, or lets them again.
 async fn block(elasticsearch: &Api, blocks: bool) {
@@ -43,7 +50,7 @@ async fn an_elasticsearch_that_is_killed_blocked_and_emptied_skips_nothing_and_d
     let server = Server::start(&place);
     let mut acknowledged = Acknowledged::default();
     for fault in ["killed", "blocked", "emptied"] {
-        // Runs of its own, as a run that gathers tags without end makes every document of it large.
+        // Runs of its own, so that each round begins with few tags.
         let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
         let writers = Writers::start(&[&server.api], &steps, 4, &mut random);
         writers.wait_for(30).await;
@@ -134,4 +141,93 @@ async fn an_elasticsearch_that_refuses_requests_and_items_has_every_document_in_
     check(&place, &server, &acknowledged).await;
     let (whole, in_part) = overloaded.refused();
     assert!(whole > 1 && in_part > 0, "{whole} requests were refused, {in_part} in part");
+}
+
+/// How long requests under way get in these tests; a process has a second more to end in.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+const SHUTDOWN_OPTIONS: [&str; 2] = ["--shutdown-ms-max", "2000"];
+
+/// Stops a server and asserts that it does so in time.
+fn stop_in_time(server: Server, what: &str) {
+    let began = Instant::now();
+    assert!(server.stop(), "{what}: the server did not stop in order");
+    let took = began.elapsed();
+    assert!(took <= SHUTDOWN + Duration::from_secs(1), "{what}: stopping took {took:?}");
+    eprintln!("{what}: stopped after {took:?}");
+}
+
+/// Creates tasks of one run and changes its tags in turn until `end`, each change with tags that go and tags that come.
+async fn change_tags(api: Api, step: Step, writer: usize, end: Instant) {
+    let run = step.path().trim_end_matches("/steps/s").to_owned();
+    let mut turn = 0;
+    while Instant::now() < end {
+        let created = api.post(&format!("{}/task", step.path()), &json!({})).await;
+        assert_eq!(created.status, 200, "{}", created.text);
+        let tag = |turn: u64| format!("w{writer}-{}", turn % 20);
+        let body = json!({"tags_to_add": [tag(turn)], "tags_to_remove": [tag(turn + 10)]});
+        let changed = api.patch(&format!("{run}/tag/mutate"), &body).await;
+        // Another writer may have changed the same run in between.
+        assert!(matches!(changed.status, 200 | 409 | 503), "{} {}", changed.status, changed.text);
+        turn += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_stops_in_time_under_a_load_of_changed_tags_and_its_index_catches_up() {
+    const WRITERS: usize = 6;
+    const LOAD: Duration = Duration::from_secs(12);
+    let place = Place::new("tags_load", Backend::Embedded);
+    let server = Server::start_with(&place, &SHUTDOWN_OPTIONS);
+    let mut steps = Vec::new();
+    for _ in 0..2 {
+        steps.push(Step::make(&server.api, "F").await);
+    }
+    let (mut writers, end) = (JoinSet::new(), Instant::now() + LOAD);
+    for writer in 0..WRITERS {
+        writers.spawn(change_tags(server.api.clone(), steps[writer % steps.len()].clone(), writer, end));
+    }
+    writers.join_all().await;
+    stop_in_time(server, "under load");
+    let began = Instant::now();
+    let server = Server::start_with(&place, &SHUTDOWN_OPTIONS);
+    let events = place.events();
+    compare_documents(&server.api, &Model::of(&events), &last_positions(&events)).await;
+    let (took, resident) = (began.elapsed(), server.memory_kib("VmRSS") / 1024);
+    eprintln!("{} events: caught up and compared after {took:?}, {resident} MiB resident", events.len());
+    assert!(took < Duration::from_secs(60), "search took {took:?} to catch up");
+    assert!(resident < 300, "{resident} MiB are resident");
+    assert!(server.stop(), "the server did not stop in order");
+    // The index is built anew from the rows, and that is interrupted.
+    place.delete_index().await;
+    stop_in_time(Server::start_with(&place, &SHUTDOWN_OPTIONS), "while the index is built");
+    let server = Server::start_with(&place, &SHUTDOWN_OPTIONS);
+    compare_documents(&server.api, &Model::of(&events), &last_positions(&events)).await;
+    stop_in_time(server, "at rest");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_stops_in_time_while_elasticsearch_is_frozen_or_away() {
+    let mut random = Random::seeded("stop");
+    let own = OwnServices::start("elasticsearch");
+    let place = Place::new("stop", Backend::Distributed).with_search(Some(own.url("elasticsearch")));
+    let pid = own.of("elasticsearch")["pid"].to_string();
+    let signal = |name: &str| {
+        let sent = std::process::Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send {name} to Elasticsearch");
+    };
+    let server = Server::start_with(&place, &SHUTDOWN_OPTIONS);
+    let mut acknowledged = write(&server.api, &mut random).await;
+    signal("STOP");
+    acknowledged.merge(write(&server.api, &mut random).await);
+    stop_in_time(server, "frozen");
+    signal("CONT");
+    let server = Server::start_with(&place, &SHUTDOWN_OPTIONS);
+    check(&place, &server, &acknowledged).await;
+    own.kill("elasticsearch");
+    acknowledged.merge(write(&server.api, &mut random).await);
+    wait_for_failure(&server.api, "").await;
+    stop_in_time(server, "away");
+    own.start_again("elasticsearch");
+    let server = Server::start_with(&place, &SHUTDOWN_OPTIONS);
+    check(&place, &server, &acknowledged).await;
 }

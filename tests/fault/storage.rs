@@ -138,8 +138,8 @@ fn a_data_directory_that_cannot_be_made_is_refused_and_told_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_made_anew_under_the_tables_is_noticed_and_refused() {
-    let place = Place::new("anew", Backend::Distributed);
+async fn a_topic_recreated_under_the_tables_is_noticed_and_refused() {
+    let place = Place::new("recreated", Backend::Distributed);
     let server = Server::start(&place);
     Step::make(&server.api, "F").await;
     assert!(server.stop());
@@ -164,7 +164,7 @@ async fn a_topic_made_anew_under_the_tables_is_noticed_and_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_topic_made_anew_under_a_running_server_is_noticed_and_no_write_is_acknowledged() {
+async fn a_topic_recreated_under_a_running_server_is_noticed_and_no_write_is_acknowledged() {
     let place = Place::new("under", Backend::Distributed);
     let server = Server::start(&place);
     let step = Step::make(&server.api, "F").await;
@@ -181,11 +181,11 @@ async fn a_topic_made_anew_under_a_running_server_is_noticed_and_no_write_is_ack
         let done = done.unwrap_or_else(|error| panic!("{error}"));
         assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
     }
-    // Offsets begin again: what a record of the new topic is told must not be what became of an old one.
+    // Offsets begin again: a record of the new topic must not get the answer of an old one.
     for _ in 0..5 {
         let answer = server.api.post(&format!("{}/task", step.path()), &json!({})).await;
         assert_eq!(answer.status, 503, "{}", answer.text);
     }
     let ready = server.api.get("/health/ready").await;
-    assert!(ready.status == 503 && ready.text.contains("made anew"), "{}: {}", ready.status, ready.text);
+    assert!(ready.status == 503 && ready.text.contains("recreated"), "{}: {}", ready.status, ready.text);
 }

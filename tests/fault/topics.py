@@ -1,11 +1,11 @@
-"""Deletes a log's topics, or makes them again, empty: topics.py delete|create BOOTSTRAP PREFIX"""
+"""Deletes a log's topics, or creates them again, empty: topics.py delete|create BOOTSTRAP PREFIX"""
 import sys
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
 command, bootstrap, prefix = sys.argv[1:]
 admin = AdminClient({"bootstrap.servers": bootstrap})
-names = [f"{prefix}.events", f"{prefix}.heartbeats"]
+names = [f"{prefix}.metaflow", f"{prefix}.metaflow.heartbeats"]
 if command == "delete":
     outcomes = admin.delete_topics(names, operation_timeout=30)
 else:

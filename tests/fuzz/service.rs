@@ -15,16 +15,24 @@ use daybook_projector::{
     runner::Runner,
     search::{
         runner::{SearchRunner, Setting},
+        source::Documents,
         state::Search,
         tantivy::TantivyStore,
     },
     tables::{Store as _, sqlite::SqliteStore},
 };
 use daybook_query_api::{
-    app::{App, Config},
+    app::{App, Config, Domain, Parts},
+    live::Live,
     routes,
 };
 use daybook_reindexer::first;
+use daybook_schemas::{
+    core::CoreEvent,
+    event::Encoded,
+    generic::SchemaSets,
+    metaflow::{SCHEMAS, TOPICS},
+};
 use tokio::runtime::Runtime;
 
 type Failure = Box<dyn std::error::Error>;
@@ -38,10 +46,10 @@ pub(crate) fn start() -> (Runtime, Router) {
 
 async fn serve() -> Result<Router, Failure> {
     let folder = std::env::temp_dir().join(format!("daybook-fuzz-{}", std::process::id()));
-    let event_log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&folder)?);
+    let event_log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&folder, &TOPICS)?);
     let store = SqliteStore::new(&folder)?;
     let control = Control::new(store.control().await?);
-    let generation = first::open(&store, &control, &Metaflow, event_log.as_ref()).await?;
+    let generation = first::open(&store, &control, &Metaflow, &event_log).await?;
     let lease = Lease::unshared(control.clone(), "fuzz".to_owned(), log::partitions(event_log.as_ref()));
     let runner = Runner::start(
         "fuzz".to_owned(),
@@ -50,7 +58,7 @@ async fn serve() -> Result<Router, Failure> {
         Arc::clone(&event_log),
         lease.assignment(),
     )?;
-    let search = Arc::new(Search::default());
+    let search = Arc::new(Search::new(Documents::topics(&Metaflow)));
     let search_runner = SearchRunner::start(Setting {
         generation: Arc::clone(&generation),
         documents: Arc::new(Metaflow),
@@ -59,22 +67,28 @@ async fn serve() -> Result<Router, Failure> {
         assignment: lease.assignment(),
         search: Arc::clone(&search),
     })?;
-    let sequencer = Sequencer::new(Arc::new(control), SEQUENCES.map(|sequence| (sequence, 0)));
-    let lease = Arc::new(lease);
     let config = Config {
-        path_prefix: String::new(),
         body_bytes_max: 64 * 1024,
         requests_max: 64,
         wait_max: Duration::from_secs(10),
-        run_inactive_cutoff_seconds: 360,
         topic_prefix: "daybook".to_owned(),
         instance: "fuzz".to_owned(),
         roles: "api,projector".to_owned(),
         log: event_log.describe(),
         tables: store.describe(),
     };
-    let app = App::new(config, event_log, sequencer, lease, generation, Some(search), Arc::new(Vec::new));
+    let settings = routes::metaflow::Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
+    let api = routes::metaflow::api(settings);
+    let live = Live::new(generation, Some(search), &api.new_view);
+    let parts = Parts {
+        log: event_log,
+        sequencer: Sequencer::new(Arc::new(control), SEQUENCES.map(|sequence| (sequence, 0))),
+        lease: Arc::new(lease),
+        domains: vec![Domain::new(api, live)],
+        schemas: SchemaSets(vec![CoreEvent::schemas(), &SCHEMAS]),
+        readiness: Arc::new(Vec::new),
+    };
     // They work until the process ends.
     std::mem::forget((runner, search_runner));
-    Ok(routes::router(&Arc::new(app)))
+    Ok(routes::router(&Arc::new(App::new(config, parts))))
 }

@@ -102,8 +102,14 @@ impl Api {
     /// If there is none.
     pub async fn metric(&self, name: &str) -> f64 {
         let metrics = self.get("/metrics").await.text;
-        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-        value.unwrap_or_else(|| panic!("there is no metric {name}"))
+        // The sum over all labels.
+        let value = |line: &str| -> Option<f64> {
+            let rest = line.strip_prefix(name).filter(|rest| rest.starts_with(['{', ' ']))?;
+            rest.rsplit_once(' ')?.1.parse().ok()
+        };
+        let values: Vec<f64> = metrics.lines().filter_map(value).collect();
+        assert!(!values.is_empty(), "there is no metric {name}");
+        values.iter().sum()
     }
 
     /// Waits until a figure of the metrics is at least so much.

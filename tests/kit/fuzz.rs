@@ -4,10 +4,14 @@
 use std::fs;
 
 use daybook_ingest::log::kafka;
-use daybook_projector::search::{elasticsearch, query};
+use daybook_projector::{
+    projections::metaflow::Metaflow,
+    search::{elasticsearch, query, source::Documents},
+};
 use daybook_schemas::{
-    codec,
+    codec, metaflow,
     position::{Position, Vector},
+    topics,
 };
 
 use crate::random::Random;
@@ -17,9 +21,9 @@ use crate::random::Random;
 /// # Panics
 /// If it is not.
 pub fn record(bytes: &[u8]) -> bool {
-    let Ok(envelope) = codec::decode(bytes) else { return false };
+    let Ok(envelope) = codec::decode::<metaflow::Event>(bytes) else { return false };
     let again = codec::encode(&envelope).unwrap_or_else(|error| panic!("{error}"));
-    let read = codec::decode(&again).unwrap_or_else(|error| panic!("{bytes:?}: {error}"));
+    let read = codec::decode::<metaflow::Event>(&again).unwrap_or_else(|error| panic!("{bytes:?}: {error}"));
     assert_eq!(read, envelope);
     true
 }
@@ -29,6 +33,7 @@ pub fn record(bytes: &[u8]) -> bool {
 /// # Panics
 /// If it is not.
 pub fn text(text: &str) {
+    topics::declare(&metaflow::TOPICS);
     if let Ok(position) = text.parse::<Position>() {
         assert_eq!(position.to_string().parse::<Position>().ok(), Some(position));
     }
@@ -46,7 +51,7 @@ pub fn text(text: &str) {
 /// # Panics
 /// If the column is not in the text.
 pub fn search(text: &str) -> bool {
-    let Err(error) = query::parse(text) else { return true };
+    let Err(error) = query::parse(&Metaflow.shape(), text) else { return true };
     assert!((1..=text.chars().count() + 1).contains(&error.column), "{text:?}: {error}");
     false
 }

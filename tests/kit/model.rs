@@ -63,6 +63,14 @@ fn exposed(event: &Value, name: &str, number: &str) -> Value {
     if event[name].is_null() { event[number].clone() } else { event[name].clone() }
 }
 
+/// What became of a record.
+enum Outcome {
+    Applied,
+    /// What it would make was there already: it leaves no idempotency key.
+    Lost,
+    Rejected,
+}
+
 impl Model {
     /// Folds a whole log.
     pub fn of(events: &[Value]) -> Self {
@@ -77,21 +85,14 @@ impl Model {
     pub fn apply(&mut self, record: &Value) {
         let (event, at) = (&record["event"], number(record, "occurred_at"));
         let flow = text(event, "flow_id");
-        if let Some(key) = record["idempotency_key"].as_str()
-            && record["type"] != "HeartbeatRecorded"
-            && !self.keys.insert((flow.clone(), key.to_owned()))
-        {
+        let key = record["idempotency_key"].as_str().filter(|_| record["type"] != "HeartbeatRecorded");
+        let key = key.map(|key| (flow.clone(), key.to_owned()));
+        if key.as_ref().is_some_and(|key| self.keys.contains(key)) {
             return;
         }
         let run: RunKey = (flow.clone(), number(event, "run_number"));
-        let applied = match record["type"].as_str().unwrap_or_default() {
-            "FlowRegistered" => {
-                self.flows.entry(flow.clone()).or_insert_with(|| {
-                    json!({"flow_id": flow, "user_name": event["user_name"], "ts_epoch": at, "tags": event["tags"],
-                        "system_tags": event["system_tags"]})
-                });
-                true
-            }
+        let outcome = match record["type"].as_str().unwrap_or_default() {
+            "FlowRegistered" => self.register_flow(flow, event, at),
             "RunStarted" => self.start_run(run, event, at),
             "StepRegistered" => self.register_step(run, event, at),
             "TaskRegistered" => self.register_task(run, event, at),
@@ -103,22 +104,34 @@ impl Model {
                     Some(task) => beat(&mut self.task_beats, (flow, task), at),
                     None => beat(&mut self.run_beats, run, at),
                 }
-                true
+                Outcome::Applied
             }
-            _ => true,
+            _ => Outcome::Applied,
         };
-        if !applied {
-            self.unapplied.insert(text(record, "position"));
+        match outcome {
+            Outcome::Applied => self.keys.extend(key),
+            Outcome::Lost => {}
+            Outcome::Rejected => drop(self.unapplied.insert(text(record, "position"))),
         }
     }
 
-    fn start_run(&mut self, run: RunKey, event: &Value, at: i64) -> bool {
+    fn register_flow(&mut self, flow: String, event: &Value, at: i64) -> Outcome {
+        if self.flows.contains_key(&flow) {
+            return Outcome::Lost;
+        }
+        let object = json!({"flow_id": flow, "user_name": event["user_name"], "ts_epoch": at, "tags": event["tags"],
+            "system_tags": event["system_tags"]});
+        self.flows.insert(flow, object);
+        Outcome::Applied
+    }
+
+    fn start_run(&mut self, run: RunKey, event: &Value, at: i64) -> Outcome {
         if !self.flows.contains_key(&run.0) {
-            return false;
+            return Outcome::Rejected;
         }
         let name = event["run_id"].as_str().map(|name| (run.0.clone(), name.to_owned()));
         if self.runs.contains_key(&run) || name.as_ref().is_some_and(|name| self.run_names.contains(name)) {
-            return true;
+            return Outcome::Lost;
         }
         self.run_names.extend(name);
         if event["heartbeat"] == true {
@@ -127,23 +140,26 @@ impl Model {
         let object = json!({"flow_id": run.0, "run_number": exposed(event, "run_id", "run_number"),
             "user_name": event["user_name"], "ts_epoch": at, "tags": event["tags"], "system_tags": event["system_tags"]});
         self.runs.insert(run, object);
-        true
+        Outcome::Applied
     }
 
-    fn register_step(&mut self, run: RunKey, event: &Value, at: i64) -> bool {
-        let Some(of_run) = self.runs.get(&run) else { return false };
+    fn register_step(&mut self, run: RunKey, event: &Value, at: i64) -> Outcome {
+        let Some(of_run) = self.runs.get(&run) else { return Outcome::Rejected };
         let shown = of_run["run_number"].as_str().map_or_else(|| run.1.to_string(), str::to_owned);
         let step = text(event, "step_name");
         let object = json!({"flow_id": run.0, "run_number": shown, "step_name": step, "user_name": event["user_name"],
             "ts_epoch": at});
-        self.steps.entry((run, step)).or_insert(object);
-        true
+        if self.steps.contains_key(&(run.clone(), step.clone())) {
+            return Outcome::Lost;
+        }
+        self.steps.insert((run, step), object);
+        Outcome::Applied
     }
 
-    fn register_task(&mut self, run: RunKey, event: &Value, at: i64) -> bool {
+    fn register_task(&mut self, run: RunKey, event: &Value, at: i64) -> Outcome {
         let step = text(event, "step_name");
         if !self.steps.contains_key(&(run.clone(), step.clone())) {
-            return false;
+            return Outcome::Rejected;
         }
         // A registration that comes second changes nothing, but it shows that the run is alive.
         if event["heartbeat"] == true {
@@ -152,7 +168,7 @@ impl Model {
         let key = (run.0.clone(), number(event, "task_id"));
         let name = event["task_name"].as_str().map(|name| (run.clone(), step.clone(), name.to_owned()));
         if self.tasks.contains_key(&key) || name.as_ref().is_some_and(|name| self.task_names.contains(name)) {
-            return true;
+            return Outcome::Lost;
         }
         self.task_names.extend(name);
         if event["heartbeat"] == true {
@@ -160,7 +176,7 @@ impl Model {
         }
         let (artifacts, metadata) = (BTreeMap::new(), BTreeMap::new());
         self.tasks.insert(key, Task { run, step, event: event.clone(), at, artifacts, metadata });
-        true
+        Outcome::Applied
     }
 
     fn task_of(&mut self, run: &RunKey, event: &Value) -> Option<&mut Task> {
@@ -168,16 +184,17 @@ impl Model {
         (task.run == *run && task.step == text(event, "step_name")).then_some(task)
     }
 
-    fn register_artifacts(&mut self, run: &RunKey, event: &Value, at: i64) -> bool {
-        let Some(task) = self.task_of(run, event) else { return false };
+    fn register_artifacts(&mut self, run: &RunKey, event: &Value, at: i64) -> Outcome {
+        let Some(task) = self.task_of(run, event) else { return Outcome::Rejected };
+        let before = task.artifacts.len();
         for entry in event["entries"].as_array().into_iter().flatten() {
             task.artifacts.entry((number(entry, "attempt_id"), text(entry, "name"))).or_insert((at, entry.clone()));
         }
-        true
+        if task.artifacts.len() == before { Outcome::Lost } else { Outcome::Applied }
     }
 
-    fn register_metadata(&mut self, run: &RunKey, event: &Value, at: i64) -> bool {
-        let Some(task) = self.task_of(run, event) else { return false };
+    fn register_metadata(&mut self, run: &RunKey, event: &Value, at: i64) -> Outcome {
+        let Some(task) = self.task_of(run, event) else { return Outcome::Rejected };
         for (id, entry) in (number(event, "first_id")..).zip(event["entries"].as_array().into_iter().flatten()) {
             task.metadata.insert(id, (at, entry.clone()));
         }
@@ -185,11 +202,11 @@ impl Model {
         if event["step_name"] == "end" && event["entries"].as_array().into_iter().flatten().any(tells) {
             *self.outcomes.entry(run.clone()).or_default() += 1;
         }
-        true
+        Outcome::Applied
     }
 
-    fn mutate_tags(&mut self, run: &RunKey, event: &Value) -> bool {
-        let Some(object) = self.runs.get_mut(run) else { return false };
+    fn mutate_tags(&mut self, run: &RunKey, event: &Value) -> Outcome {
+        let Some(object) = self.runs.get_mut(run) else { return Outcome::Rejected };
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let (add, remove) = (list(&event["add"]), list(&event["remove"]));
         let mut tags: Vec<Value> = list(&object["tags"]).into_iter().filter(|tag| !remove.contains(tag)).collect();
@@ -200,7 +217,7 @@ impl Model {
         }
         object["tags"] = tags.into();
         *self.tag_changes.entry(run.clone()).or_default() += 1;
-        true
+        Outcome::Applied
     }
 
     /// A run as the API shows it.
@@ -216,7 +233,7 @@ impl Model {
     }
 
     /// Gives an object its run's tags.
-    fn grafted(&self, run: &RunKey, mut object: Value) -> Value {
+    fn with_parent_columns(&self, run: &RunKey, mut object: Value) -> Value {
         for field in ["tags", "system_tags"] {
             object[field] = self.runs.get(run).map_or(Value::Null, |run| run[field].clone());
         }
@@ -226,7 +243,7 @@ impl Model {
     /// Steps of a run as the API shows them.
     pub fn steps_of(&self, run: &RunKey) -> Vec<Value> {
         let steps = self.steps.iter().filter(|((of, _), _)| of == run);
-        steps.map(|(_, step)| self.grafted(run, step.clone())).collect()
+        steps.map(|(_, step)| self.with_parent_columns(run, step.clone())).collect()
     }
 
     fn task_base(&self, task: &Task) -> Value {
@@ -242,7 +259,7 @@ impl Model {
         object["ts_epoch"] = task.at.into();
         let key = (task.run.0.clone(), number(&task.event, "task_id"));
         object["last_heartbeat_ts"] = json!(self.task_beats.get(&key));
-        self.grafted(&task.run, object)
+        self.with_parent_columns(&task.run, object)
     }
 
     /// Metadata of a task as the API shows it.
@@ -268,7 +285,7 @@ impl Model {
                 object[field] = entry[field].clone();
             }
             object["ts_epoch"] = (*at).into();
-            self.grafted(&task.run, object)
+            self.with_parent_columns(&task.run, object)
         };
         of_attempt.map(|(_, artifact)| entry(artifact)).collect()
     }

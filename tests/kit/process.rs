@@ -26,16 +26,58 @@ pub enum Backend {
     Distributed,
 }
 
+/// The program under test.
+const DAYBOOK: &str = "daybook";
+
 /// The binary under test, which `tests/run` builds first.
 ///
 /// # Panics
 /// If it is not there.
 pub fn binary() -> PathBuf {
+    binary_of(DAYBOOK)
+}
+
+fn binary_of(program: &str) -> PathBuf {
     let of_test = std::env::current_exe().unwrap_or_default();
     let folder = of_test.ancestors().nth(2).map(PathBuf::from).unwrap_or_default();
-    let path = folder.join("daybook");
+    let path = folder.join(program);
     assert!(path.exists(), "{} is not there: run cargo build first, as tests/run does", path.display());
     path
+}
+
+/// Takes the variables of the tests themselves away: a command would warn that they are no settings.
+fn without_settings(command: &mut Command) -> &mut Command {
+    let names = std::env::vars_os().map(|(name, _)| name).filter(|name| name.to_string_lossy().starts_with("DAYBOOK_"));
+    names.fold(command, |command, name| command.env_remove(name))
+}
+
+/// Runs the binary to its end.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run(arguments: &[&str]) -> Output {
+    run_program(DAYBOOK, arguments)
+}
+
+fn run_program(program: &str, arguments: &[&str]) -> Output {
+    let output = without_settings(&mut Command::new(binary_of(program))).args(arguments).stdin(Stdio::null()).output();
+    output.unwrap_or_else(|error| panic!("cannot run {program} {arguments:?}: {error}"))
+}
+
+/// Runs the binary to its end on a terminal; whether it ended well, and what it printed.
+///
+/// # Panics
+/// If it cannot be started.
+pub fn run_on_terminal(arguments: &[&str]) -> (bool, String) {
+    let quote = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let binary = binary().display().to_string();
+    let line: Vec<_> = [binary.as_str()].into_iter().chain(arguments.iter().copied()).map(quote).collect();
+    // From Debian's essential package bsdutils: it gives the command a terminal of its own.
+    let mut command = Command::new("script");
+    command.args(["-qec", &line.join(" "), "/dev/null"]).stdin(Stdio::null());
+    let output = without_settings(&mut command).output();
+    let output = output.unwrap_or_else(|error| panic!("cannot run daybook {arguments:?} on a terminal: {error}"));
+    (output.status.success(), String::from_utf8_lossy(&output.stdout).replace("\r\n", "\n"))
 }
 
 /// Where a server keeps its log and tables; several servers may share it.
@@ -49,6 +91,8 @@ pub struct Place {
     urls: (String, String),
     /// The Elasticsearch that it uses, if any.
     search: Option<String>,
+    /// The program that works on it.
+    program: &'static str,
 }
 
 impl Place {
@@ -59,27 +103,27 @@ impl Place {
             Backend::Distributed => (services::kafka(), services::postgres()),
         };
         let search = (backend == Backend::Distributed).then(services::elasticsearch);
-        Self { backend, folder: Folder::new(test), name: services::unique(test), urls, search }
+        Self { backend, folder: Folder::new(test), name: services::unique(test), urls, search, program: DAYBOOK }
     }
 
     /// A place of its own on another broker and server than the tests share.
     pub fn on(test: &str, kafka: &str, postgres: &str) -> Self {
         let (name, urls) = (services::unique(test), (kafka.to_owned(), postgres.to_owned()));
         let search = Some(services::elasticsearch());
-        Self { backend: Backend::Distributed, folder: Folder::new(test), name, urls, search }
+        Self { backend: Backend::Distributed, folder: Folder::new(test), name, urls, search, program: DAYBOOK }
     }
 
     /// The same place, reached another way.
     pub fn through(&self, kafka: &str, postgres: &str) -> Self {
         let urls = (kafka.to_owned(), postgres.to_owned());
         let (folder, name, search) = (Folder::new(&self.name), self.name.clone(), self.search.clone());
-        Self { backend: self.backend, folder, name, urls, search }
+        Self { backend: self.backend, folder, name, urls, search, program: self.program }
     }
 
     /// An embedded place in a folder that is there.
     pub fn in_folder(folder: Folder) -> Self {
         let (name, urls) = (services::unique("folder"), Default::default());
-        Self { backend: Backend::Embedded, folder, name, urls, search: None }
+        Self { backend: Backend::Embedded, folder, name, urls, search: None, program: DAYBOOK }
     }
 
     /// The options that make a process work on this place.
@@ -101,6 +145,12 @@ impl Place {
     #[must_use]
     pub fn with_search(self, url: Option<String>) -> Self {
         Self { search: url, ..self }
+    }
+
+    /// The same place with another program, made of the same parts.
+    #[must_use]
+    pub fn with_program(self, program: &'static str) -> Self {
+        Self { program, ..self }
     }
 
     /// Deletes the search index, as somebody might by hand; an embedded one while no process runs.
@@ -153,13 +203,11 @@ impl Place {
         bytes.unwrap_or_else(|| panic!("no size from psql: {written:?}, {output:?}"))
     }
 
-    /// Runs a command of the binary to its end.
-    ///
-    /// # Panics
-    /// If it cannot be started.
+    /// Runs a command that opens the log, to its end.
     pub fn command(&self, arguments: &[&str]) -> Output {
-        let output = Command::new(binary()).args(arguments).args(self.options()).output();
-        output.unwrap_or_else(|error| panic!("cannot run daybook {arguments:?}: {error}"))
+        let options = self.options();
+        let of_log: Vec<&str> = options.iter().take(2).map(String::as_str).collect();
+        run_program(self.program, &[arguments, &of_log].concat())
     }
 
     /// The decoded events of the log, in the order of each partition.
@@ -189,11 +237,21 @@ impl Server {
     }
 
     /// Starts a server with more options and waits until it is ready.
+    pub fn start_with(place: &Place, options: &[&str]) -> Self {
+        Self::start_until(place, options, "ready after")
+    }
+
+    /// Starts a server with more options and waits until it listens. It may not be ready yet.
+    pub fn begin(place: &Place, options: &[&str]) -> Self {
+        Self::start_until(place, options, "listening on")
+    }
+
+    /// Starts a server and waits until it logs a line that contains `sign`.
     ///
     /// # Panics
-    /// If it ends before it is ready; its output is shown.
-    pub fn start_with(place: &Place, options: &[&str]) -> Self {
-        let mut command = Command::new(binary());
+    /// If it ends before that; its output is shown.
+    fn start_until(place: &Place, options: &[&str], sign: &str) -> Self {
+        let mut command = Command::new(binary_of(place.program));
         command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(place.options()).args(options);
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start daybook: {error}"));
@@ -203,13 +261,13 @@ impl Server {
         let mut seen = Vec::new();
         // The process says where it listens and when it is ready: reading on is all the waiting there is.
         loop {
-            let Some(line) = output.next() else { panic!("daybook ended before it was ready:\n{}", seen.join("\n")) };
+            let Some(line) = output.next() else { panic!("daybook ended before {sign:?}:\n{}", seen.join("\n")) };
             if let Some(address) = line.split("listening on ").nth(1) {
                 listen = listen.or_else(|| address.split_whitespace().next().map(str::to_owned));
             }
-            let ready = line.contains("ready after");
+            let done = line.contains(sign);
             seen.push(line);
-            if ready {
+            if done {
                 break;
             }
         }
@@ -220,6 +278,16 @@ impl Server {
             }
         });
         Self { child, api: Api::new(&format!("http://{}", listen.unwrap_or_default())), lines }
+    }
+
+    /// Runs a command that asks this server, to its end.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        run(&[arguments, &["--server", &self.api.base]].concat())
+    }
+
+    /// Runs a command that asks this server on a terminal; whether it ended well, and what it printed.
+    pub fn command_on_terminal(&self, arguments: &[&str]) -> (bool, String) {
+        run_on_terminal(&[arguments, &["--server", &self.api.base]].concat())
     }
 
     /// Its process id.
@@ -238,7 +306,7 @@ impl Server {
         kib.unwrap_or_else(|| panic!("process {} has no {name}", self.pid()))
     }
 
-    /// What it has logged since it was ready.
+    /// What it has logged since it was ready, or since it listened if it was begun.
     pub fn logged(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

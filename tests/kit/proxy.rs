@@ -1,6 +1,12 @@
 //! A TCP proxy that does harm on demand: delays, holds back, swallows answers, cuts.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -29,6 +35,7 @@ pub struct Proxy {
     /// Where it listens, on loopback.
     pub port: u16,
     harm: Arc<watch::Sender<Harm>>,
+    round_trips: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -42,21 +49,27 @@ impl Proxy {
         let listener = listener.unwrap_or_else(|error| panic!("the proxy cannot listen on {port}: {error}"));
         let port = listener.local_addr().map_or(port, |address| address.port());
         let harm = Arc::new(watch::Sender::new(Harm::None));
-        let of_task = Arc::clone(&harm);
+        let (of_task, round_trips) = (Arc::clone(&harm), Arc::<AtomicUsize>::default());
+        let counted = Arc::clone(&round_trips);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let harm = of_task.subscribe();
                 if *harm.borrow() != Harm::Cut {
-                    tokio::spawn(pass(client, target, harm));
+                    tokio::spawn(pass(client, target, harm, Arc::clone(&counted)));
                 }
             }
         });
-        Self { port, harm, task }
+        Self { port, harm, round_trips, task }
     }
 
     /// Begins to do harm, or ends it.
     pub fn set(&self, harm: Harm) {
         self.harm.send_replace(harm);
+    }
+
+    /// How often clients have said something after an answer, or first: requests in one go, in however many pieces, are one.
+    pub fn round_trips(&self) -> usize {
+        self.round_trips.load(Ordering::Relaxed)
     }
 
     /// Cuts all connections once; new ones are let through.
@@ -72,12 +85,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn pass(mut client: TcpStream, target: u16, mut harm: watch::Receiver<Harm>) {
+async fn pass(mut client: TcpStream, target: u16, mut harm: watch::Receiver<Harm>, round_trips: Arc<AtomicUsize>) {
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     let _unsupported = (client.set_nodelay(true), server.set_nodelay(true));
     let ((mut from_client, mut to_client), (mut from_server, mut to_server)) = (client.split(), server.split());
     let (mut said, mut answered) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    let mut muted = false;
+    let (mut muted, mut answers) = (false, true);
     loop {
         let now = *harm.borrow_and_update();
         muted |= now == Harm::Mute;
@@ -92,11 +105,20 @@ async fn pass(mut client: TcpStream, target: u16, mut harm: watch::Receiver<Harm
         }
         let passed = tokio::select! {
             changed = harm.changed() => changed.is_ok(),
-            read = from_client.read(&mut said) => forward(read, &said, &mut to_server, now).await,
-            read = from_server.read(&mut answered) => match now {
-                Harm::Mute => read.is_ok_and(|bytes| bytes > 0),
-                now => forward(read, &answered, &mut to_client, now).await,
-            },
+            read = from_client.read(&mut said) => {
+                if answers && matches!(read, Ok(1..)) {
+                    round_trips.fetch_add(1, Ordering::Relaxed);
+                    answers = false;
+                }
+                forward(read, &said, &mut to_server, now).await
+            }
+            read = from_server.read(&mut answered) => {
+                answers = true;
+                match now {
+                    Harm::Mute => read.is_ok_and(|bytes| bytes > 0),
+                    now => forward(read, &answered, &mut to_client, now).await,
+                }
+            }
         };
         if !passed {
             return;

@@ -10,32 +10,14 @@ idle process. COPY fills a table with the same columns and indexes. Needs psql. 
 import argparse
 import json
 import pathlib
-import re
 import subprocess
 import tempfile
 import time
 import urllib.request
 
+from processes import resident_mib, start, stop
+
 LINES_A_REQUEST = 20_000
-
-
-def start(daybook, options):
-    """Starts a process; returns it with its address and the seconds that it took to be ready."""
-    began = time.monotonic()
-    command = [daybook, "serve", "--listen", "127.0.0.1:0", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    address = None
-    for line in process.stderr:
-        found = re.search(r"listening on (\S+)", line)
-        address = address or (found and found.group(1))
-        if "ready after" in line:
-            return process, f"http://{address}", time.monotonic() - began
-    raise SystemExit("daybook ended before it was ready")
-
-
-def stop(process):
-    process.terminate()
-    process.wait()
 
 
 def post(base, path, body):
@@ -99,9 +81,7 @@ def main():
         print(f"COPY      {given.events / copied:>9.0f} rows/s with the same indexes: catching up is {copied / seconds:.2f} of it")
     process, base, seconds = start(given.daybook, second)
     time.sleep(3)
-    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
-    resident = int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) // 1024
-    print(f"restarted ready after {seconds * 1000:.0f} ms, {resident} MiB resident when idle")
+    print(f"restarted ready after {seconds * 1000:.0f} ms, {resident_mib(process.pid)} MiB resident when idle")
     stop(process)
 
 

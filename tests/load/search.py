@@ -9,7 +9,8 @@ them all, then builds the index anew from the rows. With Elasticsearch, what tha
 bare loader sends it again to an index with the same mapping, for the ratio; each of the two, and the searches, begin when
 Elasticsearch has no more to merge. Then searches are measured: wrk, 16 clients, a query a line with other words each time. One
 question is asked the other way too, as Metaflow's client does today, and runs are created to see how
-soon they are found. Needs wrk. Nothing is asserted."""
+soon they are found. At last, runs with one tag in common are added, 10, 1 000 and 100 000 of them, and their tasks are searched by it; and one
+tag of a run of 10 000 tasks is changed. --only tags leaves out all but that. Needs wrk. Nothing is asserted."""
 import argparse
 import concurrent.futures
 import http.client
@@ -145,7 +146,7 @@ def rest(target):
 def bare_seconds(target, index, bodies):
     """Seconds that a loader takes to send bodies that are made already, three at a time, to an index of the same shape."""
     shape = call(target, "GET", f"/{index}")[index]
-    kept = ("number_of_shards", "auto_expand_replicas", "refresh_interval", "sort")
+    kept = ("number_of_shards", "auto_expand_replicas", "refresh_interval", "sort", "max_result_window")
     settings = {name: value for name, value in shape["settings"]["index"].items() if name in kept}
     call(target, "PUT", "/bare", json.dumps({"settings": {"index": settings}, "mappings": shape["mappings"]}))
     began = time.monotonic()
@@ -240,6 +241,80 @@ def ask_both_ways(base):
           f"{calls} requests, {size / 1e6:.1f} MB and {other:.1f} s")
 
 
+TAGGED = (10, 1_000, 100_000)
+TAG_QUERIES = {
+    "filter, newest first": "type=task&tag={tag}",
+    "word in the field": "type=task&q=tag:{tag}",
+    "word anywhere": "q={tag}",
+    "not the word": "type=task&q=-tag:{tag}&sort=-created_at",
+    "facets of tags": "type=task&q=tag:{tag}&limit=0&facets=tag",
+}
+
+
+def load_tagged(base, first_run, first_task):
+    """Runs of a task each, in sets with one tag in common, and one run of 10 000 tasks with 5 artifacts each."""
+    flow, run, task, lines = "Tagged", first_run, first_task, []
+
+    def send_lines(least):
+        if len(lines) >= least:
+            answer = post(base, "/api/v1/events", "\n".join(lines) + "\n")
+            if answer["rejected"]:
+                raise SystemExit(f"lines were rejected: {str(answer)[:500]}")
+            lines.clear()
+
+    def add(kind, event):
+        lines.append(json.dumps({"type": kind, "event": {"flow_id": flow, "run_number": run, **event}}))
+
+    post(base, f"/flows/{flow}", "{}")
+    for count in TAGGED:
+        for _ in range(count):
+            add("RunStarted", {"user_name": "ann", "tags": [f"set{count}"], "system_tags": ["user:ann"]})
+            add("StepRegistered", {"step_name": "end", "user_name": "ann"})
+            add("TaskRegistered", {"step_name": "end", "task_id": task, "user_name": "ann"})
+            run, task = run + 1, task + 1
+            send_lines(5000)
+    add("RunStarted", {"user_name": "ann", "tags": [], "system_tags": ["user:ann"]})
+    add("StepRegistered", {"step_name": "end", "user_name": "ann"})
+    for number in range(task, task + 10_000):
+        add("TaskRegistered", {"step_name": "end", "task_id": number, "user_name": "ann"})
+        entries = [{"name": f"a{n}", "location": "l", "ds_type": "s3", "attempt_id": 0} for n in range(5)]
+        add("ArtifactsRegistered", {"step_name": "end", "task_id": number, "entries": entries})
+        send_lines(5000)
+    send_lines(1)
+    return flow, run
+
+
+def written_documents(base):
+    with urllib.request.urlopen(base + "/metrics", timeout=120) as answer:
+        found = re.search(r'search_documents_total\{outcome="written"\} (\d+)', answer.read().decode())
+    return int(found.group(1)) if found else 0
+
+
+def measure_tags(base, process, first_run, first_task):
+    began = time.monotonic()
+    flow, large = load_tagged(base, first_run, first_task)
+    wait_for_search(base)
+    print(f"loaded {sum(TAGGED)} runs with tags and one of 10 000 tasks in {time.monotonic() - began:.1f} s")
+    print(f"{'one tag on so many runs':<30} {'runs':>8} {'found':>8} {'first ms':>9} {'p50 ms':>8} {'max ms':>8}  complete")
+    for what, query in TAG_QUERIES.items():
+        for count in TAGGED:
+            path, took = "/api/v1/search?" + query.format(tag=f"set{count}"), []
+            for _ in range(11):
+                began = time.monotonic()
+                answer = get(base, path)
+                took.append((time.monotonic() - began) * 1000)
+            first, rest_of = took[0], sorted(took[1:])
+            print(f"{what:<30} {count:>8} {answer['total']:>8} {first:>9.1f} {rest_of[5]:>8.1f} {rest_of[-1]:>8.1f}  {answer['complete']}", flush=True)
+    before, cpu, began = written_documents(base), processor_seconds(process.pid), time.monotonic()
+    body = json.dumps({"tags_to_add": ["retagged"]}).encode()
+    request = urllib.request.Request(f"{base}/flows/{flow}/runs/{large}/tag/mutate", data=body, method="PATCH")
+    position = urllib.request.urlopen(request, timeout=120).headers["Daybook-Position"]
+    found = get(base, "/api/v1/search?limit=0&tag=retagged", {"Daybook-Min-Position": position})["total"]
+    seconds = time.monotonic() - began
+    print(f"one tag on a run of 10 000 tasks with 5 artifacts each: {found} documents are found by it after {seconds * 1000:.0f} ms; "
+          f"{written_documents(base) - before} written, {processor_seconds(process.pid) - cpu:.2f} s of a processor", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--daybook", required=True)
@@ -248,6 +323,7 @@ def main():
     parser.add_argument("--elasticsearch")
     parser.add_argument("--flows", type=int, default=50)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--only", choices=["tags"])
     given = parser.parse_args()
     name, folder = f"search_{time.time_ns()}", tempfile.TemporaryDirectory()
     target = urllib.parse.urlsplit(given.elasticsearch).netloc if given.elasticsearch else None
@@ -258,12 +334,17 @@ def main():
         options = ["--data-dir", folder.name]
     index = f"{name}-{name}_metaflow_g0001"
     process, base, _ = start(given.daybook, options)
+    first = (given.flows * given.runs + 1_000, given.flows * given.runs * TASKS + 1_000)
     began = time.monotonic()
     load(base, given.flows, given.runs)
     loaded = time.monotonic() - began
     wait_for_search(base)
     seconds, (_, documents) = time.monotonic() - began, wait_for_search(base)
     print(f"loaded    {documents} documents' events in {loaded:.1f} s; search had them all after {seconds:.1f} s", flush=True)
+    if given.only:
+        measure_tags(base, process, *first)
+        stop(process)
+        return
     stop(process)
     if target:
         Recorder.target = target
@@ -294,6 +375,8 @@ def main():
         print(f"{what:<34} {rate:>8.0f} {p50:>8.2f} {p99:>8.2f} {errors:>7}", flush=True)
     ask_both_ways(base)
     visible(base)
+    # After the runs that were created by hand, which have the next numbers.
+    measure_tags(base, process, first[0] + 1_000, first[1])
     status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
     resident = int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) // 1024
     print(f"daybook has {resident} MiB resident")

@@ -1,7 +1,9 @@
-//! The log in one SQLite file: WAL, `synchronous=FULL`, one thread that commits whatever many writers brought at once.
+//! The log in one SQLite file: WAL, `synchronous=FULL`, one thread that commits the appends of many
+//! writers together (group commit).
 //!
-//! One partition a topic. The newest records also stay in memory, so that a reader at the end does not read the file.
-//! A lock on the folder keeps a second process out. SQLite's durability: <https://www.sqlite.org/wal.html>.
+//! One table of records, one partition a topic. The newest records are also kept in memory, so that a reader at the end
+//! does not read the file. A lock on the folder keeps a second process out. Durability of SQLite:
+//! <https://www.sqlite.org/wal.html>.
 
 mod reader;
 mod tail;
@@ -16,8 +18,9 @@ use std::{
 };
 
 use daybook_schemas::{
+    Topic,
     position::{Offset, Partition, PartitionId, Vector},
-    topics::Topic,
+    topics,
 };
 use rusqlite::Connection;
 use tokio::sync::mpsc;
@@ -37,11 +40,14 @@ const QUEUE_APPENDS_MAX: usize = 8192;
 const TAIL_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const SCHEMA: &str = include_str!("embedded/schema.sql");
+/// The file that holds the log.
+const FILE: &str = "log.db";
 
 /// The embedded log.
 pub struct EmbeddedLog {
     id: String,
     path: PathBuf,
+    topics: Vec<Topic>,
     shared: Arc<Shared>,
     queue: Mutex<Option<mpsc::Sender<Waiting>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -60,73 +66,128 @@ impl Shared {
         Self { tails: Tails::new(TAIL_BYTES_MAX), failure: Mutex::default() }
     }
 
-    /// Notes what came of a commit.
+    /// Records the outcome of a commit.
     fn note(&self, failure: Option<String>) {
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }
 }
 
 /// The one partition of a topic.
-fn partition(topic: Topic) -> Partition {
+const fn partition(topic: Topic) -> Partition {
     Partition { topic, id: 0 }
 }
 
 impl EmbeddedLog {
-    /// Opens the log in `folder`, creating it if there is none. Takes the folder's lock for as long as it lives.
-    pub fn open(folder: &Path) -> Result<Self, LogError> {
+    /// Opens the log in `folder` with these topics and creates what is missing. Holds the folder's lock until it is
+    /// dropped.
+    pub fn open(folder: &Path, topics: &[Topic]) -> Result<Self, LogError> {
         let unusable = |what: &str, error: &dyn std::fmt::Display| {
             LogError::Unusable(format!("{what} in {}: {error}", folder.display()))
         };
+        topics::declare(topics);
+        let mut topics = topics.to_vec();
+        topics.sort();
         fs::create_dir_all(folder).map_err(|e| unusable("cannot create the data directory", &e))?;
         let lock = lock(folder)?;
-        let path = folder.join("log.db");
-        let open = || -> rusqlite::Result<(Connection, Shared)> {
-            let mut connection = Connection::open(&path)?;
+        let path = folder.join(FILE);
+        let open = || -> rusqlite::Result<(Connection, bool)> {
+            let connection = Connection::open(&path)?;
             connection.busy_timeout(Duration::from_secs(5))?;
+            let is_earlier = has_earlier_layout(&connection)?;
+            Ok((connection, is_earlier))
+        };
+        let (mut connection, is_earlier) = open().map_err(|e| unusable("cannot open log.db", &e))?;
+        if is_earlier {
+            return Err(earlier_layout(folder));
+        }
+        let shared = Arc::new(Shared::new());
+        let mut prepare = || -> rusqlite::Result<()> {
             connection.execute_batch(SCHEMA)?;
             wal::checkpoint_in_background(&mut connection, &path)?;
-            let shared = Shared::new();
-            for (topic, end) in Topic::ALL.into_iter().zip(read_ends(&connection)?) {
-                shared.tails.start_at(partition(topic), end);
+            for (partition, end) in read_ends(&connection, &topics)?.0 {
+                shared.tails.start_at(partition, end);
             }
-            Ok((connection, shared))
+            Ok(())
         };
-        let (mut connection, shared) = open().map_err(|e| unusable("cannot open log.db", &e))?;
-        let shared = Arc::new(shared);
-        if shared.tails.end(partition(Topic::Events)) == 0 {
-            let first = identity::first_record(now_ms())?;
-            writer::commit(&mut connection, &shared, &[&[first]]).map_err(|e| unusable("cannot write log.db", &e))?;
-        }
-        let mut reader = reader::open(&path, Arc::clone(&shared), &identity::start())?;
-        let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: Duration::ZERO };
-        let id = identity::read(&mut reader, limits)?;
+        prepare().map_err(|e| unusable("cannot open log.db", &e))?;
+        let id = identify(&mut connection, &path, &topics, &shared)?;
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
         let writer = writer::start(connection, Arc::clone(&shared), appends)?;
-        Ok(Self { id, path, shared, queue: Mutex::new(Some(queue)), writer: Mutex::new(Some(writer)), _lock: lock })
+        let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
+        Ok(Self { id, path, topics, shared, queue, writer, _lock: lock })
     }
 }
 
-/// Opens the log in `folder` for reading alone, also while another process writes it.
+/// Reads the id that all topics share, and writes it to new topics.
+fn identify(
+    connection: &mut Connection,
+    path: &Path,
+    topics: &[Topic],
+    shared: &Arc<Shared>,
+) -> Result<String, LogError> {
+    let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: Duration::ZERO };
+    let (mut ids, mut new) = (Vec::new(), Vec::new());
+    for topic in topics {
+        if shared.tails.end(partition(*topic)) == 0 {
+            new.push(*topic);
+            continue;
+        }
+        let mut reader = reader::open(path, Arc::clone(shared), &identity::start(*topic))?;
+        ids.push((*topic, identity::read(*topic, &mut reader, limits)?));
+    }
+    let id = identity::agree(&ids)?.unwrap_or_else(identity::new_id);
+    let first = |topic: &Topic| identity::first_record(*topic, &id, now_ms());
+    let first = new.iter().map(first).collect::<Result<Vec<_>, _>>()?;
+    if !first.is_empty() {
+        let written = writer::commit(connection, shared, &[&first]);
+        written.map_err(|e| LogError::Unusable(format!("cannot write {}: {e}", path.display())))?;
+    }
+    Ok(id)
+}
+
+fn has_earlier_layout(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(include_str!("embedded/earlier_layout.sql"), [], |row| Ok(row.get::<_, i64>(0)? > 0))
+}
+
+/// The error for a folder with a log of the earlier layout: a new log must not start beside an old one.
+fn earlier_layout(folder: &Path) -> LogError {
+    let place = folder.display();
+    LogError::Unusable(format!(
+        "{place} holds a log of an earlier layout, which this version does not read; export its events with the version that \
+         wrote it and post them to /api/v1/events of this one, or give --data-dir an empty directory"
+    ))
+}
+
+/// Opens the log in `folder` read-only, also while another process writes it.
 pub fn open_reader(folder: &Path, from: &Vector) -> Result<Box<dyn Reader>, LogError> {
-    Ok(Box::new(reader::open(&folder.join("log.db"), Arc::new(Shared::new()), from)?.polling_the_file()))
+    Ok(Box::new(reader::open(&folder.join(FILE), Arc::new(Shared::new()), from)?.polling_the_file()))
 }
 
-/// Where the log in `folder` ends now, also while another process writes it.
-pub fn end(folder: &Path) -> Result<Vector, LogError> {
-    let path = folder.join("log.db");
-    let open = || Connection::open_with_flags(&path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
-    let ends = open().and_then(|connection| read_ends(&connection));
-    let ends = ends.map_err(|e| LogError::Unusable(format!("cannot read {}: {e}", path.display())))?;
-    Ok(Vector(Topic::ALL.into_iter().map(partition).zip(ends).collect()))
+/// The current end of these topics of the log in `folder`, also while another process writes it.
+pub fn end(folder: &Path, topics: &[Topic]) -> Result<Vector, LogError> {
+    topics::declare(topics);
+    let path = folder.join(FILE);
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let unreadable = |error: rusqlite::Error| LogError::Unusable(format!("cannot read {}: {error}", path.display()));
+    let connection = Connection::open_with_flags(&path, flags).map_err(unreadable)?;
+    if has_earlier_layout(&connection).map_err(unreadable)? {
+        return Err(earlier_layout(folder));
+    }
+    read_ends(&connection, topics).map_err(unreadable)
 }
 
-/// The end of each topic, in the order of [`Topic::ALL`].
-fn read_ends(connection: &Connection) -> rusqlite::Result<[Offset; 2]> {
-    let end = |sql| connection.query_row(sql, [], |row| row.get(0));
-    Ok([end(include_str!("embedded/end_of_events.sql"))?, end(include_str!("embedded/end_of_heartbeats.sql"))?])
+/// The end of each topic.
+fn read_ends(connection: &Connection, topics: &[Topic]) -> rusqlite::Result<Vector> {
+    let end = |topic: &Topic| {
+        let partition = partition(*topic);
+        let key = (topic.name(), partition.id);
+        let end: Offset = connection.query_row(include_str!("embedded/end.sql"), key, |row| row.get(0))?;
+        Ok((partition, end))
+    };
+    topics.iter().map(end).collect::<rusqlite::Result<_>>().map(Vector)
 }
 
-/// Takes the folder's lock, or says who has it.
+/// Takes the folder's lock; an error if another process holds it.
 fn lock(folder: &Path) -> Result<File, LogError> {
     let path = folder.join("lock");
     let open = File::options().create(true).truncate(false).write(true).open(&path);
@@ -145,6 +206,10 @@ impl EventLog for EmbeddedLog {
         &self.id
     }
 
+    fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
     fn partition_count(&self, _topic: Topic) -> PartitionId {
         1
     }
@@ -159,8 +224,8 @@ impl EventLog for EmbeddedLog {
     }
 
     fn end(&self) -> Result<Vector, LogError> {
-        let end = |topic| (partition(topic), self.shared.tails.end(partition(topic)));
-        Ok(Vector(Topic::ALL.map(end).into()))
+        let end = |topic: &Topic| (partition(*topic), self.shared.tails.end(partition(*topic)));
+        Ok(Vector(self.topics.iter().map(end).collect()))
     }
 
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError> {

@@ -1,47 +1,81 @@
-//! The log's identity: a `LogCreated` event as the first record of the first partition.
+//! A log's identity: a `LogCreated` event as the first record of each topic's first partition.
 //!
-//! Two processes that create a log at once may both write one; the record at offset 0 counts and later ones mean nothing.
+//! All topics of a log hold the same id, so a topic that was recreated, or belongs to another log, is detected. Two
+//! processes that create a log concurrently agree on the id: both read the record at offset 0 of the same topic.
 
 use daybook_schemas::{
-    Envelope, Event, codec,
-    events::LogCreated,
+    Envelope, Topic, codec,
+    core::{CoreEvent, LogCreated},
     position::{Partition, Vector},
-    topics::Topic,
 };
 use uuid::Uuid;
 
 use crate::log::{LogError, NewRecord, ReadLimits, Reader};
 
+/// A fresh id.
+pub(super) fn new_id() -> String {
+    Uuid::new_v4().to_string()
+}
+
 /// The partition whose first record holds the id.
-pub const PARTITION: Partition = Partition { topic: Topic::Events, id: 0 };
-
-/// The vector from which a reader finds the id.
-pub fn start() -> Vector {
-    Vector([(PARTITION, 0)].into())
+pub(super) const fn partition(topic: Topic) -> Partition {
+    Partition { topic, id: 0 }
 }
 
-/// The record that gives a log its identity.
-pub fn first_record(occurred_at: i64) -> Result<NewRecord, LogError> {
-    let event = Event::LogCreated(LogCreated { log_id: Uuid::new_v4().to_string() });
-    let key = event.key();
-    let value = codec::encode(&Envelope::new(occurred_at, event)).map_err(|e| LogError::Unusable(e.to_string()))?;
-    Ok(NewRecord { topic: PARTITION.topic, partition: PARTITION.id, key, value, headers: None })
+/// The vector from which a reader finds a topic's id.
+pub(super) fn start(topic: Topic) -> Vector {
+    Vector([(partition(topic), 0)].into())
 }
 
-/// Reads the id with a reader that stands at [`start`].
-pub fn read(reader: &mut dyn Reader, limits: ReadLimits) -> Result<String, LogError> {
+/// The first record of a topic. Its key is its own, so that compaction never removes it.
+pub(super) fn first_record(topic: Topic, log_id: &str, occurred_at: i64) -> Result<NewRecord, LogError> {
+    let event = CoreEvent::LogCreated(LogCreated { log_id: log_id.to_owned() });
+    let envelope = Envelope::new(occurred_at, event);
+    let key = format!("daybook/{}", envelope.event_id);
+    let value = codec::encode(&envelope).map_err(|e| LogError::Unusable(e.to_string()))?;
+    Ok(NewRecord { topic, partition: partition(topic).id, key, value, headers: None })
+}
+
+/// Reads the id with a reader that was opened at [`start`].
+pub(super) fn read(topic: Topic, reader: &mut dyn Reader, limits: ReadLimits) -> Result<String, LogError> {
     let records = reader.read(limits)?;
-    let first =
-        records.first().ok_or_else(|| LogError::Unavailable("the first record did not come in time".to_owned()))?;
+    let late = || LogError::Unavailable(format!("timed out reading the first record of topic {topic}"));
+    let first = records.first().ok_or_else(late)?;
     if first.position.offset != 0 {
-        return Err(LogError::Unusable(format!(
-            "the first record is {}, not offset 0: history was cut off",
-            first.position
-        )));
+        let text = format!("the first record is {}, not offset 0: the topic was truncated", first.position);
+        return Err(LogError::Unusable(text));
     }
-    match codec::decode(&first.value).map(|envelope| envelope.event) {
-        Ok(Event::LogCreated(created)) => Ok(created.log_id),
-        Ok(event) => Err(LogError::Unusable(format!("the first record is a {}, not a LogCreated", event.kind()))),
-        Err(error) => Err(LogError::Unusable(format!("the first record is not Daybook's: {error}"))),
+    match codec::decode::<CoreEvent>(&first.value) {
+        Ok(Envelope { event: CoreEvent::LogCreated(created), .. }) => Ok(created.log_id),
+        Err(error) => Err(LogError::Unusable(format!("the first record of topic {topic} is not Daybook's: {error}"))),
+    }
+}
+
+/// The id that all topics with an id share.
+pub(super) fn agree(ids: &[(Topic, String)]) -> Result<Option<String>, LogError> {
+    let Some((first, id)) = ids.first() else { return Ok(None) };
+    match ids.iter().find(|(_, other)| other != id) {
+        None => Ok(Some(id.clone())),
+        Some((topic, other)) => Err(LogError::Unusable(format!(
+            "topic {topic} belongs to log {other}, but topic {first} to log {id}: one of them was recreated or copied"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_schemas::topics::Declaration;
+
+    use super::*;
+
+    const A: Topic = Topic::new(&Declaration { name: "a", compacted: false, partitions: 1 });
+    const B: Topic = Topic::new(&Declaration { name: "b", compacted: true, partitions: 1 });
+
+    #[test]
+    fn topics_of_one_log_have_one_id() {
+        let ids = |a: &str, b: &str| [(A, a.to_owned()), (B, b.to_owned())];
+        assert_eq!(agree(&[]).ok(), Some(None));
+        assert_eq!(agree(&ids("x", "x")).ok(), Some(Some("x".to_owned())));
+        assert!(agree(&ids("x", "y")).is_err_and(|error| error.to_string().contains("topic b belongs to log y")));
     }
 }

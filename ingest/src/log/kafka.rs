@@ -1,8 +1,8 @@
 //! The log on Apache Kafka, or any broker that speaks its protocol, through librdkafka.
 //!
 //! Appends go out with `acks=all` and an idempotent producer (KIP-98), so that librdkafka's own retries neither lose,
-//! repeat nor reorder. Options of the URL are handed to librdkafka as they are (security, SASL, TLS, tuning); those that
-//! Daybook's promises rest on cannot be changed.
+//! repeat nor reorder. Options of the URL go to librdkafka unchanged (security, SASL, TLS, tuning). Options that
+//! Daybook's guarantees depend on cannot be set.
 
 mod condition;
 mod produce;
@@ -16,8 +16,9 @@ use std::{
 };
 
 use daybook_schemas::{
+    Topic,
     position::{Partition, PartitionId, Vector},
-    topics::Topic,
+    topics::declare,
 };
 use rdkafka::{
     ClientConfig,
@@ -42,9 +43,8 @@ use crate::{
 
 /// Largest value, inclusive; the topics are created with room for it.
 pub const RECORD_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Partitions of a topic that Daybook creates: two instances share them, and each costs the broker a request a round.
-pub const PARTITIONS_DEFAULT: PartitionId = 2;
-/// Records of a partition that a reader gets ahead, at most, beside 32 MB: what librdkafka keeps of each is several times its bytes.
+/// Records of a partition that a reader prefetches, at most, besides the limit of 32 MB: librdkafka needs several times
+/// a record's size.
 const AHEAD_RECORDS: &str = "10000";
 /// How long one call for metadata or watermarks may take.
 const CALL_MAX: Duration = Duration::from_secs(5);
@@ -53,6 +53,7 @@ const CALL_MAX: Duration = Duration::from_secs(5);
 pub struct KafkaLog {
     id: String,
     address: Address,
+    topics: Vec<Topic>,
     producer: Producer,
     queue: ProduceQueue,
     /// Asks for watermarks.
@@ -62,43 +63,70 @@ pub struct KafkaLog {
 }
 
 impl KafkaLog {
-    /// Connects, checks the topics' settings, and reads the log's id. Topics that are missing are made if `creates`, else
-    /// that is an error.
-    pub async fn open(address: Address, creates: bool) -> Result<Self, LogError> {
-        let unavailable = |e: KafkaError| LogError::Unavailable(format!("{}: {e}", address.brokers));
+    /// Connects, checks the topics' settings, and reads the log's id. Missing topics are created if `creates`; else
+    /// they are an error.
+    pub async fn open(address: Address, declared: &[Topic], creates: bool) -> Result<Self, LogError> {
+        declare(declared);
+        let mut topics = declared.to_vec();
+        // Topics without compaction come first: the first of them decides the id of a new log.
+        topics.sort_by_key(|topic| (topic.compacted(), *topic));
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
-        let counts = topics::ensure(&address, Arc::clone(&metadata), creates).await?;
+        let counts = self::topics::ensure(&address, &topics, Arc::clone(&metadata), creates).await?;
         let producer: Producer = address.producer().create_with_context(DeliveryReports).map_err(configuration)?;
         let condition: Arc<Condition> = Arc::default();
-        let queue = ProduceQueue::start(producer.clone(), &address.prefix, Arc::clone(&condition));
-        let mut log =
-            Self { id: String::new(), address: address.clone(), producer, queue, metadata, counts, condition };
-        let end = blocking({
-            let metadata = Arc::clone(&log.metadata);
-            let topic = identity::PARTITION.topic.full_name(&address.prefix);
-            move || metadata.fetch_watermarks(&topic, identity::PARTITION.id, CALL_MAX)
-        });
-        let (low, high) = end.await?.map_err(unavailable)?;
-        if low > 0 {
-            let text = format!("{} begins at offset {low}: history was cut off by retention", identity::PARTITION);
-            return Err(LogError::Unusable(text));
-        }
-        if high == 0 && creates {
-            let first = identity::first_record(now_ms())?;
-            log.append(vec![first]).await.map_err(|e| LogError::Unavailable(e.to_string()))?;
-        }
-        let mut reader = log.reader(&identity::start())?;
-        let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: CALL_MAX };
-        log.id = blocking(move || identity::read(reader.as_mut(), limits)).await??;
+        let queue = ProduceQueue::start(producer.clone(), &topics, &address.prefix, Arc::clone(&condition));
+        let mut log = Self { id: String::new(), address, topics, producer, queue, metadata, counts, condition };
+        log.id = log.identify(creates).await?;
+        log.topics.sort();
         let log = tokio::task::spawn_blocking(move || log.end().map(|end| (log, end))).await;
         let (log, end) = log.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))??;
         log.condition.note_opened(&end);
         Ok(log)
     }
+
+    /// Reads the id that all topics share, and writes it to new topics.
+    async fn identify(&self, creates: bool) -> Result<String, LogError> {
+        let (mut ids, mut new) = (Vec::new(), Vec::new());
+        for topic in &self.topics {
+            if self.is_empty(*topic).await? {
+                new.push(*topic);
+            } else {
+                ids.push((*topic, self.read_id(*topic).await?));
+            }
+        }
+        let mut known = identity::agree(&ids)?;
+        for topic in new.into_iter().filter(|_| creates) {
+            let id = known.clone().unwrap_or_else(identity::new_id);
+            let first = identity::first_record(topic, &id, now_ms())?;
+            self.append(vec![first]).await.map_err(|e| LogError::Unavailable(e.to_string()))?;
+            // Another process may have been faster: the first record counts.
+            ids.push((topic, self.read_id(topic).await?));
+            known = identity::agree(&ids)?;
+        }
+        known.ok_or_else(|| LogError::Unusable("the log is empty".to_owned()))
+    }
+
+    async fn is_empty(&self, topic: Topic) -> Result<bool, LogError> {
+        let (metadata, name) = (Arc::clone(&self.metadata), topic.full_name(&self.address.prefix));
+        let partition = identity::partition(topic);
+        let marks = blocking(move || metadata.fetch_watermarks(&name, partition.id, CALL_MAX)).await?;
+        let (low, high) = marks.map_err(|e| LogError::Unavailable(format!("{}: {e}", self.address.brokers)))?;
+        if low > 0 {
+            let text = format!("{partition} begins at offset {low}: history was cut off by retention");
+            return Err(LogError::Unusable(text));
+        }
+        Ok(high == 0)
+    }
+
+    async fn read_id(&self, topic: Topic) -> Result<String, LogError> {
+        let mut reader = self.reader(&identity::start(topic))?;
+        let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: CALL_MAX };
+        blocking(move || identity::read(topic, reader.as_mut(), limits)).await?
+    }
 }
 
 impl KafkaLog {
-    /// Asks every partition's leader where it ends, all within one time-out.
+    /// Queries the high watermark of every partition, all within one time-out.
     fn fetch_end(&self) -> Result<Vector, LogError> {
         let (mut ends, began) = (Vector::default(), Instant::now());
         for partition in super::partitions(self) {
@@ -112,7 +140,7 @@ impl KafkaLog {
     }
 }
 
-/// Runs what blocks on the network away from the async workers.
+/// Runs a call that blocks on the network outside of the async workers.
 async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> Result<T, LogError> {
     tokio::task::spawn_blocking(call).await.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))
 }
@@ -125,8 +153,8 @@ impl Address {
     fn base(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("client.id", "daybook").set("socket.keepalive.enable", "true");
-        // A broker that comes back is found within a second. What waits for one is given up no later either: librdkafka
-        // looks at message time-outs between two attempts to connect, up to 10 s apart by default.
+        // Reconnects within a second. librdkafka checks message time-outs only between two attempts to connect, which
+        // are up to 10 s apart by default.
         config.set("reconnect.backoff.max.ms", "1000");
         for (option, value) in &self.options {
             config.set(option, value);
@@ -171,8 +199,12 @@ impl EventLog for KafkaLog {
         &self.id
     }
 
+    fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
     fn partition_count(&self, topic: Topic) -> PartitionId {
-        self.counts.of(topic)
+        self.counts.get(&topic).copied().unwrap_or(1)
     }
 
     fn append_then(&self, records: Vec<NewRecord>, done: Done) {
@@ -194,7 +226,7 @@ impl EventLog for KafkaLog {
 
     fn flush(&self, limit: Duration) {
         if let Err(error) = self.producer.flush(limit) {
-            tracing::warn!(error = %error, "records were still on their way to Kafka at shutdown: {error}");
+            tracing::warn!(error = %error, "records were still in flight to Kafka at shutdown: {error}");
         }
     }
 
@@ -207,7 +239,7 @@ impl EventLog for KafkaLog {
     }
 }
 
-/// Where a partition's records are read from: its topic's full name and number.
+/// A partition as librdkafka names it: its topic's full name, and its number.
 fn name(address: &Address, partition: Partition) -> (String, PartitionId) {
     (partition.topic.full_name(&address.prefix), partition.id)
 }

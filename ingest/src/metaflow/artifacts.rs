@@ -1,6 +1,6 @@
 //! Registering artifacts of a task.
 
-use daybook_schemas::{
+use daybook_schemas::metaflow::{
     Event,
     events::{Artifact, ArtifactsRegistered},
     ids::{FlowId, StepName},
@@ -19,7 +19,7 @@ pub struct RegisterArtifacts {
     pub entries: Vec<Artifact>,
 }
 
-/// Decides; `task` is the run and the task if both are there. One event, or several where one would be too large.
+/// Decides. `task` holds the run and the task if both exist. Returns several events if one would be too large.
 pub fn decide(command: RegisterArtifacts, task: Option<(&RunFacts, &TaskFacts)>) -> Result<Vec<Event>, Rejection> {
     let RegisterArtifacts { flow_id, step_name, entries } = command;
     let (run, task) = task.ok_or_else(|| Rejection::UnknownTask(format!("of step {step_name} of flow {flow_id}")))?;

@@ -1,6 +1,6 @@
 //! Registering a flow.
 
-use daybook_schemas::{Event, events::FlowRegistered, ids::FlowId};
+use daybook_schemas::metaflow::{Event, events::FlowRegistered, ids::FlowId};
 
 use crate::metaflow::{Description, Rejection, checked};
 
@@ -9,11 +9,11 @@ use crate::metaflow::{Description, Rejection, checked};
 pub struct RegisterFlow {
     /// Its name.
     pub flow_id: FlowId,
-    /// What the client says of it.
+    /// Its user and tags.
     pub description: Description,
 }
 
-/// Decides; `exists` tells whether the flow is there.
+/// Decides; `exists` says whether the flow exists.
 pub fn decide(command: RegisterFlow, exists: bool) -> Result<Event, Rejection> {
     if exists {
         return Err(Rejection::Duplicate(format!("flow {}", command.flow_id)));

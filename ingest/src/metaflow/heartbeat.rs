@@ -1,21 +1,21 @@
-//! Recording a heartbeat of a run or a task, and telling which clients send any.
+//! Recording a heartbeat of a run or a task, and which clients send heartbeats.
 
-use daybook_schemas::{
+use daybook_schemas::metaflow::{
     Event,
     events::HeartbeatRecorded,
     ids::{FlowId, RunNumber, StepName, TaskId},
 };
 
-/// Seconds between two heartbeats that are recorded; earlier ones are answered and forgotten.
+/// Least seconds between two recorded heartbeats; heartbeats in between are acknowledged but not recorded.
 pub const INTERVAL_SECONDS: i64 = 10;
 
-/// Decides on the heart of a run: `None` where its last beat is too recent.
+/// Decides on a heartbeat of a run: `None` if the last one is too recent.
 pub fn decide_run(flow_id: &FlowId, run_number: RunNumber, last: Option<i64>, now_ms: i64) -> Option<Event> {
     let event = HeartbeatRecorded { flow_id: flow_id.clone(), run_number, step_name: None, task_id: None };
     due(last, now_ms).then_some(Event::HeartbeatRecorded(event))
 }
 
-/// Decides on the heart of a task: `None` where its last beat is too recent.
+/// Decides on a heartbeat of a task: `None` if the last one is too recent.
 pub fn decide_task(
     flow_id: &FlowId,
     run_number: RunNumber,
@@ -29,7 +29,7 @@ pub fn decide_task(
     due(last, now_ms).then_some(Event::HeartbeatRecorded(event))
 }
 
-/// Whether a beat at `now_ms` is to be recorded after one at `last`, in seconds.
+/// Whether to record a heartbeat at `now_ms` after one at `last`, in seconds.
 fn due(last: Option<i64>, now_ms: i64) -> bool {
     last.is_none_or(|last| now_ms / 1000 - last >= INTERVAL_SECONDS)
 }
@@ -37,7 +37,7 @@ fn due(last: Option<i64>, now_ms: i64) -> bool {
 /// Whether a client with these system tags sends heartbeats, so that a registration counts as the first one.
 ///
 /// The first `metaflow_version:` tag decides: 1.14.0 up to 2 (exclusive), and 2.2.12 or later. A version that does not
-/// begin with a number is taken for a newer one; no system tags at all (`None`) count as capable, no such tag does not.
+/// begin with a number counts as newer. Without system tags (`None`) the answer is yes; without such a tag, no.
 pub fn capable(system_tags: Option<&[String]>) -> bool {
     let Some(tags) = system_tags else { return true };
     let Some(version) = tags.iter().find_map(|tag| tag.strip_prefix("metaflow_version:")) else { return false };

@@ -1,6 +1,6 @@
 //! Registering metadata of a task.
 
-use daybook_schemas::{
+use daybook_schemas::metaflow::{
     Event,
     events::{MetadataEntry, MetadataRegistered},
     ids::{FlowId, MetadataId, StepName},
@@ -19,8 +19,8 @@ pub struct RegisterMetadata {
     pub entries: Vec<MetadataEntry>,
 }
 
-/// Decides; `task` is the run and the task if both are there, `first_id` the first of as many ids as there are entries.
-/// One event, or several where one would be too large.
+/// Decides. `task` holds the run and the task if both exist; `first_id` is the first of one id per entry. Returns
+/// several events if one would be too large.
 pub fn decide(
     command: RegisterMetadata,
     task: Option<(&RunFacts, &TaskFacts)>,

@@ -1,6 +1,6 @@
 //! Starting a run.
 
-use daybook_schemas::{
+use daybook_schemas::metaflow::{
     Event,
     events::RunStarted,
     ids::{FlowId, RunNumber},
@@ -15,11 +15,11 @@ pub struct StartRun {
     pub flow_id: FlowId,
     /// The run's name, if the client gives one.
     pub run_id: Option<String>,
-    /// What the client says of it.
+    /// Its user and tags.
     pub description: Description,
 }
 
-/// What the decision rests on.
+/// The facts of the decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     /// Whether the flow is there.

@@ -1,6 +1,6 @@
 //! Changing the user tags of a run.
 
-use daybook_schemas::{Event, events::RunTagsMutated, ids::FlowId};
+use daybook_schemas::metaflow::{Event, events::RunTagsMutated, ids::FlowId};
 
 use crate::metaflow::{Rejection, RunFacts, checked};
 
@@ -17,7 +17,7 @@ pub struct MutateRunTags {
     pub remove: Vec<String>,
 }
 
-/// Decides; `None` where `tags`, the run's current ones, would stay as they are.
+/// Decides; `None` if the command would not change `tags`, the run's current ones.
 pub fn decide(command: MutateRunTags, run: Option<&RunFacts>, tags: &[String]) -> Result<Option<Event>, Rejection> {
     let MutateRunTags { flow_id, mut add, remove, run: named } = command;
     let run = run.ok_or_else(|| Rejection::UnknownRun(format!("{flow_id}/{named}")))?;
@@ -35,7 +35,7 @@ pub fn decide(command: MutateRunTags, run: Option<&RunFacts>, tags: &[String]) -
 
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::ids::RunNumber;
+    use daybook_schemas::metaflow::ids::RunNumber;
 
     use super::*;
 

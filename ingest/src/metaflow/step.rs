@@ -1,6 +1,6 @@
 //! Registering a step.
 
-use daybook_schemas::{
+use daybook_schemas::metaflow::{
     Event,
     events::StepRegistered,
     ids::{FlowId, StepName},
@@ -17,11 +17,11 @@ pub struct RegisterStep {
     pub run: String,
     /// Name of the step.
     pub step_name: StepName,
-    /// What the client says of it.
+    /// Its user and tags.
     pub description: Description,
 }
 
-/// Decides; `run` is the run if it is there, `exists` tells whether the step is.
+/// Decides; `run` is the run if it exists, `exists` says whether the step does.
 pub fn decide(command: RegisterStep, run: Option<&RunFacts>, exists: bool) -> Result<Event, Rejection> {
     let RegisterStep { flow_id, step_name, description, .. } = command;
     let run = run.ok_or_else(|| Rejection::UnknownRun(format!("{flow_id}/{}", command.run)))?;

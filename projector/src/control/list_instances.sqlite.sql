@@ -1,3 +1,3 @@
-SELECT instance, roles, expires_at > CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER) AS leased, 1 AS connected
+SELECT instance, roles, topics, expires_at > CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER) AS leased, 1 AS connected
 FROM instances
 ORDER BY instance

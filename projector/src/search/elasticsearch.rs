@@ -1,12 +1,13 @@
-//! Search on Elasticsearch, by its official client: one index for each generation, behind an alias that goes away with it.
+//! Search on Elasticsearch, by its official client: one index for each generation, behind an alias that is deleted with
+//! it.
 //!
-//! Versions are external: a revision that is older than the one that is there is answered with a conflict, which is as good
-//! as written. An index has one primary shard, so that counts are exact. What a bulk request acknowledged is durable; it
-//! is seen after a refresh.
+//! Versions are external: a revision older than the stored one gets a conflict, which counts as written. An index has
+//! one primary shard, so that counts are exact. Acknowledged bulk requests are durable; they are visible after a refresh.
 
 mod answer;
 mod bulk;
 mod queries;
+mod schema;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -21,18 +22,15 @@ use elasticsearch::{
     },
 };
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
     document::Document,
-    request::{Found, Request},
+    request::{Found, ParentsFound, ParentsRequest, Request},
+    shape::IndexShape,
 };
 
-/// Settings and mapping of an index. Documents are kept newest first, as they are asked for most, so that such a search need
-/// not look at all of them.
-const INDEX: &str = include_str!("elasticsearch/index.json");
-/// Bulk requests on their way at once: while one is worked on, the next is made.
+/// Bulk requests in flight: while one is processed, the next is built.
 const WRITES_MAX: usize = 3;
 /// How long Elasticsearch may wait for a shard that is not there; then it says so.
 const SHARD_WAIT_MAX: &str = "5s";
@@ -66,7 +64,7 @@ impl Address {
         let prefix = url.path().trim_matches('/').to_owned();
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
         if !prefix.chars().all(legal) || prefix.starts_with(['-', '_', '.']) || prefix.len() > 100 {
-            return Err(InvalidUrl(format!("the prefix {prefix:?} is not a legal name of an index")));
+            return Err(InvalidUrl(format!("the prefix {prefix:?} is not a valid name of an index")));
         }
         url.set_path("/");
         Ok(Self { url, prefix: if prefix.is_empty() { "daybook".to_owned() } else { prefix } })
@@ -100,31 +98,34 @@ impl ElasticsearchStore {
         Ok(Self { client: Elasticsearch::new(transport), address })
     }
 
-    async fn open_index(&self, schema: &str) -> Result<ElasticsearchIndex, SearchError> {
+    async fn open_index(&self, schema: &str, shape: &Arc<IndexShape>) -> Result<ElasticsearchIndex, SearchError> {
         let name = format!("{}-{}", self.address.prefix, schema.to_lowercase());
-        let fingerprint = fingerprint();
+        if let Some(fault) = shape.fault() {
+            return Err(SearchError::Refused(fault));
+        }
+        let fingerprint = schema::fingerprint(shape);
         // Another process may make it, or take it away, in between.
         for _ in 0..3 {
             let (status, found) = self.call(Method::Get, &format!("/{name}"), None).await?;
             if status == 404 {
-                self.make(&name, &fingerprint).await?;
+                self.make(&name, shape, &fingerprint).await?;
                 continue;
             }
             let found = &accepted(status, found)?[&name];
             if found["mappings"]["_meta"]["fingerprint"] != fingerprint.as_str() {
-                tracing::info!(index = name, "index {name} was made by another version and is made anew");
+                tracing::info!(index = name, "index {name} has another shape and is rebuilt");
                 self.call(Method::Delete, &format!("/{name}"), None).await?;
                 continue;
             }
             let id = found["settings"]["index"]["uuid"].as_str().unwrap_or_default().to_owned();
-            return Ok(ElasticsearchIndex { store: self.clone(), alias: alias_of(&name), id });
+            let (store, shape) = (self.clone(), Arc::clone(shape));
+            return Ok(ElasticsearchIndex { store, shape, alias: alias_of(&name), id });
         }
-        Err(SearchError::Unavailable(format!("index {name} is made and deleted at once")))
+        Err(SearchError::Unavailable(format!("index {name} is created and deleted concurrently")))
     }
 
-    async fn make(&self, name: &str, fingerprint: &str) -> Result<(), SearchError> {
-        let index = serde_json::from_str(INDEX);
-        let mut index: Value = index.map_err(|error| SearchError::Refused(error.to_string()))?;
+    async fn make(&self, name: &str, shape: &IndexShape, fingerprint: &str) -> Result<(), SearchError> {
+        let mut index = schema::index(shape);
         index["mappings"]["_meta"] = json!({"fingerprint": fingerprint});
         index["aliases"] = json!({alias_of(name): {}});
         let (status, answer) = self.call(Method::Put, &format!("/{name}"), Some(index)).await?;
@@ -132,7 +133,7 @@ impl ElasticsearchStore {
             return Ok(());
         }
         accepted(status, answer)?;
-        tracing::info!(index = name, "search index {name} made");
+        tracing::info!(index = name, "search index {name} created");
         Ok(())
     }
 
@@ -157,6 +158,14 @@ impl ElasticsearchStore {
     }
 }
 
+/// The headers of a body with a line for each part.
+fn ndjson() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    headers
+}
+
 /// An answer as JSON; what is no JSON, as a text.
 fn read_value(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
@@ -176,8 +185,9 @@ fn alias_of(name: &str) -> String {
     format!("{name}-live")
 }
 
-fn fingerprint() -> String {
-    Sha256::digest(INDEX).iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+/// Settings and mapping of an index of a shape.
+pub fn definition(shape: &IndexShape) -> Value {
+    schema::index(shape)
 }
 
 /// The answer to a call, if it is a good one.
@@ -200,26 +210,28 @@ fn failure(status: u16, answer: &Value) -> SearchError {
 }
 
 impl SearchStore for ElasticsearchStore {
-    fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
-        Box::pin(async move { Ok(Arc::new(self.open_index(schema).await?) as Arc<dyn SearchIndex>) })
+    fn open<'a>(
+        &'a self,
+        schema: &'a str,
+        shape: &'a Arc<IndexShape>,
+    ) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
+        Box::pin(async move { Ok(Arc::new(self.open_index(schema, shape).await?) as Arc<dyn SearchIndex>) })
     }
 }
 
 /// An index on Elasticsearch.
 pub struct ElasticsearchIndex {
     store: ElasticsearchStore,
+    shape: Arc<IndexShape>,
     alias: String,
     id: String,
 }
 
 impl ElasticsearchIndex {
     async fn write_body(&self, body: bulk::Body) -> Result<Vec<Refused>, SearchError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let told = "filter_path=errors,items.*.status,items.*.error";
-        let path = format!("/{}/_bulk?require_alias=true&timeout={SHARD_WAIT_MAX}&{told}", self.alias);
-        let (status, text) = self.store.send(Method::Post, &path, headers, Some(body.ndjson)).await?;
+        let fields = "filter_path=errors,items.*.status,items.*.error";
+        let path = format!("/{}/_bulk?require_alias=true&timeout={SHARD_WAIT_MAX}&{fields}", self.alias);
+        let (status, text) = self.store.send(Method::Post, &path, ndjson(), Some(body.ndjson)).await?;
         let answer = accepted(status, read_value(text))?;
         if answer["errors"] == false {
             return Ok(Vec::new());
@@ -238,10 +250,14 @@ impl SearchIndex for ElasticsearchIndex {
         &self.id
     }
 
+    fn shape(&self) -> &Arc<IndexShape> {
+        &self.shape
+    }
+
     fn write<'a>(&'a self, documents: &'a [Document]) -> BoxFuture<'a, Result<Vec<Refused>, SearchError>> {
         Box::pin(async move {
             let mut refused = Vec::new();
-            for body in bulk::bodies(documents)? {
+            for body in bulk::bodies(&self.shape, documents)? {
                 refused.extend(self.write_body(body).await?);
             }
             Ok(refused)
@@ -253,7 +269,7 @@ impl SearchIndex for ElasticsearchIndex {
             let path = format!("/{}/_refresh", self.alias);
             let (status, answer) = self.store.call(Method::Post, &path, None).await?;
             let shards = &accepted(status, answer)?["_shards"];
-            // Of a shard that is not there, neither is told.
+            // A missing shard is counted in neither.
             if shards["failed"] != 0 || shards["successful"] == 0 {
                 return Err(SearchError::Unavailable(format!("the shard was not refreshed: {shards}")));
             }
@@ -264,12 +280,30 @@ impl SearchIndex for ElasticsearchIndex {
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
         Box::pin(async move {
             let path = format!("/{}/_search?timeout={SEARCH_MAX}", self.alias);
-            let body = queries::search(&request).to_string().into_bytes();
+            let body = queries::search(&self.shape, &request).to_string().into_bytes();
             let (status, text) = self.store.send(Method::Post, &path, HeaderMap::new(), Some(body)).await?;
             if !is_good(status) {
                 return Err(failure(status, &read_value(text)));
             }
             answer::read(&text, &request)
+        })
+    }
+
+    fn parents(&self, requests: Vec<ParentsRequest>) -> BoxFuture<'_, Result<Vec<ParentsFound>, SearchError>> {
+        Box::pin(async move {
+            let fields = "filter_path=responses.status,responses.error,responses.timed_out,responses.hits.total,responses.hits.hits.fields";
+            let path = format!("/{}/_msearch?{fields}", self.alias);
+            let mut body = Vec::new();
+            for request in &requests {
+                let mut search = queries::parents(&self.shape, request);
+                search["timeout"] = SEARCH_MAX.into();
+                body.extend_from_slice(format!("{{}}\n{search}\n").as_bytes());
+            }
+            let (status, text) = self.store.send(Method::Post, &path, ndjson(), Some(body)).await?;
+            if !is_good(status) {
+                return Err(failure(status, &read_value(text)));
+            }
+            answer::read_parents(&self.shape, &text, &requests)
         })
     }
 

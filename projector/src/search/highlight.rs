@@ -1,10 +1,11 @@
-//! Highlights: where in a document a query's words stand.
+//! Highlights: the places of a query's words in a document.
 //!
 //! Made from the document and the query alone, so that they are the same whatever engine found it.
 
 use super::{
     document::{Document, cut},
-    query::{Expression, Field},
+    query::Expression,
+    shape::{Field, FieldId, IndexShape},
     words::words,
 };
 
@@ -17,7 +18,7 @@ const FRAGMENT_BYTES_MAX: usize = 160;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fragment {
     /// The field.
-    pub field: Field,
+    pub field: FieldId,
     /// The value, or a part of it, escaped for HTML but for the marks.
     pub text: String,
 }
@@ -30,25 +31,25 @@ struct Mark<'a> {
 }
 
 /// The values of a document that hold words of the query.
-pub fn highlights(document: &Document, query: &Expression) -> Vec<Fragment> {
+pub fn highlights(shape: &IndexShape, document: &Document, query: &Expression) -> Vec<Fragment> {
     let mut marks = Vec::new();
     collect(query, &mut marks);
     let mut fragments = Vec::new();
-    for field in Field::ALL.into_iter().filter(|field| *field != Field::Text) {
-        let of_field: Vec<&Mark<'_>> = marks
-            .iter()
-            .filter(|mark| {
-                mark.field == field || mark.field == Field::Text && !matches!(field, Field::Type | Field::Status)
-            })
-            .collect();
+    for (id, field) in shape.all() {
+        let Some(words) = field.words else { continue };
+        let is_meant = |mark: &&Mark<'_>| match mark.field {
+            Field::Text => words.everywhere,
+            field => field == Field::Named(id),
+        };
+        let of_field: Vec<&Mark<'_>> = marks.iter().filter(is_meant).collect();
         if of_field.is_empty() {
             continue;
         }
-        for text in document.texts(field) {
+        for text in shape.values(document, Field::Named(id)) {
             if fragments.len() == FRAGMENTS_MAX {
                 return fragments;
             }
-            fragments.extend(fragment(&text, &of_field).map(|text| Fragment { field, text }));
+            fragments.extend(fragment(&text, &of_field).map(|text| Fragment { field: id, text }));
         }
     }
     fragments
@@ -62,7 +63,7 @@ fn collect<'a>(expression: &'a Expression, marks: &mut Vec<Mark<'a>>) {
             marks.extend(terms.iter().map(String::as_str).enumerate().map(mark));
         }
         Expression::All(parts) | Expression::Any(parts) => parts.iter().for_each(|part| collect(part, marks)),
-        Expression::Not(_) | Expression::Nothing => {}
+        Expression::Value { .. } | Expression::Time { .. } | Expression::Not(_) | Expression::Nothing => {}
     }
 }
 
@@ -99,21 +100,25 @@ fn escape(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{document::Kind, query::parse},
+        super::{query::parse, shape::example::books},
         *,
     };
 
     fn shown(tags: &[&str], query: &str) -> Vec<String> {
-        let mut document = Document::new(Kind::Run, "Train".into(), 1, 0);
-        document.tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        let query = parse(query).ok().flatten().unwrap_or(Expression::Nothing);
-        highlights(&document, &query).into_iter().map(|it| format!("{}: {}", it.field.as_str(), it.text)).collect()
+        let shape = books();
+        let mut document = Document::new("book/1".to_owned(), 1);
+        document.set("kind", "book");
+        document.set("title", "Train");
+        document.set("tags", serde_json::json!(tags));
+        let query = parse(&shape, query).ok().flatten().unwrap_or(Expression::Nothing);
+        let found = highlights(&shape, &document, &query);
+        found.into_iter().map(|it| format!("{}: {}", shape.field(it.field).name, it.text)).collect()
     }
 
     #[test]
     fn words_of_the_query_are_marked_where_they_stand() {
         assert_eq!(shown(&["team:ML"], "ml"), ["tag: team:<em>ML</em>"]);
-        assert_eq!(shown(&["trained"], "flow:tr*"), ["flow: <em>Train</em>"]);
+        assert_eq!(shown(&["trained"], "title:tr*"), ["title: <em>Train</em>"]);
         assert_eq!(shown(&["a<b"], "b -train"), ["tag: a&lt;<em>b</em>"]);
         assert!(shown(&["a"], "z").is_empty());
     }

@@ -1,12 +1,14 @@
 //! The query language: words, `field:word`, `prefix*`, "phrases", `-not`, `OR`, parentheses.
 //!
-//! Words next to each other must all be found. A word that separators divide (`team:ml-ops`) is a phrase of its parts. What
-//! stands before a colon counts as a field only if it is the name of one. Parsing is linear and bounded, and an error names
-//! the column where it was noticed.
+//! Adjacent words must all be found. A word with separators inside (`team:ml-ops`) is a phrase of its parts. Text before
+//! a colon is a field only if it is the name of one. Parsing is linear and bounded. An error names its column.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use super::words::words;
+use super::{
+    shape::{Field, IndexShape, TEXT},
+    words::words,
+};
 
 /// Longest query, in bytes, inclusive.
 pub const BYTES_MAX: usize = 4096;
@@ -15,82 +17,31 @@ pub const TERMS_MAX: usize = 128;
 /// Parentheses and negations within each other, at most.
 pub const DEPTH_MAX: usize = 16;
 
-/// What can be searched by `field:word`; `Text` is all of it together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Field {
-    /// Names, tags, owners, artifacts' names and metadata.
-    Text,
-    /// `type`.
-    Type,
-    /// `flow`.
-    Flow,
-    /// `run`: number or name.
-    Run,
-    /// `step`.
-    Step,
-    /// `task`: number or name.
-    Task,
-    /// `artifact`.
-    Artifact,
-    /// `user`.
-    User,
-    /// `tag`.
-    Tag,
-    /// `status`.
-    Status,
-    /// `metadata`: fields and values.
-    Metadata,
-}
-
-impl Field {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Text,
-        Self::Type,
-        Self::Flow,
-        Self::Run,
-        Self::Step,
-        Self::Task,
-        Self::Artifact,
-        Self::User,
-        Self::Tag,
-        Self::Status,
-        Self::Metadata,
-    ];
-
-    /// Its name, in queries and in the engines.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Type => "type",
-            Self::Flow => "flow",
-            Self::Run => "run",
-            Self::Step => "step",
-            Self::Task => "task",
-            Self::Artifact => "artifact",
-            Self::User => "user",
-            Self::Tag => "tag",
-            Self::Status => "status",
-            Self::Metadata => "metadata",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.as_str().eq_ignore_ascii_case(text))
-    }
-}
-
-/// A parsed query.
+/// What documents are to match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Expression {
-    /// Terms that stand next to each other in one value; with `prefix`, the last one is the beginning of a word.
+    /// Adjacent terms in one value; with `prefix`, the last one is the beginning of a word.
     Words {
         /// Where.
         field: Field,
         /// One or more.
         terms: Vec<String>,
-        /// Whether the last term is a prefix. A prefix after other terms need not stand next to them.
+        /// Whether the last term is a prefix. A prefix after other terms need not be adjacent to them.
         prefix: bool,
+    },
+    /// One of these is a whole value. No query says so, but filters do.
+    Value {
+        /// Where.
+        field: Field,
+        /// The values.
+        one_of: Arc<[String]>,
+    },
+    /// The time is within a span, in milliseconds since 1970. No query says so, but filters do.
+    Time {
+        /// At or after this.
+        from: Option<i64>,
+        /// Before this.
+        to: Option<i64>,
     },
     /// All of them.
     All(Vec<Expression>),
@@ -100,6 +51,27 @@ pub enum Expression {
     Not(Box<Expression>),
     /// No document: a word without letters and digits.
     Nothing,
+}
+
+impl Expression {
+    /// One of some whole values.
+    pub fn value<T: Into<String>>(field: Field, one_of: impl IntoIterator<Item = T>) -> Self {
+        Self::Value { field, one_of: one_of.into_iter().map(Into::into).collect() }
+    }
+
+    /// Bytes that it takes in memory, about.
+    pub fn bytes(&self) -> usize {
+        let of_texts = |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
+        let of_parts = |parts: &[Self]| parts.iter().map(Self::bytes).sum::<usize>();
+        size_of::<Self>()
+            + match self {
+                Self::Words { terms, .. } => of_texts(terms),
+                Self::Value { one_of, .. } => of_texts(one_of),
+                Self::All(parts) | Self::Any(parts) => of_parts(parts),
+                Self::Not(inner) => inner.bytes(),
+                Self::Time { .. } | Self::Nothing => 0,
+            }
+    }
 }
 
 /// A text that is no query.
@@ -119,13 +91,13 @@ impl fmt::Display for SyntaxError {
 
 impl std::error::Error for SyntaxError {}
 
-/// Parses a query; `None` for one of white space alone, which every document matches.
-pub fn parse(text: &str) -> Result<Option<Expression>, SyntaxError> {
+/// Parses a query over the fields of a shape; `None` for one of white space alone, which every document matches.
+pub fn parse(shape: &IndexShape, text: &str) -> Result<Option<Expression>, SyntaxError> {
     if text.len() > BYTES_MAX {
         let reason = format!("the query has {} bytes, over {BYTES_MAX}", text.len());
         return Err(SyntaxError { column: 1, reason });
     }
-    let mut parser = Parser { text: text.chars().collect(), at: 0, terms: 0 };
+    let mut parser = Parser { shape, text: text.chars().collect(), at: 0, terms: 0 };
     let expression = parser.any(0)?;
     match parser.peek() {
         Some(_) => Err(parser.error("a closing parenthesis without its opening one")),
@@ -133,13 +105,14 @@ pub fn parse(text: &str) -> Result<Option<Expression>, SyntaxError> {
     }
 }
 
-struct Parser {
+struct Parser<'a> {
+    shape: &'a IndexShape,
     text: Vec<char>,
     at: usize,
     terms: usize,
 }
 
-impl Parser {
+impl Parser<'_> {
     fn peek(&self) -> Option<char> {
         self.text.get(self.at).copied()
     }
@@ -148,13 +121,21 @@ impl Parser {
         SyntaxError { column: self.at + 1, reason: reason.into() }
     }
 
+    /// The field of a name, if its words are searched.
+    fn field(&self, name: &str) -> Option<Field> {
+        if name.eq_ignore_ascii_case(TEXT) {
+            return Some(Field::Text);
+        }
+        self.shape.find(name, |field| field.words.is_some()).map(Field::Named)
+    }
+
     fn skip_space(&mut self) {
         while self.peek().is_some_and(char::is_whitespace) {
             self.at += 1;
         }
     }
 
-    /// Whether the word `OR` or `AND` stands here.
+    /// Whether the next word is this operator.
     fn at_operator(&self, operator: &str) -> bool {
         let word: String = self.text[self.at..].iter().take_while(|c| !c.is_whitespace() && **c != ')').collect();
         word == operator
@@ -230,7 +211,7 @@ impl Parser {
             return Err(self.error("this parenthesis is not closed"));
         }
         self.at += 1;
-        inner.ok_or_else(|| SyntaxError { column: open + 1, reason: "nothing stands within these parentheses".into() })
+        inner.ok_or_else(|| SyntaxError { column: open + 1, reason: "these parentheses are empty".into() })
     }
 
     fn phrase(&mut self, field: Field) -> Result<Expression, SyntaxError> {
@@ -251,15 +232,15 @@ impl Parser {
         let length = self.text[begin..].iter().position(end).unwrap_or(self.text.len() - begin);
         let word: String = self.text[begin..begin + length].iter().collect();
         let (field, rest) = match word.split_once(':') {
-            Some((name, rest)) if Field::parse(name).is_some() => (Field::parse(name).unwrap_or(Field::Text), rest),
-            _ => (Field::Text, word.as_str()),
+            Some((name, rest)) => self.field(name).map_or((Field::Text, word.as_str()), |field| (field, rest)),
+            None => (Field::Text, word.as_str()),
         };
         let named = rest.len() < word.len();
         self.at = begin + length - rest.chars().count();
         if rest.is_empty() && named {
             return match self.peek() {
                 Some('"') => self.phrase(field),
-                _ => Err(self.error(format!("nothing stands after {word}"))),
+                _ => Err(self.error(format!("nothing follows {word}"))),
             };
         }
         if let Some(at) = rest.chars().position(|c| c == '*')
@@ -289,18 +270,19 @@ impl Parser {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::shape::example::books, *};
 
     fn shown(expression: &Expression) -> String {
         let joined = |parts: &[Expression], with: &str| parts.iter().map(shown).collect::<Vec<_>>().join(with);
         match expression {
             Expression::Words { field, terms, prefix } => {
-                format!("{}={}{}", field.as_str(), terms.join("+"), if *prefix { "*" } else { "" })
+                format!("{}={}{}", books().name(*field), terms.join("+"), if *prefix { "*" } else { "" })
             }
             Expression::All(parts) => format!("({})", joined(parts, " ")),
             Expression::Any(parts) => format!("({})", joined(parts, " | ")),
             Expression::Not(inner) => format!("-{}", shown(inner)),
             Expression::Nothing => "nothing".to_owned(),
+            Expression::Value { .. } | Expression::Time { .. } => panic!("no query says so"),
         }
     }
 
@@ -310,12 +292,13 @@ mod tests {
             ("Train", "text=train"),
             ("train -failed", "(text=train -text=failed)"),
             ("tag:team:ml-ops", "tag=team+ml+ops"),
+            ("user:ann", "text=user+ann"),
             ("team:ml", "text=team+ml"),
             ("TAG:x", "tag=x"),
-            ("flow:Tr*", "flow=tr*"),
+            ("title:Tr*", "title=tr*"),
             ("ml-o*", "text=ml+o*"),
             ("\"a b\" c", "(text=a+b text=c)"),
-            ("user:\"Ann Lee\"", "user=ann+lee"),
+            ("author:\"Ann Lee\"", "author=ann+lee"),
             ("a OR b c", "(text=a | (text=b text=c))"),
             ("(a OR b) AND -(c d)", "((text=a | text=b) -(text=c text=d))"),
             ("--a", "--text=a"),
@@ -324,9 +307,13 @@ mod tests {
             ("or and", "(text=or text=and)"),
             ("a - b", "(text=a nothing text=b)"),
         ] {
-            assert_eq!(parse(query).map(|it| it.as_ref().map(shown)), Ok(Some(meaning.to_owned())), "{query}");
+            assert_eq!(
+                parse(&books(), query).map(|it| it.as_ref().map(shown)),
+                Ok(Some(meaning.to_owned())),
+                "{query}"
+            );
         }
-        assert_eq!(parse("  "), Ok(None));
+        assert_eq!(parse(&books(), "  "), Ok(None));
     }
 
     #[test]
@@ -342,19 +329,19 @@ mod tests {
             ("AND a", 1),
             ("()", 1),
             ("*a", 1),
-            ("flow:a*b", 7),
+            ("title:a*b", 8),
             ("é *", 3),
             ("\"a\"*", 4),
         ] {
-            assert_eq!(parse(query).map_err(|error| error.column), Err(column), "{query}");
+            assert_eq!(parse(&books(), query).map_err(|error| error.column), Err(column), "{query}");
         }
     }
 
     #[test]
     fn what_is_too_much_is_refused() {
-        assert!(parse(&"a".repeat(100_000)).is_err());
-        assert!(parse(&"(".repeat(1000)).is_err());
-        assert!(parse(&"-".repeat(1000)).is_err());
-        assert!(parse(&"a ".repeat(TERMS_MAX + 1)).is_err());
+        assert!(parse(&books(), &"a".repeat(100_000)).is_err());
+        assert!(parse(&books(), &"(".repeat(1000)).is_err());
+        assert!(parse(&books(), &"-".repeat(1000)).is_err());
+        assert!(parse(&books(), &"a ".repeat(TERMS_MAX + 1)).is_err());
     }
 }

@@ -3,16 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::{Document, Kind},
+    document::Document,
     query::Expression,
+    shape::{Field, FieldId, IndexShape, Kind},
 };
-use crate::run_status::Status;
 
 /// Hits of a page, at most.
 pub const HITS_MAX: usize = 500;
 /// Hits that can be skipped by relevance, at most.
 pub const SKIP_MAX: usize = 9_000;
-/// Values of a facet, at most.
+/// Values of a facet that a client is shown, at most.
 pub const VALUES_MAX: usize = 1_000;
 
 /// A search.
@@ -20,8 +20,8 @@ pub const VALUES_MAX: usize = 1_000;
 pub struct Request {
     /// The query; without one, every document matches.
     pub query: Option<Expression>,
-    /// What else must hold.
-    pub filter: Filter,
+    /// Conditions that must all hold, and do not count for relevance.
+    pub filter: Vec<Expression>,
     /// The order.
     pub sort: Sort,
     /// Where the page begins.
@@ -34,106 +34,59 @@ pub struct Request {
 
 impl Request {
     /// Everything, newest first.
-    pub fn all(hits_max: usize) -> Self {
-        let (filter, sort) = (Filter::default(), Sort { field: SortField::CreatedAt, descending: true });
-        Self { query: None, filter, sort, start: Start::First, hits_max, facets: Vec::new() }
-    }
-}
-
-/// Exact conditions, all of which must hold; an empty list holds always.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Filter {
-    /// One of these types.
-    pub kinds: Vec<Kind>,
-    /// One of these flows.
-    pub flows: Vec<String>,
-    /// One of these owners.
-    pub users: Vec<String>,
-    /// All of these tags.
-    pub tags: Vec<String>,
-    /// One of these statuses.
-    pub statuses: Vec<Status>,
-    /// Registered at or after this, in milliseconds.
-    pub from: Option<i64>,
-    /// Registered before this, in milliseconds.
-    pub to: Option<i64>,
-}
-
-/// What hits can be sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SortField {
-    /// How well a document fits.
-    Relevance,
-    /// When it was registered.
-    CreatedAt,
-    /// The run's number; 0 for flows.
-    Run,
-    /// The flow.
-    Flow,
-    /// The owner; empty for none.
-    User,
-    /// The type.
-    Type,
-    /// The status; empty for none.
-    Status,
-}
-
-impl SortField {
-    /// All of them.
-    pub const ALL: [Self; 7] =
-        [Self::Relevance, Self::CreatedAt, Self::Run, Self::Flow, Self::User, Self::Type, Self::Status];
-
-    /// Its name, in requests and in the engines.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Relevance => "relevance",
-            Self::CreatedAt => "created_at",
-            Self::Run => "run",
-            Self::Flow => "flow",
-            Self::User => "user",
-            Self::Type => "type",
-            Self::Status => "status",
-        }
-    }
-
-    /// The field of a name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.as_str() == text)
-    }
-
-    /// What a document is sorted by; `None` by relevance.
-    pub fn value_of(self, document: &Document) -> Option<SortValue> {
-        let text = |text: Option<&str>| Some(SortValue::Text(text.unwrap_or_default().to_owned()));
-        match self {
-            Self::Relevance => None,
-            Self::CreatedAt => Some(SortValue::Int(document.created_at)),
-            Self::Run => Some(SortValue::Int(document.run.unwrap_or(0))),
-            Self::Flow => text(Some(&document.flow)),
-            Self::User => text(document.user.as_deref()),
-            Self::Type => text(Some(document.kind.as_str())),
-            Self::Status => text(document.status.map(Status::as_str)),
-        }
+    pub fn all(shape: &IndexShape, hits_max: usize) -> Self {
+        let sort = Sort::newest(shape);
+        Self { query: None, filter: Vec::new(), sort, start: Start::First, hits_max, facets: Vec::new() }
     }
 }
 
 /// An order. Documents that sort alike are in order of their keys, ascending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {
-    /// By what.
-    pub field: SortField,
+    /// By what; `None` by relevance.
+    pub field: Option<FieldId>,
     /// Greatest first. By relevance, the best is always first.
     pub descending: bool,
 }
 
+impl Sort {
+    /// The newest first.
+    pub const fn newest(shape: &IndexShape) -> Self {
+        Self { field: Some(shape.time_field), descending: true }
+    }
+
+    /// The best first.
+    pub const fn relevance() -> Self {
+        Self { field: None, descending: true }
+    }
+
+    /// The page after a document; `None` by relevance.
+    pub fn after(&self, shape: &IndexShape, document: &Document) -> Option<Start> {
+        Some(Start::After { value: SortValue::of(shape, document, self.field?), key: document.key() })
+    }
+}
+
 /// A value that is sorted by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum SortValue {
     /// A number.
     Int(i64),
     /// A text; sorted by bytes.
     Text(String),
+}
+
+impl SortValue {
+    /// What a document is sorted by in a field; 0 or nothing, where it has no value.
+    pub fn of(shape: &IndexShape, document: &Document, field: FieldId) -> Self {
+        match shape.field(field).kind {
+            Kind::Integer => Self::Int(shape.number(document, field)),
+            Kind::Text => {
+                let first = shape.values(document, Field::Named(field)).into_iter().next();
+                Self::Text(first.map(|text| text.into_owned()).unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// Where a page begins.
@@ -165,64 +118,19 @@ impl Start {
     }
 }
 
-/// What documents can be counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FacetField {
-    /// Each tag.
-    Tag,
-    /// The owner.
-    User,
-    /// The flow.
-    Flow,
-    /// The type.
-    Type,
-    /// The status.
-    Status,
-}
-
-impl FacetField {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Tag, Self::User, Self::Flow, Self::Type, Self::Status];
-
-    /// Its name, in requests and in the engines.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tag => "tag",
-            Self::User => "user",
-            Self::Flow => "flow",
-            Self::Type => "type",
-            Self::Status => "status",
-        }
-    }
-
-    /// The field of a name.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|field| field.as_str() == text)
-    }
-
-    /// The whole values that a document is counted and filtered by.
-    pub fn values_of(self, document: &Document) -> Vec<&str> {
-        match self {
-            Self::Tag => document.tags.iter().map(String::as_str).collect(),
-            Self::User => document.user.iter().map(String::as_str).collect(),
-            Self::Flow => vec![&document.flow],
-            Self::Type => vec![document.kind.as_str()],
-            Self::Status => document.status.iter().map(|status| status.as_str()).collect(),
-        }
-    }
-}
-
 /// A count by value: the most frequent first, those alike by value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Facet {
     /// By what.
-    pub field: FacetField,
+    pub field: Field,
     /// Values that begin with this.
     pub prefix: String,
     /// Values wanted, at most.
     pub values_max: usize,
 }
+
+/// Values with their counts.
+pub type Counts = Vec<(String, u64)>;
 
 /// A document that was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -241,5 +149,34 @@ pub struct Found {
     /// The page.
     pub hits: Vec<Hit>,
     /// Values with their counts, for each facet that was asked for, in that order.
-    pub facets: Vec<Vec<(String, u64)>>,
+    pub facets: Vec<Counts>,
+}
+
+/// Which parents are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentsRequest {
+    /// What they match.
+    pub matching: Expression,
+    /// How many are wanted, at most; the newest, where more match.
+    pub parents_max: usize,
+    /// Whether the values that their children inherit are wanted, too.
+    pub values: bool,
+}
+
+/// A parent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parent {
+    /// Its id.
+    pub id: String,
+    /// What its children inherit; empty if that was not asked for.
+    pub values: Vec<String>,
+}
+
+/// Parents that were found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParentsFound {
+    /// How many match.
+    pub total: u64,
+    /// They, or the newest of them, in no order.
+    pub parents: Vec<Parent>,
 }

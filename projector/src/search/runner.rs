@@ -1,40 +1,31 @@
-//! Keeps a generation's index beside its tables: reads the log behind them, and writes the documents that its events touch.
+//! Keeps a generation's index up to date: reads the log behind the tables, and writes the documents that events change.
 //!
-//! One thread a process, at a lower priority than writers and reads. Guarantees: an index never runs ahead of the tables; its
-//! checkpoint moves only once everything before it is durable in the index, so that nothing is skipped whatever is killed; an
-//! index without a checkpoint is built from every row. Documents are made from rows as they are, so doing one twice does no
-//! harm. It never gives up by itself, and holds one batch in memory however long the index is away.
+//! One thread per process, at a lower priority than writers and reads. Guarantees: an index is never ahead of the
+//! tables; its checkpoint moves only once everything before it is durable in the index, so a crash skips nothing; an
+//! index without a checkpoint is built from all rows. Documents are built from the current rows, so writing one twice
+//! does no harm. The runner retries until it is stopped, with one batch in memory. When it is stopped, it drops its
+//! current work; the next start repeats what was not durable.
 
-use std::{
-    collections::BTreeSet,
-    panic::{self, AssertUnwindSafe},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::{self, EventLog, LogError, ReadLimits, Record};
-use daybook_schemas::{
-    codec,
-    position::{Partition, Vector},
-    topics::Topic,
-};
+use daybook_schemas::position::{Partition, Vector};
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::{
-    SearchError, SearchIndex, SearchStore, books,
-    source::{Documents, Group, SourceError},
+    SearchError, SearchIndex, SearchStore, bookkeeping,
+    source::{Documents, SourceError},
     state::Search,
     writer::Writer,
 };
 use crate::{
-    generation::{self, Generation},
+    backoff::Backoff,
+    bookkeeping::checkpoints,
+    error_chain::chain,
+    generation::Generation,
     metrics::metrics,
     priority,
-    runner::chain,
+    supervise::{Interruption, RunnerThread, supervise},
     tables::TablesError,
 };
 
@@ -43,14 +34,15 @@ const RECORDS_MAX: usize = 2048;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long what was written stays unseen, at most, unless somebody asks.
 const REFRESH: Duration = Duration::from_secs(1);
-/// How long records are waited for: with nothing to make visible, and with something.
-const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(5));
-/// Groups that wait for all their documents to be written, at most.
-const GROUPS_MAX: usize = 10_000;
+/// How long records are waited for, with nothing to make visible. Also how long a stop may go unnoticed.
+const WAIT_IDLE: Duration = Duration::from_millis(100);
+/// The same with something to make visible.
+const WAIT_UNSEEN: Duration = Duration::from_millis(5);
 /// After this long without anything to write, the index gives back what only writing needs.
 const REST: Duration = Duration::from_secs(3);
-/// Pauses after failures: doubled from the first to the last.
-pub(super) const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The first and the longest pause after failures.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 
 /// Why the runner stopped for a moment.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -65,11 +57,14 @@ pub enum SearchRunnerError {
     #[error("cannot use the search index")]
     Search(#[from] SearchError),
     /// Documents could not be read or written.
-    #[error("cannot bring documents into the search index")]
+    #[error("cannot write documents to the search index")]
     Source(#[from] SourceError),
     /// A panic.
     #[error("the search projector panicked")]
     Panic,
+    /// It is being stopped: no failure.
+    #[error("the search projector is being stopped")]
+    Stopped,
 }
 
 /// What the runner works with.
@@ -82,7 +77,7 @@ pub struct Setting {
     pub log: Arc<dyn EventLog>,
     /// Where indexes live.
     pub store: Arc<dyn SearchStore>,
-    /// Which partitions are this process' to bring into the index; none where it only looks how far others have come.
+    /// The partitions that this process indexes; if none, it only follows the progress of others.
     pub assignment: watch::Receiver<Vec<Partition>>,
     /// What requests see.
     pub search: Arc<Search>,
@@ -90,27 +85,23 @@ pub struct Setting {
 
 /// A running search projector.
 pub struct SearchRunner {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    thread: RunnerThread,
 }
 
 impl SearchRunner {
     /// Starts the runner's thread. Must be called on a runtime.
     pub fn start(setting: Setting) -> std::io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let worker = Worker { setting, stop: Arc::clone(&stop), runtime: Handle::current() };
-        let thread = thread::Builder::new().name("search".to_owned()).spawn(move || worker.run())?;
-        Ok(Self { stop, thread: Some(thread) })
+        let (stop, stopped) = watch::channel(false);
+        let worker = Worker { setting, stop: stopped, runtime: Handle::current() };
+        let thread = RunnerThread::start("search", move || worker.run())?;
+        Ok(Self { stop, thread })
     }
 
-    /// Stops after the batch under way. Blocks until the thread has ended.
+    /// Stops. Blocks until the thread has ended, for a bounded time: a call that cannot be interrupted is abandoned.
     pub fn stop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the search projector's thread panicked");
-        }
+        self.stop.send_replace(true);
+        self.thread.join();
     }
 }
 
@@ -122,20 +113,18 @@ impl Drop for SearchRunner {
 
 struct Worker {
     setting: Setting,
-    stop: Arc<AtomicBool>,
+    stop: watch::Receiver<bool>,
     runtime: Handle,
 }
 
-/// An index and how far it has come.
+/// An index and its progress.
 struct Tail {
     index: Arc<dyn SearchIndex>,
-    /// What the index holds, as far as it falls to this process.
+    /// What the index holds, of the partitions of this process.
     next: Vector,
     writer: Writer,
-    /// Groups of which every document is still to be written.
-    groups: BTreeSet<Group>,
-    /// How long that last took.
-    groups_took: Duration,
+    /// Whether other processes index partitions, too.
+    has_others: bool,
     /// When something was first written that is not visible; `None` if all is.
     unseen_since: Option<Instant>,
     /// When the checkpoints of others were last looked at.
@@ -144,70 +133,95 @@ struct Tail {
     busy: Option<Instant>,
 }
 
-impl Tail {
-    /// How long what was written stays unseen now. Large groups that change all the time take no more than half of the time.
-    fn pace(&self, awaited: bool) -> Duration {
-        let least = if awaited { Duration::ZERO } else { REFRESH };
-        match self.groups.len() {
-            0 | GROUPS_MAX.. => least,
-            _ => least.max(self.groups_took),
-        }
-    }
-}
-
 impl Worker {
     fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        *self.stop.borrow()
+    }
+
+    /// Whether a partition's events touch documents.
+    fn is_searched(&self, partition: &Partition) -> bool {
+        self.setting.documents.topics().contains(&partition.topic)
+    }
+
+    /// Waits for some work, unless this is stopped first: the work is dropped then.
+    fn wait<T, E>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, SearchRunnerError>
+    where
+        SearchRunnerError: From<E>,
+    {
+        let mut stop = self.stop.clone();
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                // A runner that nobody holds any more is stopped, too.
+                _ = stop.wait_for(|stop| *stop) => Err(SearchRunnerError::Stopped),
+                outcome = work => Ok(outcome?),
+            }
+        })
+    }
+
+    /// Does nothing for a while, unless this is stopped first.
+    fn pause(&self, pause: Duration) {
+        let mut stop = self.stop.clone();
+        // Either is good.
+        let _stopped =
+            self.runtime.block_on(async { tokio::time::timeout(pause, stop.wait_for(|stop| *stop)).await.is_ok() });
     }
 
     fn run(&self) {
         priority::lower(priority::BACKGROUND);
-        let mut pause = PAUSES.0;
-        while !self.stopped() {
-            let mut progressed = false;
-            let tail = panic::catch_unwind(AssertUnwindSafe(|| self.tail(&mut progressed)));
-            if let Err(error) = tail.unwrap_or(Err(SearchRunnerError::Panic)) {
-                let chain = chain(&error);
-                tracing::warn!(error = chain, "search paused: {chain}");
-                self.setting.search.note(|health| health.failure = Some(chain));
-            }
-            if progressed {
-                pause = PAUSES.0;
-            }
-            if !self.stopped() {
-                thread::park_timeout(pause);
-                pause = (pause * 2).min(PAUSES.1);
-            }
-        }
+        supervise(
+            Backoff::new(PAUSE_FIRST, PAUSE_LONGEST),
+            || self.stopped(),
+            |pause| self.pause(pause),
+            |progressed| self.tail(progressed),
+            |interruption| self.report(interruption),
+        );
+    }
+
+    fn report(&self, interruption: Interruption<SearchRunnerError>) {
+        let error = match interruption {
+            Interruption::Failed(SearchRunnerError::Stopped) => return,
+            Interruption::Failed(error) => error,
+            Interruption::Panicked => SearchRunnerError::Panic,
+        };
+        let chain = chain(&error);
+        let domain = self.setting.generation.domain;
+        tracing::warn!(error = chain, domain, "search of {domain} paused: {chain}");
+        self.setting.search.note(|health| health.failure = Some(chain));
+    }
+
+    /// Opens the index, builds it if it was never built, and begins to follow the log.
+    fn open(&self, mine: &[Partition]) -> Result<Tail, SearchRunnerError> {
+        let shape = self.setting.documents.shape();
+        let index = self.wait(self.setting.store.open(&self.setting.generation.schema, &shape))?;
+        let reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
+        self.setting.search.open(Arc::clone(&index), &self.setting.log.end()?);
+        let is_first = mine.iter().any(|partition| partition.id == 0);
+        let reached = if reached.0.is_empty() && is_first { self.rebuild(&index)? } else { reached };
+        self.setting.search.show(&reached);
+        self.setting.search.note(|health| health.failure = None);
+        let all = log::partitions(self.setting.log.as_ref());
+        Ok(Tail {
+            writer: Writer::new(Arc::clone(&index), Arc::clone(&self.setting.search)),
+            index,
+            next: Vector(mine.iter().map(|partition| (*partition, reached.next(*partition))).collect()),
+            has_others: all.iter().filter(|it| self.is_searched(it)).any(|partition| !mine.contains(partition)),
+            unseen_since: None,
+            looked: Instant::now(),
+            busy: Some(Instant::now()),
+        })
     }
 
     /// Follows the log until the assignment changes or something fails.
     fn tail(&self, progressed: &mut bool) -> Result<(), SearchRunnerError> {
         let mut assignment = self.setting.assignment.clone();
-        let mine: Vec<Partition> = assignment.borrow_and_update().iter().copied().filter(searched).collect();
-        let index = self.runtime.block_on(self.setting.store.open(&self.setting.generation.schema))?;
-        let reached = self.runtime.block_on(books::checkpoints(self.tables(), index.id()))?;
-        self.setting.search.open(Arc::clone(&index), &self.setting.log.end()?);
-        let first = mine.iter().any(|partition| partition.id == 0);
-        let has_all = log::partitions(self.setting.log.as_ref()).iter().filter(|it| searched(it)).count() == mine.len();
-        let reached = if reached.0.is_empty() && first { self.rebuild(&index)? } else { reached };
-        self.setting.search.show(&reached);
-        self.setting.search.note(|health| health.failure = None);
-        let next = Vector(mine.iter().map(|partition| (*partition, reached.next(*partition))).collect());
-        let mut reader = if mine.is_empty() { None } else { Some(self.setting.log.reader(&next)?) };
-        let mut tail = Tail {
-            writer: self.writer(&index),
-            index,
-            next,
-            groups: BTreeSet::new(),
-            groups_took: Duration::ZERO,
-            unseen_since: None,
-            looked: Instant::now(),
-            busy: Some(Instant::now()),
-        };
+        let mine: Vec<Partition> =
+            assignment.borrow_and_update().iter().copied().filter(|it| self.is_searched(it)).collect();
+        let mut tail = self.open(&mine)?;
+        let mut reader = if mine.is_empty() { None } else { Some(self.setting.log.reader(&tail.next)?) };
         while !self.stopped() && !assignment.has_changed().unwrap_or(false) {
             let awaited = self.setting.search.awaited();
-            let wait = if awaited || tail.unseen_since.is_some() { WAITS.1 } else { WAITS.0 };
+            let wait = if awaited || tail.unseen_since.is_some() { WAIT_UNSEEN } else { WAIT_IDLE };
             match &mut reader {
                 Some(reader) => {
                     let records = reader.read(ReadLimits { records_max: RECORDS_MAX, bytes_max: BYTES_MAX, wait })?;
@@ -216,27 +230,21 @@ impl Worker {
                         *progressed = true;
                     }
                 }
-                None => thread::park_timeout(wait),
+                None => self.pause(wait),
             }
-            if tail.unseen_since.is_some_and(|since| since.elapsed() >= tail.pace(awaited)) {
+            let is_due = |since: Instant| awaited || since.elapsed() >= REFRESH;
+            if tail.unseen_since.is_some_and(is_due) {
                 self.make_visible(&mut tail)?;
-            } else if tail.writer.is_due() {
-                self.runtime.block_on(tail.writer.refresh())?;
             }
             if tail.unseen_since.is_none() && tail.busy.is_some_and(|since| since.elapsed() >= REST) {
                 tail.index.rest();
                 tail.busy = None;
             }
-            if !has_all && (awaited || tail.looked.elapsed() >= REFRESH) {
+            if tail.has_others && (awaited || tail.looked.elapsed() >= REFRESH) {
                 self.look_at_others(&mut tail)?;
             }
         }
-        // Groups may take long: who comes next begins before the events that touched them.
-        if tail.unseen_since.is_some() && tail.groups.is_empty() { self.make_visible(&mut tail) } else { Ok(()) }
-    }
-
-    fn writer(&self, index: &Arc<dyn SearchIndex>) -> Writer {
-        Writer::new(Arc::clone(index), Arc::clone(&self.setting.search), Arc::clone(&self.stop))
+        if tail.unseen_since.is_some() && !self.stopped() { self.make_visible(&mut tail) } else { Ok(()) }
     }
 
     fn tables(&self) -> &dyn crate::tables::Tables {
@@ -249,83 +257,67 @@ impl Worker {
         for record in records {
             reached.0.insert(record.position.partition, record.position.offset + 1);
         }
-        // What cannot be decoded is in the tables' quarantine, and touches no row.
-        let events = records.iter().filter_map(|record| codec::decode(&record.value).ok().map(|it| it.event));
-        let events: Vec<_> = events.collect();
         let progress = &self.setting.generation.progress;
-        loop {
-            let applied =
-                self.runtime.block_on(async { tokio::time::timeout(WAITS.0, progress.wait_for(&reached)).await });
-            if applied.is_ok() {
-                break;
-            }
-            if self.stopped() {
-                return Ok(());
-            }
-        }
-        let (groups, writer) = (&mut tail.groups, &mut tail.writer);
-        let documents = self.setting.documents.touched(self.tables(), &events, groups, writer);
-        self.runtime.block_on(documents)?;
+        self.wait(async {
+            progress.wait_for(&reached).await;
+            Ok::<_, TablesError>(())
+        })?;
+        self.wait(self.setting.documents.touched(self.tables(), records, &mut tail.writer))?;
         tail.next.0.extend(reached.0);
         tail.unseen_since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
-    /// Writes the groups that wait, makes what was written durable and visible, then moves the checkpoint.
+    /// Makes what was written durable and visible, then moves the checkpoint.
     fn make_visible(&self, tail: &mut Tail) -> Result<(), SearchRunnerError> {
-        let began = Instant::now();
-        let documents = self.setting.documents.of_groups(self.tables(), &tail.groups, &mut tail.writer);
-        self.runtime.block_on(documents)?;
-        self.settle(&mut tail.writer, &tail.next)?;
-        if !tail.groups.is_empty() {
-            (tail.groups, tail.groups_took) = (BTreeSet::new(), began.elapsed());
-        }
+        self.advance(&mut tail.writer, &tail.next)?;
         tail.unseen_since = None;
         tail.busy = Some(Instant::now());
         self.setting.search.show(&tail.next);
         Ok(())
     }
 
-    /// Makes what was written durable, then notes that the index has come to `reached` and what it refused on the way. Returns
-    /// how many documents were written.
-    fn settle(&self, writer: &mut Writer, reached: &Vector) -> Result<u64, SearchRunnerError> {
-        self.runtime.block_on(writer.refresh())?;
-        let (refused, written) = writer.take_outcome();
-        for one in &refused {
+    /// Makes all writes durable, then records that the index has reached `reached`, and the refused documents. Returns
+    /// the number of documents written.
+    fn advance(&self, writer: &mut Writer, reached: &Vector) -> Result<u64, SearchRunnerError> {
+        self.wait(writer.refresh())?;
+        let outcome = writer.take_outcome();
+        for one in &outcome.refused {
             let (id, reason) = (one.id.as_str(), one.reason.as_str());
             tracing::warn!(document = id, reason, "document {id} refused by the search index: {reason}");
         }
-        books::settle(self.tables(), writer.index_id(), reached, &refused)?;
-        metrics().search_documents.with_label_values(&["refused"]).inc_by(refused.len() as u64);
-        metrics().search_documents.with_label_values(&["written"]).inc_by(written);
-        Ok(written)
+        bookkeeping::advance(self.tables(), writer.index_id(), reached, &outcome.refused)?;
+        metrics().search_documents.with_label_values(&["refused"]).inc_by(outcome.refused.len() as u64);
+        metrics().search_documents.with_label_values(&["written"]).inc_by(outcome.written);
+        Ok(outcome.written)
     }
 
-    /// Looks how far other processes have brought the index.
+    /// Reads the progress of other processes on the index.
     fn look_at_others(&self, tail: &mut Tail) -> Result<(), SearchRunnerError> {
         tail.looked = Instant::now();
-        let reached = self.runtime.block_on(books::checkpoints(self.tables(), tail.index.id()))?;
+        let reached = self.wait(bookkeeping::checkpoints(self.tables(), tail.index.id()))?;
         let visible = self.setting.search.visible();
         if !visible.reaches(&reached) {
-            self.runtime.block_on(tail.index.refresh())?;
+            self.wait(tail.index.refresh())?;
             self.setting.search.show(&reached);
         }
         Ok(())
     }
 
-    /// Builds an index from every row. What changes meanwhile is in the log after the vector that this starts from.
+    /// Builds an index from all rows. Later changes are in the log after the vector that this starts from. An interrupted
+    /// build begins again with the next start, because it has no checkpoint.
     fn rebuild(&self, index: &Arc<dyn SearchIndex>) -> Result<Vector, SearchRunnerError> {
-        let mut from = generation::checkpoints_blocking(self.tables())?;
-        from.0.retain(|partition, _| searched(partition));
+        let mut from = checkpoints::read_blocking(self.tables())?;
+        from.0.retain(|partition, _| self.is_searched(partition));
         let search = &self.setting.search;
         if from.0.values().any(|next| *next > 0) {
-            tracing::info!(index = index.describe(), "building the search index from every row");
+            tracing::info!(index = index.describe(), "building the search index from all rows");
         }
-        let mut writer = self.writer(index).of_rebuild();
+        let mut writer = Writer::new(Arc::clone(index), Arc::clone(search)).of_rebuild();
         search.note(|health| health.rebuilding = Some(0));
         let began = Instant::now();
-        self.runtime.block_on(self.setting.documents.all(self.tables(), &mut writer))?;
-        let documents = self.settle(&mut writer, &from)?;
+        self.wait(self.setting.documents.all(self.tables(), &mut writer))?;
+        let documents = self.advance(&mut writer, &from)?;
         search.note(|health| health.rebuilding = None);
         if documents > 0 {
             let seconds = began.elapsed().as_secs_f64();
@@ -333,9 +325,4 @@ impl Worker {
         }
         Ok(from)
     }
-}
-
-/// Whether a partition's events touch documents.
-fn searched(partition: &Partition) -> bool {
-    partition.topic == Topic::Events
 }

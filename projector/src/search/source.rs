@@ -1,11 +1,11 @@
 //! Where documents come from: rows of tables.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use daybook_ingest::log::BoxFuture;
-use daybook_schemas::Event;
+use daybook_ingest::log::{BoxFuture, Record};
+use daybook_schemas::Topic;
 
-use super::{SearchError, document::Document};
+use super::{SearchError, document::Document, shape::IndexShape};
 use crate::tables::{Tables, TablesError};
 
 /// Why documents could not be handed on.
@@ -25,27 +25,20 @@ pub trait Sink: Send {
     fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SearchError>>;
 }
 
-/// Documents that show something in common, which an event can change for all of them: a number and a name.
-pub type Group = (i64, String);
-
 /// A projection's documents: a pure function of its rows.
 pub trait Documents: Send + Sync {
-    /// Hands on, as their rows are now, all documents that the events touch; where these are all of a group, adds it to
-    /// `groups` instead.
+    /// The topics whose events touch documents.
+    fn topics(&self) -> Vec<Topic>;
+    /// Their shape.
+    fn shape(&self) -> Arc<IndexShape>;
+    /// Sends all documents that the events of some records change, from their current rows. Invariant: an event changes a
+    /// bounded number of documents (I10).
     fn touched<'a>(
         &'a self,
         tables: &'a dyn Tables,
-        events: &'a [Event],
-        groups: &'a mut BTreeSet<Group>,
+        records: &'a [Record],
         sink: &'a mut dyn Sink,
     ) -> BoxFuture<'a, Result<(), SourceError>>;
-    /// Hands on every document of some groups.
-    fn of_groups<'a>(
-        &'a self,
-        tables: &'a dyn Tables,
-        groups: &'a BTreeSet<Group>,
-        sink: &'a mut dyn Sink,
-    ) -> BoxFuture<'a, Result<(), SourceError>>;
-    /// Hands on every document.
+    /// Hands on every document, parents before their children.
     fn all<'a>(&'a self, tables: &'a dyn Tables, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>>;
 }

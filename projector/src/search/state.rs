@@ -1,4 +1,4 @@
-//! What requests see of search: the index, and how far it has come.
+//! The state of search for requests: the index, and its progress.
 
 use std::{
     sync::{
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use daybook_schemas::{position::Vector, topics::Topic};
+use daybook_schemas::{Topic, position::Vector};
 use tokio::sync::watch;
 
 use super::{SearchError, SearchIndex};
@@ -17,8 +17,9 @@ use super::{SearchError, SearchIndex};
 const OPENING_LOOK: Duration = Duration::from_millis(50);
 
 /// Search as requests see it.
-#[derive(Default)]
 pub struct Search {
+    /// The topics whose events touch documents.
+    topics: Vec<Topic>,
     index: watch::Sender<Option<Arc<dyn SearchIndex>>>,
     visible: watch::Sender<Vector>,
     /// Where the log ended when the index was opened.
@@ -31,13 +32,25 @@ pub struct Search {
 /// What the runner is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// What it last failed on, until it next succeeds.
+    /// The last failure, until the next success.
     pub failure: Option<String>,
-    /// Documents written so far, while every one is made anew.
+    /// Documents written so far, while the index is rebuilt.
     pub rebuilding: Option<u64>,
 }
 
 impl Search {
+    /// Search in documents that events of these topics touch.
+    pub fn new(topics: Vec<Topic>) -> Self {
+        Self {
+            topics,
+            index: watch::Sender::default(),
+            visible: watch::Sender::default(),
+            owed: Mutex::default(),
+            awaiting: AtomicUsize::default(),
+            health: Mutex::default(),
+        }
+    }
+
     /// The index, if it is open.
     pub fn index(&self) -> Option<Arc<dyn SearchIndex>> {
         self.index.borrow().clone()
@@ -56,14 +69,14 @@ impl Search {
         self.index().ok_or_else(|| SearchError::Unavailable("the index was closed".to_owned()))
     }
 
-    /// How far the index has come, as searches see it.
+    /// The vector that searches see.
     pub fn visible(&self) -> Vector {
         self.visible.borrow().clone()
     }
 
     /// How many records of a log that ends at `end` searches do not see.
     pub fn lag(&self, end: &Vector) -> i64 {
-        self.visible.borrow().lag(&searched(end))
+        self.visible.borrow().lag(&self.searched(end))
     }
 
     /// Whether searches see all that was there when the index was opened: it was not just started, nor is being built.
@@ -77,10 +90,10 @@ impl Search {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until searches see what `wanted` tells of; asks for it to be made visible at once. Bounded by the caller's
+    /// Waits until searches see everything before `wanted`, and requests an immediate refresh. Bounded by the caller's
     /// time-out.
     pub async fn wait(&self, wanted: &Vector) {
-        let wanted = searched(wanted);
+        let wanted = self.searched(wanted);
         let mut visible = self.visible.subscribe();
         if visible.borrow().reaches(&wanted) {
             return;
@@ -97,13 +110,19 @@ impl Search {
 
     /// Shows an index that was opened while the log ended at `end`.
     pub(super) fn open(&self, index: Arc<dyn SearchIndex>, end: &Vector) {
-        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = searched(end);
+        *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = self.searched(end);
         self.index.send_replace(Some(index));
         self.visible.send_replace(Vector::default());
     }
 
     pub(super) fn note(&self, change: impl FnOnce(&mut Health)) {
         change(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The part of a vector that an index can reach.
+    fn searched(&self, vector: &Vector) -> Vector {
+        let searched = vector.0.iter().filter(|(partition, _)| self.topics.contains(&partition.topic));
+        Vector(searched.map(|(partition, next)| (*partition, *next)).collect())
     }
 
     /// Notes that searches see everything up to `reached`.
@@ -117,12 +136,6 @@ impl Search {
             news
         });
     }
-}
-
-/// The part of a vector that searches can come to: documents know of no heartbeats.
-fn searched(vector: &Vector) -> Vector {
-    let events = vector.0.iter().filter(|(partition, _)| partition.topic == Topic::Events);
-    Vector(events.map(|(partition, next)| (*partition, *next)).collect())
 }
 
 /// Counts a request while it waits.

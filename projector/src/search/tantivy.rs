@@ -1,9 +1,11 @@
 //! Search embedded in the process, on tantivy: one directory for each generation's index.
 //!
-//! One process writes; the lock of its data directory sees to that. Writing blocks the caller's thread, so that indexing runs at
-//! the priority of whoever writes. What was written and not refreshed is lost in a crash, and made again by the runner.
+//! Only one process writes, because it locks its data directory. Writing blocks the caller's thread, so indexing runs at
+//! the caller's priority. A crash loses writes that were not refreshed; the runner repeats them.
 
 mod counts;
+mod excluded;
+mod parents;
 mod prefixes;
 mod queries;
 mod revisions;
@@ -34,15 +36,17 @@ use tokio::sync::Semaphore;
 
 use self::{
     counts::Counts,
-    queries::Memory,
+    prefixes::Prefixes,
+    queries::{Memory, Queries},
     revisions::Revisions,
-    schema::{CREATED_AT, Fields, KEY},
-    times::TimeQuery,
+    schema::{Fields, KEY},
+    times::{TimeQuery, Times},
 };
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
     document::Document,
-    request::{Found, Hit, Request, SortField, SortValue, Start},
+    request::{Found, Hit, ParentsFound, ParentsRequest, Request, Sort, SortValue, Start},
+    shape::{IndexShape, Kind},
 };
 
 /// Memory for documents that are not yet in a segment.
@@ -51,9 +55,9 @@ const WRITER_BYTES: usize = 16 * 1024 * 1024;
 const WINDOW_MS_MIN: i64 = 10;
 /// Documents that are sorted without looking at a part of them first, at most.
 const SORTED_MAX: u64 = 20_000;
-/// Searches at once, at most; more wait, so that they leave something of the machine to others.
+/// Concurrent searches, at most; more have to wait, so that other work is not starved.
 const SEARCHES_MAX: usize = 4;
-/// The file that tells which index a directory holds.
+/// The file with the identity of a directory's index.
 const IDENTITY: &str = "daybook.json";
 
 /// Indexes in the directories of one folder.
@@ -70,10 +74,14 @@ impl TantivyStore {
 }
 
 impl SearchStore for TantivyStore {
-    fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
+    fn open<'a>(
+        &'a self,
+        schema: &'a str,
+        shape: &'a Arc<IndexShape>,
+    ) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
         Box::pin(async move {
-            let folder = self.folder.join(schema);
-            let opened = tokio::task::spawn_blocking(move || TantivyIndex::open(&folder)).await;
+            let (folder, shape) = (self.folder.join(schema), Arc::clone(shape));
+            let opened = tokio::task::spawn_blocking(move || TantivyIndex::open(&folder, shape)).await;
             let opened =
                 opened.map_err(|error| SearchError::Unavailable(format!("opening the index ended: {error}")))?;
             Ok(Arc::new(opened?) as Arc<dyn SearchIndex>)
@@ -99,6 +107,7 @@ type Page = Vec<(Option<f32>, DocAddress)>;
 
 struct Parts {
     folder: PathBuf,
+    shape: Arc<IndexShape>,
     fields: Fields,
     index: Index,
     reader: IndexReader,
@@ -116,10 +125,13 @@ struct Writing {
 }
 
 impl TantivyIndex {
-    /// Opens the index of a directory, making it anew where there is none or one of another shape.
-    pub fn open(folder: &Path) -> Result<Self, SearchError> {
-        let fields = Fields::new();
-        let fingerprint = fields.fingerprint();
+    /// Opens the index of a directory; recreates it if it is missing or has another shape.
+    pub fn open(folder: &Path, shape: Arc<IndexShape>) -> Result<Self, SearchError> {
+        if let Some(fault) = shape.fault() {
+            return Err(SearchError::Refused(fault));
+        }
+        let fields = Fields::new(&shape);
+        let fingerprint = fields.fingerprint(&shape);
         let known =
             fs::read(folder.join(IDENTITY)).ok().and_then(|text| serde_json::from_slice::<Identity>(&text).ok());
         let opened = known.filter(|known| known.fingerprint == fingerprint).and_then(|known| {
@@ -135,16 +147,36 @@ impl TantivyIndex {
         };
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
         let (folder, searches) = (folder.to_owned(), Arc::new(Semaphore::new(SEARCHES_MAX)));
-        let (counts, memory) = (Counts::default(), Memory::default());
-        let parts = Arc::new(Parts { folder, fields, index, reader, searches, counts, memory });
+        let times = Arc::new(Times::new(fields.time.clone()));
+        let memory = Memory { prefixes: Arc::new(Prefixes::default()), times };
+        let parts = Parts { folder, shape, fields, index, reader, searches, counts: Counts::default(), memory };
+        let parts = Arc::new(parts);
         Ok(Self { id, parts, writing: Mutex::default() })
+    }
+
+    /// Runs a search when it is its turn.
+    fn with_permit<T: Send + 'static>(
+        &self,
+        search: impl FnOnce(&Parts) -> tantivy::Result<T> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, SearchError>> {
+        let parts = Arc::clone(&self.parts);
+        Box::pin(async move {
+            let permit = Arc::clone(&parts.searches).acquire_owned().await;
+            let permit = permit.map_err(|_| SearchError::Unavailable("the index is being closed".to_owned()))?;
+            blocking(move || {
+                // A search that nobody waits for any more holds its permit to its end.
+                let _permit = permit;
+                search(&parts)
+            })
+            .await
+        })
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a change of the index; after a failure the writer is given up with what it held.
+    /// Runs a change of the index; after a failure the writer is dropped with its pending writes.
     fn change<T>(
         &self,
         change: impl FnOnce(&Parts, &mut IndexWriter, &mut HashMap<String, i64>) -> tantivy::Result<T>,
@@ -169,6 +201,11 @@ impl TantivyIndex {
     }
 }
 
+/// The schema of an index of a shape.
+pub fn definition(shape: &IndexShape) -> serde_json::Value {
+    serde_json::to_value(&Fields::new(shape).schema).unwrap_or_default()
+}
+
 /// Makes an empty index. The file with its identity comes last, so that a half-made one is made again.
 fn make(folder: &Path, fields: &Fields, fingerprint: String) -> Result<(String, Index), SearchError> {
     let unavailable = |error: io::Error| SearchError::Unavailable(format!("cannot make {}: {error}", folder.display()));
@@ -188,6 +225,10 @@ impl SearchIndex for TantivyIndex {
         &self.id
     }
 
+    fn shape(&self) -> &Arc<IndexShape> {
+        &self.parts.shape
+    }
+
     fn write<'a>(&'a self, documents: &'a [Document]) -> BoxFuture<'a, Result<Vec<Refused>, SearchError>> {
         Box::pin(async move {
             if documents.is_empty() {
@@ -196,19 +237,18 @@ impl SearchIndex for TantivyIndex {
             self.change(|parts, writer, pending| {
                 let mut visible = Revisions::new(parts.reader.searcher(), parts.fields.id);
                 for document in documents {
-                    let id = document.id();
-                    let known = match pending.get(&id) {
+                    let known = match pending.get(&document.id) {
                         Some(revision) => Some(*revision),
-                        None => visible.of(&id)?,
+                        None => visible.of(&document.id)?,
                     };
                     if known.is_some_and(|known| known > document.revision) {
                         continue;
                     }
                     if known.is_some() {
-                        writer.delete_term(Term::from_field_text(parts.fields.id, &id));
+                        writer.delete_term(Term::from_field_text(parts.fields.id, &document.id));
                     }
-                    writer.add_document(parts.fields.indexed(&id, document))?;
-                    pending.insert(id, document.revision);
+                    writer.add_document(parts.fields.indexed(&parts.shape, document))?;
+                    pending.insert(document.id.clone(), document.revision);
                 }
                 Ok(Vec::new())
             })
@@ -230,17 +270,11 @@ impl SearchIndex for TantivyIndex {
     }
 
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
-        let parts = Arc::clone(&self.parts);
-        Box::pin(async move {
-            let permit = Arc::clone(&parts.searches).acquire_owned().await;
-            let permit = permit.map_err(|_| SearchError::Unavailable("the index is being closed".to_owned()))?;
-            blocking(move || {
-                // A search that nobody waits for any more holds its permit to its end.
-                let _permit = permit;
-                parts.search(&request)
-            })
-            .await
-        })
+        self.with_permit(move |parts| parts.search(&request))
+    }
+
+    fn parents(&self, requests: Vec<ParentsRequest>) -> BoxFuture<'_, Result<Vec<ParentsFound>, SearchError>> {
+        self.with_permit(move |parts| requests.iter().map(|request| parts.parents(request)).collect())
     }
 
     fn writes_max(&self) -> usize {
@@ -266,10 +300,14 @@ impl SearchIndex for TantivyIndex {
 }
 
 impl Parts {
+    fn queries(&self) -> Queries<'_> {
+        Queries { fields: &self.fields, memory: &self.memory }
+    }
+
     fn search(&self, request: &Request) -> tantivy::Result<Found> {
         let searcher = self.reader.searcher();
-        let matching = queries::matching(&self.fields, &self.memory, request);
-        let counted = self.counts.count(&searcher, matching.as_ref(), request)?;
+        let matching = self.queries().matching(request);
+        let counted = self.counts.count(&self.fields, &searcher, matching.as_ref(), request)?;
         let (total, facets) = (counted.0, counted.1.clone());
         let page = if request.hits_max == 0 { Vec::new() } else { self.page(&searcher, matching, request, total)? };
         let hits: tantivy::Result<_> = page
@@ -289,21 +327,21 @@ impl Parts {
     ) -> tantivy::Result<Page> {
         let query = queries::on_page(&self.fields, matching, request.sort, &request.start);
         let top = TopDocs::with_limit(request.hits_max);
-        let Some((column, _)) = self.fields.sorted(request.sort.field) else {
+        if request.sort.field.is_none() {
             let skipped = if let Start::Skip(count) = request.start { count } else { 0 };
             if !request.query.as_ref().is_some_and(queries::is_scored) {
                 return first(searcher, query.as_ref(), skipped, request.hits_max);
             }
             let found = searcher.search(&query, &top.and_offset(skipped).order_by_score())?;
             return Ok(found.into_iter().map(|(score, address)| (Some(score), address)).collect());
-        };
-        if request.sort.field == SortField::CreatedAt
+        }
+        if request.sort.field == Some(self.shape.time_field)
             && total > SORTED_MAX
             && let Some(found) = self.page_by_time(searcher, query.as_ref(), request, total)?
         {
             return Ok(found);
         }
-        self.sorted_page(searcher, query.as_ref(), request, column)
+        self.sorted_page(searcher, query.as_ref(), request.sort, request.hits_max)
     }
 
     /// A page by time, if it lies within the first or last part of it that holds enough: a scan of the times finds those
@@ -327,7 +365,7 @@ impl Parts {
             let window = if request.sort.descending { newest - width..=i64::MAX } else { i64::MIN..=oldest + width };
             let window: Box<dyn Query> = Box::new(TimeQuery::new(window, Arc::clone(&self.memory.times)));
             let within = BooleanQuery::new(vec![(Occur::Must, query.box_clone()), (Occur::Must, window)]);
-            let found = self.sorted_page(searcher, &within, request, CREATED_AT)?;
+            let found = self.sorted_page(searcher, &within, request.sort, request.hits_max)?;
             if found.len() == request.hits_max {
                 return Ok(Some(found));
             }
@@ -336,25 +374,28 @@ impl Parts {
         Ok(None)
     }
 
-    /// A page in order of a column.
+    /// The first documents in order of a column.
     fn sorted_page(
         &self,
         searcher: &Searcher,
         query: &dyn Query,
-        request: &Request,
-        column: &str,
+        sort: Sort,
+        hits_max: usize,
     ) -> tantivy::Result<Page> {
-        let top = TopDocs::with_limit(request.hits_max);
-        let order = if request.sort.descending { Order::Desc } else { Order::Asc };
+        let (Some(field), Some((column, _))) = (sort.field, self.fields.sorted(sort.field)) else {
+            return Err(TantivyError::InvalidArgument("hits are not sorted by this field".to_owned()));
+        };
+        let top = TopDocs::with_limit(hits_max);
+        let order = if sort.descending { Order::Desc } else { Order::Asc };
         let by_key = (SortByStaticFastValue::<i64>::for_field(KEY), Order::Asc);
         let unscored = |address| (None, address);
-        Ok(match request.sort.field {
-            SortField::CreatedAt | SortField::Run => {
+        Ok(match self.shape.field(field).kind {
+            Kind::Integer => {
                 let by = (SortByStaticFastValue::<i64>::for_field(column), order);
                 let found = searcher.search(query, &top.order_by((by, by_key)))?;
                 found.into_iter().map(|(_, address)| unscored(address)).collect()
             }
-            _ => {
+            Kind::Text => {
                 let by = (SortByString::for_field(column), order);
                 let found = searcher.search(query, &top.order_by((by, by_key)))?;
                 found.into_iter().map(|(_, address)| unscored(address)).collect()

@@ -6,7 +6,7 @@
 /// Longest term, in bytes, inclusive; longer words are cut.
 pub const TERM_BYTES_MAX: usize = 128;
 
-/// A word of a text and where it stands, in bytes.
+/// A word of a text and its place, in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Word {
     /// The term.

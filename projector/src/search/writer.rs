@@ -1,45 +1,65 @@
-//! Writes documents to an index, many at a time, and notes what is refused.
+//! Writes documents to an index, many at a time, and collects what is refused.
+//!
+//! Its futures can be dropped at any point: the next run repeats the writes that were not refreshed. It yields often, so
+//! that a stop takes no longer than a small part of a batch.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::BoxFuture;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::task::JoinSet;
 
-use super::{Refused, SearchError, SearchIndex, document::Document, runner::PAUSES, source::Sink, state::Search};
+use super::{Refused, SearchError, SearchIndex, document::Document, source::Sink, state::Search};
+use crate::backoff::Backoff;
 
 /// Documents written before they are made visible, at most, where the index holds them in memory until then.
 const UNSEEN_MAX: u64 = 50_000;
 /// Documents of one write, at least, while there are more to come.
 const WRITE_MIN: usize = 1000;
+/// Documents that a write which blocks the thread takes at a time: some milliseconds.
+const BLOCKING_MAX: usize = 50;
+/// The first and the longest pause between tries to reach an index that is away.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LONGEST: Duration = Duration::from_secs(5);
 
-/// Between two looks whether to stop, while an index is away.
-const STOP_LOOK: Duration = Duration::from_millis(100);
+/// The outcome of writing documents.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// How many are stored.
+    pub(super) written: u64,
+    /// Those that are not.
+    pub(super) refused: Vec<Refused>,
+}
+
+impl Outcome {
+    fn add(&mut self, documents: usize, refused: Vec<Refused>) {
+        self.written += (documents - refused.len()) as u64;
+        self.refused.extend(refused);
+    }
+}
 
 /// Writes to one index.
 pub(super) struct Writer {
     destination: Destination,
-    refused: Vec<Refused>,
-    written: u64,
+    outcome: Outcome,
     unrefreshed: u64,
-    /// Whether every document is written, which is told as it goes on.
+    /// Whether every document is written, whose progress is shown.
     of_rebuild: bool,
     /// Documents that wait for more, so that each write is of many.
-    gathered: Vec<Document>,
-    /// Writes on their way; each tells how many documents it was of, and those that were refused.
-    under_way: JoinSet<Result<(u64, Vec<Refused>), SearchError>>,
+    batch: Vec<Document>,
+    /// Writes on their way; each returns how many documents it was of, and those that were refused.
+    under_way: JoinSet<Result<(usize, Vec<Refused>), SearchError>>,
 }
 
 impl Writer {
-    pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>, stop: Arc<AtomicBool>) -> Self {
-        let destination = Destination { index, search, stop };
-        let (refused, gathered, under_way) = (Vec::new(), Vec::new(), JoinSet::new());
-        Self { destination, refused, written: 0, unrefreshed: 0, of_rebuild: false, gathered, under_way }
+    pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>) -> Self {
+        Self {
+            destination: Destination { index, search },
+            outcome: Outcome::default(),
+            unrefreshed: 0,
+            of_rebuild: false,
+            batch: Vec::new(),
+            under_way: JoinSet::new(),
+        }
     }
 
     /// The same, for writing every document.
@@ -56,23 +76,18 @@ impl Writer {
         self.unrefreshed >= UNSEEN_MAX && !self.destination.index.keeps_writes()
     }
 
-    /// What was refused, and how many documents were written, since this was last asked.
-    pub(super) fn take_outcome(&mut self) -> (Vec<Refused>, u64) {
-        (std::mem::take(&mut self.refused), std::mem::take(&mut self.written))
-    }
-
-    fn note(&mut self, documents: u64, refused: Vec<Refused>) {
-        self.written += documents - refused.len() as u64;
-        self.refused.extend(refused);
+    /// The outcome of the writes since the last call.
+    pub(super) fn take_outcome(&mut self) -> Outcome {
+        std::mem::take(&mut self.outcome)
     }
 
     /// Waits until at most `count_max` writes are on their way.
-    async fn settle(&mut self, count_max: usize) -> Result<(), SearchError> {
+    async fn complete(&mut self, count_max: usize) -> Result<(), SearchError> {
         while self.under_way.len() > count_max {
             match self.under_way.join_next().await {
                 Some(Ok(written)) => {
                     let (documents, refused) = written?;
-                    self.note(documents, refused);
+                    self.outcome.add(documents, refused);
                 }
                 Some(Err(error)) => return Err(SearchError::Unavailable(format!("a write ended: {error}"))),
                 None => break,
@@ -81,28 +96,30 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes what was gathered.
-    async fn write(&mut self) -> Result<(), SearchError> {
-        let documents = std::mem::take(&mut self.gathered);
-        let (count, writes_max) = (documents.len() as u64, self.destination.index.writes_max());
+    async fn write_batch(&mut self) -> Result<(), SearchError> {
+        let documents = std::mem::take(&mut self.batch);
+        let (count, writes_max) = (documents.len(), self.destination.index.writes_max());
         if writes_max > 1 {
-            self.settle(writes_max - 1).await?;
+            self.complete(writes_max - 1).await?;
             let destination = self.destination.clone();
             self.under_way.spawn(async move { Ok((count, destination.write(&documents).await?)) });
         } else {
-            let refused = self.destination.write(&documents).await?;
-            self.note(count, refused);
+            for part in documents.chunks(BLOCKING_MAX) {
+                let refused = self.destination.write(part).await?;
+                self.outcome.add(part.len(), refused);
+                tokio::task::yield_now().await;
+            }
         }
-        self.unrefreshed += count;
+        self.unrefreshed += count as u64;
         Ok(())
     }
 
     /// Makes everything that was taken durable and visible.
     pub(super) async fn refresh(&mut self) -> Result<(), SearchError> {
-        if !self.gathered.is_empty() {
-            self.write().await?;
+        if !self.batch.is_empty() {
+            self.write_batch().await?;
         }
-        self.settle(0).await?;
+        self.complete(0).await?;
         self.unrefreshed = 0;
         self.destination.refresh().await
     }
@@ -111,27 +128,27 @@ impl Writer {
 impl Sink for Writer {
     fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SearchError>> {
         Box::pin(async move {
-            self.gathered.extend(documents);
-            if self.gathered.len() >= WRITE_MIN {
-                self.write().await?;
+            self.batch.extend(documents);
+            if self.batch.len() >= WRITE_MIN {
+                self.write_batch().await?;
             }
             if self.of_rebuild {
-                self.destination.search.note(|health| health.rebuilding = Some(self.written));
-                if self.is_due() {
-                    self.refresh().await?;
-                }
+                let written = self.outcome.written;
+                self.destination.search.note(|health| health.rebuilding = Some(written));
+            }
+            if self.is_due() {
+                self.refresh().await?;
             }
             Ok(())
         })
     }
 }
 
-/// An index, which is tried again for as long as it is away, if it lost nothing with that.
+/// An index, which is tried again for as long as it is away, if it loses nothing with that.
 #[derive(Clone)]
 struct Destination {
     index: Arc<dyn SearchIndex>,
     search: Arc<Search>,
-    stop: Arc<AtomicBool>,
 }
 
 impl Destination {
@@ -143,13 +160,14 @@ impl Destination {
         self.insist(|| self.index.refresh()).await
     }
 
-    /// Calls until the index answers, and tells of its failure for as long as that lasts.
+    /// Calls until the index answers, and shows its failure for as long as that lasts.
     async fn insist<'a, T>(&self, call: impl Fn() -> BoxFuture<'a, Result<T, SearchError>>) -> Result<T, SearchError> {
-        let (mut pause, mut failed) = (PAUSES.0, false);
+        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST);
+        let mut failed = false;
         loop {
             let outcome = call().await;
             match &outcome {
-                Err(SearchError::Unavailable(reason)) if self.index.keeps_writes() && !self.stopped() => {
+                Err(SearchError::Unavailable(reason)) if self.index.keeps_writes() => {
                     tracing::warn!(error = reason, "search waits for its index: {reason}");
                     self.search.note(|health| health.failure = Some(reason.clone()));
                     failed = true;
@@ -160,15 +178,7 @@ impl Destination {
                 }
                 _ => return outcome,
             }
-            let until = Instant::now() + pause;
-            while Instant::now() < until && !self.stopped() {
-                tokio::time::sleep(STOP_LOOK.min(pause)).await;
-            }
-            pause = (pause * 2).min(PAUSES.1);
+            tokio::time::sleep(backoff.pause()).await;
         }
-    }
-
-    fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
     }
 }

@@ -1,4 +1,4 @@
-//! What a stream hands to its reader: rendered rows in chunks, through a bounded channel.
+//! Streams rendered rows to a reader in chunks, through a bounded channel.
 
 use std::{
     sync::{
@@ -15,13 +15,13 @@ use tokio::{
 
 use super::TablesError;
 
-/// Bytes after which a chunk is handed on.
+/// Bytes after which a chunk is sent.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Chunks that wait for a slow reader, at most.
 const CHUNKS_MAX: usize = 4;
-/// How long a stream waits for a reader that takes nothing, before it gives up.
+/// How long a stream waits for a slow reader before it is cancelled.
 const STALL_MAX: Duration = Duration::from_secs(30);
-/// How often a stream that waits looks whether it still may.
+/// How often a waiting stream checks whether it may go on waiting.
 const LOOK: Duration = Duration::from_millis(100);
 
 type Item = Result<Vec<u8>, TablesError>;
@@ -33,23 +33,25 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// The next chunk, or `None` after the last one. A stream that was given up ends with an error, so that a part is never
-    /// taken for the whole.
+    /// The next chunk, or `None` after the last one. A cancelled stream ends with an error, so that a part is never
+    /// mistaken for the whole.
     pub async fn recv(&mut self) -> Option<Item> {
         let item = self.items.recv().await;
         if item.is_none() && !self.ended.load(Ordering::Acquire) {
-            return Some(Err(TablesError::Unavailable("a list was given up, as it was read too slowly".to_owned())));
+            return Some(Err(TablesError::Unavailable(
+                "a list was cancelled because it was read too slowly".to_owned(),
+            )));
         }
         item
     }
 }
 
-/// Collects rendered rows into chunks and hands them on; knows when nobody listens any more.
+/// Collects rendered rows into chunks and sends them; knows when the reader was dropped.
 pub(super) struct ChunkSender {
-    /// What is rendered and not handed on.
+    /// Rendered rows that were not sent yet.
     pub(super) chunk: Vec<u8>,
     items: mpsc::Sender<Item>,
-    given_up: bool,
+    cancelled: bool,
     ended: Arc<AtomicBool>,
 }
 
@@ -57,10 +59,10 @@ impl ChunkSender {
     pub(super) fn open() -> (Self, Chunks) {
         let ((sender, items), ended) = (mpsc::channel(CHUNKS_MAX), Arc::default());
         let chunks = Chunks { items, ended: Arc::clone(&ended) };
-        (Self { chunk: Vec::with_capacity(CHUNK_BYTES), items: sender, given_up: false, ended }, chunks)
+        (Self { chunk: Vec::with_capacity(CHUNK_BYTES), items: sender, cancelled: false, ended }, chunks)
     }
 
-    /// The chunks of a stream that is refused.
+    /// The chunks of a refused stream: only the error.
     pub(super) fn refuse(error: TablesError) -> Chunks {
         let (sender, chunks) = Self::open();
         // The channel is new and empty: there is room.
@@ -68,21 +70,21 @@ impl ChunkSender {
         chunks
     }
 
-    /// What is to be handed on now, if it is a whole chunk.
+    /// The current chunk, if it is full.
     pub(super) fn full(&mut self) -> Option<Vec<u8>> {
         (self.chunk.len() >= CHUNK_BYTES).then(|| std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_BYTES)))
     }
 
-    /// Hands a chunk on, waiting for the reader while `may_wait`. False if it gave up.
+    /// Sends a chunk, waiting for the reader while `may_wait`. False if the stream was cancelled.
     pub(super) async fn send(&mut self, chunk: Vec<u8>, may_wait: impl Fn() -> bool) -> bool {
         self.send_item(Ok(chunk), may_wait).await
     }
 
-    /// Ends the stream with what is left of it, or with what it failed on.
+    /// Ends the stream with the last chunk, or with an error.
     pub(super) async fn end(mut self, outcome: Result<(), TablesError>, may_wait: impl Fn() -> bool) {
         let rest = std::mem::take(&mut self.chunk);
         let all_sent = outcome.is_ok() && rest.is_empty();
-        let ended = !self.given_up && (all_sent || self.send_item(outcome.map(|()| rest), may_wait).await);
+        let ended = !self.cancelled && (all_sent || self.send_item(outcome.map(|()| rest), may_wait).await);
         self.ended.store(ended, Ordering::Release);
     }
 
@@ -95,7 +97,7 @@ impl ChunkSender {
                 Err(SendTimeoutError::Timeout(back)) => item = back,
             }
         }
-        self.given_up = true;
+        self.cancelled = true;
         false
     }
 }
@@ -106,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// What a reader sees that comes only after the sender has gone.
+    /// The chunks that a reader gets after the sender was dropped.
     async fn seen(mut chunks: Chunks) -> (usize, Option<Item>) {
         let mut count = 0;
         while let Some(item) = chunks.recv().await {
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stream_that_was_given_up_is_never_taken_for_a_whole_one() {
+    async fn a_cancelled_stream_is_never_mistaken_for_a_whole_one() {
         let (mut sender, chunks) = ChunkSender::open();
         sender.chunk = b"rest".to_vec();
         sender.end(Ok(()), || true).await;

@@ -1,20 +1,26 @@
 //! Tables on PostgreSQL, through sqlx: a schema for control, one for each generation, a pool for each.
 //!
-//! `search_path` is fixed when a connection is made, so no statement names a schema and none can mix two. Transactions
-//! block their thread on the runtime that opened the store; reads are async. A server that says nothing at all is given up
-//! after the time-out, which is the client's as well as the server's: the connection is closed and another one is made.
+//! `search_path` is set when a connection is opened, so no statement names a schema and none can mix two. Transactions
+//! block their thread; reads are async. The time-out of a statement applies on the server and on the client: if the
+//! server does not answer at all, the connection is closed and replaced.
 
 mod connections;
 mod failures;
 mod lists;
+mod plan;
+mod values;
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use daybook_ingest::log::BoxFuture;
 use sqlx::{
-    AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, Row as _, TypeInfo,
-    postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions, PgRow, PgSslMode},
-    query::Query,
+    AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, SqlSafeStr, Statement as _,
+    postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgSslMode},
 };
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -24,11 +30,15 @@ use tokio::{
 use self::{
     connections::{Connections, Taken},
     failures::error,
+    values::{bind, cells},
 };
 use crate::{
     lease::LEASE,
     statement,
-    tables::{AtOnce, Cell, Chunks, Column, Params, Render, Row, Statement, Store, Tables, TablesError, Transaction},
+    tables::{
+        Cell, Chunks, Params, Plan, PlanOutcome, PlanShape, Render, Row, SchemaDefinition, Statement, Store, Tables,
+        TablesError, Transaction, cell::check_columns,
+    },
 };
 
 /// How to reach PostgreSQL. `Debug` is left out: the options hold a password.
@@ -70,21 +80,23 @@ struct PostgresTables {
     timeout: Duration,
     /// Short reads.
     reads: Connections,
-    /// Long lists and reads aside, so that slow readers never take the connections of short reads.
+    /// Long lists and background reads, so that slow readers never take the connections of short reads.
     lists: Connections,
     /// How to connect for notifications.
     listening: PgConnectOptions,
     /// The projector's one writer.
     writes: Arc<Writer>,
+    /// The statements that run plans, by the digest of their shape; usually one.
+    calls: Mutex<HashMap<String, Arc<str>>>,
     schema: String,
 }
 
-/// The connection for writing, with a runtime of its own that the writing thread drives itself: a statement's answer wakes no
-/// other thread, which counts where a batch is many statements one after another.
+/// The connection for writing, with its own runtime that the writing thread drives: a statement's answer wakes no other
+/// thread, which saves time in batches of many statements.
 struct Writer {
     connections: Connections,
     activity: Arc<lists::Activity>,
-    /// Always there but while this is dropped.
+    /// `None` only during drop.
     runtime: Option<Runtime>,
 }
 
@@ -104,14 +116,15 @@ impl Drop for Writer {
 }
 
 const CREATE_CONTROL: &str = include_str!("postgres/control.sql");
-/// Taken while a schema is made, so that two processes do not make it at once.
+const CREATE_SCHEMA: &str = include_str!("postgres/create_schema.sql");
+/// Held while a schema is created, so that two processes do not create it concurrently.
 const LOCK: Statement = statement!("postgres/lock");
-/// How long a listening connection may be silent before it is asked whether it lives, and how long it has to answer.
+/// How long a listening connection may be silent before it is pinged, and the time-out of the ping.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// The statement's name in errors of plans.
+const PLAN: &str = "plan";
 const NOTIFY: Statement = statement!("postgres/notify");
-/// SQLSTATEs by which a statement declines: of our own functions, and of a row that is there already (`unique_violation`).
-const DECLINED: [&str; 2] = ["DB002", "23505"];
 
 impl PostgresStore {
     /// A store; connects when it is first used. Must be called on a runtime.
@@ -122,8 +135,8 @@ impl PostgresStore {
     fn connect(&self, schema: &str, options: &[(&str, &str)]) -> PgConnectOptions {
         let timeout = format!("{}ms", self.config.timeout.as_millis());
         let settings = [("search_path", schema), ("statement_timeout", &timeout), ("application_name", "daybook")];
-        // Statements are prepared once and look rows up by key: planning each run anew would cost more than it could
-        // gain, and no plan of theirs is worth compiling.
+        // Statements are prepared once and look rows up by key: planning each run again would cost more than it could
+        // gain, and so would JIT compilation.
         let plans = [("plan_cache_mode", "force_generic_plan"), ("jit", "off"), ("client_min_messages", "warning")];
         self.config.connect.clone().options(settings).options(plans).options(options.iter().copied())
     }
@@ -138,10 +151,10 @@ impl PostgresStore {
     }
 
     fn tables(&self, schema: &str) -> Result<PostgresTables, TablesError> {
-        // Rows are looked up by key and listed in the order of an index: no plan may read a whole table, however small that
-        // was when planned.
+        // Rows are looked up by key and listed in the order of an index: no plan may scan a table, however small it was
+        // when planned.
         let by_index = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
-        // A writer that is frozen in the middle of a batch must not keep the checkpoints locked: others take over by then.
+        // A writer that hangs in the middle of a batch must not keep the checkpoints locked, so that others can take over.
         let idle_max = format!("{}ms", LEASE.as_millis());
         let of_writer = [by_index.as_slice(), &[("idle_in_transaction_session_timeout", &idle_max)]].concat();
         let runtime = Builder::new_current_thread().enable_all().build();
@@ -158,11 +171,12 @@ impl PostgresStore {
                 activity: Arc::default(),
                 runtime: Some(runtime),
             }),
+            calls: Mutex::default(),
             schema: schema.to_owned(),
         })
     }
 
-    async fn run_scripts(&self, schema: &str, scripts: &[&'static str]) -> Result<(), TablesError> {
+    async fn run_scripts(&self, schema: &str, scripts: &[&str]) -> Result<(), TablesError> {
         let pool = pool_of_one(self.connect(schema, &[]), self.wait_max());
         let create = async {
             let mut transaction = pool.begin().await?;
@@ -192,10 +206,17 @@ impl Store for PostgresStore {
         format!("{}_{domain}_g{generation:04}", self.config.schema)
     }
 
-    fn create<'a>(&'a self, schema: &'a str, ddl: &'a [&'static Statement]) -> BoxFuture<'a, Result<(), TablesError>> {
-        let mut scripts = vec!["CREATE SCHEMA IF NOT EXISTS {schema};"];
-        scripts.extend(ddl.iter().map(|statement| statement.postgres));
-        Box::pin(async move { self.run_scripts(schema, &scripts).await })
+    fn create<'a>(
+        &'a self,
+        schema: &'a str,
+        definition: &'a SchemaDefinition,
+    ) -> BoxFuture<'a, Result<(), TablesError>> {
+        Box::pin(async move {
+            let plans = plan::script(&definition.plans)?;
+            let ddl = definition.ddl.iter().map(|ddl| ddl.postgres.as_ref());
+            let scripts: Vec<&str> = std::iter::once(CREATE_SCHEMA).chain(ddl).chain([plans.as_str()]).collect();
+            self.run_scripts(schema, &scripts).await
+        })
     }
 
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>> {
@@ -208,13 +229,14 @@ impl Store for PostgresStore {
 
     fn describe(&self) -> String {
         let connect = &self.config.connect;
-        let (host, port, mode) = (connect.get_host(), connect.get_port(), connect.get_ssl_mode());
+        let (host, port) = (connect.get_host(), connect.get_port());
+        let mode = connect.get_ssl_mode();
         let database = connect.get_database().unwrap_or("postgres");
         format!("postgres, {host}:{port}/{database}, schema {}, TLS mode {mode:?}", self.config.schema)
     }
 }
 
-/// sqlx's own pool, for what is seldom done or keeps its connection.
+/// A pool of sqlx, for rare statements and for long-lived connections.
 fn pool_of_one(connect: PgConnectOptions, wait_max: Duration) -> PgPool {
     PgPoolOptions::new().max_connections(1).acquire_timeout(wait_max).connect_lazy_with(connect)
 }
@@ -222,7 +244,7 @@ fn pool_of_one(connect: PgConnectOptions, wait_max: Duration) -> PgPool {
 struct PostgresTransaction<'a> {
     tables: &'a PostgresTables,
     runtime: &'a Runtime,
-    /// `None` once it is given back. What was not committed ends with its connection, in whatever state that is.
+    /// `None` once it is returned. An uncommitted transaction is rolled back by closing its connection.
     taken: Option<Taken>,
 }
 
@@ -242,7 +264,7 @@ impl PostgresTransaction<'_> {
     }
 }
 
-/// Runs something on a connection, for as long as the time-out allows. One on which it fails, or that says nothing, is closed.
+/// Runs a statement on a connection, within the time-out. After a failure or a time-out the connection is closed.
 async fn within<T>(
     timeout: Duration,
     connections: &Connections,
@@ -259,12 +281,23 @@ async fn within<T>(
     outcome
 }
 
-/// A server that has not answered in time.
+/// The error for a time-out.
 fn silent(statement: &str, timeout: Duration) -> TablesError {
     TablesError::Unavailable(format!("no answer to {statement} within {timeout:?}"))
 }
 
 impl PostgresTables {
+    /// The statement that runs a shape's plans, made when it is first needed.
+    fn call(&self, shape: &PlanShape) -> Result<Arc<str>, TablesError> {
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(call) = calls.get(shape.digest()) {
+            return Ok(Arc::clone(call));
+        }
+        let call = plan::call(shape)?;
+        calls.insert(shape.digest().to_owned(), Arc::clone(&call));
+        Ok(call)
+    }
+
     fn read_from<'a>(
         &self,
         connections: &'a Connections,
@@ -287,25 +320,24 @@ impl Tables for PostgresTables {
         Ok(Box::new(transaction))
     }
 
-    fn runs_at_once(&self) -> bool {
-        true
-    }
-
-    fn run_at_once(&self, statement: &Statement, arrays: &[Column]) -> Result<AtOnce, TablesError> {
+    fn commit_plan(&self, plan: &Plan<'_>) -> Result<PlanOutcome, TablesError> {
+        for (shaped, columns) in plan.steps() {
+            check_columns(shaped.statement, columns)?;
+        }
+        let call = self.call(plan.shape)?;
         let runtime = self.writes.runtime()?;
         self.writes.activity.note();
-        let run =
-            within(self.timeout, &self.writes.connections, statement.name, async |connection| {
-                match bind_columns(sqlx::query(statement.postgres), arrays).execute(connection).await {
-                    Ok(_) => Ok(AtOnce::Done),
-                    Err(sqlx::Error::Database(database))
-                        if database.code().is_some_and(|code| DECLINED.contains(&code.as_ref())) =>
-                    {
-                        Ok(AtOnce::Declined)
-                    }
-                    Err(failed) => Err(error(statement.name, &failed)),
+        let run = within(self.timeout, &self.writes.connections, PLAN, async |connection| {
+            match plan::bind(&call, plan).execute(connection).await {
+                Ok(_) => Ok(PlanOutcome::Committed),
+                Err(sqlx::Error::Database(database))
+                    if database.code().is_some_and(|code| plan::DECLINED.contains(&code.as_ref())) =>
+                {
+                    Ok(PlanOutcome::Declined)
                 }
-            });
+                Err(failed) => Err(error(PLAN, &failed)),
+            }
+        });
         runtime.block_on(run)
     }
 
@@ -314,7 +346,7 @@ impl Tables for PostgresTables {
         statement: &'static Statement,
         params: Vec<Cell>,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
-        // On the writer's one connection: a lock that belongs to a connection, as a lease's, stays with it.
+        // Uses the writer's only connection, so that session locks, such as that of a lease, are kept.
         let (writer, timeout) = (Arc::clone(&self.writes), self.timeout);
         let write = move || {
             let runtime = writer.runtime()?;
@@ -338,7 +370,7 @@ impl Tables for PostgresTables {
         self.read_from(&self.reads, statement, params)
     }
 
-    fn read_aside<'a>(
+    fn read_background<'a>(
         &'a self,
         statement: &'static Statement,
         params: Params,
@@ -355,7 +387,7 @@ impl Tables for PostgresTables {
 
     fn listen(&self) -> BoxFuture<'_, Result<Option<mpsc::Receiver<String>>, TablesError>> {
         Box::pin(async move {
-            // A pool for each listener: it never waits for the connection of one that is dead.
+            // One pool per listener: it never waits for the connection of a dead listener.
             let pool = pool_of_one(self.listening.clone(), ANSWER_MAX);
             let mut listener = PgListener::connect_with(&pool).await.map_err(|e| error("listen", &e))?;
             listener.listen(&self.schema).await.map_err(|e| error("listen", &e))?;
@@ -369,7 +401,7 @@ impl Tables for PostgresTables {
                             tokio::time::sleep(Duration::from_millis(500)).await;
                             String::new()
                         }
-                        // Nothing to tell, or a connection that is dead without saying so: then the receiver asks for another.
+                        // Nothing to report, or a dead connection: a failed ping ends the stream, and a new one is opened.
                         Err(_) => match tokio::time::timeout(ANSWER_MAX, listener.execute("SELECT 1")).await {
                             Ok(Ok(_)) => continue,
                             _ => return,
@@ -387,12 +419,20 @@ impl Tables for PostgresTables {
 
 impl Transaction for PostgresTransaction<'_> {
     fn execute(&mut self, statement: &Statement, params: &Params) -> Result<u64, TablesError> {
-        let done = self.run(statement.name, async |connection| bind(statement, params).execute(connection).await)?;
+        let query = bind(statement, params)?;
+        let done = self.run(statement.name, async |connection| query.execute(connection).await)?;
         Ok(done.rows_affected())
     }
 
+    fn columns(&mut self, statement: &Statement) -> Result<Vec<String>, TablesError> {
+        let text = statement.postgres.into_sql_str();
+        let prepared = self.run(statement.name, async |connection| connection.prepare(text).await)?;
+        Ok(prepared.columns().iter().map(|column| column.name().to_owned()).collect())
+    }
+
     fn read(&mut self, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
-        let rows = self.run(statement.name, async |connection| bind(statement, params).fetch_all(connection).await)?;
+        let query = bind(statement, params)?;
+        let rows = self.run(statement.name, async |connection| query.fetch_all(connection).await)?;
         rows.iter().map(cells).collect()
     }
 
@@ -410,41 +450,8 @@ impl Transaction for PostgresTransaction<'_> {
     }
 }
 
-type PgQuery<'q> = Query<'q, sqlx::Postgres, PgArguments>;
-
-fn bind<'q>(statement: &Statement, params: &'q Params) -> PgQuery<'q> {
-    let query = sqlx::query(statement.postgres);
-    match params {
-        Params::One(cells) => cells.iter().fold(query, |query, cell| match cell {
-            Cell::Int(value) => query.bind(*value),
-            Cell::Text(value) => query.bind(value.as_deref()),
-        }),
-        Params::Many(columns) => bind_columns(query, columns),
-    }
-}
-
-/// Binds columns as arrays. An empty one is bound as null, which the server need not parse; to `UNNEST` and to a comparison
-/// of `CARDINALITY` both are the same.
-fn bind_columns<'q>(query: PgQuery<'q>, columns: &'q [Column]) -> PgQuery<'q> {
-    columns.iter().fold(query, |query, column| match column {
-        Column::Ints(values) => query.bind(Some(values).filter(|values| !values.is_empty())),
-        Column::Texts(values) => query.bind(Some(values).filter(|values| !values.is_empty())),
-    })
-}
-
+/// Reads the rows of a statement.
 async fn fetch(connection: &mut PgConnection, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
-    let rows = bind(statement, params).fetch_all(connection).await.map_err(|e| error(statement.name, &e))?;
+    let rows = bind(statement, params)?.fetch_all(connection).await.map_err(|e| error(statement.name, &e))?;
     rows.iter().map(cells).collect()
-}
-
-fn cells(row: &PgRow) -> Result<Row, TablesError> {
-    let cell = |(index, column): (usize, &sqlx::postgres::PgColumn)| {
-        let shape = |_| TablesError::Shape { column: index };
-        match column.type_info().name() {
-            "INT8" => row.try_get_unchecked(index).map(Cell::Int).map_err(shape),
-            "TEXT" => row.try_get_unchecked(index).map(Cell::Text).map_err(shape),
-            _ => Err(TablesError::Shape { column: index }),
-        }
-    };
-    row.columns().iter().enumerate().map(cell).collect::<Result<_, _>>().map(Row)
 }

@@ -1,7 +1,7 @@
 //! Tables on SQLite: a file for control, one for each generation, WAL with `synchronous=NORMAL`.
 //!
-//! What a power cut takes from these files is folded again from the log. One writer at a time, on the caller's thread;
-//! reads run on threads of their own (`sqlite_readers`), short ones, long lists and those aside apart.
+//! Commits that a power cut loses are applied again from the log. One writer at a time, on the caller's thread. Reads run
+//! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
 use std::{
     fs,
@@ -10,11 +10,14 @@ use std::{
 };
 
 use daybook_ingest::{log::BoxFuture, sqlite::wal};
-use rusqlite::{Connection, ErrorCode, types::ValueRef};
+use rusqlite::{Connection, ErrorCode, ffi, types::ValueRef};
 use tokio::sync::mpsc;
 
 use crate::tables::{
-    AtOnce, Cell, Chunks, Column, Cursor, Params, Render, Row, Statement, Store, Tables, TablesError, Transaction,
+    Cell, Chunks, Column, Cursor, Params, Plan, PlanOutcome, Render, Row, Rows, SchemaDefinition, Statement, Store,
+    Tables, TablesError, Timestamp, Transaction,
+    cell::{check_cells, check_columns},
+    row::{shape, texts_of_json},
     sqlite_readers::Readers,
 };
 
@@ -39,7 +42,7 @@ struct SqliteTransaction<'a> {
 }
 
 impl SqliteStore {
-    /// A store in a folder, which is made if it is not there.
+    /// A store in a folder, which is created if it is missing.
     pub fn new(folder: &Path) -> Result<Self, TablesError> {
         let made = fs::create_dir_all(folder);
         made.map_err(|e| TablesError::Unavailable(format!("cannot create {}: {e}", folder.display())))?;
@@ -88,8 +91,12 @@ impl Store for SqliteStore {
         format!("{domain}_g{generation:04}")
     }
 
-    fn create<'a>(&'a self, schema: &'a str, ddl: &'a [&'static Statement]) -> BoxFuture<'a, Result<(), TablesError>> {
-        let script: String = ddl.iter().map(|statement| statement.sqlite).collect::<Vec<_>>().join("\n");
+    fn create<'a>(
+        &'a self,
+        schema: &'a str,
+        definition: &'a SchemaDefinition,
+    ) -> BoxFuture<'a, Result<(), TablesError>> {
+        let script = definition.ddl.iter().map(|ddl| ddl.sqlite.as_ref()).collect::<Vec<_>>().join("\n");
         Box::pin(async move { self.run_script(schema, &script) })
     }
 
@@ -106,19 +113,35 @@ impl Store for SqliteStore {
     }
 }
 
-impl Tables for SqliteTables {
-    fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
+impl SqliteTables {
+    fn start(&self) -> Result<SqliteTransaction<'_>, TablesError> {
         let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| error("begin", &e))?;
-        Ok(Box::new(SqliteTransaction { connection, done: false }))
+        Ok(SqliteTransaction { connection, done: false })
+    }
+}
+
+impl Tables for SqliteTables {
+    fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
+        Ok(Box::new(self.start()?))
     }
 
-    fn runs_at_once(&self) -> bool {
-        false
-    }
-
-    fn run_at_once(&self, _statement: &Statement, _arrays: &[Column]) -> Result<AtOnce, TablesError> {
-        Ok(AtOnce::Declined)
+    fn commit_plan(&self, plan: &Plan<'_>) -> Result<PlanOutcome, TablesError> {
+        let transaction = self.start()?;
+        for (shaped, columns) in plan.steps() {
+            let changed = transaction.execute_many(shaped.statement, columns)?;
+            let fewer = columns.first().is_some_and(|column| changed < column.len() as u64);
+            match shaped.rows {
+                Rows::All if fewer => return Ok(PlanOutcome::Declined),
+                Rows::Guard if fewer => {
+                    let reason = format!("{} changed fewer rows than it must", shaped.statement.name);
+                    return Err(TablesError::Conflict(reason));
+                }
+                Rows::All | Rows::Guard | Rows::Any => {}
+            }
+        }
+        Box::new(transaction).commit()?;
+        Ok(PlanOutcome::Committed)
     }
 
     fn write<'a>(
@@ -145,12 +168,12 @@ impl Tables for SqliteTables {
         self.readers.read(statement, params)
     }
 
-    fn read_aside<'a>(
+    fn read_background<'a>(
         &'a self,
         statement: &'static Statement,
         params: Params,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
-        self.readers.read_aside(statement, params)
+        self.readers.read_background(statement, params)
     }
 
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks {
@@ -162,6 +185,17 @@ impl Tables for SqliteTables {
     }
 }
 
+impl SqliteTransaction<'_> {
+    fn execute_many(&self, statement: &Statement, columns: &[Column]) -> Result<u64, TablesError> {
+        let mut changed = 0;
+        run_many(&self.connection, statement, columns, &mut |statement| {
+            changed += statement.raw_execute()?;
+            Ok(())
+        })?;
+        Ok(changed as u64)
+    }
+}
+
 impl Transaction for SqliteTransaction<'_> {
     fn execute(&mut self, statement: &Statement, params: &Params) -> Result<u64, TablesError> {
         let mut changed = 0;
@@ -170,6 +204,11 @@ impl Transaction for SqliteTransaction<'_> {
             Ok(())
         })?;
         Ok(changed as u64)
+    }
+
+    fn columns(&mut self, statement: &Statement) -> Result<Vec<String>, TablesError> {
+        let prepared = self.connection.prepare_cached(statement.sqlite).map_err(|e| error(statement.name, &e))?;
+        Ok(prepared.column_names().map(str::to_owned).collect())
     }
 
     fn read(&mut self, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
@@ -205,38 +244,68 @@ fn run(
     params: &Params,
     step: &mut dyn FnMut(&mut rusqlite::Statement<'_>) -> rusqlite::Result<()>,
 ) -> Result<(), TablesError> {
+    match params {
+        Params::One(cells) => run_one(connection, statement, cells, step),
+        Params::Many(columns) => run_many(connection, statement, columns, step),
+    }
+}
+
+fn run_one(
+    connection: &Connection,
+    statement: &Statement,
+    cells: &[Cell],
+    step: &mut dyn FnMut(&mut rusqlite::Statement<'_>) -> rusqlite::Result<()>,
+) -> Result<(), TablesError> {
+    check_cells(statement, cells)?;
     let mut inner = || -> rusqlite::Result<()> {
         let mut prepared = connection.prepare_cached(statement.sqlite)?;
-        match params {
-            Params::One(cells) => {
-                for (index, cell) in cells.iter().enumerate() {
-                    let Some(slot) = prepared.parameter_index(&format!("${}", index + 1))? else { continue };
-                    match cell {
-                        Cell::Int(value) => prepared.raw_bind_parameter(slot, *value)?,
-                        Cell::Text(value) => prepared.raw_bind_parameter(slot, value.as_deref())?,
-                    }
-                }
-                step(&mut prepared)
-            }
-            Params::Many(columns) => {
-                let slot = |index: usize| prepared.parameter_index(&format!("${}", index + 1));
-                let slots = (0..=columns.len()).map(slot).collect::<rusqlite::Result<Vec<_>>>()?;
-                for row in 0..columns.first().map_or(0, Column::len) {
-                    for (column, slot) in columns.iter().zip(&slots) {
-                        let Some(slot) = *slot else { continue };
-                        match column {
-                            Column::Ints(values) => prepared.raw_bind_parameter(slot, values[row])?,
-                            Column::Texts(values) => prepared.raw_bind_parameter(slot, values[row].as_deref())?,
-                        }
-                    }
-                    if let Some(ordinal) = slots[columns.len()] {
-                        prepared.raw_bind_parameter(ordinal, i64::try_from(row + 1).unwrap_or(i64::MAX))?;
-                    }
-                    step(&mut prepared)?;
-                }
-                Ok(())
+        for (index, cell) in cells.iter().enumerate() {
+            let Some(slot) = prepared.parameter_index(&format!("${}", index + 1))? else { continue };
+            match cell {
+                Cell::Int(value) => prepared.raw_bind_parameter(slot, *value)?,
+                Cell::Text(value) => prepared.raw_bind_parameter(slot, value.as_deref())?,
+                Cell::Bool(value) => prepared.raw_bind_parameter(slot, *value)?,
+                Cell::Float(value) => prepared.raw_bind_parameter(slot, *value)?,
+                Cell::Bytes(value) => prepared.raw_bind_parameter(slot, value.as_deref())?,
+                Cell::Timestamp(value) => prepared.raw_bind_parameter(slot, value.map(|it| it.0))?,
+                // Such a parameter was refused.
+                Cell::Texts(_) => {}
             }
         }
+        step(&mut prepared)
+    };
+    inner().map_err(|e| error(statement.name, &e))
+}
+
+fn run_many(
+    connection: &Connection,
+    statement: &Statement,
+    columns: &[Column],
+    step: &mut dyn FnMut(&mut rusqlite::Statement<'_>) -> rusqlite::Result<()>,
+) -> Result<(), TablesError> {
+    check_columns(statement, columns)?;
+    let mut inner = || -> rusqlite::Result<()> {
+        let mut prepared = connection.prepare_cached(statement.sqlite)?;
+        let slot = |index: usize| prepared.parameter_index(&format!("${}", index + 1));
+        let slots = (0..=columns.len()).map(slot).collect::<rusqlite::Result<Vec<_>>>()?;
+        for row in 0..columns.first().map_or(0, Column::len) {
+            for (column, slot) in columns.iter().zip(&slots) {
+                let Some(slot) = *slot else { continue };
+                match column {
+                    Column::Ints(values) => prepared.raw_bind_parameter(slot, values[row])?,
+                    Column::Texts(values) => prepared.raw_bind_parameter(slot, values[row].as_deref())?,
+                    Column::Bools(values) => prepared.raw_bind_parameter(slot, values[row])?,
+                    Column::Floats(values) => prepared.raw_bind_parameter(slot, values[row])?,
+                    Column::Bytes(values) => prepared.raw_bind_parameter(slot, values[row].as_deref())?,
+                    Column::Timestamps(values) => prepared.raw_bind_parameter(slot, values[row].map(|it| it.0))?,
+                }
+            }
+            if let Some(ordinal) = slots[columns.len()] {
+                prepared.raw_bind_parameter(ordinal, i64::try_from(row + 1).unwrap_or(i64::MAX))?;
+            }
+            step(&mut prepared)?;
+        }
+        Ok(())
     };
     inner().map_err(|e| error(statement.name, &e))
 }
@@ -252,6 +321,8 @@ pub(super) fn read(connection: &Connection, statement: &Statement, params: &Para
                 Ok(match row.get_ref(index)? {
                     ValueRef::Null => Cell::Int(None),
                     ValueRef::Integer(value) => Cell::Int(Some(value)),
+                    ValueRef::Real(value) => Cell::Float(Some(value)),
+                    ValueRef::Blob(value) => Cell::Bytes(Some(value.to_owned())),
                     value => Cell::Text(Some(value.as_str()?.to_owned())),
                 })
             };
@@ -262,7 +333,7 @@ pub(super) fn read(connection: &Connection, statement: &Statement, params: &Para
     Ok(found)
 }
 
-/// Runs a statement once and shows each row to `visit`, until that says stop.
+/// Runs a statement once and calls `visit` with each row, until that returns stop.
 pub(super) fn visit(
     connection: &Connection,
     statement: &Statement,
@@ -270,7 +341,7 @@ pub(super) fn visit(
     visit: &mut dyn FnMut(&dyn Cursor) -> Result<bool, TablesError>,
 ) -> Result<(), TablesError> {
     let mut failed = None;
-    run(connection, statement, &Params::One(params), &mut |prepared| {
+    run_one(connection, statement, &params, &mut |prepared| {
         let mut rows = prepared.raw_query();
         while let Some(row) = rows.next()? {
             match visit(&SqliteCursor(row)) {
@@ -289,15 +360,39 @@ pub(super) fn visit(
 
 struct SqliteCursor<'a, 'b>(&'a rusqlite::Row<'b>);
 
+impl SqliteCursor<'_, '_> {
+    fn value(&self, column: usize) -> Result<ValueRef<'_>, TablesError> {
+        self.0.get_ref(column).map_err(|_| shape())
+    }
+}
+
 impl Cursor for SqliteCursor<'_, '_> {
     fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError> {
-        let shape = |_| TablesError::Shape { column };
-        self.0.get_ref(column).map_err(shape)?.as_str_or_null().map_err(|_| TablesError::Shape { column })
+        self.value(column)?.as_str_or_null().map_err(|_| shape())
     }
 
     fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
-        let shape = |_| TablesError::Shape { column };
-        self.0.get_ref(column).map_err(shape)?.as_i64_or_null().map_err(|_| TablesError::Shape { column })
+        self.value(column)?.as_i64_or_null().map_err(|_| shape())
+    }
+
+    fn optional_bool(&self, column: usize) -> Result<Option<bool>, TablesError> {
+        Ok(self.optional_int(column)?.map(|value| value != 0))
+    }
+
+    fn optional_float(&self, column: usize) -> Result<Option<f64>, TablesError> {
+        self.value(column)?.as_f64_or_null().map_err(|_| shape())
+    }
+
+    fn optional_bytes(&self, column: usize) -> Result<Option<&[u8]>, TablesError> {
+        self.value(column)?.as_blob_or_null().map_err(|_| shape())
+    }
+
+    fn optional_timestamp(&self, column: usize) -> Result<Option<Timestamp>, TablesError> {
+        Ok(self.optional_int(column)?.map(Timestamp))
+    }
+
+    fn optional_texts(&self, column: usize) -> Result<Option<Vec<String>>, TablesError> {
+        self.optional_text(column)?.map(texts_of_json).transpose()
     }
 }
 
@@ -314,6 +409,12 @@ pub(super) fn error(statement: &str, error: &rusqlite::Error) -> TablesError {
             | ErrorCode::OutOfMemory
             | ErrorCode::OperationInterrupted,
         ) => TablesError::Unavailable(error.to_string()),
+        // A check is the only constraint that depends on the value alone.
+        Some(ErrorCode::ConstraintViolation)
+            if error.sqlite_error().is_some_and(|it| it.extended_code == ffi::SQLITE_CONSTRAINT_CHECK) =>
+        {
+            TablesError::Value { statement: statement.to_owned(), reason: error.to_string() }
+        }
         Some(ErrorCode::TooBig) => TablesError::Value { statement: statement.to_owned(), reason: error.to_string() },
         _ => TablesError::Refused { statement: statement.to_owned(), reason: error.to_string() },
     }

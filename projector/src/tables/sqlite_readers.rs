@@ -1,5 +1,5 @@
-//! Threads that read SQLite files: some for short reads, some of lower priority for long lists, so that a list never delays a
-//! short read or a write, and one of the lowest for what nobody waits for.
+//! Threads that read SQLite files: some for short reads; some of lower priority for long lists, so that a list never
+//! delays a short read or a write; and one of the lowest priority for background reads.
 
 use std::{
     path::Path,
@@ -21,8 +21,8 @@ const OPEN: &str = include_str!("sqlite/open_reader.sql");
 const SHORT: usize = 2;
 /// Threads for lists.
 const LONG: usize = 4;
-/// Threads for reads aside.
-const ASIDE: usize = 1;
+/// Threads for background reads.
+const BACKGROUND: usize = 1;
 /// Reads that may wait for a thread; more are refused.
 const QUEUE_MAX: usize = 4096;
 /// Lists that may wait for a thread; more are refused.
@@ -33,7 +33,7 @@ type Job = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Readers {
     short: blocking::SyncSender<Job>,
     long: blocking::SyncSender<Job>,
-    aside: blocking::SyncSender<Job>,
+    background: blocking::SyncSender<Job>,
     write_ahead: WriteAheadLog,
 }
 
@@ -51,7 +51,7 @@ impl Readers {
                         priority::lower(niceness);
                     }
                     loop {
-                        // The lock is held while waiting: the others wait for the lock instead.
+                        // Holds the lock while waiting; the other threads wait for the lock.
                         let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv();
                         let Ok(job) = job else { return };
                         job(&connection);
@@ -64,8 +64,8 @@ impl Readers {
         };
         let short = pool("tables-read", SHORT, QUEUE_MAX, None)?;
         let long = pool("tables-list", LONG, LISTS_MAX, Some(priority::LONG))?;
-        let aside = pool("tables-aside", ASIDE, QUEUE_MAX, Some(priority::BACKGROUND))?;
-        Ok(Self { short, long, aside, write_ahead })
+        let background = pool("tables-background", BACKGROUND, QUEUE_MAX, Some(priority::BACKGROUND))?;
+        Ok(Self { short, long, background, write_ahead })
     }
 
     pub(super) fn read(
@@ -76,12 +76,12 @@ impl Readers {
         read_on(&self.short, statement, params)
     }
 
-    pub(super) fn read_aside(
+    pub(super) fn read_background(
         &self,
         statement: &'static Statement,
         params: Params,
     ) -> BoxFuture<'static, Result<Vec<Row>, TablesError>> {
-        read_on(&self.aside, statement, params)
+        read_on(&self.background, statement, params)
     }
 
     pub(super) fn stream(&self, statement: &'static Statement, params: Vec<Cell>, mut render: Render) -> Chunks {
@@ -115,7 +115,7 @@ fn read_on(
 ) -> BoxFuture<'static, Result<Vec<Row>, TablesError>> {
     let (done, outcome) = oneshot::channel();
     let job: Job = Box::new(move |connection| {
-        // A reader that has gone away does not want to know.
+        // Fails only if the receiver was dropped.
         let _gone = done.send(sqlite::read(connection, statement, &params));
     });
     let queued = threads.try_send(job);

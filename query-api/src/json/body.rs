@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::error::ApiError;
 
 /// A JSON object of a request, and how its fields are named in errors.
-pub(crate) struct Object {
+pub struct Object {
     fields: Map<String, Value>,
     prefix: String,
 }
@@ -17,7 +17,7 @@ fn parse(body: &[u8]) -> Result<Value, ApiError> {
 }
 
 /// The body as an object.
-pub(crate) fn object(body: &[u8]) -> Result<Object, ApiError> {
+pub fn object(body: &[u8]) -> Result<Object, ApiError> {
     match parse(body)? {
         Value::Object(fields) => Ok(Object { fields, prefix: String::new() }),
         other => Err(ApiError::invalid("body", format!("the body is {}, not a JSON object", kind(&other)))),
@@ -25,7 +25,7 @@ pub(crate) fn object(body: &[u8]) -> Result<Object, ApiError> {
 }
 
 /// The body as an array of objects.
-pub(crate) fn array(body: &[u8]) -> Result<Vec<Object>, ApiError> {
+pub fn array(body: &[u8]) -> Result<Vec<Object>, ApiError> {
     let Value::Array(entries) = parse(body)? else {
         return Err(ApiError::invalid("body", "the body is not a JSON array"));
     };
@@ -55,8 +55,8 @@ impl Object {
         ApiError::invalid(&field, format!("{field} is {}, not {expected}", kind(value)))
     }
 
-    /// A string or null; `None` where it is missing.
-    pub(crate) fn text(&mut self, field: &str) -> Result<Option<String>, ApiError> {
+    /// A string or null; `None` if it is missing.
+    pub fn text(&mut self, field: &str) -> Result<Option<String>, ApiError> {
         match self.fields.remove(field) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -64,22 +64,22 @@ impl Object {
         }
     }
 
-    /// A string or null, with a default where it is missing.
-    pub(crate) fn text_or(&mut self, field: &str, default: &str) -> Result<Option<String>, ApiError> {
+    /// A string or null, with a default if it is missing.
+    pub fn text_or(&mut self, field: &str, default: &str) -> Result<Option<String>, ApiError> {
         if self.fields.contains_key(field) { self.text(field) } else { Ok(Some(default.to_owned())) }
     }
 
-    /// A string that may not be null, with a default where it is missing.
-    pub(crate) fn required_text(&mut self, field: &str, default: &str) -> Result<String, ApiError> {
+    /// A string that may not be null, with a default if it is missing.
+    pub fn required_text(&mut self, field: &str, default: &str) -> Result<String, ApiError> {
         match self.text_or(field, default)? {
             Some(text) => Ok(text),
             None => Err(self.wrong(field, &Value::Null, "a string")),
         }
     }
 
-    /// A value as text: strings as they are, numbers and booleans as JSON writes them, lists of those in braces, as a
-    /// database's driver would. `default` where it is missing.
-    pub(crate) fn scalar(&mut self, field: &str, default: &str) -> Result<String, ApiError> {
+    /// A value as text: strings unchanged, numbers and booleans as JSON writes them, lists of those in braces, as a
+    /// database driver writes them. `default` if it is missing.
+    pub fn scalar(&mut self, field: &str, default: &str) -> Result<String, ApiError> {
         let Some(value) = self.fields.remove(field) else { return Ok(default.to_owned()) };
         match &value {
             Value::Array(items) => {
@@ -92,8 +92,8 @@ impl Object {
         }
     }
 
-    /// An integer from 0, also as a string of digits; 0 where it is missing.
-    pub(crate) fn small_int(&mut self, field: &str) -> Result<i32, ApiError> {
+    /// An integer, also as a string of digits; 0 if it is missing.
+    pub fn small_int(&mut self, field: &str) -> Result<i32, ApiError> {
         let Some(value) = self.fields.remove(field) else { return Ok(0) };
         let number = match &value {
             Value::Number(number) => number.as_i64(),
@@ -107,8 +107,8 @@ impl Object {
         })
     }
 
-    /// A list of strings; `None` where it is missing or null.
-    pub(crate) fn texts(&mut self, field: &str) -> Result<Option<Vec<String>>, ApiError> {
+    /// A list of strings; `None` if it is missing or null.
+    pub fn texts(&mut self, field: &str) -> Result<Option<Vec<String>>, ApiError> {
         let items = match self.fields.remove(field) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Array(items)) => items,
@@ -116,13 +116,13 @@ impl Object {
         };
         let item = |item| match item {
             Value::String(text) => Ok(text),
-            other => Err(self.wrong(field, &Value::Array(vec![other]), "a list of strings alone")),
+            other => Err(self.wrong(field, &Value::Array(vec![other]), "a list that holds only strings")),
         };
         items.into_iter().map(item).collect::<Result<_, _>>().map(Some)
     }
 
     /// A field as it is.
-    pub(crate) fn value(&mut self, field: &str) -> Option<Value> {
+    pub fn value(&mut self, field: &str) -> Option<Value> {
         self.fields.remove(field)
     }
 }

@@ -17,7 +17,7 @@ pub(super) async fn live() -> Response {
     json::respond(StatusCode::OK, &json!({"status": "live"}))
 }
 
-/// The process can serve; else 503 and why not.
+/// Whether the process can serve; 503 with the reasons if not.
 pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let reasons = (app.readiness)();
     let (status, word) =

@@ -12,12 +12,15 @@ use axum::{
     routing::get,
 };
 use daybook_schemas::{
+    Topic,
     registry::{self, Released},
-    topics::Topic,
 };
 use serde_json::{Value, json};
 
-use crate::{app::App, json};
+use crate::{
+    app::{App, Domain},
+    json,
+};
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -32,12 +35,21 @@ fn refused(status: StatusCode, code: u32, message: &str) -> Response {
     json::respond(status, &json!({"error_code": code, "message": message}))
 }
 
-fn known(app: &App) -> Vec<String> {
-    Topic::ALL.iter().map(|topic| registry::subject(*topic, &app.config.topic_prefix)).collect()
+/// The subjects of a domain's topics.
+fn subjects_of<'a>(app: &'a App, domain: &'a Domain) -> impl Iterator<Item = String> + 'a {
+    domain.api.topics.iter().map(|topic: &Topic| registry::subject(*topic, &app.config.topic_prefix))
+}
+
+/// The released versions of a subject.
+fn released_of(app: &App, subject: &str) -> Option<&'static [Released]> {
+    let domain = app.domains.values().find(|domain| subjects_of(app, domain).any(|known| known == subject))?;
+    let set = app.schemas.0.iter().find(|set| set.domain() == domain.api.name)?;
+    Some(set.released())
 }
 
 async fn subjects(State(app): State<Arc<App>>) -> Response {
-    json::respond(StatusCode::OK, &known(&app))
+    let subjects: Vec<String> = app.domains.values().flat_map(|domain| subjects_of(&app, domain)).collect();
+    json::respond(StatusCode::OK, &subjects)
 }
 
 async fn types() -> Response {
@@ -45,18 +57,18 @@ async fn types() -> Response {
 }
 
 async fn versions(State(app): State<Arc<App>>, Path(subject): Path<String>) -> Response {
-    if !known(&app).contains(&subject) {
-        return refused(StatusCode::NOT_FOUND, 40401, "Subject not found.");
+    match released_of(&app, &subject) {
+        Some(released) => json::respond(StatusCode::OK, &released.iter().map(|it| it.version).collect::<Vec<_>>()),
+        None => refused(StatusCode::NOT_FOUND, 40401, "Subject not found."),
     }
-    json::respond(StatusCode::OK, &registry::released().iter().map(|released| released.version).collect::<Vec<_>>())
 }
 
 async fn version(State(app): State<Arc<App>>, Path((subject, version)): Path<(String, String)>) -> Response {
-    if !known(&app).contains(&subject) {
+    let Some(released) = released_of(&app, &subject) else {
         return refused(StatusCode::NOT_FOUND, 40401, "Subject not found.");
-    }
+    };
     let found = if version == "latest" || version == "-1" {
-        Some(registry::current())
+        released.last()
     } else {
         let Ok(version) = version.parse::<u32>() else {
             return refused(
@@ -65,7 +77,7 @@ async fn version(State(app): State<Arc<App>>, Path((subject, version)): Path<(St
                 "The specified version is not a valid version id.",
             );
         };
-        registry::released().iter().find(|released| released.version == version)
+        released.iter().find(|released| released.version == version)
     };
     match found {
         Some(released) => json::respond(StatusCode::OK, &entry(&subject, released)),
@@ -77,8 +89,8 @@ fn entry(subject: &str, released: &Released) -> Value {
     json!({"subject": subject, "version": released.version, "id": released.id, "schemaType": "AVRO", "schema": released.text})
 }
 
-async fn schema(Path(id): Path<String>) -> Response {
-    let found = id.parse::<u32>().ok().and_then(|id| registry::released().iter().find(|released| released.id == id));
+async fn schema(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    let found = id.parse::<u32>().ok().and_then(|id| app.schemas.0.iter().find_map(|set| set.find(id)));
     match found {
         Some(released) => json::respond(StatusCode::OK, &json!({"schemaType": "AVRO", "schema": released.text})),
         None => refused(StatusCode::NOT_FOUND, 40403, "Schema not found."),

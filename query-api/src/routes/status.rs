@@ -1,35 +1,30 @@
-//! What this process is, how far its generation has come, and what is in quarantine.
+//! The status of this process with the live generation of each domain, and the records in quarantine.
 
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_projector::{
-    generation::{self, Quarantined},
-    search::{books, state::Search},
+    bookkeeping::quarantine::{self, Quarantined},
+    search::{bookkeeping, state::Search},
 };
 use daybook_schemas::position::{Position, Vector};
 use serde_json::{Value, json};
 
-use crate::{app::App, error::ApiError, json, query::Query, view::View};
+use crate::{app::App, error::ApiError, json, live::Live, query::Query};
 
 /// Documents that the index refused in one answer, at most.
 const REFUSED_MAX: i64 = 20;
 /// Entries of quarantine in one answer, at most.
 const QUARANTINE_MAX: i64 = 500;
 
-pub(super) async fn show(State(app): State<Arc<App>>, view: View) -> Result<Response, ApiError> {
+pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let log = Arc::clone(&app.log);
     let end = tokio::task::spawn_blocking(move || log.end()).await.map_err(|e| ApiError::Internal(e.to_string()))?;
-    let applied = view.generation.progress.applied();
-    let search = match &app.search {
-        Some(search) => show_search(&view, search, end.as_ref().ok()).await?,
-        None => Value::Null,
-    };
-    let (end, lag) = match end {
-        Ok(end) => (Value::String(end.to_string()), Value::from(applied.lag(&end))),
-        Err(_) => (Value::Null, Value::Null),
-    };
-    let quarantined = generation::count_quarantine(view.generation.tables.as_ref()).await?;
+    let end = end.ok();
+    let mut generations = Vec::new();
+    for domain in app.domains.values() {
+        generations.push(show_generation(&domain.live(), end.as_ref()).await?);
+    }
     let (config, reasons) = (&app.config, (app.readiness)());
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -38,26 +33,37 @@ pub(super) async fn show(State(app): State<Arc<App>>, view: View) -> Result<Resp
         "uptime_seconds": app.started.elapsed().as_secs(),
         "ready": reasons.is_empty(),
         "reasons": reasons,
-        "log": {"id": app.log.id(), "place": config.log, "end": end},
+        "log": {"id": app.log.id(), "place": config.log, "end": end.map(|end| end.to_string())},
         "tables": {"place": config.tables},
-        "generations": [{
-            "domain": view.generation.domain,
-            "generation": view.generation.number,
-            "state": "live",
-            "schema": view.generation.schema,
-            "applied": applied.to_string(),
-            "lag_records": lag,
-            "quarantined_records": quarantined,
-            "search": search,
-        }],
+        "generations": generations,
     });
     Ok(json::respond(StatusCode::OK, &body))
 }
 
-/// How far search has come, and what its index refused; lag by the log's end, where that is known.
-async fn show_search(view: &View, search: &Search, end: Option<&Vector>) -> Result<Value, ApiError> {
+/// A generation and its progress. The lag is relative to the log's end, if that is known.
+async fn show_generation(live: &Live, end: Option<&Vector>) -> Result<Value, ApiError> {
+    let generation = &live.generation;
+    let applied = generation.progress.applied();
+    let search = match &live.search {
+        Some(search) => show_search(live, search, end).await?,
+        None => Value::Null,
+    };
+    Ok(json!({
+        "domain": generation.domain,
+        "generation": generation.number,
+        "state": "live",
+        "schema": generation.schema,
+        "applied": applied.to_string(),
+        "lag_records": end.map(|end| applied.lag_in_own(end)),
+        "quarantined_records": quarantine::count(generation.tables.as_ref()).await?,
+        "search": search,
+    }))
+}
+
+/// The progress of search, and what its index refused. The lag is relative to the log's end, if that is known.
+async fn show_search(live: &Live, search: &Search, end: Option<&Vector>) -> Result<Value, ApiError> {
     let health = search.health();
-    let refused = books::list_quarantine(view.generation.tables.as_ref(), REFUSED_MAX).await?;
+    let refused = bookkeeping::list_quarantine(live.generation.tables.as_ref(), REFUSED_MAX).await?;
     let refused = refused.iter().map(|it| json!({"id": it.id, "revision": it.revision, "reason": it.reason}));
     Ok(json!({
         "place": search.index().map(|index| index.describe()),
@@ -69,8 +75,9 @@ async fn show_search(view: &View, search: &Search, end: Option<&Vector>) -> Resu
     }))
 }
 
-/// Records in quarantine, in order of position; `after` is the position to begin after, `position` the only one to show.
-pub(super) async fn quarantine(view: View, query: Query) -> Result<Response, ApiError> {
+/// Records in quarantine, in order of position. `after` is the position to begin after, `position` the only one to
+/// show.
+pub(super) async fn quarantine(State(app): State<Arc<App>>, query: Query) -> Result<Response, ApiError> {
     let position = |name: &str| {
         let given = query.get(name).filter(|text| !text.is_empty()).map(str::parse::<Position>).transpose();
         given.map_err(|e| ApiError::invalid(name, e.to_string()))
@@ -78,8 +85,14 @@ pub(super) async fn quarantine(view: View, query: Query) -> Result<Response, Api
     let (only, after) = (position("position")?, position("after")?);
     let before = |at: Position| Position { offset: at.offset - 1, ..at };
     let (after, count_max) = only.map_or((after, QUARANTINE_MAX), |only| (Some(before(only)), 1));
-    let mut records = generation::list_quarantine(view.generation.tables.as_ref(), after, count_max).await?;
+    let mut records = Vec::new();
+    for domain in app.domains.values() {
+        let live = domain.live();
+        records.extend(quarantine::list(live.generation.tables.as_ref(), after, count_max).await?);
+    }
     records.retain(|record| only.is_none_or(|only| record.position == only));
+    records.sort_by_key(|record| record.position);
+    records.truncate(usize::try_from(QUARANTINE_MAX).unwrap_or(usize::MAX));
     let entry = |record: &Quarantined| {
         json!({
             "position": record.position.to_string(),

@@ -14,14 +14,14 @@ client = SchemaRegistryClient({"url": url})
 assert subject in client.get_subjects(), client.get_subjects()
 assert client.get_versions(subject) == [1]
 latest = client.get_latest_version(subject)
-assert (latest.schema_id, latest.version, latest.schema.schema_type) == (1, 1, "AVRO"), latest
+assert (latest.schema_id, latest.version, latest.schema.schema_type) == (100, 1, "AVRO"), latest
 value = open(file, "rb").read()
 magic, schema_id = struct.unpack(">bI", value[:5])
 schema = client.get_schema(schema_id)
 assert magic == 0 and json.loads(schema.schema_str) == json.loads(latest.schema.schema_str)
 parsed = fastavro.parse_schema(json.loads(schema.schema_str))
 record = fastavro.schemaless_reader(io.BytesIO(value[5:]), parsed, return_record_name=True)
-assert record["event"][0] == "io.daybook.events.FlowRegistered", record
+assert record["event"][0] == "io.daybook.metaflow.FlowRegistered", record
 assert record["event"][1]["flow_id"] == "Größe", record
 for missing in (lambda: client.get_schema(99), lambda: client.get_latest_version("nothing-value")):
     try:

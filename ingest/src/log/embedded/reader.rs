@@ -1,4 +1,4 @@
-//! Reads the embedded log: from the records in memory where they reach back far enough, else from the file.
+//! Reads the embedded log: from memory if the records are still there, else from the file.
 
 use std::{
     path::Path,
@@ -6,10 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use daybook_schemas::{
-    position::{Offset, Position, Vector},
-    topics::Topic,
-};
+use daybook_schemas::position::{Offset, Partition, Position, Vector};
 use rusqlite::{Connection, OpenFlags};
 
 use super::Shared;
@@ -19,11 +16,11 @@ pub(super) struct FileReader {
     connection: Connection,
     shared: Arc<Shared>,
     next: Vector,
-    /// Whether the file is looked at even when no append was published, as another process may be the writer.
+    /// Whether to poll the file, because another process may be the writer.
     polls_file: bool,
 }
 
-/// How often a reader of another process's log looks at the file.
+/// Time between two polls of a file that another process writes.
 const FILE_POLL: Duration = Duration::from_millis(100);
 
 pub(super) fn open(path: &Path, shared: Arc<Shared>, from: &Vector) -> Result<FileReader, LogError> {
@@ -34,20 +31,23 @@ pub(super) fn open(path: &Path, shared: Arc<Shared>, from: &Vector) -> Result<Fi
 }
 
 impl FileReader {
-    /// Makes the reader look at the file itself rather than wait for this process's writer.
+    /// Polls the file instead of waiting for this process's writer.
     pub(super) fn polling_the_file(mut self) -> Self {
         self.polls_file = true;
         self
     }
 
     /// Records of the file from `next` on; stops once they hold `bytes_max` bytes.
-    fn read_file(&self, topic: Topic, next: Offset, room: usize, bytes_max: usize) -> rusqlite::Result<Vec<Record>> {
-        let sql = match topic {
-            Topic::Events => include_str!("read_events.sql"),
-            Topic::Heartbeats => include_str!("read_heartbeats.sql"),
-        };
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query((next, i64::try_from(room).unwrap_or(i64::MAX)))?;
+    fn read_file(
+        &self,
+        partition: Partition,
+        next: Offset,
+        room: usize,
+        bytes_max: usize,
+    ) -> rusqlite::Result<Vec<Record>> {
+        let mut statement = self.connection.prepare_cached(include_str!("read.sql"))?;
+        let room = i64::try_from(room).unwrap_or(i64::MAX);
+        let mut rows = statement.query((partition.topic.name(), partition.id, next, room))?;
         let (mut records, mut bytes) = (Vec::new(), 0);
         while bytes <= bytes_max
             && let Some(row) = rows.next()?
@@ -55,7 +55,7 @@ impl FileReader {
             let value: Arc<[u8]> = row.get_ref(2)?.as_blob()?.into();
             bytes += value.len();
             let key = Some(row.get_ref(1)?.as_bytes()?.into());
-            records.push(Record { position: Position::new(topic, 0, row.get(0)?), key, value });
+            records.push(Record { position: Position { partition, offset: row.get(0)? }, key, value });
         }
         Ok(records)
     }
@@ -76,7 +76,7 @@ impl Reader for FileReader {
                 let records = match tail {
                     Some(records) => records,
                     None => self
-                        .read_file(partition.topic, next, room, limits.bytes_max)
+                        .read_file(partition, next, room, limits.bytes_max)
                         .map_err(|e| LogError::Unavailable(e.to_string()))?,
                 };
                 for record in records {

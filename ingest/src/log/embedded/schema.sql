@@ -1,15 +1,16 @@
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
 
-CREATE TABLE IF NOT EXISTS events (
-    "offset" INTEGER PRIMARY KEY,
-    key TEXT NOT NULL,
-    value BLOB NOT NULL
+CREATE TABLE IF NOT EXISTS records (
+    topic TEXT NOT NULL,
+    partition_id INTEGER NOT NULL,
+    record_offset INTEGER NOT NULL,
+    record_key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    compacted INTEGER NOT NULL,
+    PRIMARY KEY (topic, partition_id, record_offset)
 );
 
--- Compacted: a newer record of a key takes the older one's place.
-CREATE TABLE IF NOT EXISTS heartbeats (
-    "offset" INTEGER PRIMARY KEY,
-    key TEXT NOT NULL UNIQUE,
-    value BLOB NOT NULL
-);
+-- Finds the older record that a newer one of the same key replaces, in compacted topics alone.
+CREATE INDEX IF NOT EXISTS records_by_key ON records (topic, partition_id, record_key)
+WHERE compacted = 1;

@@ -1,4 +1,4 @@
-//! The newest records of a log in memory, so that a reader at its end need not ask the log for them.
+//! The newest records of a log in memory, so that a reader at its end does not read the file.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -43,7 +43,7 @@ impl Tail {
         }
     }
 
-    /// Where the record at `next` stands among those in memory; `None` where memory does not hold it.
+    /// The index in memory of the record at `next`; `None` if memory does not hold it.
     fn index_of(&self, next: Offset) -> Option<usize> {
         let oldest = self.records.front()?.position.offset;
         usize::try_from(next.checked_sub(oldest)?).ok()
@@ -64,7 +64,7 @@ impl Tails {
         self.lock().get(&partition).map_or(0, |tail| tail.end)
     }
 
-    /// Notes where a partition ends that has records from before.
+    /// Sets the end of a partition that already has records in the file.
     pub(super) fn start_at(&self, partition: Partition, end: Offset) {
         self.lock().entry(partition).or_default().end = end;
     }
@@ -90,7 +90,7 @@ impl Tails {
         drop(waited.unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Records from `next` on, at most `room`; `None` where memory does not reach back that far.
+    /// Records from `next` on, at most `room`; `None` if memory no longer holds the first of them.
     pub(super) fn read(&self, partition: Partition, next: Offset, room: usize) -> Option<Vec<Record>> {
         let partitions = self.lock();
         let Some(tail) = partitions.get(&partition).filter(|tail| next < tail.end) else { return Some(Vec::new()) };
@@ -101,11 +101,12 @@ impl Tails {
 
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::{position::Position, topics::Topic};
+    use daybook_schemas::{Topic, position::Position, topics::Declaration};
 
     use super::*;
 
-    const PARTITION: Partition = Partition { topic: Topic::Events, id: 0 };
+    const PARTITION: Partition =
+        Partition { topic: Topic::new(&Declaration { name: "t", compacted: false, partitions: 1 }), id: 0 };
 
     fn record(offset: Offset) -> Record {
         Record { position: Position { partition: PARTITION, offset }, key: None, value: [0; 10].as_slice().into() }

@@ -1,13 +1,14 @@
-//! The one thread that writes the embedded log: it takes all appends that wait, commits them together, and answers.
+//! The thread that writes the embedded log: it takes all queued appends, commits them together, and calls back.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
 use daybook_schemas::{
+    Topic,
     position::{Offset, Position},
-    topics::Topic,
 };
 use rusqlite::{Connection, Transaction};
 use tokio::sync::mpsc;
@@ -70,14 +71,18 @@ pub(super) fn commit(
     shared: &Shared,
     calls: &[&[NewRecord]],
 ) -> rusqlite::Result<Vec<Vec<Position>>> {
-    let mut ends = Topic::ALL.map(|topic| (topic, shared.tails.end(partition(topic))));
+    let mut ends: HashMap<Topic, Offset> = HashMap::new();
     let transaction = connection.transaction()?;
     let mut committed = Vec::new();
     let mut positions = Vec::with_capacity(calls.len());
     for records in calls {
         let mut of_call = Vec::with_capacity(records.len());
         for record in *records {
-            let position = insert(&transaction, record, &mut ends)?;
+            let partition = partition(record.topic);
+            let end = ends.entry(record.topic).or_insert_with(|| shared.tails.end(partition));
+            let position = Position { partition, offset: *end };
+            *end += 1;
+            insert(&transaction, record, position)?;
             of_call.push(position);
             committed.push(record.at(position));
         }
@@ -88,20 +93,13 @@ pub(super) fn commit(
     Ok(positions)
 }
 
-fn insert(
-    transaction: &Transaction<'_>,
-    record: &NewRecord,
-    ends: &mut [(Topic, Offset)],
-) -> rusqlite::Result<Position> {
-    let sql = match record.topic {
-        Topic::Events => include_str!("append_event.sql"),
-        Topic::Heartbeats => include_str!("append_heartbeat.sql"),
-    };
-    let mut position = Position::new(record.topic, 0, 0);
-    for (_, end) in ends.iter_mut().filter(|(topic, _)| *topic == record.topic) {
-        position.offset = *end;
-        *end += 1;
+fn insert(transaction: &Transaction<'_>, record: &NewRecord, position: Position) -> rusqlite::Result<()> {
+    let (topic, partition, offset) = (record.topic, position.partition.id, position.offset);
+    let row = (topic.name(), partition, offset, &record.key, &record.value, topic.compacted());
+    transaction.prepare_cached(include_str!("append.sql"))?.execute(row)?;
+    if topic.compacted() {
+        let key = (topic.name(), partition, &record.key, offset);
+        transaction.prepare_cached(include_str!("compact.sql"))?.execute(key)?;
     }
-    transaction.prepare_cached(sql)?.execute((position.offset, &record.key, &record.value))?;
-    Ok(position)
+    Ok(())
 }

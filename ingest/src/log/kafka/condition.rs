@@ -7,18 +7,18 @@ use std::{
 
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
 
-/// Shared by what appends and what asks for watermarks.
+/// Shared by appends and queries of watermarks.
 #[derive(Default)]
 pub(super) struct Condition(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Appends timed out, and nothing has succeeded since: further ones are refused at once rather than after a time-out.
+    /// Appends timed out, and nothing has succeeded since: further ones are refused immediately, not after a time-out.
     appends_fail: Option<String>,
-    /// The broker did not tell where the log ends.
+    /// The last query of watermarks failed.
     end_fails: Option<String>,
-    /// A topic is not the one that was opened. Never mended in this process.
-    made_anew: Option<String>,
+    /// A topic was recreated since it was opened. Stays set until the process restarts.
+    recreated: Option<String>,
     /// The least offset that the next append to a partition can get.
     least: HashMap<Partition, Offset>,
 }
@@ -28,24 +28,24 @@ impl Condition {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the log does not take records now.
+    /// Why the log refuses appends now.
     pub(super) fn failure(&self) -> Option<String> {
         let state = self.lock();
-        state.made_anew.as_ref().or(state.appends_fail.as_ref()).or(state.end_fails.as_ref()).cloned()
+        state.recreated.as_ref().or(state.appends_fail.as_ref()).or(state.end_fails.as_ref()).cloned()
     }
 
-    /// Why an append need not be tried.
+    /// Why an append is refused without trying it.
     pub(super) fn refusal(&self) -> Option<String> {
         let state = self.lock();
-        state.made_anew.as_ref().or(state.appends_fail.as_ref()).cloned()
+        state.recreated.as_ref().or(state.appends_fail.as_ref()).cloned()
     }
 
-    /// Notes where the log ended when it was opened, before anything was appended.
+    /// Sets the log's end as of its opening, before any append.
     pub(super) fn note_opened(&self, end: &Vector) {
         self.lock().least.extend(end.0.iter().map(|(partition, next)| (*partition, *next)));
     }
 
-    /// Notes what came of asking for the log's end. A broker that tells it takes appends again.
+    /// Records the outcome of a query of watermarks. After a success, appends are tried again.
     pub(super) fn note_end(&self, outcome: Result<(), String>) {
         let mut state = self.lock();
         match outcome {
@@ -54,45 +54,50 @@ impl Condition {
         }
     }
 
-    /// Notes that an append failed.
+    /// Records that an append failed.
     pub(super) fn note_failure(&self, reason: &str) {
         self.lock().appends_fail = Some(reason.to_owned());
     }
 
-    /// Notes that a record was appended; false if it stands where another one stood: the topic was made anew.
+    /// Records a successful append; false if its offset was already taken, which means that the topic was recreated.
     pub(super) fn note_append(&self, position: Position) -> bool {
         let mut state = self.lock();
         let least = state.least.entry(position.partition).or_default();
         if position.offset < *least {
             let reason = format!(
-                "{position} was given to a new record, but the log had come to offset {least} there: the topic was made \
-                 anew; point to the former log, or to an empty place for tables"
+                "{position} was assigned to a new record, but the partition had already reached offset {least}: the topic \
+                 was recreated; point to the former log, or to an empty place for tables"
             );
-            tracing::error!(reason, "the log was made anew: {reason}");
-            state.made_anew = Some(reason);
+            tracing::error!(reason, "the log was recreated: {reason}");
+            state.recreated = Some(reason);
             return false;
         }
         *least = position.offset + 1;
         (state.appends_fail, state.end_fails) = (None, None);
-        state.made_anew.is_none()
+        state.recreated.is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::topics::Topic;
+    use daybook_schemas::{
+        Topic,
+        topics::{Declaration, declare},
+    };
 
     use super::*;
 
     #[test]
-    fn offsets_that_go_back_are_a_topic_made_anew_and_nothing_mends_that() {
-        let (condition, at) = (Condition::default(), |offset| Position::new(Topic::Events, 0, offset));
-        condition.note_opened(&"events/0@5".parse().unwrap_or_default());
+    fn offsets_that_go_back_mean_a_recreated_topic_until_the_process_restarts() {
+        let topic = Topic::new(&Declaration { name: "t", compacted: false, partitions: 1 });
+        declare(&[topic]);
+        let (condition, at) = (Condition::default(), |offset| Position::new(topic, 0, offset));
+        condition.note_opened(&"t/0@5".parse().unwrap_or_default());
         assert!(condition.note_append(at(5)) && condition.note_append(at(9)));
         assert!(!condition.note_append(at(9)));
         condition.note_end(Ok(()));
         assert!(!condition.note_append(at(20)));
-        assert!(condition.refusal().is_some_and(|reason| reason.contains("made anew")));
+        assert!(condition.refusal().is_some_and(|reason| reason.contains("recreated")));
     }
 
     #[test]

@@ -1,17 +1,17 @@
-//! Appends in produce batches: all appends that wait are sent together, and one batch is in flight at a time.
+//! Appends in produce batches: all queued appends are sent together, and one batch is in flight at a time.
 //!
-//! A single append is sent at once. Under load, appends collect while the batch before them is in flight, so batches grow with
-//! the load and no append waits for a fixed linger. One task hands records to librdkafka, so records of one key are sent in the
-//! order in which they were appended. Delivery reports come on librdkafka's thread, which calls the appends' callbacks directly.
+//! A single append is sent immediately. Under load, appends queue while a batch is in flight, so batches grow with the
+//! load and no append waits for a fixed linger. One task produces all records, so records of one key keep the order of
+//! their appends. Delivery reports arrive on librdkafka's thread, which calls the appends' callbacks directly.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use daybook_schemas::{
+    Topic,
     position::{Offset, PartitionId, Position},
-    topics::Topic,
 };
 use rdkafka::{
     ClientContext, Message,
@@ -41,9 +41,9 @@ pub(super) struct ProduceQueue {
 
 impl ProduceQueue {
     /// Starts the task that sends batches; it ends when this is dropped.
-    pub(super) fn start(producer: Producer, prefix: &str, condition: Arc<Condition>) -> Self {
+    pub(super) fn start(producer: Producer, topics: &[Topic], prefix: &str, condition: Arc<Condition>) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let names = Topic::ALL.map(|topic| (topic, topic.full_name(prefix)));
+        let names = topics.iter().map(|topic| (*topic, topic.full_name(prefix))).collect();
         tokio::spawn(send_batches(producer, names, appends, Arc::clone(&condition)));
         Self { queue, condition }
     }
@@ -61,7 +61,7 @@ impl ProduceQueue {
 
 async fn send_batches(
     producer: Producer,
-    names: [(Topic, String); 2],
+    names: HashMap<Topic, String>,
     mut queue: mpsc::Receiver<Waiting>,
     condition: Arc<Condition>,
 ) {
@@ -78,10 +78,10 @@ async fn send_batches(
     }
 }
 
-/// Waits for an append, then takes those that tasks which are ready to run append, until none of them appends more. Returns how
-/// many there are: none when the queue is closed and empty.
+/// Waits for an append, then yields to other tasks as long as these append more. Returns the number of appends: 0 if
+/// the queue is closed and empty.
 ///
-/// Under load each append is followed by others that are about to come; a single one costs one more look at the queue.
+/// Under load, each append is followed by others. A single append costs one more yield.
 async fn receive_batch(queue: &mut mpsc::Receiver<Waiting>, batch: &mut Vec<Waiting>) -> usize {
     queue.recv_many(batch, BATCH_APPENDS_MAX).await;
     while !batch.is_empty() && batch.len() < BATCH_APPENDS_MAX {
@@ -117,7 +117,7 @@ struct Append {
     done: Option<Done>,
 }
 
-/// A finished append: whom to call, and with what.
+/// A finished append: its callback and its outcome.
 struct Finished {
     done: Done,
     outcome: Result<Vec<Position>, AppendError>,
@@ -144,21 +144,21 @@ impl Append {
 }
 
 impl Batch {
-    /// Hands the records to librdkafka. The lock is held for as long, so that no delivery report comes in between.
-    fn send(self: Arc<Self>, producer: &Producer, names: &[(Topic, String)]) {
+    /// Passes the records to librdkafka. Holds the lock meanwhile, so that no delivery report is processed in between.
+    fn send(self: Arc<Self>, producer: &Producer, names: &HashMap<Topic, String>) {
         let mut finished = Vec::new();
         let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
         let records = appends.iter().flat_map(|append| &append.records);
-        // All headers are made before the first record wakes librdkafka's thread.
+        // All headers are built before the first record wakes librdkafka's thread.
         let mut ready: VecDeque<OwnedHeaders> = records.map(headers).collect();
         for (append_index, append) in appends.iter_mut().enumerate() {
             let headers = ready.drain(..append.records.len());
             for (record_index, (record, headers)) in append.records.iter().zip(headers).enumerate() {
                 let delivery = Box::new(Delivery { batch: Arc::clone(&self), append_index, record_index });
-                let name = names.iter().find(|(topic, _)| *topic == record.topic).map_or("", |(_, name)| name);
+                let name = names.get(&record.topic).map_or("", String::as_str);
                 let message = BaseRecord::with_opaque_to(name, delivery).partition(record.partition).headers(headers);
                 if let Err((error, _)) = producer.send(message.key(&record.key).payload(&record.value)) {
-                    // With a part of the append sent, whether that part arrives is not known.
+                    // A part of the append was sent; whether it arrives is unknown.
                     let failure = if record_index == 0 { append_error(&error) } else { unavailable(&error) };
                     append.failure = Some(failure);
                     append.pending = record_index;
@@ -175,7 +175,7 @@ impl Batch {
         }
     }
 
-    /// Notes a record's delivery report. With the last one of an append, its writer is called.
+    /// Processes a record's delivery report. After the last one of an append, the append is finished.
     fn note_delivery(
         &self,
         append_index: usize,
@@ -203,14 +203,14 @@ impl Batch {
     ) -> Result<Position, AppendError> {
         let (partition, offset) = report.map_err(|error| {
             if unreachable(&error) {
-                self.condition.note_failure(&format!("the broker took no records: {error}"));
+                self.condition.note_failure(&format!("the broker accepted no records: {error}"));
             }
             append_error(&error)
         })?;
         let topic = topic.ok_or_else(|| AppendError::Unavailable("a delivery report names no record".to_owned()))?;
         let position = Position::new(topic, partition, offset);
         if !self.condition.note_append(position) {
-            return Err(AppendError::Unavailable("the log was made anew".to_owned()));
+            return Err(AppendError::Unavailable("the log was recreated".to_owned()));
         }
         Ok(position)
     }
@@ -223,7 +223,7 @@ pub(super) struct Delivery {
     record_index: usize,
 }
 
-/// Hands delivery reports to their batches.
+/// Dispatches delivery reports to their appends.
 pub(super) struct DeliveryReports;
 
 impl ClientContext for DeliveryReports {}

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use daybook_schemas::{
+    Topic,
     position::{Partition, Position, Vector},
-    topics::Topic,
 };
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
@@ -18,7 +18,7 @@ use crate::log::{LogError, ReadLimits, Reader, Record};
 
 pub(super) struct TopicReader {
     consumer: BaseConsumer,
-    /// Full names of the topics, to find out which one a message came from.
+    /// Full names of the topics, to find the topic of a message.
     names: Vec<(String, Topic)>,
     next: Vector,
 }
@@ -33,11 +33,13 @@ impl TopicReader {
             added.map_err(|e| LogError::Unusable(format!("cannot read {partition} from offset {next}: {e}")))?;
         }
         consumer.assign(&assignment).map_err(|e| LogError::Unavailable(e.to_string()))?;
-        let names = Topic::ALL.map(|topic| (topic.full_name(&address.prefix), topic)).to_vec();
+        let mut topics: Vec<Topic> = from.0.keys().map(|partition| partition.topic).collect();
+        topics.dedup();
+        let names = topics.into_iter().map(|topic| (topic.full_name(&address.prefix), topic)).collect();
         Ok(Self { consumer, names, next: from.clone() })
     }
 
-    /// Where the topic's name says that a message stands.
+    /// The position of a message.
     fn partition(&self, message: &BorrowedMessage<'_>) -> Option<Partition> {
         let topic = self.names.iter().find(|(name, _)| name == message.topic()).map(|(_, topic)| *topic)?;
         Some(Partition { topic, id: message.partition() })

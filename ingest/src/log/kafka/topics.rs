@@ -1,11 +1,12 @@
-//! Creates the topics and checks those that are there: settings under which history would be lost are refused.
+//! Creates missing topics and checks the others: settings that would lose history are refused.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use daybook_schemas::{position::PartitionId, topics::Topic};
+use daybook_schemas::{Topic, position::PartitionId};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
@@ -21,34 +22,48 @@ use crate::log::LogError;
 const CREATION_MAX: Duration = Duration::from_secs(30);
 
 /// How many partitions each topic has.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Counts {
-    events: PartitionId,
-    heartbeats: PartitionId,
-}
+pub(super) type Counts = BTreeMap<Topic, PartitionId>;
 
-impl Counts {
-    pub(super) fn of(self, topic: Topic) -> PartitionId {
-        match topic {
-            Topic::Events => self.events,
-            Topic::Heartbeats => self.heartbeats,
-        }
-    }
-}
+/// A topic of the earlier layout, in which domains had no topics of their own.
+const EARLIER: &str = "events";
 
 /// The settings that each topic must have.
 fn required(topic: Topic) -> Vec<(&'static str, &'static str)> {
-    match topic {
-        Topic::Events => vec![("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")],
-        Topic::Heartbeats => vec![("cleanup.policy", "compact")],
+    if topic.compacted() {
+        vec![("cleanup.policy", "compact")]
+    } else {
+        vec![("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")]
     }
 }
 
-pub(super) async fn ensure(address: &Address, metadata: Arc<BaseConsumer>, creates: bool) -> Result<Counts, LogError> {
+/// Checks the topics and, if `creates`, creates missing ones.
+pub(super) async fn ensure(
+    address: &Address,
+    topics: &[Topic],
+    metadata: Arc<BaseConsumer>,
+    creates: bool,
+) -> Result<Counts, LogError> {
     let admin: AdminClient<DefaultClientContext> = address.base().create().map_err(configuration)?;
-    let events = ensure_one(address, &admin, &metadata, Topic::Events, creates).await?;
-    let heartbeats = ensure_one(address, &admin, &metadata, Topic::Heartbeats, creates).await?;
-    Ok(Counts { events, heartbeats })
+    let mut counts = Counts::new();
+    for topic in topics {
+        if counts.is_empty() && count(&metadata, &topic.full_name(&address.prefix)).await?.is_none() {
+            refuse_earlier_layout(&metadata, &address.prefix).await?;
+        }
+        counts.insert(*topic, ensure_one(address, &admin, &metadata, *topic, creates).await?);
+    }
+    Ok(counts)
+}
+
+/// Refuses a log of the earlier layout: a new log must not start beside an old one.
+async fn refuse_earlier_layout(metadata: &Arc<BaseConsumer>, prefix: &str) -> Result<(), LogError> {
+    let earlier = format!("{prefix}.{EARLIER}");
+    if count(metadata, &earlier).await?.is_none() {
+        return Ok(());
+    }
+    Err(LogError::Unusable(format!(
+        "topic {earlier} holds a log of an earlier layout, which this version does not read; export its events with the version \
+         that wrote it and post them to /api/v1/events of this one, or give another topic prefix: kafka://host:9092/prefix"
+    )))
 }
 
 async fn ensure_one(
@@ -63,7 +78,7 @@ async fn ensure_one(
         if !creates {
             return Err(LogError::Unusable(format!("topic {name} does not exist")));
         }
-        create(admin, topic, &name, address.partitions).await?;
+        create(admin, topic, &name, address.partitions.unwrap_or(topic.partitions())).await?;
     }
     let began = Instant::now();
     let partitions = loop {
@@ -131,7 +146,7 @@ async fn check(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &s
     let value_of =
         |key: &str| found.entries.iter().find(|entry| entry.name == key).and_then(|entry| entry.value.clone());
     for (key, wanted) in required(topic) {
-        // A broker that has not heard of a new topic yet tells no settings of it at all.
+        // A broker that does not know a new topic yet returns no settings.
         let unknown =
             || LogError::Unavailable(format!("the broker does not know the setting {key} of topic {name} yet"));
         let value = value_of(key).ok_or_else(unknown)?;

@@ -1,28 +1,26 @@
 //! The address of a log on Kafka: `kafka://host:9092[,host:9092…][/prefix][?option=value&…]`.
 //!
-//! Options are librdkafka's (`security.protocol`, `sasl.username`, `ssl.ca.location`, …), and `partitions`: of how many a
-//! topic that is missing is made.
+//! Options are those of librdkafka (`security.protocol`, `sasl.username`, `ssl.ca.location`, …), and `partitions`: how
+//! many partitions a missing topic is created with.
 
 use std::{collections::BTreeMap, fmt};
 
 use daybook_schemas::position::PartitionId;
-
-use super::PARTITIONS_DEFAULT;
 
 /// A parsed address. `Debug` shows no option's value, as some are secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Address {
     /// Bootstrap brokers, as librdkafka takes them.
     pub brokers: String,
-    /// What the topics' names begin with.
+    /// Prefix of the topics' names.
     pub prefix: String,
     /// librdkafka options.
     pub options: BTreeMap<String, String>,
-    /// Partitions of a topic that Daybook creates.
-    pub partitions: PartitionId,
+    /// Partitions of a topic that Daybook creates; if `None`, as the topic declares.
+    pub partitions: Option<PartitionId>,
 }
 
-/// A text that is no address of a log on Kafka.
+/// The text is not the address of a log on Kafka.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; expected kafka://host:9092[,host:9092][/prefix][?option=value]")]
 pub struct InvalidUrl(String);
@@ -30,7 +28,7 @@ pub struct InvalidUrl(String);
 /// Partitions of a topic, at most.
 const PARTITIONS_MAX: PartitionId = 1024;
 
-/// Options that Daybook's promises rest on.
+/// Options that Daybook's guarantees depend on.
 const FIXED: [&str; 7] = [
     "acks",
     "request.required.acks",
@@ -54,9 +52,9 @@ impl Address {
         let prefix = if prefix.is_empty() { "daybook" } else { prefix };
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if !prefix.chars().all(legal) || prefix.len() > 200 {
-            return Err(InvalidUrl(format!("the topic prefix {prefix:?} is not a legal name of a Kafka topic")));
+            return Err(InvalidUrl(format!("the topic prefix {prefix:?} is not a valid name of a Kafka topic")));
         }
-        let (mut options, mut partitions) = (BTreeMap::new(), PARTITIONS_DEFAULT);
+        let (mut options, mut partitions) = (BTreeMap::new(), None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (option, value) =
                 pair.split_once('=').ok_or_else(|| InvalidUrl(format!("option {pair:?} has no value")))?;
@@ -64,7 +62,7 @@ impl Address {
                 return Err(InvalidUrl(format!("option {option} is fixed by Daybook")));
             }
             if option == "partitions" {
-                partitions = count(value)?;
+                partitions = Some(count(value)?);
                 continue;
             }
             options.insert(option.to_owned(), decode(value));
@@ -105,8 +103,8 @@ mod tests {
         assert_eq!(address.options["sasl.username"], "u");
         assert!(!format!("{address:?}").contains("\"p\""), "a secret is shown");
         let (plain, counted) = (parse("kafka://a").expect("parses"), parse("kafka://a?partitions=24").expect("parses"));
-        assert_eq!((plain.prefix.as_str(), plain.partitions), ("daybook", PARTITIONS_DEFAULT));
-        assert_eq!((counted.partitions, counted.options.len()), (24, 0));
+        assert_eq!((plain.prefix.as_str(), plain.partitions), ("daybook", None));
+        assert_eq!((counted.partitions, counted.options.len()), (Some(24), 0));
     }
 
     #[test]

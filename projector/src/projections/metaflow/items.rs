@@ -3,15 +3,20 @@
 use std::collections::HashSet;
 
 use daybook_schemas::{
-    Event,
-    events::{
-        ArtifactsRegistered, FlowRegistered, HeartbeatRecorded, MetadataRegistered, RunStarted, RunTagsMutated,
-        StepRegistered, TaskRegistered,
+    metaflow::{
+        Event,
+        events::{
+            ArtifactsRegistered, FlowRegistered, HeartbeatRecorded, MetadataRegistered, RunStarted, RunTagsMutated,
+            StepRegistered, TaskRegistered,
+        },
     },
     position::Position,
 };
 
-use crate::{projection::Decoded, run_tags::json_array, tables::Column};
+use crate::{
+    projection::Decoded,
+    tables::{Column, json_array},
+};
 
 /// One event of a batch.
 #[derive(Debug)]
@@ -44,14 +49,12 @@ pub(super) struct Sorted<'a> {
 }
 
 impl<'a> Sorted<'a> {
-    /// Sorts the events of a batch, but for those at the positions in `without`.
-    pub(super) fn new(batch: &'a [Decoded], without: &HashSet<Position>) -> Self {
+    /// Sorts the events of a batch.
+    pub(super) fn new(batch: &[&'a Decoded<Event>]) -> Self {
         let mut sorted = Self::default();
-        for decoded in batch.iter().filter(|decoded| !without.contains(&decoded.position)) {
+        for decoded in batch {
             let (position, at) = (decoded.position, decoded.envelope.occurred_at);
             match &decoded.envelope.event {
-                // A log's identity is not the tables' business.
-                Event::LogCreated(_) => {}
                 Event::FlowRegistered(event) => sorted.flows.push(Item { position, at, event }),
                 Event::RunStarted(event) => sorted.runs.push(Item { position, at, event }),
                 Event::StepRegistered(event) => sorted.steps.push(Item { position, at, event }),
@@ -114,4 +117,9 @@ pub(super) fn positions<E>(items: &[Item<'_, E>]) -> [Column; 2] {
 /// The column of offsets.
 pub(super) fn offsets<E>(items: &[Item<'_, E>]) -> Column {
     Column::Ints(items.iter().map(|item| Some(item.position.offset)).collect())
+}
+
+/// A number of entries as the tables keep it.
+pub(super) fn entries_count(entries: usize) -> i64 {
+    i64::try_from(entries).unwrap_or(i64::MAX)
 }

@@ -1,92 +1,126 @@
 //! The Metaflow projection: flows, runs, steps, tasks, artifacts and metadata, as Metaflow's metadata API shows them.
 //!
-//! Rules of the fold: a parent stands before its child in the log, else the child's record is quarantined; the first of
-//! several registrations of one name or number wins, later ones change nothing; an event whose idempotency key its flow
-//! has seen changes nothing; the newest heartbeat wins, in whatever order they come.
+//! One file per kind: its rows, their duplicates, their insert, and how a missing parent is found. Rules of the fold,
+//! in the order in which kinds are applied:
+//!
+//! - flows, runs, steps, tasks, artifacts, metadata: a parent precedes its child in the log, else the child's record is
+//!   rejected; the first of several registrations of one name or number wins, later ones change nothing;
+//! - outcomes: the metadata of a run's `end` step decide the run's outcome;
+//! - tags: changes of a run's tags apply in order;
+//! - heartbeats: the newest wins, regardless of their order.
 
+mod artifacts;
 mod documents;
+mod flows;
 mod fold;
+mod heartbeats;
 mod items;
+mod metadata;
+mod outcomes;
+pub mod run_status;
+mod run_tags;
+pub mod runs;
+mod steps;
+mod tasks;
 
-use crate::{
-    projection::{BatchStatement, Decoded, Projection, Report},
-    statement,
-    tables::{Statement, TablesError, Transaction},
+use daybook_schemas::{
+    Topic,
+    metaflow::{Event, TOPICS},
 };
 
-const TABLES: Statement = statement!("tables", split);
-/// Functions of engines that have any.
-const FUNCTIONS: Statement = statement!("functions", split);
-const HIGHEST_NUMBERS: Statement = statement!("highest_numbers");
+use self::{fold::Fold, items::Sorted};
+use crate::{
+    ddl,
+    projection::{self, Decoded, Planned, Report},
+    tables::{Ddl, PlanStatement, Statement, TablesError, Transaction},
+};
 
 /// The Metaflow projection.
 pub struct Metaflow;
 
+/// The statements of ordinary batches, parents before children.
+static PLANNED: [PlanStatement; 9] = [
+    flows::PLANNED,
+    runs::PLANNED,
+    steps::PLANNED,
+    tasks::PLANNED,
+    artifacts::PLANNED[0],
+    artifacts::PLANNED[1],
+    metadata::PLANNED,
+    heartbeats::PLANNED[0],
+    heartbeats::PLANNED[1],
+];
+
 impl Metaflow {
-    /// Every statement that the fold runs on both engines, so that a test can run each.
+    /// Every statement of the projection, so that a test can run each on every engine.
     pub fn statements() -> Vec<&'static Statement> {
-        [&[&HIGHEST_NUMBERS], fold::STATEMENTS.as_slice(), documents::STATEMENTS.as_slice()].concat()
+        [
+            flows::STATEMENTS,
+            runs::STATEMENTS,
+            steps::STATEMENTS,
+            tasks::STATEMENTS,
+            artifacts::STATEMENTS,
+            metadata::STATEMENTS,
+            outcomes::STATEMENTS,
+            run_tags::STATEMENTS,
+            heartbeats::STATEMENTS,
+            documents::STATEMENTS,
+        ]
+        .concat()
     }
 }
 
-impl Projection for Metaflow {
-    fn domain(&self) -> &'static str {
-        "metaflow"
+impl projection::Fold for Metaflow {
+    type Event = Event;
+    const DOMAIN: &'static str = "metaflow";
+
+    fn topics(&self) -> Vec<Topic> {
+        TOPICS.to_vec()
     }
 
-    fn ddl(&self) -> &'static [&'static Statement] {
-        &[&TABLES, &FUNCTIONS]
+    fn ddl(&self) -> Vec<Ddl> {
+        vec![ddl!("sql/tables", split)]
     }
 
     fn version(&self) -> u32 {
         1
     }
 
-    fn apply(&self, transaction: &mut dyn Transaction, batch: &[Decoded]) -> Result<Report, TablesError> {
-        fold::apply(transaction, batch)
+    fn apply(&self, transaction: &mut dyn Transaction, batch: &[&Decoded<Event>]) -> Result<Report, TablesError> {
+        let (mut fold, sorted) = (Fold::new(transaction), Sorted::new(batch));
+        fold.insert(&flows::KIND, &sorted.flows)?;
+        fold.insert(&runs::KIND, &sorted.runs)?;
+        fold.insert(&steps::KIND, &sorted.steps)?;
+        fold.insert(&tasks::KIND, &sorted.tasks)?;
+        artifacts::apply(&mut fold, &sorted.artifacts)?;
+        metadata::apply(&mut fold, &sorted.metadata)?;
+        outcomes::apply(&mut fold, &sorted.metadata)?;
+        run_tags::apply(&mut fold, &sorted.tags)?;
+        heartbeats::apply(&mut fold, &sorted.tasks, &sorted.heartbeats)?;
+        Ok(fold.report)
     }
 
-    fn at_once(&self, batch: &[Decoded]) -> Option<BatchStatement> {
-        fold::at_once(batch)
+    fn plan_statements(&self) -> &'static [PlanStatement] {
+        &PLANNED
     }
 
-    fn highest_numbers(&self) -> &'static Statement {
-        &HIGHEST_NUMBERS
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A statement without line breaks, without the parameters that its rows come from, and without what it does with rows
-    /// that are there already.
-    fn shape(text: &str) -> String {
-        let words = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(" ON CONFLICT DO NOTHING", "");
-        let mut parts = words.split("FROM UNNEST(");
-        let begin = parts.next().unwrap_or_default().to_owned();
-        parts.fold(begin, |shape, part| {
-            let rest = part.split_once(") AS e").map_or(part, |(_, rest)| rest);
-            format!("{shape}FROM UNNEST() AS e{rest}")
-        })
-    }
-
-    #[test]
-    fn the_function_for_ordinary_batches_holds_the_statements_of_the_fold_word_for_word() {
-        let functions = shape(FUNCTIONS.postgres);
-        let held = fold::STATEMENTS.iter().filter(|it| functions.contains(&shape(it.postgres)));
-        let held: Vec<_> = held.map(|statement| statement.name).collect();
-        let expected = [
-            "insert_runs",
-            "insert_tasks",
-            "insert_artifacts",
-            "insert_metadata",
-            "raise_attempts",
-            "raise_numbers",
-            "beat_runs",
-            "beat_tasks",
+    /// A batch is ordinary if no two items have the same key, and no event depends on rows, as changes of tags and
+    /// metadata that affect an outcome do.
+    fn plan(&self, batch: &[&Decoded<Event>]) -> Option<Planned> {
+        let sorted = Sorted::new(batch);
+        if !sorted.tags.is_empty() || sorted.metadata.iter().any(|item| outcomes::affects_outcome(item.event)) {
+            return None;
+        }
+        let mut steps = vec![
+            flows::KIND.step(&sorted.flows)?,
+            runs::KIND.step(&sorted.runs)?,
+            steps::KIND.step(&sorted.steps)?,
+            tasks::KIND.step(&sorted.tasks)?,
+            artifacts::step(&sorted.artifacts)?,
+            artifacts::attempts(sorted.artifacts.iter()),
+            metadata::step(&sorted.metadata),
         ];
-        assert_eq!(held, expected);
-        assert!(functions.contains(&shape(crate::generation::STATEMENTS[3].postgres)), "checkpoints move otherwise");
+        steps.extend(heartbeats::steps(sorted.tasks.iter(), &sorted.heartbeats));
+        Some(Planned { steps, changed: Vec::new() })
     }
 }

@@ -4,26 +4,27 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::SEARCH_MAX;
+use super::{SEARCH_MAX, failure, is_good, schema::whole_name};
 use crate::search::{
     SearchError,
     document::Document,
-    request::{Found, Hit, Request, SortField},
+    request::{Found, Hit, Parent, ParentsFound, ParentsRequest, Request},
+    shape::{Field, IndexShape},
 };
 
 #[derive(Deserialize)]
 struct Answer {
     timed_out: bool,
-    hits: Hits,
+    hits: Hits<Scored>,
     #[serde(default)]
     aggregations: BTreeMap<String, Buckets>,
 }
 
 #[derive(Deserialize)]
-struct Hits {
+struct Hits<T> {
     total: Total,
-    #[serde(default)]
-    hits: Vec<Scored>,
+    #[serde(default = "Vec::new")]
+    hits: Vec<T>,
 }
 
 #[derive(Deserialize)]
@@ -55,17 +56,75 @@ struct Bucket {
     doc_count: u64,
 }
 
+/// One of several answers.
+#[derive(Deserialize)]
+struct OneOf {
+    status: u16,
+    #[serde(default)]
+    error: serde_json::Value,
+    #[serde(default)]
+    timed_out: bool,
+    hits: Option<Hits<Columns>>,
+}
+
+#[derive(Deserialize)]
+struct Several {
+    responses: Vec<OneOf>,
+}
+
+#[derive(Deserialize)]
+struct Columns {
+    #[serde(default)]
+    fields: BTreeMap<String, Vec<String>>,
+}
+
+/// Reads the answer to requests for parents.
+pub(super) fn read_parents(
+    shape: &IndexShape,
+    text: &str,
+    requests: &[ParentsRequest],
+) -> Result<Vec<ParentsFound>, SearchError> {
+    let several: Several = serde_json::from_str(text).map_err(unreadable)?;
+    if several.responses.len() != requests.len() {
+        let count = several.responses.len();
+        return Err(SearchError::Unavailable(format!("{count} of {} searches were answered", requests.len())));
+    }
+    let (own_id, inherited) = (whole_name(shape, Field::OwnId), whole_name(shape, Field::Inherited));
+    let parent = |mut columns: Columns| {
+        let id = columns.fields.remove(&own_id)?.into_iter().next()?;
+        Some(Parent { id, values: columns.fields.remove(&inherited).unwrap_or_default() })
+    };
+    let found = several.responses.into_iter().map(|answer| {
+        if !is_good(answer.status) {
+            return Err(failure(answer.status, &serde_json::json!({"error": answer.error})));
+        }
+        if answer.timed_out {
+            return Err(late());
+        }
+        let hits = answer.hits.ok_or_else(|| SearchError::Unavailable("a search has no hits".to_owned()))?;
+        let parents = hits.hits.into_iter().filter_map(parent).collect();
+        Ok(ParentsFound { total: hits.total.value, parents })
+    });
+    found.collect()
+}
+
+fn unreadable(error: serde_json::Error) -> SearchError {
+    // A stored document of another shape stays as it is; what is no JSON is not Elasticsearch's word.
+    let kind = if error.is_data() { SearchError::Refused } else { SearchError::Unavailable };
+    kind(format!("cannot read the answer to a search: {error}"))
+}
+
+fn late() -> SearchError {
+    SearchError::Unavailable(format!("the search took longer than {SEARCH_MAX}"))
+}
+
 /// Reads the answer to a request.
 pub(super) fn read(text: &str, request: &Request) -> Result<Found, SearchError> {
-    let answer: Answer = serde_json::from_str(text).map_err(|error| {
-        // A stored document of another shape stays as it is; what is no JSON is not Elasticsearch's word.
-        let kind = if error.is_data() { SearchError::Refused } else { SearchError::Unavailable };
-        kind(format!("cannot read the answer to a search: {error}"))
-    })?;
+    let answer: Answer = serde_json::from_str(text).map_err(unreadable)?;
     if answer.timed_out {
-        return Err(SearchError::Unavailable(format!("the search took longer than {SEARCH_MAX}")));
+        return Err(late());
     }
-    let by_relevance = request.sort.field == SortField::Relevance;
+    let by_relevance = request.sort.field.is_none();
     let hit = |it: Scored| Hit { document: it.source.document, score: it.score.filter(|_| by_relevance) };
     let mut aggregations = answer.aggregations;
     let facet = |index: usize| {
@@ -81,7 +140,7 @@ pub(super) fn read(text: &str, request: &Request) -> Result<Found, SearchError> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::super::shape::example::books, *};
 
     fn answer(timed_out: bool, document: &str) -> String {
         let hit = format!(r#"{{"_id":"1","_score":1.5,"_source":{{"document":{document}}}}}"#);
@@ -90,11 +149,27 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_or_says_why_not() {
-        let (request, flow) = (Request::all(1), r#"{"type":"flow","revision":1,"created_at":0,"flow":"F"}"#);
-        let found = read(&answer(false, flow), &request).unwrap_or_default();
-        assert_eq!((found.total, found.hits[0].document.flow.as_str(), found.hits[0].score), (7, "F", None));
-        assert!(matches!(read(&answer(true, flow), &request), Err(SearchError::Unavailable(_))));
+        let request = Request::all(&books(), 1);
+        let document = r#"{"id":"book/1","revision":1,"source":{"kind":"book"}}"#;
+        let found = read(&answer(false, document), &request).unwrap_or_default();
+        assert_eq!((found.total, found.hits[0].document.id.as_str(), found.hits[0].score), (7, "book/1", None));
+        assert!(matches!(read(&answer(true, document), &request), Err(SearchError::Unavailable(_))));
         assert!(matches!(read(&answer(false, r#"{"type":"other"}"#), &request), Err(SearchError::Refused(_))));
         assert!(matches!(read("<html>", &request), Err(SearchError::Unavailable(_))));
+    }
+
+    #[test]
+    fn parents_are_read_or_say_why_not() {
+        let asked =
+            ParentsRequest { matching: crate::search::query::Expression::Nothing, parents_max: 1, values: true };
+        let read = |text: &str| read_parents(&books(), text, std::slice::from_ref(&asked));
+        let good = r#"{"responses":[{"status":200,"timed_out":false,"hits":{"total":{"value":9},
+            "hits":[{"_score":null,"fields":{"own_id":["shelf/1"],"inherited_whole":["a","b"]}}]}}]}"#;
+        let found = read(good).unwrap_or_default();
+        assert_eq!((found[0].total, found[0].parents[0].id.as_str()), (9, "shelf/1"));
+        assert_eq!(found[0].parents[0].values, ["a", "b"]);
+        let refused = r#"{"responses":[{"status":404,"error":{"type":"index_not_found_exception","reason":"r"}}]}"#;
+        assert!(matches!(read(refused), Err(SearchError::Gone(_))));
+        assert!(matches!(read(r#"{"responses":[]}"#), Err(SearchError::Unavailable(_))));
     }
 }

@@ -1,34 +1,12 @@
-//! Documents as bodies of bulk requests, and what became of each.
+//! Documents as bodies of bulk requests, and the outcome of each.
 
-use std::collections::BTreeMap;
-
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::search::{
-    Refused, SearchError,
-    document::Document,
-    query::Field,
-    request::{FacetField, SortField, SortValue},
-    words::terms,
-};
+use super::schema::Source;
+use crate::search::{Refused, SearchError, document::Document, shape::IndexShape};
 
 /// Bytes of a request's body, after which no further document is added.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// A document as it is indexed; see `index.json`.
-#[derive(Serialize)]
-struct Source<'a> {
-    key: i64,
-    revision: i64,
-    created_at: i64,
-    run: Option<SortValue>,
-    user_or_empty: Option<SortValue>,
-    status_or_empty: Option<SortValue>,
-    whole: BTreeMap<&'static str, Vec<&'a str>>,
-    terms: BTreeMap<&'static str, Vec<String>>,
-    document: &'a Document,
-}
 
 /// A part of the documents, and the body that writes it.
 pub(super) struct Body {
@@ -38,10 +16,10 @@ pub(super) struct Body {
 }
 
 /// Bodies for documents, each of a bounded size.
-pub(super) fn bodies(documents: &[Document]) -> Result<Vec<Body>, SearchError> {
+pub(super) fn bodies(shape: &IndexShape, documents: &[Document]) -> Result<Vec<Body>, SearchError> {
     let mut bodies: Vec<Body> = Vec::new();
     for document in documents {
-        let id = document.id();
+        let id = &document.id;
         let body = match bodies.last_mut() {
             Some(body) if body.ndjson.len() < BODY_BYTES_MAX => body,
             _ => {
@@ -54,30 +32,15 @@ pub(super) fn bodies(documents: &[Document]) -> Result<Vec<Body>, SearchError> {
             json!({"index": {"_id": id, "version": document.revision, "version_type": "external_gte"}}).to_string();
         body.ndjson.extend_from_slice(action.as_bytes());
         body.ndjson.push(b'\n');
-        let written = serde_json::to_writer(&mut body.ndjson, &source(&id, document));
+        let written = serde_json::to_writer(&mut body.ndjson, &Source::new(shape, document));
         written.map_err(|error| SearchError::Refused(format!("document {id}: {error}")))?;
         body.ndjson.push(b'\n');
-        body.items.push((id, document.revision));
+        body.items.push((id.clone(), document.revision));
     }
     Ok(bodies)
 }
 
-fn source<'a>(id: &'a str, document: &'a Document) -> Source<'a> {
-    let of_field = |field: Field| (field.as_str(), document.texts(field).iter().map(|text| terms(text)).collect());
-    Source {
-        key: Document::key(id),
-        revision: document.revision,
-        created_at: document.created_at,
-        run: SortField::Run.value_of(document),
-        user_or_empty: SortField::User.value_of(document),
-        status_or_empty: SortField::Status.value_of(document),
-        whole: FacetField::ALL.map(|field| (field.as_str(), field.values_of(document))).into_iter().collect(),
-        terms: Field::ALL.into_iter().map(of_field).collect(),
-        document,
-    }
-}
-
-/// What became of the items of a request.
+/// The outcome of the items of a request.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Refused for good.
@@ -91,11 +54,11 @@ pub(super) struct Outcome {
 /// Reads a bulk response, item by item.
 pub(super) fn outcome(items: &[(String, i64)], response: &Value) -> Outcome {
     let mut outcome = Outcome::default();
-    let told = response["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    if told.len() != items.len() {
-        outcome.retry = Some(format!("{} items of {} were answered", told.len(), items.len()));
+    let answered = response["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if answered.len() != items.len() {
+        outcome.retry = Some(format!("{} items of {} were answered", answered.len(), items.len()));
     }
-    for ((id, revision), item) in items.iter().zip(told) {
+    for ((id, revision), item) in items.iter().zip(answered) {
         let item = &item["index"];
         let (kind, reason) = (item["error"]["type"].as_str().unwrap_or_default(), &item["error"]["reason"]);
         let reason = format!("{kind}: {}", reason.as_str().unwrap_or_default());
@@ -115,8 +78,7 @@ pub(super) fn outcome(items: &[(String, i64)], response: &Value) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::search::document::Kind;
+    use super::{super::super::shape::example::books, *};
 
     #[test]
     fn a_refused_item_is_told_from_one_to_try_again_and_from_a_newer_one() {
@@ -138,12 +100,12 @@ mod tests {
     fn bodies_are_bounded_and_hold_every_document_once() {
         let documents: Vec<Document> = (0..3000)
             .map(|n| {
-                let mut document = Document::new(Kind::Flow, format!("F{n}"), 1, 0);
-                document.tags = vec!["x".repeat(2000)];
+                let mut document = Document::new(format!("book/{n}"), 1);
+                document.set("tags", json!(["x".repeat(2000)]));
                 document
             })
             .collect();
-        let bodies = bodies(&documents).unwrap_or_default();
+        let bodies = bodies(&books(), &documents).unwrap_or_default();
         assert!(bodies.len() > 1 && bodies.iter().all(|body| body.ndjson.len() < BODY_BYTES_MAX + 10_000));
         assert_eq!(bodies.iter().map(|body| body.items.len()).sum::<usize>(), documents.len());
     }

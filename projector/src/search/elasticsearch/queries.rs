@@ -2,27 +2,21 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    run_status::Status,
-    search::{
-        document::Kind,
-        query::{Expression, Field},
-        request::{Facet, Filter, Request, SortField, SortValue, Start},
-    },
+use super::schema::{sorted_name, terms_name, whole_name};
+use crate::search::{
+    query::Expression,
+    request::{Facet, ParentsRequest, Request, Sort, SortValue, Start},
+    shape::{Field, IndexShape},
 };
 
 /// The body of a search.
-pub(super) fn search(request: &Request) -> Value {
+pub(super) fn search(shape: &IndexShape, request: &Request) -> Value {
     let mut body = json!({
-        "query": matching(request),
+        "query": matching(shape, request),
         "size": request.hits_max,
         "track_total_hits": true,
+        "sort": sorted(shape, request.sort),
     });
-    let key = json!({"key": "asc"});
-    body["sort"] = match sorted(request.sort.field) {
-        None => json!(["_score", key]),
-        Some(field) => json!([{field: if request.sort.descending { "desc" } else { "asc" }}, key]),
-    };
     match &request.start {
         Start::First => {}
         Start::Skip(count) => body["from"] = json!(count),
@@ -30,54 +24,76 @@ pub(super) fn search(request: &Request) -> Value {
         Start::After { value: SortValue::Text(value), key } => body["search_after"] = json!([value, key]),
     }
     if !request.facets.is_empty() {
-        let facets = request.facets.iter().enumerate().map(|(index, it)| (index.to_string(), facet(it)));
+        let facets = request.facets.iter().enumerate().map(|(index, it)| (index.to_string(), facet(shape, it)));
         body["aggs"] = Value::Object(facets.collect());
     }
     body
 }
 
+/// The body of a search for parents: columns of them, and no documents.
+pub(super) fn parents(shape: &IndexShape, request: &ParentsRequest) -> Value {
+    let mut columns = vec![whole_name(shape, Field::OwnId)];
+    if request.values {
+        columns.push(whole_name(shape, Field::Inherited));
+    }
+    json!({
+        "query": {"bool": {"filter": [expression(shape, &request.matching)]}},
+        "size": request.parents_max,
+        "track_total_hits": true,
+        "sort": sorted(shape, Sort::newest(shape)),
+        "_source": false,
+        "stored_fields": "_none_",
+        "docvalue_fields": columns,
+    })
+}
+
+fn sorted(shape: &IndexShape, sort: Sort) -> Value {
+    let key = json!({"key": "asc"});
+    match sort.field {
+        None => json!(["_score", key]),
+        Some(field) => json!([{sorted_name(shape, field): if sort.descending { "desc" } else { "asc" }}, key]),
+    }
+}
+
 /// Which documents match. That all do is said as such: Elasticsearch then knows their number without counting.
-fn matching(request: &Request) -> Value {
-    let filter = conditions(&request.filter);
+fn matching(shape: &IndexShape, request: &Request) -> Value {
+    let filter: Vec<Value> = request.filter.iter().map(|condition| expression(shape, condition)).collect();
     match &request.query {
         None if filter.is_empty() => json!({"match_all": {}}),
         None => json!({"bool": {"filter": filter}}),
-        Some(query) => json!({"bool": {"must": [expression(query)], "filter": filter}}),
+        Some(query) => json!({"bool": {"must": [expression(shape, query)], "filter": filter}}),
     }
 }
 
-/// The field that hits are sorted by; `None` by relevance.
-const fn sorted(field: SortField) -> Option<&'static str> {
-    match field {
-        SortField::Relevance => None,
-        SortField::CreatedAt => Some("created_at"),
-        SortField::Run => Some("run"),
-        SortField::Flow => Some("whole.flow"),
-        SortField::Type => Some("whole.type"),
-        SortField::User => Some("user_or_empty"),
-        SortField::Status => Some("status_or_empty"),
-    }
-}
-
-fn expression(query: &Expression) -> Value {
-    let all = |parts: &[Expression]| parts.iter().map(expression).collect::<Vec<_>>();
+fn expression(shape: &IndexShape, query: &Expression) -> Value {
+    let all = |parts: &[Expression]| parts.iter().map(|part| expression(shape, part)).collect::<Vec<_>>();
     match query {
-        Expression::Words { field, terms, prefix } => words(*field, terms, *prefix),
+        Expression::Words { field, terms, prefix } => words(&terms_name(shape, *field), terms, *prefix),
+        Expression::Value { field, one_of } => json!({"terms": {whole_name(shape, *field): **one_of}}),
+        Expression::Time { from, to } => {
+            let mut span = json!({});
+            if let Some(from) = from {
+                span["gte"] = json!(from);
+            }
+            if let Some(to) = to {
+                span["lt"] = json!(to);
+            }
+            json!({"range": {sorted_name(shape, shape.time_field): span}})
+        }
         Expression::All(parts) => json!({"bool": {"must": all(parts)}}),
         Expression::Any(parts) => json!({"bool": {"should": all(parts), "minimum_should_match": 1}}),
-        Expression::Not(inner) => json!({"bool": {"must_not": [expression(inner)]}}),
+        Expression::Not(inner) => json!({"bool": {"must_not": [expression(shape, inner)]}}),
         Expression::Nothing => json!({"match_none": {}}),
     }
 }
 
-fn words(field: Field, terms: &[String], prefix: bool) -> Value {
-    let name = format!("terms.{}", field.as_str());
+fn words(name: &str, terms: &[String], prefix: bool) -> Value {
     match terms {
         [] => json!({"match_none": {}}),
         [one] if prefix => json!({"prefix": {name: {"value": one}}}),
         [one] => json!({"term": {name: {"value": one}}}),
         [before @ .., last] if prefix => {
-            let parts = [words(field, before, false), words(field, std::slice::from_ref(last), true)];
+            let parts = [words(name, before, false), words(name, std::slice::from_ref(last), true)];
             // A prefix has no score of its own: nor does what comes before it in the same word.
             json!({"constant_score": {"filter": {"bool": {"filter": parts}}}})
         }
@@ -85,35 +101,9 @@ fn words(field: Field, terms: &[String], prefix: bool) -> Value {
     }
 }
 
-fn conditions(filter: &Filter) -> Vec<Value> {
-    let kinds: Vec<&str> = filter.kinds.iter().copied().map(Kind::as_str).collect();
-    let statuses: Vec<&str> = filter.statuses.iter().copied().map(Status::as_str).collect();
-    let any_of = [
-        ("whole.type", kinds),
-        ("whole.status", statuses),
-        ("whole.flow", filter.flows.iter().map(String::as_str).collect()),
-        ("whole.user", filter.users.iter().map(String::as_str).collect()),
-    ];
-    let wanted = any_of.into_iter().filter(|(_, values)| !values.is_empty());
-    let mut conditions: Vec<Value> = wanted.map(|(field, values)| json!({"terms": {field: values}})).collect();
-    conditions.extend(filter.tags.iter().map(|tag| json!({"term": {"whole.tag": {"value": tag}}})));
-    if filter.from.is_some() || filter.to.is_some() {
-        let mut range = json!({});
-        if let Some(from) = filter.from {
-            range["gte"] = json!(from);
-        }
-        if let Some(to) = filter.to {
-            range["lt"] = json!(to);
-        }
-        conditions.push(json!({"range": {"created_at": range}}));
-    }
-    conditions
-}
-
-fn facet(facet: &Facet) -> Value {
+fn facet(shape: &IndexShape, facet: &Facet) -> Value {
     let order = json!([{"_count": "desc"}, {"_key": "asc"}]);
-    let field = format!("whole.{}", facet.field.as_str());
-    let mut terms = json!({"field": field, "size": facet.values_max, "order": order});
+    let mut terms = json!({"field": whole_name(shape, facet.field), "size": facet.values_max, "order": order});
     if !facet.prefix.is_empty() {
         terms["include"] = json!(format!("{}.*", escape(&facet.prefix)));
     }

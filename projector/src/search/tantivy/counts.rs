@@ -12,15 +12,17 @@ use tantivy::{
     query::{EnableScoring, Query, Weight},
 };
 
-use super::schema::whole_name;
+use super::schema::Fields;
 use crate::search::{
     query::Expression,
-    request::{Facet, Filter, Request},
+    request::{Facet, Request},
 };
 
-/// Bytes that are remembered of whole indexes, and of segments, at most.
-const BYTES_MAX: (u64, u64) = (4 * 1024 * 1024, 16 * 1024 * 1024);
-/// Counts that nobody asked for as long as this are forgotten.
+/// Cached bytes of counts of whole indexes, at most.
+const WHOLE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+/// Cached bytes of counts of segments, at most.
+const SEGMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Counts that were not used for this long are evicted.
 const KEPT: Duration = Duration::from_secs(300);
 /// What a remembered count takes beside its values, in bytes, about.
 const OVERHEAD: usize = 512;
@@ -29,11 +31,18 @@ const OVERHEAD: usize = 512;
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Asked {
     query: Option<Expression>,
-    filter: Filter,
+    filter: Vec<Expression>,
     facets: Vec<Facet>,
 }
 
-/// A segment as it stands, and what is counted in it.
+impl Asked {
+    /// What it takes in memory, in bytes, about: an expression may hold many ids.
+    fn bytes(&self) -> usize {
+        self.query.iter().chain(&self.filter).map(Expression::bytes).sum()
+    }
+}
+
+/// The current state of a segment, and what is counted in it.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     segment: SegmentId,
@@ -48,10 +57,11 @@ struct OfSegment {
     values: Vec<Vec<(String, u64)>>,
 }
 
-/// What counts take in memory.
-fn bytes(values: &[Vec<(String, u64)>]) -> u32 {
+/// What counts, and what they were asked by, take in memory.
+fn bytes(asked: &Asked, values: &[Vec<(String, u64)>]) -> u32 {
     let bytes = |(value, _): &(String, u64)| value.len() + size_of::<(String, u64)>();
-    u32::try_from(OVERHEAD + values.iter().flatten().map(bytes).sum::<usize>()).unwrap_or(u32::MAX)
+    let bytes = OVERHEAD + asked.bytes() + values.iter().flatten().map(bytes).sum::<usize>();
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// A total, and for each facet its most frequent values.
@@ -66,11 +76,11 @@ pub(super) struct Counts {
 
 impl Default for Counts {
     fn default() -> Self {
-        let of_whole = |_: &(u64, Arc<Asked>), counted: &Arc<Counted>| bytes(&counted.1);
-        let of_segment = |_: &Key, counted: &Arc<OfSegment>| bytes(&counted.values);
+        let of_whole = |key: &(u64, Arc<Asked>), counted: &Arc<Counted>| bytes(&key.1, &counted.1);
+        let of_segment = |key: &Key, counted: &Arc<OfSegment>| bytes(&key.asked, &counted.values);
         Self {
-            whole: Cache::builder().max_capacity(BYTES_MAX.0).weigher(of_whole).time_to_idle(KEPT).build(),
-            segments: Cache::builder().max_capacity(BYTES_MAX.1).weigher(of_segment).time_to_idle(KEPT).build(),
+            whole: Cache::builder().max_capacity(WHOLE_BYTES_MAX).weigher(of_whole).time_to_idle(KEPT).build(),
+            segments: Cache::builder().max_capacity(SEGMENT_BYTES_MAX).weigher(of_segment).time_to_idle(KEPT).build(),
         }
     }
 }
@@ -79,6 +89,7 @@ impl Counts {
     /// Counts what a request matches, which is `matching`. Of requests that are alike and come at once, one counts.
     pub(super) fn count(
         &self,
+        fields: &Fields,
         searcher: &Searcher,
         matching: &dyn Query,
         request: &Request,
@@ -86,12 +97,14 @@ impl Counts {
         let (query, filter, facets) = (request.query.clone(), request.filter.clone(), request.facets.clone());
         let asked = Arc::new(Asked { query, filter, facets });
         let key = (searcher.generation().generation_id(), Arc::clone(&asked));
-        let counted = self.whole.try_get_with(key, || self.count_segments(searcher, matching, &asked).map(Arc::new));
+        let counted =
+            self.whole.try_get_with(key, || self.count_segments(fields, searcher, matching, &asked).map(Arc::new));
         counted.map_err(|error| TantivyError::clone(&error))
     }
 
     fn count_segments(
         &self,
+        fields: &Fields,
         searcher: &Searcher,
         matching: &dyn Query,
         asked: &Arc<Asked>,
@@ -100,7 +113,7 @@ impl Counts {
         let of_segment = |reader: &SegmentReader| {
             let key = Key { segment: reader.segment_id(), deletes: reader.delete_opstamp(), asked: Arc::clone(asked) };
             let counted =
-                self.segments.try_get_with(key, || count(weight.as_ref(), reader, &asked.facets).map(Arc::new));
+                self.segments.try_get_with(key, || count(fields, weight.as_ref(), reader, &asked.facets).map(Arc::new));
             counted.map_err(|error| TantivyError::clone(&error))
         };
         let segments: Vec<_> = searcher.segment_readers().iter().map(of_segment).collect::<tantivy::Result<_>>()?;
@@ -123,11 +136,11 @@ fn top(values: HashMap<&str, u64>, values_max: usize) -> Vec<(String, u64)> {
     values.into_iter().take(values_max).map(|(value, count)| (value.to_owned(), count)).collect()
 }
 
-fn count(weight: &dyn Weight, reader: &SegmentReader, facets: &[Facet]) -> tantivy::Result<OfSegment> {
+fn count(fields: &Fields, weight: &dyn Weight, reader: &SegmentReader, facets: &[Facet]) -> tantivy::Result<OfSegment> {
     if facets.is_empty() {
         return Ok(OfSegment { total: weight.count(reader)?, values: Vec::new() });
     }
-    let columns = facets.iter().map(|facet| OfColumn::new(reader, facet)).collect::<tantivy::Result<Vec<_>>>();
+    let columns = facets.iter().map(|facet| OfColumn::new(fields, reader, facet)).collect::<tantivy::Result<Vec<_>>>();
     let (mut columns, mut total) = (columns?, 0);
     let mut take = |documents: &[DocId]| {
         total += documents.len();
@@ -155,8 +168,11 @@ struct OfColumn {
 }
 
 impl OfColumn {
-    fn new(reader: &SegmentReader, facet: &Facet) -> tantivy::Result<Self> {
-        let column = reader.fast_fields().str(&whole_name(facet.field))?;
+    fn new(fields: &Fields, reader: &SegmentReader, facet: &Facet) -> tantivy::Result<Self> {
+        let column = match fields.whole_column(facet.field) {
+            Some(name) => reader.fast_fields().str(name)?,
+            None => None,
+        };
         let counts = vec![0; column.as_ref().map_or(0, |column| column.num_terms())];
         Ok(Self { column, counts })
     }
@@ -176,14 +192,16 @@ impl OfColumn {
     /// Values that begin with a prefix and were counted.
     fn values(self, prefix: &str) -> tantivy::Result<Vec<(String, u64)>> {
         let Some(column) = self.column else { return Ok(Vec::new()) };
-        let (mut values, mut value) = (Vec::new(), String::new());
-        for (ordinal, count) in self.counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
-            value.clear();
-            column.ord_to_str(ordinal as u64, &mut value).map_err(TantivyError::from)?;
-            if value.starts_with(prefix) {
-                values.push((value.clone(), count));
+        let counted = (0_u64..).zip(self.counts).filter(|(_, count)| *count > 0);
+        let (ordinals, counts): (Vec<u64>, Vec<u64>) = counted.unzip();
+        let (mut values, mut counts) = (Vec::new(), counts.into_iter());
+        // Read together: each block of the dictionary holds many values.
+        column.dictionary().sorted_ords_to_term_cb(&ordinals, |term| {
+            let count = counts.next().unwrap_or(0);
+            if term.starts_with(prefix.as_bytes()) {
+                values.push((String::from_utf8_lossy(term).into_owned(), count));
             }
-        }
+        })?;
         Ok(values)
     }
 }

@@ -1,4 +1,4 @@
-//! The fields of a document in the embedded index.
+//! The fields of a document in the embedded index, made from the shape.
 
 use tantivy::{
     TantivyDocument,
@@ -7,15 +7,20 @@ use tantivy::{
 
 use crate::search::{
     document::Document,
-    query::Field,
-    request::{FacetField, SortField, SortValue},
+    request::SortValue,
+    shape::{Field, FieldId, IndexShape, Kind},
     words::terms,
 };
 
-/// Raised when the same document is to be indexed otherwise.
-const VERSION: u32 = 1;
+/// Raised when documents of the same shape are indexed differently.
+const VERSION: u32 = 2;
 /// The tokenizer that keeps values whole.
 const WHOLE: &str = "raw";
+
+/// Name of the column with the revision.
+pub(super) const REVISION: &str = "revision";
+/// Name of the column with the key.
+pub(super) const KEY: &str = "key";
 
 /// Handles of the fields.
 #[derive(Debug, Clone)]
@@ -24,106 +29,118 @@ pub(super) struct Fields {
     pub(super) id: Handle,
     pub(super) source: Handle,
     pub(super) key: Handle,
-    pub(super) created_at: Handle,
+    /// Name of the column with the time.
+    pub(super) time: String,
     revision: Handle,
-    /// Terms, by [`Field`].
-    terms: Vec<Handle>,
-    /// Whole values, by [`FacetField`].
-    whole: Vec<Handle>,
-    run: Handle,
-    user_or_empty: Handle,
-    status_or_empty: Handle,
+    terms: Vec<(Field, Handle)>,
+    whole: Vec<(Field, Handle)>,
+    sorted: Vec<(FieldId, Handle)>,
 }
 
-/// Name of the column with the revision.
-pub(super) const REVISION: &str = "revision";
-/// Name of the column with the key.
-pub(super) const KEY: &str = "key";
-/// Name of the column with the time.
-pub(super) const CREATED_AT: &str = "created_at";
-
 impl Fields {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(shape: &IndexShape) -> Self {
         let mut schema = Schema::builder();
         let words = TextFieldIndexing::default()
             .set_tokenizer("whitespace")
             .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let words = TextOptions::default().set_indexing_options(words);
-        let column = TextOptions::default().set_fast(WHOLE);
         let id = schema.add_text_field("id", STRING);
         let revision = schema.add_i64_field(REVISION, FAST);
         let key = schema.add_i64_field(KEY, FAST);
         let source = schema.add_text_field("source", TextOptions::default() | STORED);
-        let created_at = schema.add_i64_field(CREATED_AT, FAST);
-        let run = schema.add_i64_field("run", FAST);
-        let user_or_empty = schema.add_text_field("user_or_empty", column.clone());
-        let status_or_empty = schema.add_text_field("status_or_empty", column);
-        let add_terms = |field: Field| schema.add_text_field(&format!("terms_{}", field.as_str()), words.clone());
-        let terms = Field::ALL.into_iter().map(add_terms).collect();
-        let add_whole = |field: FacetField| schema.add_text_field(&whole_name(field), STRING.set_fast(WHOLE));
-        let whole = FacetField::ALL.into_iter().map(add_whole).collect();
-        let schema = schema.build();
-        Self { schema, id, source, key, created_at, revision, terms, whole, run, user_or_empty, status_or_empty }
+        let searched = shape.all().filter(|(_, field)| field.words.is_some()).map(|(id, _)| Field::Named(id));
+        let mut searched: Vec<Field> = [Field::Text].into_iter().chain(searched).collect();
+        let whole = shape.all().filter(|(_, field)| field.is_whole()).map(|(id, _)| Field::Named(id));
+        let mut whole: Vec<Field> = whole.collect();
+        if shape.inheritance.is_some() {
+            searched.push(Field::Inherited);
+            whole.extend([Field::Inherited, Field::Parent, Field::OwnId]);
+        }
+        let add_terms = |field: Field| (field, schema.add_text_field(&terms_name(shape, field), words.clone()));
+        let terms = searched.into_iter().map(add_terms).collect();
+        let add_whole =
+            |field: Field| (field, schema.add_text_field(&whole_name(shape, field), STRING.set_fast(WHOLE)));
+        let whole = whole.into_iter().map(add_whole).collect();
+        let add_sorted = |(id, field): (FieldId, &crate::search::shape::FieldShape)| {
+            let name = format!("sort_{}", field.name);
+            let handle = match field.kind {
+                Kind::Integer => schema.add_i64_field(&name, FAST),
+                Kind::Text => schema.add_text_field(&name, TextOptions::default().set_fast(WHOLE)),
+            };
+            (id, handle)
+        };
+        let sorted = shape.all().filter(|(_, field)| field.sort).map(add_sorted).collect();
+        let time = format!("sort_{}", shape.field(shape.time_field).name);
+        Self { schema: schema.build(), id, source, key, time, revision, terms, whole, sorted }
     }
 
     /// What shapes the index.
-    pub(super) fn fingerprint(&self) -> String {
+    pub(super) fn fingerprint(&self, shape: &IndexShape) -> String {
         let schema = serde_json::to_string(&self.schema).unwrap_or_default();
-        super::digest(&[&VERSION.to_string(), &schema])
+        let shape = serde_json::to_string(shape).unwrap_or_default();
+        super::digest(&[&VERSION.to_string(), &schema, &shape])
     }
 
-    pub(super) fn terms(&self, field: Field) -> Handle {
-        self.terms[field as usize]
+    /// The terms of a field; `None` if its words are not searched.
+    pub(super) fn terms(&self, field: Field) -> Option<Handle> {
+        self.terms.iter().find(|(known, _)| *known == field).map(|(_, handle)| *handle)
     }
 
-    pub(super) fn whole(&self, field: FacetField) -> Handle {
-        self.whole[field as usize]
+    /// The whole values of a field; `None` if they are not kept.
+    pub(super) fn whole(&self, field: Field) -> Option<Handle> {
+        self.whole.iter().find(|(known, _)| *known == field).map(|(_, handle)| *handle)
+    }
+
+    /// The name of the column with the whole values of a field; `None` if they are not kept.
+    pub(super) fn whole_column(&self, field: Field) -> Option<&str> {
+        self.whole(field).map(|handle| self.schema.get_field_name(handle))
     }
 
     /// The column that a field is sorted by, and its handle; `None` by relevance.
-    pub(super) fn sorted(&self, field: SortField) -> Option<(&str, Handle)> {
-        let handle = match field {
-            SortField::Relevance => return None,
-            SortField::CreatedAt => self.created_at,
-            SortField::Run => self.run,
-            SortField::Flow => self.whole(FacetField::Flow),
-            SortField::Type => self.whole(FacetField::Type),
-            SortField::User => self.user_or_empty,
-            SortField::Status => self.status_or_empty,
-        };
-        Some((self.schema.get_field_name(handle), handle))
+    pub(super) fn sorted(&self, field: Option<FieldId>) -> Option<(&str, Handle)> {
+        let (_, handle) = self.sorted.iter().find(|(known, _)| Some(*known) == field)?;
+        Some((self.schema.get_field_name(*handle), *handle))
     }
 
     /// A document as the index takes it.
-    pub(super) fn indexed(&self, id: &str, document: &Document) -> TantivyDocument {
+    pub(super) fn indexed(&self, shape: &IndexShape, document: &Document) -> TantivyDocument {
         let mut indexed = TantivyDocument::default();
-        indexed.add_text(self.id, id);
+        indexed.add_text(self.id, &document.id);
         indexed.add_i64(self.revision, document.revision);
-        indexed.add_i64(self.key, Document::key(id));
+        indexed.add_i64(self.key, document.key());
         indexed.add_text(self.source, serde_json::to_string(document).unwrap_or_default());
-        for field in Field::ALL {
-            for text in document.texts(field) {
-                indexed.add_text(self.terms(field), terms(&text));
+        for (field, handle) in &self.terms {
+            for text in shape.values(document, *field) {
+                indexed.add_text(*handle, terms(&text));
             }
         }
-        for field in FacetField::ALL {
-            for value in field.values_of(document) {
-                indexed.add_text(self.whole(field), value);
+        for (field, handle) in &self.whole {
+            for value in shape.values(document, *field) {
+                indexed.add_text(*handle, value);
             }
         }
-        for field in [SortField::CreatedAt, SortField::Run, SortField::User, SortField::Status] {
-            let Some((_, handle)) = self.sorted(field) else { continue };
-            match field.value_of(document) {
-                Some(SortValue::Int(value)) => indexed.add_i64(handle, value),
-                Some(SortValue::Text(value)) => indexed.add_text(handle, value),
-                None => {}
+        for (field, handle) in &self.sorted {
+            match SortValue::of(shape, document, *field) {
+                SortValue::Int(value) => indexed.add_i64(*handle, value),
+                SortValue::Text(value) => indexed.add_text(*handle, value),
             }
         }
         indexed
     }
 }
 
+fn terms_name(shape: &IndexShape, field: Field) -> String {
+    match field {
+        Field::Named(_) => format!("terms_{}", shape.name(field)),
+        field => shape.name(field).to_owned(),
+    }
+}
+
 /// Name of the column of whole values.
-pub(super) fn whole_name(field: FacetField) -> String {
-    format!("whole_{}", field.as_str())
+fn whole_name(shape: &IndexShape, field: Field) -> String {
+    match field {
+        Field::Inherited => "inherited_whole".to_owned(),
+        Field::Named(_) => format!("whole_{}", shape.name(field)),
+        field => shape.name(field).to_owned(),
+    }
 }

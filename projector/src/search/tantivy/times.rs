@@ -1,4 +1,4 @@
-//! Documents of a span of time, as a query that knows of each block of documents when its oldest and its newest were registered.
+//! A query for documents of a time span. It knows the oldest and the newest time of each block of documents.
 //!
 //! Documents are mostly written in the order in which they were registered, so that a short span lies in few blocks; the
 //! index alone would look at each document's time.
@@ -13,8 +13,6 @@ use tantivy::{
     query::{ConstScorer, EnableScoring, Explanation, Query, Scorer, Weight},
 };
 
-use super::schema::CREATED_AT;
-
 /// Documents of a block.
 const BLOCK: u32 = 1024;
 /// Segments whose times are known, at most.
@@ -23,7 +21,11 @@ const SEGMENTS_MAX: u64 = 256;
 const KEPT: Duration = Duration::from_secs(300);
 
 /// The times of segments.
-pub(super) struct Times(Cache<SegmentId, Arc<OfSegment>>);
+pub(super) struct Times {
+    /// Name of the column with the time.
+    column: String,
+    segments: Cache<SegmentId, Arc<OfSegment>>,
+}
 
 /// The times of a segment's documents, deleted ones among them.
 struct OfSegment {
@@ -33,15 +35,14 @@ struct OfSegment {
     blocks: Vec<RangeInclusive<i64>>,
 }
 
-impl Default for Times {
-    fn default() -> Self {
-        Self(Cache::builder().max_capacity(SEGMENTS_MAX).time_to_idle(KEPT).build())
-    }
-}
-
 impl Times {
+    pub(super) fn new(column: String) -> Self {
+        Self { column, segments: Cache::builder().max_capacity(SEGMENTS_MAX).time_to_idle(KEPT).build() }
+    }
+
     fn of(&self, reader: &SegmentReader) -> tantivy::Result<Arc<OfSegment>> {
-        let times = self.0.try_get_with(reader.segment_id(), || OfSegment::read(reader).map(Arc::new));
+        let read = || OfSegment::read(reader, &self.column).map(Arc::new);
+        let times = self.segments.try_get_with(reader.segment_id(), read);
         times.map_err(|error| TantivyError::clone(&error))
     }
 
@@ -59,8 +60,8 @@ impl Times {
 }
 
 impl OfSegment {
-    fn read(reader: &SegmentReader) -> tantivy::Result<Self> {
-        let (times, documents) = (reader.fast_fields().i64(CREATED_AT)?, reader.max_doc());
+    fn read(reader: &SegmentReader, column: &str) -> tantivy::Result<Self> {
+        let (times, documents) = (reader.fast_fields().i64(column)?, reader.max_doc());
         let block = |first: DocId| {
             let times = (first..documents.min(first + BLOCK)).filter_map(|document| times.first(document));
             let (oldest, newest) =

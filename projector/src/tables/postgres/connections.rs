@@ -1,7 +1,7 @@
-//! Connections that are taken and given back without a word to the server.
+//! A connection pool that takes and returns connections without a round trip.
 //!
-//! sqlx's pool asks each connection that is given back whether it lives: one more round trip for each statement, and the next
-//! one waits for its answer. Here only a connection that was idle is asked, before it is used.
+//! sqlx's pool pings each connection when it is returned: one more round trip for each statement, and the next statement
+//! waits for it. Here only a connection that was idle is pinged, before it is used.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
 
 /// How long a connection is used for, at most.
 const AGE_MAX: Duration = Duration::from_secs(1800);
-/// A connection that was taken within this time is used as it is; of others it is asked first whether they live: what a
-/// restart of the server left behind is noticed here, and not by a request.
+/// A connection that was idle for longer is pinged before it is used, so that connections that the server closed at a
+/// restart are found here, not by a request.
 const IDLE_TRUSTED: Duration = Duration::from_secs(1);
-/// Between two attempts to reach a server that is not there yet, at first and at most.
+/// The first and the longest pause between two attempts to reach a server that is not up yet.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
-/// SQLSTATEs of a server that starts, ends or is full: `cannot_connect_now`, `too_many_connections`.
+/// SQLSTATEs of a server that is starting, stopping or full: `cannot_connect_now`, `too_many_connections`.
 const NOT_YET: [&str; 2] = ["57P03", "53300"];
 
-/// A bounded number of connections that are made alike.
+/// A bounded pool of identical connections.
 #[derive(Clone)]
 pub(super) struct Connections(managed::Pool<Maker>);
 
 impl Connections {
-    /// At most so many, each made when it is first needed. Whoever finds none waits for so long.
+    /// A pool of at most so many connections, opened on demand. Callers wait for a free one for a bounded time.
     pub(super) fn new(connect: PgConnectOptions, count_max: u32, wait_max: Duration) -> Self {
         let mut config = PoolConfig::new(usize::try_from(count_max).unwrap_or(usize::MAX));
         config.timeouts = Timeouts { wait: Some(wait_max), create: Some(wait_max), recycle: Some(wait_max) };
         config.queue_mode = QueueMode::Lifo;
         let pool = managed::Pool::builder(Maker { connect }).config(config).runtime(Runtime::Tokio1).build();
-        // Building fails for want of a runtime alone.
+        // Building fails only without a runtime.
         Self(pool.expect("a runtime is named"))
     }
 
@@ -48,16 +48,16 @@ impl Connections {
     }
 }
 
-/// A connection in use. One that is dropped instead of given back is closed: what goes on at its other end is not known.
+/// A connection in use. If it is dropped instead of returned, it is closed, because its state is unknown.
 pub(super) struct Taken(Option<Object<Maker>>);
 
 impl Taken {
     /// The connection.
     pub(super) fn connection(&mut self) -> &mut PgConnection {
-        self.0.as_mut().expect("a connection that is not given back is there")
+        self.0.as_mut().expect("the connection was not returned yet")
     }
 
-    /// Gives it back after its last statement has ended.
+    /// Returns it to the pool after its last statement has ended.
     pub(super) fn give_back(mut self) {
         drop(self.0.take());
     }
@@ -100,7 +100,7 @@ impl managed::Manager for Maker {
     }
 }
 
-/// Whether it is worth waiting for the server.
+/// Whether to retry the connection.
 fn is_not_yet(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,

@@ -1,9 +1,9 @@
-//! What failures of PostgreSQL mean to callers.
+//! Maps errors of PostgreSQL to [`TablesError`].
 
 use crate::tables::TablesError;
 
-/// SQLSTATE of our own functions: another writer was faster.
-const FASTER: &str = "DB001";
+/// SQLSTATE of the generated functions: another writer was faster.
+pub(super) const FASTER: &str = "DB001";
 
 /// Sorts an error by how the caller can react. SQLSTATE classes: PostgreSQL documentation, appendix A.
 pub(super) fn error(statement: &str, error: &sqlx::Error) -> TablesError {
@@ -20,7 +20,8 @@ pub(super) fn error(statement: &str, error: &sqlx::Error) -> TablesError {
         Some(code) if ["08", "53", "57", "58", "25", "28"].iter().any(|class| code.starts_with(class)) => {
             TablesError::Unavailable(database.message().to_owned())
         }
-        Some(code) if code.starts_with("22") || code.starts_with("54") => {
+        // Data exceptions, program limits, and check_violation.
+        Some(code) if code.starts_with("22") || code.starts_with("54") || code == "23514" => {
             TablesError::Value { statement: statement.to_owned(), reason: database.message().to_owned() }
         }
         _ => TablesError::Refused { statement: statement.to_owned(), reason: database.message().to_owned() },

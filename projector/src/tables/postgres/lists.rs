@@ -1,7 +1,7 @@
-//! Lists, streamed row by row on connections of their own.
+//! Lists, streamed row by row on separate connections.
 //!
-//! A long list gives way to a projector at work: reading fifty thousand rows as fast as one client takes them keeps more than one
-//! processor busy, here and in PostgreSQL, and each batch would wait for its turn between them.
+//! A long list yields to a busy projector: reading fifty thousand rows as fast as one client takes them keeps more than
+//! one processor busy, here and in PostgreSQL, and delays every batch.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -12,19 +12,22 @@ use futures_util::{
     FutureExt, StreamExt, TryStreamExt,
     stream::{BoxStream, Fuse},
 };
-use sqlx::{Row as _, postgres::PgRow};
+use sqlx::postgres::PgRow;
 use tokio::time::Instant;
 
-use super::{Connections, bind, error, silent};
-use crate::tables::{ChunkSender, Chunks, Cursor, Next, Params, Render, Statement, TablesError};
+use super::{
+    Connections, error, silent,
+    values::{PgCursor, bind},
+};
+use crate::tables::{ChunkSender, Chunks, Next, Params, Render, Statement, TablesError};
 
-/// Chunks that are made without a pause: pages and short lists.
+/// Chunks that are sent without a pause: pages and short lists.
 const PROMPT_CHUNKS: usize = 8;
-/// The pause after each further chunk while the projector is at work: about 20 MB/s are left.
+/// The pause after each further chunk while the projector is busy: limits a list to about 20 MB/s.
 const PAUSE: Duration = Duration::from_millis(3);
-/// Rows that are read for nothing, at most, to keep a connection whose list needs no more of them.
+/// Rows that are read and discarded, at most, to keep the connection of a list that ended early.
 const REST_ROWS_MAX: usize = 2000;
-/// For how long a projector that has written counts as being at work.
+/// How long the projector counts as busy after a write.
 const AT_WORK: Duration = Duration::from_millis(50);
 
 /// When the projector last wrote.
@@ -32,7 +35,7 @@ const AT_WORK: Duration = Duration::from_millis(50);
 pub(super) struct Activity(Mutex<Option<Instant>>);
 
 impl Activity {
-    /// Notes that it writes.
+    /// Records a write.
     pub(super) fn note(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
@@ -42,7 +45,7 @@ impl Activity {
     }
 }
 
-/// A list on its way to its reader.
+/// A list that is being sent.
 pub(super) struct List {
     statement: &'static Statement,
     render: Render,
@@ -64,14 +67,18 @@ impl List {
         (Self { statement, render, sender, sent: 0, paused: Duration::ZERO, timeout, activity }, receiver)
     }
 
-    /// Sends the whole list, and at its end what it failed on.
+    /// Sends the whole list, and an error at its end if it failed.
     pub(super) async fn run(mut self, connections: &Connections, params: &Params) {
         let (statement, timeout) = (self.statement, self.timeout);
+        let query = match bind(statement, params) {
+            Ok(query) => query,
+            Err(failed) => return self.sender.end(Err(failed), || true).await,
+        };
         let mut taken = match connections.take().await {
             Ok(taken) => taken,
             Err(failed) => return self.sender.end(Err(error(statement.name, &failed)), || true).await,
         };
-        let mut rows = bind(statement, params).fetch(taken.connection()).fuse();
+        let mut rows = query.fetch(taken.connection()).fuse();
         let outcome = self.send_rows(&mut rows).await;
         let failed = outcome.is_err();
         self.sender.end(outcome, || true).await;
@@ -97,11 +104,11 @@ impl List {
         Ok(())
     }
 
-    /// Sends a chunk; false if it gave up.
+    /// Sends a chunk; false if the stream was cancelled.
     async fn send(&mut self, chunk: Vec<u8>) -> bool {
         let sent = self.sender.send(chunk, || true).await;
         self.sent += 1;
-        // The server's time-out is for the whole statement: most of it is left for the rows.
+        // The server's time-out covers the whole statement: leave most of it for the rows.
         let may_pause = self.sent > PROMPT_CHUNKS && self.paused < self.timeout / 4;
         if sent && may_pause && self.activity.is_recent() {
             tokio::time::sleep(PAUSE).await;
@@ -111,10 +118,10 @@ impl List {
     }
 }
 
-/// Rows as the server sends them; fused, so that one may ask again after the last.
+/// Rows as the server sends them; fused, so that it can be polled after the last.
 type Rows<'a> = Fuse<BoxStream<'a, Result<PgRow, sqlx::Error>>>;
 
-/// Reads to the end of a list that nobody needs more of; false if that is too far, and another connection costs less.
+/// Discards the rest of a list; false if it is so long that a new connection costs less.
 async fn read_on(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration) -> bool {
     for _ in 0..REST_ROWS_MAX {
         match next_row(rows, statement, timeout).await {
@@ -126,7 +133,8 @@ async fn read_on(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration) 
     false
 }
 
-/// The next row, most of which are there already. The time-out tells a server that is silent; the whole list has its own, the server's.
+/// The next row, which is usually buffered already. The time-out detects a silent server; the server has its own
+/// time-out for the whole list.
 async fn next_row(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration) -> Result<Option<PgRow>, TablesError> {
     let row = match rows.try_next().now_or_never() {
         Some(row) => row,
@@ -136,16 +144,4 @@ async fn next_row(rows: &mut Rows<'_>, statement: &Statement, timeout: Duration)
         },
     };
     row.map_err(|e| error(statement.name, &e))
-}
-
-struct PgCursor<'a>(&'a PgRow);
-
-impl Cursor for PgCursor<'_> {
-    fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError> {
-        self.0.try_get_unchecked(column).map_err(|_| TablesError::Shape { column })
-    }
-
-    fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
-        self.0.try_get_unchecked(column).map_err(|_| TablesError::Shape { column })
-    }
 }

@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS live (
 CREATE TABLE IF NOT EXISTS instances (
     instance TEXT PRIMARY KEY,
     roles TEXT NOT NULL,
+    topics TEXT NOT NULL,
     expires_at INTEGER NOT NULL
 );
 

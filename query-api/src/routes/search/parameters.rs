@@ -3,73 +3,55 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use daybook_projector::{
-    run_status::Status,
-    search::{
-        document::Kind,
-        query,
-        request::{
-            Facet, FacetField, Filter, HITS_MAX, Request, SKIP_MAX, Sort, SortField, SortValue, Start, VALUES_MAX,
-        },
-    },
+use daybook_projector::search::{
+    query::{self, Expression},
+    request::{Facet, HITS_MAX, Request, SKIP_MAX, Sort, SortValue, Start, VALUES_MAX},
+    shape::{Field, FieldId, FieldShape, Filter, IndexShape, Kind, RELEVANCE},
 };
 use serde::{Deserialize, Serialize};
 
 use super::time;
 use crate::{error::ApiError, query::Query};
 
-/// Hits of a page where the client gives no limit.
+/// Hits of a page if the client gives no limit.
 const LIMIT_DEFAULT: usize = 20;
-/// Values of a facet where the client gives no limit.
+/// Values of a facet if the client gives no limit.
 const FACET_LIMIT_DEFAULT: usize = 20;
 /// Values of one filter, at most.
 const FILTER_VALUES_MAX: usize = 64;
 /// Longest cursor, in bytes, inclusive.
 const CURSOR_BYTES_MAX: usize = 8192;
 
-/// A search as it was asked for.
+/// The parameters of a search.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parameters {
-    /// For the index; wants one hit more than the page has, to know whether there are more.
+    /// The request to the index. It asks for one hit more than the page has, to know whether there are more.
     pub(super) request: Request,
     /// Hits of the page.
     pub(super) hits_wanted: usize,
-    /// What tells this search from others.
+    /// The fingerprint of this search.
     pub(super) asked: u64,
 }
 
 impl Parameters {
     /// Reads a search; `place` is the index that its cursor must belong to.
-    pub(super) fn parse(given: &Query, place: &str, now_ms: i64) -> Result<Self, ApiError> {
-        check_names(
-            given,
-            &[
-                "q",
-                "type",
-                "flow",
-                "user",
-                "tag",
-                "status",
-                "from",
-                "to",
-                "sort",
-                "limit",
-                "cursor",
-                "facets",
-                "facet_limit",
-            ],
-        )?;
+    pub(super) fn parse(shape: &IndexShape, given: &Query, place: &str, now_ms: i64) -> Result<Self, ApiError> {
+        let filters = shape.fields.iter().filter(|field| field.filter.is_some()).map(|field| &*field.name);
+        let others = ["from", "to", "sort", "limit", "cursor", "facets", "facet_limit"];
+        check_names(given, &["q"].into_iter().chain(filters).chain(others).collect::<Vec<_>>())?;
         let text = given.get("q").unwrap_or_default();
-        let parsed = query::parse(text).map_err(|error| ApiError::invalid("q", error.to_string()))?;
-        let filter = filter(given, now_ms)?;
-        let sort = sort(given.get("sort"), parsed.is_some())?;
+        let parsed = query::parse(shape, text).map_err(|error| ApiError::invalid("q", error.to_string()))?;
+        let mut filter = filter(shape, given)?;
+        let sort = sort(shape, given.get("sort"), parsed.is_some())?;
         let hits_wanted = number(given, "limit", LIMIT_DEFAULT, 0, HITS_MAX)?;
         let values_max = number(given, "facet_limit", FACET_LIMIT_DEFAULT, 1, VALUES_MAX)?;
-        let facets = facets(given.get("facets").unwrap_or_default(), values_max)?;
+        let facets = facets(shape, given.get("facets").unwrap_or_default(), values_max)?;
+        // A relative time differs from page to page, so times are not part of the fingerprint.
         let asked = fingerprint(text, &filter, sort);
+        filter.extend(span(given, now_ms)?);
         let start = match given.get("cursor").filter(|text| !text.is_empty()) {
             None => Start::First,
-            Some(text) => Cursor::decode(text, place, asked, sort)?,
+            Some(text) => Cursor::decode(shape, text, place, asked, sort)?,
         };
         let hits_max = if hits_wanted == 0 { 0 } else { hits_wanted + 1 };
         let request = Request { query: parsed, filter, sort, start, hits_max, facets };
@@ -77,31 +59,16 @@ impl Parameters {
     }
 }
 
-/// The parameters of a list of values.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Values {
-    pub(super) prefix: String,
-    pub(super) values_max: usize,
-    pub(super) flows: Vec<String>,
-}
-
-impl Values {
-    pub(super) fn parse(given: &Query) -> Result<Self, ApiError> {
-        check_names(given, &["prefix", "limit", "flow"])?;
-        let prefix = given.get("prefix").unwrap_or_default().to_owned();
-        let values_max = number(given, "limit", VALUES_MAX, 1, VALUES_MAX)?;
-        Ok(Self { prefix, values_max, flows: all(given, "flow")? })
-    }
-}
-
-fn check_names(given: &Query, known: &[&str]) -> Result<(), ApiError> {
+/// Refuses a parameter that the route does not have.
+pub(in crate::routes) fn check_names(given: &Query, known: &[&str]) -> Result<(), ApiError> {
     match given.0.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         Some((name, _)) => Err(ApiError::invalid(name, format!("no such parameter; there are {}", known.join(", ")))),
         None => Ok(()),
     }
 }
 
-fn all(given: &Query, name: &str) -> Result<Vec<String>, ApiError> {
+/// The values of a parameter that may be given several times.
+pub(in crate::routes) fn all(given: &Query, name: &str) -> Result<Vec<String>, ApiError> {
     let values: Vec<String> =
         given.0.iter().filter(|(known, value)| known == name && !value.is_empty()).map(|(_, it)| it.clone()).collect();
     if values.len() > FILTER_VALUES_MAX {
@@ -113,12 +80,27 @@ fn all(given: &Query, name: &str) -> Result<Vec<String>, ApiError> {
     Ok(values)
 }
 
-fn filter(given: &Query, now_ms: i64) -> Result<Filter, ApiError> {
-    let kinds = all(given, "type")?;
-    let kinds = kinds.iter().map(|text| named("type", text, Kind::parse, &Kind::ALL.map(Kind::as_str)));
-    let names = [Status::Running, Status::Completed, Status::Failed].map(Status::as_str);
-    let statuses = all(given, "status")?;
-    let statuses = statuses.iter().map(|text| named("status", text, Status::parse, &names));
+fn filter(shape: &IndexShape, given: &Query) -> Result<Vec<Expression>, ApiError> {
+    let mut conditions = Vec::new();
+    for (id, field) in shape.all() {
+        let Some(rule) = field.filter else { continue };
+        let values = all(given, &field.name)?;
+        for value in values.iter().filter(|_| !field.allowed.is_empty()) {
+            let known: Vec<&str> = field.allowed.iter().map(|name| &**name).collect();
+            known_among(&field.name, value, &known)?;
+        }
+        let named = Field::Named(id);
+        match rule {
+            Filter::AnyOf if values.is_empty() => {}
+            Filter::AnyOf => conditions.push(Expression::value(named, values)),
+            Filter::AllOf => conditions.extend(values.into_iter().map(|value| Expression::value(named, [value]))),
+        }
+    }
+    Ok(conditions)
+}
+
+/// The span of time that is asked for, if one is.
+fn span(given: &Query, now_ms: i64) -> Result<Option<Expression>, ApiError> {
     let at = |name: &str| {
         let text = given.get(name).filter(|text| !text.is_empty());
         text.map(|text| {
@@ -128,56 +110,70 @@ fn filter(given: &Query, now_ms: i64) -> Result<Filter, ApiError> {
         })
         .transpose()
     };
-    Ok(Filter {
-        kinds: kinds.collect::<Result<_, _>>()?,
-        flows: all(given, "flow")?,
-        users: all(given, "user")?,
-        tags: all(given, "tag")?,
-        statuses: statuses.collect::<Result<_, _>>()?,
-        from: at("from")?,
-        to: at("to")?,
-    })
+    let (from, to) = (at("from")?, at("to")?);
+    Ok((from.is_some() || to.is_some()).then_some(Expression::Time { from, to }))
 }
 
-fn named<T>(name: &str, text: &str, parse: impl Fn(&str) -> Option<T>, known: &[&str]) -> Result<T, ApiError> {
-    parse(text).ok_or_else(|| ApiError::invalid(name, format!("{text:?} is none of {}", known.join(", "))))
+fn known_among(name: &str, text: &str, known: &[&str]) -> Result<usize, ApiError> {
+    let place = known.iter().position(|known| *known == text);
+    place.ok_or_else(|| ApiError::invalid(name, format!("{text:?} is not one of {}", known.join(", "))))
 }
 
-fn sort(text: Option<&str>, has_query: bool) -> Result<Sort, ApiError> {
+/// The field of a name among those that serve something; `None` for one of the other names in `more`.
+fn field_named(
+    shape: &IndexShape,
+    parameter: &str,
+    text: &str,
+    more: &[&str],
+    serves: impl Fn(&FieldShape) -> bool,
+) -> Result<Option<FieldId>, ApiError> {
+    let known = shape.fields.iter().filter(|field| serves(field)).map(|field| &*field.name);
+    let known: Vec<&str> = more.iter().copied().chain(known).collect();
+    known_among(parameter, text, &known)?;
+    Ok(shape.find(text, serves))
+}
+
+fn sort(shape: &IndexShape, text: Option<&str>, has_query: bool) -> Result<Sort, ApiError> {
     match text.filter(|text| !text.is_empty()) {
-        None if has_query => Ok(Sort { field: SortField::Relevance, descending: true }),
-        None => Ok(Sort { field: SortField::CreatedAt, descending: true }),
+        None if has_query => Ok(Sort::relevance()),
+        None => Ok(Sort::newest(shape)),
         Some(text) => {
             let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
-            let field = named("sort", name, SortField::parse, &SortField::ALL.map(SortField::as_str))?;
-            Ok(Sort { field, descending: descending || field == SortField::Relevance })
+            let field = field_named(shape, "sort", name, &[RELEVANCE], |field| field.sort)?;
+            Ok(Sort { field, descending: descending || field.is_none() })
         }
     }
 }
 
-fn number(given: &Query, name: &str, default: usize, min: usize, max: usize) -> Result<usize, ApiError> {
+/// A parameter that is a whole number.
+pub(in crate::routes) fn number(
+    given: &Query,
+    name: &str,
+    default: usize,
+    min: usize,
+    max: usize,
+) -> Result<usize, ApiError> {
     let Some(text) = given.get(name).filter(|text| !text.is_empty()) else { return Ok(default) };
     let number = text.parse().ok().filter(|number| (min..=max).contains(number));
     number.ok_or_else(|| ApiError::invalid(name, format!("{text:?} is not a whole number from {min} to {max}")))
 }
 
-fn facets(text: &str, values_max: usize) -> Result<Vec<Facet>, ApiError> {
+fn facets(shape: &IndexShape, text: &str, values_max: usize) -> Result<Vec<Facet>, ApiError> {
     let mut facets: Vec<Facet> = Vec::new();
     for name in text.split(',').filter(|name| !name.is_empty()) {
-        let field = named("facets", name, FacetField::parse, &FacetField::ALL.map(FacetField::as_str))?;
-        if facets.iter().all(|facet| facet.field != field) {
+        let field = field_named(shape, "facets", name, &[], |field| field.facet)?.map(Field::Named);
+        let is_new = |field: &Field| facets.iter().all(|facet| facet.field != *field);
+        if let Some(field) = field.filter(is_new) {
             facets.push(Facet { field, prefix: String::new(), values_max });
         }
     }
     Ok(facets)
 }
 
-/// What tells one search from another: all but page size, cursor and facets. Of a relative time, each page has its own, so
-/// times are left out.
-fn fingerprint(query: &str, filter: &Filter, sort: Sort) -> u64 {
+/// A hash of all parameters except page size, cursor, facets and times.
+fn fingerprint(query: &str, filter: &[Expression], sort: Sort) -> u64 {
     let mut hash = DefaultHasher::new();
-    let timeless = Filter { from: None, to: None, ..filter.clone() };
-    (query, format!("{timeless:?}"), sort.field as u8, sort.descending).hash(&mut hash);
+    (query, filter, sort.field, sort.descending).hash(&mut hash);
     hash.finish()
 }
 
@@ -188,7 +184,7 @@ pub(super) struct Cursor {
     /// Generation and index.
     #[serde(rename = "p")]
     pub(super) place: String,
-    /// Which search.
+    /// The fingerprint of the search.
     #[serde(rename = "q")]
     pub(super) asked: u64,
     #[serde(rename = "s")]
@@ -200,29 +196,27 @@ impl Cursor {
         BASE64.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
-    fn decode(text: &str, place: &str, asked: u64, sort: Sort) -> Result<Start, ApiError> {
+    fn decode(shape: &IndexShape, text: &str, place: &str, asked: u64, sort: Sort) -> Result<Start, ApiError> {
         let wrong = |reason: &str| ApiError::invalid("cursor", reason);
         if text.len() > CURSOR_BYTES_MAX {
-            return Err(wrong("the cursor is none of ours"));
+            return Err(wrong("the cursor is not valid"));
         }
-        let bytes = BASE64.decode(text.trim_end_matches('=')).map_err(|_| wrong("the cursor is none of ours"))?;
-        let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| wrong("the cursor is none of ours"))?;
+        let bytes = BASE64.decode(text.trim_end_matches('=')).map_err(|_| wrong("the cursor is not valid"))?;
+        let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| wrong("the cursor is not valid"))?;
         if cursor.place != place {
             return Err(wrong("the cursor belongs to an index that is no longer served; begin again"));
         }
         if cursor.asked != asked {
             return Err(wrong("the cursor belongs to another search; begin again"));
         }
-        let numeric = matches!(sort.field, SortField::CreatedAt | SortField::Run);
+        let kind = sort.field.map(|field| shape.field(field).kind);
         let fits = match &cursor.start {
             Start::First => false,
-            Start::Skip(count) => sort.field == SortField::Relevance && *count <= SKIP_MAX,
-            Start::After { value: SortValue::Int(_), .. } => numeric,
-            Start::After { value: SortValue::Text(text), .. } => {
-                !numeric && sort.field != SortField::Relevance && !text.contains('\0')
-            }
+            Start::Skip(count) => kind.is_none() && *count <= SKIP_MAX,
+            Start::After { value: SortValue::Int(_), .. } => kind == Some(Kind::Integer),
+            Start::After { value: SortValue::Text(text), .. } => kind == Some(Kind::Text) && !text.contains('\0'),
         };
-        if fits { Ok(cursor.start) } else { Err(wrong("the cursor is none of ours")) }
+        if fits { Ok(cursor.start) } else { Err(wrong("the cursor is not valid")) }
     }
 }
 
@@ -230,22 +224,47 @@ impl Cursor {
 mod tests {
     use super::*;
 
+    /// Runs and tasks.
+    fn shape() -> IndexShape {
+        let any_of = |name: &'static str| FieldShape::text(name).words().facet().filter(Filter::AnyOf);
+        IndexShape {
+            version: 1,
+            fields: vec![
+                any_of("type").allowed(&["run", "task"]),
+                any_of("user").sort(),
+                FieldShape::text("tag").words().facet().filter(Filter::AllOf),
+                any_of("status").allowed(&["running", "failed"]),
+                FieldShape::integer("run").sort(),
+                FieldShape::integer("created_at").sort(),
+            ],
+            type_field: FieldId(0),
+            time_field: FieldId(5),
+            path: Vec::new(),
+            inheritance: None,
+        }
+    }
+
     fn parse(text: &str) -> Result<Parameters, ApiError> {
-        Parameters::parse(&Query::parse(text)?, "1/i", 1_000_000)
+        Parameters::parse(&shape(), &Query::parse(text)?, "1/i", 1_000_000)
     }
 
     #[test]
     fn a_search_is_read() {
         let text = "q=a&type=run&type=task&tag=x&tag=y%3Az&status=failed&from=-1s&sort=-run&limit=5&facets=tag,user";
         let request = parse(text).map(|it| it.request).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(request.filter.kinds, [Kind::Run, Kind::Task]);
-        assert_eq!(request.filter.tags, ["x", "y:z"]);
-        assert_eq!((request.filter.from, request.hits_max), (Some(999_000), 6));
-        assert_eq!(request.sort, Sort { field: SortField::Run, descending: true });
+        let shape = shape();
+        let named = |name: &str| shape.find(name, |_| true).unwrap_or_else(|| panic!("no field {name}"));
+        let value = |name: &str, values: &[&str]| Expression::value(Field::Named(named(name)), values.iter().copied());
+        let mut filter = request.filter.clone();
+        assert_eq!(filter.pop(), Some(Expression::Time { from: Some(999_000), to: None }));
+        let expected = [value("type", &["run", "task"]), value("tag", &["x"]), value("tag", &["y:z"])];
+        assert_eq!(filter, [expected.to_vec(), vec![value("status", &["failed"])]].concat());
+        assert_eq!(request.hits_max, 6);
+        assert_eq!(request.sort, Sort { field: Some(named("run")), descending: true });
         assert_eq!(request.facets.len(), 2);
-        let by_default = |text: &str| parse(text).map(|it| it.request.sort.field).ok();
-        assert_eq!(by_default(""), Some(SortField::CreatedAt));
-        assert_eq!(by_default("q=a"), Some(SortField::Relevance));
+        let by_default = |text: &str| parse(text).map(|it| it.request.sort).ok();
+        assert_eq!(by_default(""), Some(Sort::newest(&shape)));
+        assert_eq!(by_default("q=a"), Some(Sort::relevance()));
     }
 
     #[test]
@@ -278,7 +297,7 @@ mod tests {
         let cursor = Cursor { place: "1/i".to_owned(), asked, start: start.clone() };
         let text = cursor.encode();
         assert_eq!(parse(&format!("q=a&sort=-run&cursor={text}")).map(|it| it.request.start).ok(), Some(start));
-        for wrong in ["q=b&sort=-run", "q=a&sort=run", "q=a&sort=-flow", "q=a&sort=-run&tag=x"] {
+        for wrong in ["q=b&sort=-run", "q=a&sort=run", "q=a&sort=-user", "q=a&sort=-run&tag=x"] {
             assert!(parse(&format!("{wrong}&cursor={text}")).is_err(), "{wrong}");
         }
         let elsewhere = Cursor { place: "2/i".to_owned(), ..cursor.clone() }.encode();

@@ -1,6 +1,7 @@
 //! Points in time as people write them: milliseconds, a date, or how long ago.
 
-/// Milliseconds since 1970 of `1732600000000`, `2026-11-26`, `2026-11-26T18:00:00Z`, or `-7d`, `-12h`, `-30m`, `-10s` from `now_ms`.
+/// Milliseconds since 1970 of `1732600000000`, `2026-11-26`, `2026-11-26T18:00:00Z`, or of an age before `now_ms`:
+/// `-7d`, `-12h`, `-30m`, `-10s`.
 pub(super) fn parse(text: &str, now_ms: i64) -> Option<i64> {
     if let Some(ago) = text.strip_prefix('-') {
         let (count, unit) = ago.split_at_checked(ago.len().checked_sub(1)?)?;
@@ -32,7 +33,7 @@ fn digits(text: &str) -> Option<i64> {
     if plain { text.parse().ok() } else { None }
 }
 
-/// Seconds of `18:00:00Z`; other zones than UTC are not read.
+/// Seconds of `18:00:00Z`; only UTC is supported.
 fn seconds_of(time: &str) -> Option<i64> {
     let mut parts = time.strip_suffix('Z')?.split(':').map(digits);
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next().unwrap_or(Some(0))?);

@@ -1,4 +1,4 @@
-SELECT a.flow_id, a.ts_epoch, a.user_name, r.tags, r.system_tags, a.run_number, r.run_id, 1 + r.tags_revision,
+SELECT a.flow_id, a.ts_epoch, a.user_name, r.system_tags, a.run_number, r.run_id,
     a.step_name, a.task_id, a.task_name, a.name, a.attempt_id
 FROM artifacts AS a
 INNER JOIN runs AS r

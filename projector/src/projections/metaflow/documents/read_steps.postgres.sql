@@ -1,4 +1,4 @@
-SELECT s.flow_id, s.ts_epoch, s.user_name, r.tags, r.system_tags, s.run_number, r.run_id, 1 + r.tags_revision, s.step_name
+SELECT s.flow_id, s.ts_epoch, s.user_name, r.system_tags, s.run_number, r.run_id, s.step_name
 FROM UNNEST($1::BIGINT[], $2::TEXT[], $3::TEXT[]) AS e (run_number, step_name, flow_id)
 INNER JOIN steps AS s
     ON s.run_number = e.run_number

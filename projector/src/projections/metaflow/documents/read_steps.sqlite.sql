@@ -1,4 +1,4 @@
-SELECT s.flow_id, s.ts_epoch, s.user_name, r.tags, r.system_tags, s.run_number, r.run_id, 1 + r.tags_revision, s.step_name
+SELECT s.flow_id, s.ts_epoch, s.user_name, r.system_tags, s.run_number, r.run_id, s.step_name
 FROM steps AS s
 INNER JOIN runs AS r
     ON r.run_number = s.run_number

@@ -1,5 +1,5 @@
-SELECT t.flow_id, t.ts_epoch, t.user_name, r.tags, r.system_tags, t.run_number, r.run_id,
-    1 + r.tags_revision + (
+SELECT t.flow_id, t.ts_epoch, t.user_name, r.system_tags, t.run_number, r.run_id, t.step_name, t.task_id, t.task_name,
+    1 + (
         SELECT COUNT(*)
         FROM artifacts AS a
         WHERE a.task_id = t.task_id
@@ -9,8 +9,7 @@ SELECT t.flow_id, t.ts_epoch, t.user_name, r.tags, r.system_tags, t.run_number, 
         FROM metadata AS m
         WHERE m.task_id = t.task_id
         AND m.flow_id = t.flow_id
-    ),
-    t.step_name, t.task_id, t.task_name,
+    ) AS revision,
     (
         SELECT JSON_AGG(n.name ORDER BY n.name)::TEXT
         FROM (
@@ -21,7 +20,7 @@ SELECT t.flow_id, t.ts_epoch, t.user_name, r.tags, r.system_tags, t.run_number, 
             ORDER BY a.attempt_id DESC, a.name DESC
             LIMIT 1000
         ) AS n
-    ),
+    ) AS artifacts,
     (
         SELECT JSON_AGG(JSON_BUILD_ARRAY(n.field_name, n.value, n.ts_epoch) ORDER BY n.ts_epoch, n.id)::TEXT
         FROM (
@@ -32,7 +31,7 @@ SELECT t.flow_id, t.ts_epoch, t.user_name, r.tags, r.system_tags, t.run_number, 
             ORDER BY m.ts_epoch DESC, m.id DESC
             LIMIT 250
         ) AS n
-    )
+    ) AS metadata
 FROM UNNEST($1::BIGINT[], $2::TEXT[]) AS e (task_id, flow_id)
 INNER JOIN tasks AS t
     ON t.task_id = e.task_id

@@ -1,0 +1,102 @@
+//! What `--help` shows at its end: examples and exit codes.
+
+macro_rules! help {
+    ($name:ident, [$($example:literal),+ $(,)?], $codes:literal) => {
+        pub(super) const $name: &str =
+            concat!("Examples:", $("\n  ", $example,)+ "\n\nExit codes:\n  ", $codes);
+    };
+}
+
+help!(
+    DAYBOOK,
+    [
+        "daybook serve",
+        "daybook status",
+        "daybook search 'tag:nightly -status:completed'",
+        "daybook log tail -n 20 --follow"
+    ],
+    "0 done, 1 failed, 2 usage or configuration, 3 not found, 4 denied, 5 conflict, 7 unavailable or timed out,\n  \
+     130 interrupted"
+);
+help!(
+    SERVE,
+    [
+        "daybook serve",
+        "daybook serve --log kafka://broker:9092 --tables postgres://user:password@host/db",
+        "daybook serve --roles projector --log kafka://broker:9092 --tables postgres://host/db",
+        "daybook serve --config /etc/daybook.toml",
+    ],
+    "0 stopped in order, 1 failed, 2 usage or configuration, 7 the log or the tables are unavailable"
+);
+help!(
+    STATUS,
+    ["daybook status", "daybook status --server http://daybook:8080", "daybook status --json | jq .generations"],
+    "0 done, 1 failed, 2 usage, 7 no server answers, 130 interrupted"
+);
+help!(
+    SEARCH,
+    [
+        "daybook search 'tag:nightly user:ann -status:completed'",
+        "daybook search --type run --status failed --from=-7d --sort=-created_at",
+        "daybook search --json train | jq -r .hits[].path",
+    ],
+    "0 done (also if nothing is found), 1 failed, 2 usage or a query that cannot be read, 7 unavailable, 130 interrupted"
+);
+help!(
+    LOG,
+    ["daybook log cat --key MyFlow", "daybook log tail -n 20 --follow"],
+    "0 done, 1 failed, 2 usage or configuration, 3 no such topic, 7 the log is unavailable, 130 interrupted"
+);
+help!(
+    LOG_CAT,
+    [
+        "daybook log cat",
+        "daybook log cat --type RunStarted --json | jq -r .key",
+        "daybook log cat --log kafka://broker:9092/prefix --since 1795718460000",
+    ],
+    "0 done, 1 failed, 2 usage or configuration, 3 no such topic, 7 the log is unavailable, 130 interrupted"
+);
+help!(
+    LOG_TAIL,
+    ["daybook log tail", "daybook log tail -n 20 --follow --key MyFlow", "daybook log tail -n 0 -f --type RunStarted"],
+    "0 done, 1 failed, 2 usage or configuration, 3 no such topic, 7 the log is unavailable, 130 interrupted"
+);
+help!(
+    QUARANTINE,
+    ["daybook quarantine list", "daybook quarantine list --json | jq -r .reason"],
+    "0 done, 1 failed, 2 usage, 3 not in quarantine, 7 unavailable, 130 interrupted"
+);
+help!(
+    QUARANTINE_LIST,
+    ["daybook quarantine list", "daybook quarantine list --json | jq -r .reason"],
+    "0 done (also if there are none), 1 failed, 2 usage, 7 unavailable, 130 interrupted"
+);
+help!(
+    QUARANTINE_SHOW,
+    ["daybook quarantine show \"$(daybook quarantine list --json | head -n 1 | jq -r .position)\""],
+    "0 done, 1 failed, 2 usage, 3 not in quarantine, 7 unavailable, 130 interrupted"
+);
+help!(
+    CONFIG,
+    [
+        "daybook config example > daybook.toml",
+        "daybook config check --config daybook.toml",
+        "daybook config show --origin"
+    ],
+    "0 done, 1 failed, 2 usage or configuration"
+);
+help!(
+    CONFIG_SHOW,
+    [
+        "daybook config show",
+        "daybook config show --origin --config daybook.toml",
+        "daybook config show --json | jq .http"
+    ],
+    "0 done, 1 failed, 2 usage or configuration (what could be read is shown)"
+);
+help!(
+    CONFIG_CHECK,
+    ["daybook config check", "daybook config check --config daybook.toml"],
+    "0 no fault, 2 usage or faults"
+);
+help!(CONFIG_EXAMPLE, ["daybook config example > daybook.toml"], "0 done, 1 failed, 2 usage");

@@ -1,0 +1,125 @@
+//! Settings as given, unchecked, each with its origin. Order of precedence, highest first: command line, `DAYBOOK_*`
+//! variables, a domain's own variables, file, default.
+//!
+//! No `Debug`: the texts hold passwords.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{
+    environment::{self, Environment},
+    file,
+    flags::FromFlags,
+    setting::{Preset, Setting},
+    settings,
+};
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    CommandLine,
+    /// One variable, or several from which the value is made.
+    Environment(String),
+    File {
+        path: String,
+        line: usize,
+    },
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommandLine => f.write_str("command line"),
+            Self::Environment(variables) => f.write_str(variables),
+            Self::File { path, line } => write!(f, "{path}:{line}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+struct Text {
+    text: String,
+    origin: Origin,
+}
+
+/// The texts that are given, by the setting's flag, and the file that was read.
+#[derive(Default)]
+pub(crate) struct Given {
+    texts: BTreeMap<&'static str, Text>,
+    /// The file's path.
+    pub(crate) file: Option<String>,
+}
+
+/// The loaded settings, with faults and warnings.
+#[derive(Default)]
+pub(crate) struct Loaded {
+    pub(crate) given: Given,
+    pub(crate) faults: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Loads the settings from all sources.
+pub(crate) fn load(flags: &FromFlags, environment: &Environment) -> Loaded {
+    let (mut given, mut faults) = (Given::default(), Vec::new());
+    for (flag, text) in &flags.texts {
+        given.add(flag, text.clone(), Origin::CommandLine);
+    }
+    for setting in settings() {
+        let variable = setting.variable();
+        if let Some(text) = environment.get(&variable) {
+            given.add(setting.flag, text.to_owned(), Origin::Environment(variable));
+        }
+    }
+    faults.extend(environment.unreadable());
+    for found in crate::domains::variables(environment) {
+        given.add(found.flag, found.text, Origin::Environment(found.variables));
+    }
+    given.file = flags.config.clone().or_else(|| environment.get(environment::CONFIG).map(str::to_owned));
+    if let Some(path) = given.file.clone() {
+        for entry in file::read(&path, &mut faults) {
+            given.add(entry.setting.flag, entry.text, Origin::File { path: path.clone(), line: entry.line });
+        }
+    }
+    Loaded { given, faults, warnings: environment.unknown() }
+}
+
+impl Given {
+    /// Adds a text, unless there is one of higher precedence.
+    fn add(&mut self, flag: &'static str, text: String, origin: Origin) {
+        self.texts.entry(flag).or_insert(Text { text, origin });
+    }
+
+    /// The text in effect; empty if none is given and there is no default.
+    pub(crate) fn text(&self, setting: &Setting) -> &str {
+        match (self.texts.get(setting.flag), setting.default) {
+            (Some(given), _) => &given.text,
+            (None, Preset::Value(text)) => text,
+            (None, Preset::Nothing { .. }) => "",
+            (None, Preset::Derived { from, .. }) => from(self),
+        }
+    }
+
+    /// The origin of the text in effect.
+    pub(crate) fn origin(&self, setting: &Setting) -> Origin {
+        self.texts.get(setting.flag).map_or(Origin::Default, |given| given.origin.clone())
+    }
+
+    /// Reads a setting; a fault if its text is not what is expected.
+    pub(crate) fn check<T>(
+        &self,
+        setting: &Setting,
+        read: impl Fn(&str, &Setting) -> Result<T, String>,
+        faults: &mut Vec<String>,
+    ) -> Option<T> {
+        read(self.text(setting), setting).map_err(|expected| faults.push(self.fault(setting, &expected))).ok()
+    }
+
+    /// A fault of a setting: its name, the origin of its value, the value with secrets masked, and what is expected.
+    pub(crate) fn fault(&self, setting: &Setting, expected: &str) -> String {
+        let origin = match self.origin(setting) {
+            Origin::CommandLine | Origin::Default => String::new(),
+            origin => format!(" (from {origin})"),
+        };
+        format!("{}{origin} is {:?}: expected {expected}", setting.option(), setting.shown(self.text(setting)))
+    }
+}

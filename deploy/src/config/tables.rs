@@ -1,0 +1,83 @@
+//! Area `tables`: which tables, and how PostgreSQL is used.
+
+use std::time::Duration;
+
+use daybook_projector::tables::postgres;
+
+use super::{
+    given::Given,
+    read,
+    setting::{
+        Preset::Value,
+        Setting,
+        Takes::{Secret, Text, Whole},
+        area,
+    },
+};
+
+const URL: super::setting::Takes =
+    Secret { name: "URL", expected: "sqlite, or postgres://user:password@host:port/database[?sslmode=mode]" };
+const SCHEMA: super::setting::Takes =
+    Text { name: "NAME", expected: "1 to 40 small letters, digits and underscores, not beginning with a digit" };
+
+area! {
+    /// The tables' settings.
+    TablesSettings, "tables" {
+        url: Option<String> = url, "url", "tables", URL, Value("sqlite"),
+            "The tables: embedded (SQLite), or on PostgreSQL.";
+        schema: String = schema, "schema", "tables-schema", SCHEMA, Value("daybook"),
+            "The control schema in PostgreSQL; the schemas of generations begin with its name.";
+        connections_max: u32 = read::whole, "connections_max", "tables-connections-max", Whole { min: 2, max: 1000 },
+            Value("10"), "Connections to PostgreSQL for reading, at most.";
+        timeout: Duration = read::milliseconds, "timeout_ms", "tables-timeout-ms", Whole { min: 100, max: 3_600_000 },
+            Value("60000"), "Milliseconds that a statement in PostgreSQL may take.";
+    }
+}
+
+/// Which tables.
+pub(crate) enum Tables {
+    Sqlite,
+    Postgres(Box<postgres::Config>),
+}
+
+impl Tables {
+    /// Checks what is given.
+    pub(crate) fn check(given: &Given, faults: &mut Vec<String>) -> Option<Self> {
+        let TablesSettings { url, schema, connections_max, timeout } = TablesSettings::check(given, faults)?;
+        let Some(url) = url else { return Some(Self::Sqlite) };
+        match postgres::Config::from_url(&url) {
+            Ok(connect) => {
+                Some(Self::Postgres(Box::new(postgres::Config { connect, schema, connections_max, timeout })))
+            }
+            Err(error) => {
+                let setting = TablesSettings::SETTINGS.first()?;
+                faults.push(given.fault(setting, &format!("a URL of PostgreSQL: {error}")));
+                None
+            }
+        }
+    }
+}
+
+/// Whether a text names tables on PostgreSQL, even if the rest of it is invalid.
+pub(super) fn is_postgres(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
+/// The URL of PostgreSQL; none for SQLite.
+fn url(text: &str, setting: &Setting) -> Result<Option<String>, String> {
+    match text {
+        "sqlite" => Ok(None),
+        url if is_postgres(url) => Ok(Some(url.to_owned())),
+        _ => Err(setting.takes.expected()),
+    }
+}
+
+fn schema(text: &str, setting: &Setting) -> Result<String, String> {
+    let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let begins_well = text.starts_with(|c: char| !c.is_ascii_digit());
+    if begins_well && text.chars().all(legal) && text.len() <= 40 {
+        Ok(text.to_owned())
+    } else {
+        Err(setting.takes.expected())
+    }
+}

@@ -1,0 +1,96 @@
+//! The program `daybook`: one command for each goal. Only this crate reads configuration, and it wires all parts.
+//!
+//! It is a library, so that a program with more domains can use the same parts: [`run`] takes the list of domains.
+
+mod ask;
+mod command;
+mod config;
+mod config_command;
+pub mod domains;
+mod exit;
+mod log_command;
+mod output;
+mod quarantine_command;
+mod search_command;
+mod serve;
+mod status_command;
+mod telemetry;
+mod wire;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use tokio::{
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+};
+
+use crate::{
+    command::{Cli, Command, ServerOptions},
+    config::{Environment, Server},
+    domains::Domain,
+    exit::Failure,
+};
+
+/// Runs the command line with these domains.
+pub fn run(domains: &[Domain]) -> ExitCode {
+    exit::report(run_command(Cli::parse().command, domains, &Environment::of_process()))
+}
+
+fn run_command(command: Command, domains: &[Domain], environment: &Environment) -> Result<()> {
+    match command {
+        Command::Serve(flags) => {
+            let loaded = config::load(&flags.given, environment);
+            let config = config::check(&loaded).map_err(Failure::of_faults)?;
+            telemetry::start(&config.telemetry, &loaded.warnings);
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(serve::run(config, domains));
+            // Work that is still in progress is abandoned.
+            runtime.shutdown_background();
+            outcome
+        }
+        Command::Log(command) => {
+            let loaded = config::load(&command.flags().given, environment);
+            let config = config::check_log(&loaded).map_err(Failure::of_faults)?;
+            telemetry::start(&config.telemetry, &loaded.warnings);
+            interruptible(log_command::run(config, domains, command))
+        }
+        Command::Config(command) => config_command::run(&command, environment),
+        Command::Status(options) => {
+            let server = server(&options, environment)?;
+            interruptible(status_command::run(&server, options.json))
+        }
+        Command::Search(options) => {
+            let server = server(&options.server, environment)?;
+            interruptible(search_command::run(&server, &options))
+        }
+        Command::Quarantine(command) => {
+            let server = server(command.server(), environment)?;
+            interruptible(quarantine_command::run(&server, &command))
+        }
+    }
+}
+
+fn server(options: &ServerOptions, environment: &Environment) -> Result<Server> {
+    Ok(Server::check(options.server.as_deref(), environment).map_err(Failure::of_faults)?)
+}
+
+/// Runs a command until it ends or is interrupted. Such a command has nothing to clean up.
+fn interruptible(command: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            outcome = command => outcome,
+            _ = interrupt.recv() => Err(Failure::interrupted().into()),
+        }
+    });
+    // A thread may still wait for the log's next record; do not wait for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}

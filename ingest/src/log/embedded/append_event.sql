@@ -1,2 +1,0 @@
-INSERT INTO events ("offset", key, value)
-VALUES (?1, ?2, ?3)

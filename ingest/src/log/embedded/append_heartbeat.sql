@@ -1,2 +1,0 @@
-INSERT OR REPLACE INTO heartbeats ("offset", key, value)
-VALUES (?1, ?2, ?3)

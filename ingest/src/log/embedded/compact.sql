@@ -1,0 +1,6 @@
+DELETE FROM records
+WHERE compacted = 1
+AND topic = ?1
+AND partition_id = ?2
+AND record_key = ?3
+AND record_offset < ?4

@@ -1,0 +1,4 @@
+SELECT COUNT(*)
+FROM sqlite_schema
+WHERE type = 'table'
+AND name = 'events'

@@ -1,1 +1,0 @@
-SELECT COALESCE(MAX("offset") + 1, 0) FROM heartbeats

@@ -1,0 +1,54 @@
+-- For each partition, the next offset that this generation will apply.
+CREATE TABLE IF NOT EXISTS checkpoints (
+    topic TEXT NOT NULL,
+    partition_id BIGINT NOT NULL,
+    next_offset BIGINT NOT NULL,
+    PRIMARY KEY (topic, partition_id)
+);
+
+-- Records that could not be applied. Their bytes stay in the log; the first few are kept here, in hexadecimal.
+CREATE TABLE IF NOT EXISTS quarantine (
+    topic TEXT NOT NULL,
+    partition_id BIGINT NOT NULL,
+    record_offset BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    record_key TEXT NOT NULL,
+    value_bytes BIGINT NOT NULL,
+    value_hex TEXT NOT NULL,
+    PRIMARY KEY (topic, partition_id, record_offset)
+);
+
+-- For each index that was built from these tables and each partition, the next offset whose documents it lacks.
+CREATE TABLE IF NOT EXISTS search_checkpoints (
+    index_id TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    partition_id BIGINT NOT NULL,
+    next_offset BIGINT NOT NULL,
+    PRIMARY KEY (index_id, topic, partition_id)
+);
+
+-- Documents that an index refused for good.
+CREATE TABLE IF NOT EXISTS search_quarantine (
+    document_id TEXT NOT NULL PRIMARY KEY,
+    revision BIGINT NOT NULL,
+    reason TEXT NOT NULL
+);
+
+-- The first event of each idempotency key under a record key; later ones are not applied.
+CREATE TABLE IF NOT EXISTS idempotency_keys (
+    record_key TEXT COLLATE "C" NOT NULL,
+    idempotency_key TEXT COLLATE "C" NOT NULL,
+    kind TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    entries BIGINT NOT NULL,
+    topic TEXT NOT NULL,
+    partition_id BIGINT NOT NULL,
+    record_offset BIGINT NOT NULL,
+    PRIMARY KEY (record_key, idempotency_key)
+);
+
+-- The highest number of each sequence that any event held.
+CREATE TABLE IF NOT EXISTS numbers (
+    sequence TEXT NOT NULL PRIMARY KEY,
+    highest BIGINT NOT NULL
+);

@@ -1,1 +1,0 @@
-SELECT RAISE(ABORT, 'not on this engine')

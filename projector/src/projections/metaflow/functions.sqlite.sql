@@ -1,1 +1,0 @@
--- SQLite has no functions of its own; its statements make no round trips that would be worth saving.

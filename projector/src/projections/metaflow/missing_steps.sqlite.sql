@@ -1,9 +1,0 @@
-SELECT $5 AS ordinal
-WHERE NOT EXISTS (
-    SELECT 1
-    FROM steps AS p
-    WHERE p.flow_id = $1
-    AND p.run_number = $2
-    AND p.step_name = $3
-    AND p.record_offset < $4
-)

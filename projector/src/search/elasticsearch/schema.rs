@@ -1,0 +1,171 @@
+//! Settings, mapping and documents of an index on Elasticsearch, made from the shape.
+//!
+//! Documents are kept newest first, as they are asked for most, so that such a search need not look at all of them.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::search::{
+    document::Document,
+    inherited::Bounds,
+    request::SortValue,
+    shape::{Field, FieldId, IndexShape, Kind, Words},
+    words::terms,
+};
+
+/// Longest value that is kept whole, in characters: four bytes each are less than Lucene's longest term.
+const WHOLE_MAX: usize = 8191;
+
+/// The name of a field's terms.
+pub(super) fn terms_name(shape: &IndexShape, field: Field) -> String {
+    match field {
+        Field::Named(_) => format!("terms.{}", shape.name(field)),
+        field => shape.name(field).to_owned(),
+    }
+}
+
+/// The name of a field's whole values.
+pub(super) fn whole_name(shape: &IndexShape, field: Field) -> String {
+    match field {
+        Field::Named(_) => format!("whole.{}", shape.name(field)),
+        Field::Inherited => "inherited_whole".to_owned(),
+        field => shape.name(field).to_owned(),
+    }
+}
+
+/// The name of what a field is sorted by.
+pub(super) fn sorted_name(shape: &IndexShape, field: FieldId) -> String {
+    format!("sort.{}", shape.field(field).name)
+}
+
+/// The body that makes an index, without its aliases.
+pub(super) fn index(shape: &IndexShape) -> Value {
+    let (mut sorted, mut whole, mut words) = (Map::new(), Map::new(), Map::new());
+    for (_, field) in shape.all() {
+        if field.sort {
+            sorted.insert(
+                field.name.to_string(),
+                if field.kind == Kind::Integer { json!({"type": "long"}) } else { keyword() },
+            );
+        }
+        if field.is_whole() {
+            whole.insert(field.name.to_string(), keyword());
+        }
+        if let Some(searched) = field.words {
+            words.insert(field.name.to_string(), text(searched));
+        }
+    }
+    // Neighbouring words are terms of their own, and so are the beginnings of words: any word is asked for here.
+    let mut everything = text(Words { everywhere: true, phrases: true });
+    everything["index_prefixes"] = json!({"min_chars": 1, "max_chars": 3});
+    let mut properties = json!({
+        "key": {"type": "long", "index": false},
+        "revision": {"type": "long", "index": false},
+        "text": everything,
+        "sort": {"properties": sorted},
+        "whole": {"properties": whole},
+        "terms": {"properties": words},
+        "document": {"type": "object", "enabled": false},
+    });
+    if shape.inheritance.is_some() {
+        properties["inherited"] = text(Words { everywhere: true, phrases: false });
+        properties["inherited_whole"] = keyword();
+        properties["parent"] = keyword();
+        properties["own_id"] = keyword();
+    }
+    json!({
+        "settings": {
+            "number_of_shards": 1,
+            "auto_expand_replicas": "0-1",
+            "refresh_interval": "1s",
+            "sort.field": [sorted_name(shape, shape.time_field), "key"],
+            "sort.order": ["desc", "asc"],
+            // Parents are read as one page.
+            "max_result_window": Bounds::OF_SEARCHES.parents_max + 10_000,
+        },
+        "mappings": {
+            "dynamic": "strict",
+            "_source": {"includes": ["document"]},
+            "properties": properties,
+        },
+    })
+}
+
+fn keyword() -> Value {
+    json!({"type": "keyword", "ignore_above": WHOLE_MAX})
+}
+
+fn text(words: Words) -> Value {
+    let mut text = json!({"type": "text", "analyzer": "whitespace"});
+    if words.phrases {
+        text["index_phrases"] = json!(true);
+    }
+    text
+}
+
+/// What shapes an index.
+pub(super) fn fingerprint(shape: &IndexShape) -> String {
+    let mut hash = Sha256::new();
+    hash.update(index(shape).to_string());
+    hash.update(serde_json::to_string(shape).unwrap_or_default());
+    hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A document as it is indexed.
+#[derive(Serialize)]
+pub(super) struct Source<'a> {
+    key: i64,
+    revision: i64,
+    text: Vec<String>,
+    sort: BTreeMap<&'a str, SortValue>,
+    whole: BTreeMap<&'a str, Vec<Cow<'a, str>>>,
+    terms: BTreeMap<&'a str, Vec<String>>,
+    #[serde(flatten)]
+    inheritance: Option<OfInheritance<'a>>,
+    document: &'a Document,
+}
+
+/// What is indexed where the shape has an inheritance.
+#[derive(Serialize)]
+struct OfInheritance<'a> {
+    inherited: Vec<String>,
+    inherited_whole: Vec<Cow<'a, str>>,
+    parent: Vec<Cow<'a, str>>,
+    own_id: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(shape: &'a IndexShape, document: &'a Document) -> Self {
+        let of_terms = |field: Field| shape.values(document, field).iter().map(|text| terms(text)).collect();
+        let mut source = Self {
+            key: document.key(),
+            revision: document.revision,
+            text: of_terms(Field::Text),
+            sort: BTreeMap::new(),
+            whole: BTreeMap::new(),
+            terms: BTreeMap::new(),
+            inheritance: shape.inheritance.is_some().then(|| OfInheritance {
+                inherited: of_terms(Field::Inherited),
+                inherited_whole: shape.values(document, Field::Inherited),
+                parent: shape.values(document, Field::Parent),
+                own_id: shape.values(document, Field::OwnId),
+            }),
+            document,
+        };
+        for (id, field) in shape.all() {
+            if field.sort {
+                source.sort.insert(&field.name, SortValue::of(shape, document, id));
+            }
+            if field.is_whole() {
+                source.whole.insert(&field.name, shape.values(document, Field::Named(id)));
+            }
+            if field.words.is_some() {
+                source.terms.insert(&field.name, of_terms(Field::Named(id)));
+            }
+        }
+        source
+    }
+}

@@ -1,0 +1,374 @@
+//! The shape of an index, as data: which fields its documents have, and what each of them serves.
+//!
+//! A projection gives the shape of its documents. The query language, the request's checks, highlights, both engines'
+//! schemas and the fingerprint of an index are made from it, so that none of them names a field.
+//!
+//! Invariant: a shape has one field with the type of a document and one with the time at which it was registered. The
+//! newest document comes first where nothing else is asked for.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::document::Document;
+
+/// A name that is either fixed in the program or made at run time.
+pub type Name = Cow<'static, str>;
+
+/// The name of all fields together in queries. No field of a shape may have it.
+pub const TEXT: &str = "text";
+/// The name of the order by how well documents fit. No field of a shape may have it.
+pub const RELEVANCE: &str = "relevance";
+
+/// Which fields the documents of an index have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IndexShape {
+    /// Raised when documents are made differently from the same rows.
+    pub version: u32,
+    /// The fields, in the order in which highlights show them.
+    pub fields: Vec<FieldShape>,
+    /// The field with the type.
+    pub type_field: FieldId,
+    /// The field with the time, in milliseconds since 1970.
+    pub time_field: FieldId,
+    /// The path of a document's entity: segments with the attribute that follows each. A segment is left out if the
+    /// document does not have the attribute.
+    pub path: Vec<(Name, Name)>,
+    /// What documents have from their parents.
+    pub inheritance: Option<Inheritance>,
+}
+
+/// A field of a shape, by its place among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct FieldId(pub usize);
+
+/// What a field holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Kind {
+    /// Texts.
+    Text,
+    /// Whole numbers.
+    Integer,
+}
+
+/// How words of a field are searched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Words {
+    /// Whether words that name no field are looked for here, too.
+    pub everywhere: bool,
+    /// Whether neighbouring words are often asked for together; an engine may prepare for that.
+    pub phrases: bool,
+}
+
+/// What an exact filter on several values means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Filter {
+    /// A document has one of them.
+    AnyOf,
+    /// A document has all of them.
+    AllOf,
+}
+
+/// One field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldShape {
+    /// Its name, in queries and parameters.
+    pub name: Name,
+    /// What it holds.
+    pub kind: Kind,
+    /// The attributes of a document whose values it has, in this order.
+    pub attributes: Vec<Name>,
+    /// How its words are searched; `None` if they are not.
+    pub words: Option<Words>,
+    /// Whether documents are counted by its values.
+    pub facet: bool,
+    /// Whether and how documents are filtered by its values.
+    pub filter: Option<Filter>,
+    /// Whether hits can be sorted by it.
+    pub sort: bool,
+    /// The only values that it can have; empty if there are no such.
+    pub allowed: Vec<Name>,
+    /// Whether hits show its attributes; highlights show its words all the same.
+    pub shown: bool,
+}
+
+/// Values that documents, the children, inherit from others, their parents. They are looked up with each search, so that
+/// a change of them rewrites one document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inheritance {
+    /// The field whose values children inherit.
+    pub field: FieldId,
+    /// The type of parents.
+    pub parent: Name,
+    /// The types of children.
+    pub children: Vec<Name>,
+    /// The attribute of a parent with the values that its children have from it and do not carry themselves. Not shown.
+    pub attribute: Name,
+    /// The attribute of a parent that its children show as their own.
+    pub shown: Name,
+    /// Fields in which a parent and its children are alike, so that a filter by one of them holds for both.
+    pub shared: Vec<FieldId>,
+}
+
+/// Where something is searched, filtered or counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// All fields whose words are searched everywhere.
+    Text,
+    /// A field of the shape.
+    Named(FieldId),
+    /// What a parent's children inherit; on parents.
+    Inherited,
+    /// The id of the parent; on children.
+    Parent,
+    /// The document's own id; on parents.
+    OwnId,
+}
+
+impl FieldShape {
+    /// A field of texts that is found in the attribute of its own name, and serves nothing yet.
+    pub fn text(name: impl Into<Name>) -> Self {
+        let name = name.into();
+        Self {
+            attributes: vec![name.clone()],
+            name,
+            kind: Kind::Text,
+            words: None,
+            facet: false,
+            filter: None,
+            sort: false,
+            allowed: Vec::new(),
+            shown: true,
+        }
+    }
+
+    /// The same of whole numbers.
+    pub fn integer(name: impl Into<Name>) -> Self {
+        Self { kind: Kind::Integer, ..Self::text(name) }
+    }
+
+    /// With the values of these attributes instead.
+    #[must_use]
+    pub fn of(self, attributes: &[&'static str]) -> Self {
+        Self { attributes: attributes.iter().map(|name| Name::Borrowed(*name)).collect(), ..self }
+    }
+
+    /// Searched by its words, also by those that name no field.
+    #[must_use]
+    pub fn words(self) -> Self {
+        Self { words: Some(Words { everywhere: true, phrases: false }), ..self }
+    }
+
+    /// Searched by its words where they name it.
+    #[must_use]
+    pub fn own_words(self) -> Self {
+        Self { words: Some(Words { everywhere: false, phrases: false }), ..self }
+    }
+
+    /// Searched by neighbouring words, too.
+    #[must_use]
+    pub fn phrases(self) -> Self {
+        Self { words: self.words.map(|words| Words { phrases: true, ..words }), ..self }
+    }
+
+    /// Counted.
+    #[must_use]
+    pub fn facet(self) -> Self {
+        Self { facet: true, ..self }
+    }
+
+    /// Filtered.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Self {
+        Self { filter: Some(filter), ..self }
+    }
+
+    /// Sorted by.
+    #[must_use]
+    pub fn sort(self) -> Self {
+        Self { sort: true, ..self }
+    }
+
+    /// With these values alone.
+    #[must_use]
+    pub fn allowed(self, values: &[&'static str]) -> Self {
+        Self { allowed: values.iter().map(|value| Name::Borrowed(*value)).collect(), ..self }
+    }
+
+    /// Not shown by hits.
+    #[must_use]
+    pub fn hidden(self) -> Self {
+        Self { shown: false, ..self }
+    }
+
+    /// Whether its whole values are kept, and not its words alone.
+    pub const fn is_whole(&self) -> bool {
+        self.facet || self.filter.is_some()
+    }
+}
+
+impl IndexShape {
+    /// A field.
+    ///
+    /// # Panics
+    /// If the id is that of another shape, which is a bug.
+    pub fn field(&self, id: FieldId) -> &FieldShape {
+        &self.fields[id.0]
+    }
+
+    /// All fields.
+    pub fn all(&self) -> impl Iterator<Item = (FieldId, &FieldShape)> {
+        self.fields.iter().enumerate().map(|(index, field)| (FieldId(index), field))
+    }
+
+    /// The field of a name, whatever its case, if it serves what `serves` asks for.
+    pub fn find(&self, name: &str, serves: impl Fn(&FieldShape) -> bool) -> Option<FieldId> {
+        self.all().find(|(_, field)| field.name.eq_ignore_ascii_case(name) && serves(field)).map(|(id, _)| id)
+    }
+
+    /// The name that queries and answers give a field.
+    pub fn name(&self, field: Field) -> &str {
+        match field {
+            Field::Text => TEXT,
+            Field::Named(id) => &self.field(id).name,
+            // Nobody asks for these by name.
+            Field::Inherited => "inherited",
+            Field::Parent => "parent",
+            Field::OwnId => "own_id",
+        }
+    }
+
+    /// The values that a document has in a field.
+    pub fn values<'a>(&self, document: &'a Document, field: Field) -> Vec<Cow<'a, str>> {
+        match field {
+            Field::Text => {
+                let searched = self.all().filter(|(_, field)| field.words.is_some_and(|words| words.everywhere));
+                searched.flat_map(|(id, _)| self.values(document, Field::Named(id))).collect()
+            }
+            Field::Named(id) => document.values(&self.field(id).attributes),
+            Field::Inherited => match &self.inheritance {
+                Some(inheritance) => document.values(std::slice::from_ref(&inheritance.attribute)),
+                None => Vec::new(),
+            },
+            Field::Parent => document.parent.iter().map(|parent| Cow::Borrowed(parent.as_str())).collect(),
+            Field::OwnId => match &self.inheritance {
+                Some(inheritance) if self.type_of(document) == Some(&*inheritance.parent) => {
+                    vec![(&*document.id).into()]
+                }
+                _ => Vec::new(),
+            },
+        }
+    }
+
+    /// The number that a document has in a field; the first, if there are several, and 0 if there is none.
+    pub fn number(&self, document: &Document, id: FieldId) -> i64 {
+        let mut values = self.field(id).attributes.iter().filter_map(|name| document.source.get(&**name));
+        values.find_map(Value::as_i64).unwrap_or(0)
+    }
+
+    /// A document's type.
+    pub fn type_of<'a>(&self, document: &'a Document) -> Option<&'a str> {
+        let mut values = self.field(self.type_field).attributes.iter().filter_map(|name| document.source.get(&**name));
+        values.find_map(Value::as_str)
+    }
+
+    /// Whether hits show an attribute.
+    pub fn shows(&self, attribute: &str) -> bool {
+        let hidden = |field: &FieldShape| !field.shown && field.attributes.iter().any(|name| name == attribute);
+        let inherited = self.inheritance.as_ref().is_some_and(|inheritance| inheritance.attribute == attribute);
+        !inherited && !self.fields.iter().any(hidden)
+    }
+
+    /// What is wrong with the shape; `None` for a good one.
+    pub fn fault(&self) -> Option<String> {
+        for (index, field) in self.fields.iter().enumerate() {
+            let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            if field.name.is_empty() || !field.name.chars().all(legal) {
+                return Some(format!("{:?} is not a name of a field: lower-case letters, digits and _", field.name));
+            }
+            let taken = [TEXT, RELEVANCE, "q", "from", "to", "sort", "limit", "cursor", "facets", "facet_limit"];
+            if taken.contains(&&*field.name) || self.fields[..index].iter().any(|other| other.name == field.name) {
+                return Some(format!("the name {:?} is taken", field.name));
+            }
+            if field.kind == Kind::Integer && field.is_whole() {
+                return Some(format!("numbers are not counted or filtered one by one: {:?}", field.name));
+            }
+        }
+        let time = self.fields.get(self.time_field.0);
+        if time.is_none_or(|field| field.kind != Kind::Integer || !field.sort) {
+            return Some("the time is a number by which hits can be sorted".to_owned());
+        }
+        let whole = |id: FieldId| self.fields.get(id.0).is_some_and(FieldShape::is_whole);
+        if !whole(self.type_field) {
+            return Some("documents are filtered or counted by their type".to_owned());
+        }
+        let inherited = self.inheritance.as_ref();
+        if inherited.is_some_and(|it| !whole(it.field) || !it.shared.iter().all(|id| whole(*id))) {
+            return Some("what is inherited, and what is shared, is filtered or counted".to_owned());
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+pub(super) mod example {
+    //! A shape for the tests of this folder.
+
+    use super::*;
+
+    /// Books, with tags that they have from their shelves.
+    pub(crate) fn books() -> IndexShape {
+        IndexShape {
+            version: 1,
+            fields: vec![
+                FieldShape::text("kind").own_words().facet().filter(Filter::AnyOf).allowed(&["shelf", "book"]),
+                FieldShape::text("title").words().phrases(),
+                FieldShape::text("author").words().facet().filter(Filter::AnyOf).sort(),
+                FieldShape::text("tag").of(&["tags"]).words().facet().filter(Filter::AllOf),
+                FieldShape::text("notes").words().hidden(),
+                FieldShape::integer("pages").sort(),
+                FieldShape::integer("added").sort(),
+            ],
+            type_field: FieldId(0),
+            time_field: FieldId(6),
+            path: vec![("books".into(), "title".into())],
+            inheritance: Some(Inheritance {
+                field: FieldId(3),
+                parent: "shelf".into(),
+                children: vec!["book".into()],
+                attribute: "own_tags".into(),
+                shown: "tags".into(),
+                shared: vec![],
+            }),
+        }
+    }
+
+    #[test]
+    fn a_shape_is_checked() {
+        assert_eq!(books().fault(), None);
+        let mut twice = books();
+        twice.fields[1].name = "kind".into();
+        assert!(twice.fault().is_some_and(|fault| fault.contains("taken")));
+        let mut timeless = books();
+        timeless.time_field = FieldId(1);
+        assert!(timeless.fault().is_some());
+        let mut upper = books();
+        upper.fields[1].name = "Title".into();
+        assert!(upper.fault().is_some());
+    }
+
+    #[test]
+    fn values_are_those_of_the_attributes() {
+        let mut shelf = Document::new("shelf/1".to_owned(), 1);
+        shelf.set("kind", "shelf");
+        shelf.set("tags", serde_json::json!(["a", "b"]));
+        shelf.set("own_tags", serde_json::json!(["b"]));
+        let (shape, tag) = (books(), Field::Named(FieldId(3)));
+        assert_eq!(shape.values(&shelf, tag), ["a", "b"]);
+        assert_eq!(shape.values(&shelf, Field::Inherited), ["b"]);
+        assert_eq!(shape.values(&shelf, Field::OwnId), ["shelf/1"]);
+        assert_eq!(shape.values(&shelf, Field::Text), ["a", "b"], "the type is not searched everywhere");
+        assert!(shape.shows("tags") && !shape.shows("own_tags") && !shape.shows("notes"));
+    }
+}

@@ -1,0 +1,5 @@
+    IF CARDINALITY({rows}) > 0 THEN
+{statement}
+;
+{check}
+    END IF;

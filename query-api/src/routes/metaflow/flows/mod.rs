@@ -1,0 +1,110 @@
+//! Flows: list, show, register.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use daybook_ingest::metaflow::flow::{RegisterFlow, decide};
+use daybook_projector::{statements, tables::FromRow};
+use daybook_schemas::{
+    Envelope,
+    metaflow::{Event, ids::FlowId},
+};
+
+use super::{description::description, errors, objects, rows::FlowRow, view::View};
+use crate::{
+    app::App,
+    context::WriteContext,
+    create::{Creation, ReadBack, create},
+    error::ApiError,
+    idempotency::Recorded,
+    json::{self, Bounded},
+    lists::{self, List, Shown},
+    pagination::{Key, Page},
+    query::Query,
+};
+
+statements! {
+    pub(super) STATEMENTS;
+    LIST = "list", FlowRow;
+}
+
+pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError> {
+    let page = Page::of(&query, "flows", view.live.generation.number, false)?;
+    let list = List {
+        name: "flows",
+        statement: &LIST,
+        params: Vec::new(),
+        after: |key| vec![key.t.into(), key.s.as_str().into()],
+        key: |row| {
+            let flow = FlowRow::read(row)?;
+            Ok(Key { t: flow.ts_epoch, n: 0, s: flow.flow_id.to_owned() })
+        },
+        write: Box::new(|row, out| {
+            objects::write_flow(&FlowRow::read(row)?, out);
+            Ok(Shown::Yes)
+        }),
+        filtered: false,
+    };
+    lists::respond(&view.live, list, page).await
+}
+
+pub(super) async fn show(view: View, Path(flow): Path<String>) -> Result<Response, ApiError> {
+    let row = view.flows.load(vec![flow.as_str().into()]).await?.ok_or_else(errors::not_found)?;
+    let flow = FlowRow::read(&row)?;
+    Ok(json::respond_object(|out| objects::write_flow(&flow, out)))
+}
+
+pub(super) async fn register(
+    State(app): State<Arc<App>>,
+    view: View,
+    Path(flow): Path<String>,
+    context: WriteContext,
+    Bounded(body): Bounded,
+) -> Result<Response, ApiError> {
+    let description = description(&mut json::object(&body)?)?;
+    let command = RegisterFlow { flow_id: FlowId(flow), description };
+    create(&app, &view.live, &context, Registration { view: &view, command }).await
+}
+
+struct Registration<'a> {
+    view: &'a View,
+    command: RegisterFlow,
+}
+
+impl Creation for Registration<'_> {
+    type Event = Event;
+    const KIND: &'static str = "FlowRegistered";
+
+    fn record_key(&self) -> &str {
+        self.command.flow_id.as_str()
+    }
+
+    async fn decide(&self, _app: &App) -> Result<Vec<Event>, ApiError> {
+        let exists = self.view.facts.flow_exists(self.view, self.command.flow_id.as_str()).await?;
+        Ok(vec![decide(self.command.clone(), exists)?])
+    }
+
+    async fn answer(&self, _envelopes: &[Envelope<Event>]) -> Result<Response, ApiError> {
+        show(self.view.clone(), Path(self.command.flow_id.0.clone())).await
+    }
+
+    async fn read_back(&self, recorded: &[Recorded]) -> Result<ReadBack, ApiError> {
+        let flow = self.command.flow_id.as_str();
+        let row = self.view.flows.load(vec![flow.into()]).await?;
+        let row = row.ok_or_else(|| ApiError::Internal(format!("flow {flow} was applied and has no row")))?;
+        let row = FlowRow::read(&row)?;
+        if !made_by(recorded, row.record_partition, row.record_offset) {
+            return Err(errors::duplicate(format!("flow {flow} exists already")));
+        }
+        Ok(ReadBack::Answer(json::respond_object(|out| objects::write_flow(&row, out))))
+    }
+}
+
+/// Whether a row was created by the first of the recorded events.
+pub(super) fn made_by(recorded: &[Recorded], record_partition: i64, record_offset: i64) -> bool {
+    let first = recorded.first().map(|it| (i64::from(it.position.partition.id), it.position.offset));
+    first == Some((record_partition, record_offset))
+}

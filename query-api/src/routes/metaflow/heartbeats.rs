@@ -1,0 +1,79 @@
+//! Heartbeats of runs and tasks. A heartbeat within ten seconds of the last one is answered and not recorded.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use daybook_ingest::{
+    append::now_ms,
+    metaflow::heartbeat::{INTERVAL_SECONDS, decide_run, decide_task},
+};
+use daybook_projector::tables::FromRow;
+use daybook_schemas::metaflow::{
+    Event,
+    ids::{FlowId, RunNumber, StepName},
+};
+use serde_json::{Value, json};
+
+use super::{
+    errors,
+    rows::{RunRow, TaskRow},
+    view::View,
+};
+use crate::{
+    app::App,
+    context::WriteContext,
+    error::ApiError,
+    json,
+    write::{Applied, Written, located},
+};
+
+pub(super) async fn run(
+    State(app): State<Arc<App>>,
+    view: View,
+    Path((flow, run)): Path<(String, String)>,
+    context: WriteContext,
+) -> Result<Response, ApiError> {
+    let run = view.facts.run(&view, &flow, &run).await?.ok_or_else(errors::not_found)?;
+    let events = heartbeat_of_run(&view, &flow, run.run_number).await?;
+    respond(&app, &view, &context, events.into_iter().collect()).await
+}
+
+pub(super) async fn task(
+    State(app): State<Arc<App>>,
+    view: View,
+    Path((flow, run, step, task)): Path<(String, String, String, String)>,
+    context: WriteContext,
+) -> Result<Response, ApiError> {
+    let found = view.facts.run_and_task(&view, (&flow, &run, &step, &task)).await?;
+    let (run, task) = found.ok_or_else(errors::not_found)?;
+    let key = vec![task.task_id.0.into(), flow.as_str().into(), run.run_number.0.into(), step.as_str().into()];
+    let row = view.tasks.load(key).await?.ok_or_else(errors::not_found)?;
+    let last = TaskRow::read(&row)?.heartbeat();
+    // A task's heartbeat also counts for its run.
+    let of_run = heartbeat_of_run(&view, &flow, run.run_number).await?;
+    let (flow, step) = (FlowId(flow), StepName(step));
+    let of_task = decide_task(&flow, run.run_number, &step, task.task_id, last, now_ms());
+    respond(&app, &view, &context, of_run.into_iter().chain(of_task).collect()).await
+}
+
+async fn heartbeat_of_run(view: &View, flow: &str, run: RunNumber) -> Result<Option<Event>, ApiError> {
+    let row = view.runs.load(vec![run.0.into(), flow.into()]).await?.ok_or_else(errors::not_found)?;
+    Ok(decide_run(&FlowId(flow.to_owned()), run, RunRow::read(&row)?.heartbeat(), now_ms()))
+}
+
+async fn respond(app: &App, view: &View, context: &WriteContext, events: Vec<Event>) -> Result<Response, ApiError> {
+    let text = json!({"wait_time_in_seconds": INTERVAL_SECONDS}).to_string();
+    // Clients decode this answer twice: it is a JSON string that holds JSON.
+    let answer = json::respond(StatusCode::OK, &Value::String(text));
+    if events.is_empty() {
+        return Ok(answer);
+    }
+    match app.write(&view.live, context, events).await? {
+        Written::Accepted(response) => Ok(response),
+        Written::Applied(Applied { positions, .. }) => Ok(located(answer, &positions)),
+    }
+}

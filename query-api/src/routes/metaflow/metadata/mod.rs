@@ -1,0 +1,179 @@
+//! Metadata of tasks: list those of a task or a run, register.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use daybook_ingest::{
+    metaflow::{
+        metadata::{RegisterMetadata, decide},
+        sequences::METADATA_IDS,
+    },
+    sequence::Sequence,
+};
+use daybook_projector::{
+    statements,
+    tables::{Cursor, FromRow},
+};
+use daybook_schemas::{
+    Envelope,
+    metaflow::{
+        Event,
+        events::MetadataEntry,
+        ids::{FlowId, MetadataId, StepName},
+    },
+};
+use serde_json::json;
+
+use super::{
+    objects,
+    rows::{MetadataOfRunRow, MetadataOfTaskRow},
+    shared_columns::SharedColumns,
+    view::View,
+};
+use crate::{
+    app::App,
+    context::WriteContext,
+    create::{Creation, ReadBack, create},
+    error::ApiError,
+    idempotency::Recorded,
+    json::{self, Bounded, Object},
+    lists::{self, List, Shown},
+    pagination::{Key, Page},
+    query::Query,
+};
+
+statements! {
+    pub(super) STATEMENTS;
+    LIST_OF_TASK = "list_of_task", MetadataOfTaskRow;
+    LIST_OF_RUN = "list_of_run", MetadataOfRunRow;
+}
+
+type TaskPath = (String, String, String, String);
+
+pub(super) async fn list_of_task(
+    view: View,
+    Path((flow, run, step, task)): Path<TaskPath>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let page = Page::of(&query, "metadata-of-task", view.live.generation.number, false)?;
+    let found = view.facts.run_and_task(&view, (&flow, &run, &step, &task)).await?;
+    let Some((run, task)) = found else { return Ok(lists::respond_empty(page)) };
+    let tags = view.run_tags(&flow, run.run_number.0).await?;
+    let shared = SharedColumns::new(&flow, &run, Some(&step), tags);
+    let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
+        objects::write_metadata(&shared.metadata_of_task(&MetadataOfTaskRow::read(row)?), out);
+        Ok(Shown::Yes)
+    };
+    let list = List {
+        name: "metadata-of-task",
+        statement: &LIST_OF_TASK,
+        params: vec![flow.as_str().into(), run.run_number.0.into(), step.as_str().into(), task.task_id.0.into()],
+        after: |key| vec![key.t.into(), key.n.into()],
+        key: |row| {
+            let entry = MetadataOfTaskRow::read(row)?;
+            Ok(Key { t: entry.ts_epoch, n: entry.id, s: String::new() })
+        },
+        write: Box::new(write),
+        filtered: false,
+    };
+    lists::respond(&view.live, list, page).await
+}
+
+pub(super) async fn list_of_run(
+    view: View,
+    Path((flow, run)): Path<(String, String)>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let page = Page::of(&query, "metadata-of-run", view.live.generation.number, false)?;
+    let Some(run) = view.facts.run(&view, &flow, &run).await? else { return Ok(lists::respond_empty(page)) };
+    let tags = view.run_tags(&flow, run.run_number.0).await?;
+    let shared = SharedColumns::new(&flow, &run, None, tags);
+    let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
+        objects::write_metadata(&shared.metadata_of_run(&MetadataOfRunRow::read(row)?), out);
+        Ok(Shown::Yes)
+    };
+    let list = List {
+        name: "metadata-of-run",
+        statement: &LIST_OF_RUN,
+        params: vec![flow.as_str().into(), run.run_number.0.into()],
+        after: |key| vec![key.t.into(), key.n.into()],
+        key: |row| {
+            let entry = MetadataOfRunRow::read(row)?;
+            Ok(Key { t: entry.ts_epoch, n: entry.id, s: String::new() })
+        },
+        write: Box::new(write),
+        filtered: false,
+    };
+    lists::respond(&view.live, list, page).await
+}
+
+pub(super) async fn register(
+    State(app): State<Arc<App>>,
+    view: View,
+    Path((flow, run, step, task)): Path<TaskPath>,
+    context: WriteContext,
+    Bounded(body): Bounded,
+) -> Result<Response, ApiError> {
+    let entries = json::array(&body)?.iter_mut().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let command = RegisterMetadata { flow_id: FlowId(flow), step_name: StepName(step), entries };
+    create(&app, &view.live, &context, Registration { view: &view, run, task, command }).await
+}
+
+struct Registration<'a> {
+    view: &'a View,
+    run: String,
+    task: String,
+    command: RegisterMetadata,
+}
+
+impl Creation for Registration<'_> {
+    type Event = Event;
+    const KIND: &'static str = "MetadataRegistered";
+    const SEQUENCE: Option<Sequence> = Some(METADATA_IDS);
+
+    fn record_key(&self) -> &str {
+        self.command.flow_id.as_str()
+    }
+
+    fn entries(&self) -> usize {
+        self.command.entries.len()
+    }
+
+    async fn decide(&self, app: &App) -> Result<Vec<Event>, ApiError> {
+        let RegisterMetadata { flow_id, step_name, entries } = &self.command;
+        let path = (flow_id.as_str(), self.run.as_str(), step_name.as_str(), self.task.as_str());
+        let found = self.view.facts.run_and_task(self.view, path).await?;
+        let takes_ids = found.is_some() && !entries.is_empty();
+        let first_id = MetadataId(if takes_ids { app.sequencer.take(METADATA_IDS, entries.len()).await? } else { 1 });
+        let task = found.as_ref().map(|(run, task)| (run.as_ref(), task.as_ref()));
+        Ok(decide(self.command.clone(), task, first_id)?)
+    }
+
+    async fn answer(&self, _envelopes: &[Envelope<Event>]) -> Result<Response, ApiError> {
+        Ok(created(self.command.entries.len()))
+    }
+
+    /// Entries never conflict with others: what was applied was stored.
+    async fn read_back(&self, recorded: &[Recorded]) -> Result<ReadBack, ApiError> {
+        Ok(ReadBack::Answer(created(recorded.iter().map(|recorded| recorded.entries).sum())))
+    }
+}
+
+fn created(count: usize) -> Response {
+    json::respond(StatusCode::OK, &json!({"metadata_created": count}))
+}
+
+fn entry(object: &mut Object) -> Result<MetadataEntry, ApiError> {
+    Ok(MetadataEntry {
+        field_name: object.required_text("field_name", " ")?,
+        value: object.scalar("value", " ")?,
+        r#type: object.required_text("type", " ")?,
+        user_name: object.text("user_name")?,
+        tags: object.texts("tags")?.unwrap_or_default(),
+        system_tags: object.texts("system_tags")?.unwrap_or_default(),
+    })
+}

@@ -1,0 +1,343 @@
+//! Rows of Metaflow's objects, and the objects themselves as answers show them.
+//!
+//! A row struct declares the columns of its statements. An object borrows from a row, or from a row and the columns
+//! that all rows of its list share (see [`super::shared_columns`]).
+
+use daybook_projector::row;
+
+row! {
+    /// A flow.
+    pub(super) struct FlowRow<'r> {
+        pub(super) flow_id: &'r str,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) ts_epoch: i64,
+        pub(super) tags: &'r str,
+        pub(super) system_tags: &'r str,
+        pub(super) record_partition: i64,
+        pub(super) record_offset: i64,
+    }
+}
+
+row! {
+    /// A run.
+    pub(super) struct RunRow<'r> {
+        pub(super) flow_id: &'r str,
+        pub(super) run_number: i64,
+        pub(super) run_id: Option<&'r str>,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) ts_epoch: i64,
+        pub(super) tags: &'r str,
+        pub(super) system_tags: &'r str,
+        pub(super) heartbeat_at: Option<i64>,
+        pub(super) beat_at: Option<i64>,
+        pub(super) outcome: Option<&'r str>,
+        pub(super) record_partition: i64,
+        pub(super) record_offset: i64,
+    }
+}
+
+row! {
+    /// A run that was looked up by its name.
+    pub(super) struct RunByNameRow<'r> {
+        pub(super) run_number: i64,
+        pub(super) system_tags: &'r str,
+    }
+}
+
+row! {
+    /// A step.
+    pub(super) struct StepRow<'r> {
+        pub(super) flow_id: &'r str,
+        pub(super) run_number: i64,
+        pub(super) run_id: Option<&'r str>,
+        pub(super) step_name: &'r str,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) ts_epoch: i64,
+        pub(super) tags: &'r str,
+        pub(super) system_tags: &'r str,
+        pub(super) record_partition: i64,
+        pub(super) record_offset: i64,
+    }
+}
+
+row! {
+    /// A step of a list, without the columns of its run.
+    pub(super) struct ListedStepRow<'r> {
+        pub(super) step_name: &'r str,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) ts_epoch: i64,
+    }
+}
+
+row! {
+    /// A task.
+    pub(super) struct TaskRow<'r> {
+        pub(super) flow_id: &'r str,
+        pub(super) run_number: i64,
+        pub(super) run_id: Option<&'r str>,
+        pub(super) step_name: &'r str,
+        pub(super) task_id: i64,
+        pub(super) task_name: Option<&'r str>,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) ts_epoch: i64,
+        pub(super) tags: &'r str,
+        pub(super) system_tags: &'r str,
+        pub(super) heartbeat_at: Option<i64>,
+        pub(super) beat_at: Option<i64>,
+        pub(super) record_partition: i64,
+        pub(super) record_offset: i64,
+    }
+}
+
+row! {
+    /// A task that was looked up by its name.
+    pub(super) struct TaskByNameRow {
+        pub(super) task_id: i64,
+    }
+}
+
+row! {
+    /// A task of a list, without the columns of its run and step.
+    pub(super) struct ListedTaskRow<'r> {
+        pub(super) task_id: i64,
+        pub(super) task_name: Option<&'r str>,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) ts_epoch: i64,
+        pub(super) heartbeat_at: Option<i64>,
+        pub(super) beat_at: Option<i64>,
+    }
+}
+
+row! {
+    /// A task with one value of its metadata.
+    pub(super) struct TaskMetadataRow<'r> {
+        pub(super) task_id: i64,
+        pub(super) task_name: Option<&'r str>,
+        pub(super) value: &'r str,
+    }
+}
+
+row! {
+    /// An artifact.
+    pub(super) struct ArtifactRow<'r> {
+        pub(super) flow_id: &'r str,
+        pub(super) run_number: i64,
+        pub(super) run_id: Option<&'r str>,
+        pub(super) step_name: &'r str,
+        pub(super) task_id: i64,
+        pub(super) task_name: Option<&'r str>,
+        pub(super) name: &'r str,
+        pub(super) location: &'r str,
+        pub(super) ds_type: &'r str,
+        pub(super) sha: Option<&'r str>,
+        pub(super) r#type: Option<&'r str>,
+        pub(super) content_type: Option<&'r str>,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) attempt_id: i64,
+        pub(super) ts_epoch: i64,
+        pub(super) tags: &'r str,
+        pub(super) system_tags: &'r str,
+    }
+}
+
+row! {
+    /// An artifact of a run's list, without the columns of the run.
+    pub(super) struct ArtifactOfRunRow<'r> {
+        pub(super) step_name: &'r str,
+        pub(super) task_id: i64,
+        pub(super) task_name: Option<&'r str>,
+        pub(super) name: &'r str,
+        pub(super) location: &'r str,
+        pub(super) ds_type: &'r str,
+        pub(super) sha: Option<&'r str>,
+        pub(super) r#type: Option<&'r str>,
+        pub(super) content_type: Option<&'r str>,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) attempt_id: i64,
+        pub(super) ts_epoch: i64,
+    }
+}
+
+row! {
+    /// An artifact of a step's or a task's list, without the columns of run and step.
+    pub(super) struct ArtifactOfStepRow<'r> {
+        pub(super) task_id: i64,
+        pub(super) task_name: Option<&'r str>,
+        pub(super) name: &'r str,
+        pub(super) location: &'r str,
+        pub(super) ds_type: &'r str,
+        pub(super) sha: Option<&'r str>,
+        pub(super) r#type: Option<&'r str>,
+        pub(super) content_type: Option<&'r str>,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) attempt_id: i64,
+        pub(super) ts_epoch: i64,
+    }
+}
+
+row! {
+    /// How many artifacts of a record existed already.
+    pub(super) struct SkippedRow {
+        pub(super) entries: i64,
+    }
+}
+
+row! {
+    /// A metadata entry of a run's list, without the columns of the run.
+    pub(super) struct MetadataOfRunRow<'r> {
+        pub(super) step_name: &'r str,
+        pub(super) task_id: i64,
+        pub(super) task_name: Option<&'r str>,
+        pub(super) id: i64,
+        pub(super) field_name: &'r str,
+        pub(super) value: &'r str,
+        pub(super) r#type: &'r str,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) ts_epoch: i64,
+        pub(super) tags: &'r str,
+        pub(super) system_tags: &'r str,
+    }
+}
+
+row! {
+    /// A metadata entry of a task's list, without the columns of run and step.
+    pub(super) struct MetadataOfTaskRow<'r> {
+        pub(super) task_id: i64,
+        pub(super) task_name: Option<&'r str>,
+        pub(super) id: i64,
+        pub(super) field_name: &'r str,
+        pub(super) value: &'r str,
+        pub(super) r#type: &'r str,
+        pub(super) user_name: Option<&'r str>,
+        pub(super) ts_epoch: i64,
+        pub(super) tags: &'r str,
+        pub(super) system_tags: &'r str,
+    }
+}
+
+/// A run as answers show it.
+pub(super) struct Run<'r> {
+    pub(super) flow_id: &'r str,
+    pub(super) run_number: i64,
+    pub(super) run_id: Option<&'r str>,
+    pub(super) user_name: Option<&'r str>,
+    pub(super) ts_epoch: i64,
+    pub(super) tags: &'r str,
+    pub(super) system_tags: &'r str,
+    /// The newest heartbeat, in seconds.
+    pub(super) heartbeat: Option<i64>,
+}
+
+impl<'r> RunRow<'r> {
+    /// The newest heartbeat, in seconds: the start's or a later one.
+    pub(super) fn heartbeat(&self) -> Option<i64> {
+        self.heartbeat_at.max(self.beat_at)
+    }
+
+    pub(super) fn run(&self) -> Run<'r> {
+        Run {
+            flow_id: self.flow_id,
+            run_number: self.run_number,
+            run_id: self.run_id,
+            user_name: self.user_name,
+            ts_epoch: self.ts_epoch,
+            tags: self.tags,
+            system_tags: self.system_tags,
+            heartbeat: self.heartbeat(),
+        }
+    }
+}
+
+/// A step as answers show it.
+pub(super) struct Step<'r> {
+    pub(super) flow_id: &'r str,
+    pub(super) run_number: i64,
+    pub(super) run_id: Option<&'r str>,
+    pub(super) step_name: &'r str,
+    pub(super) user_name: Option<&'r str>,
+    pub(super) ts_epoch: i64,
+    pub(super) tags: &'r str,
+    pub(super) system_tags: &'r str,
+}
+
+impl<'r> StepRow<'r> {
+    pub(super) fn step(&self) -> Step<'r> {
+        Step {
+            flow_id: self.flow_id,
+            run_number: self.run_number,
+            run_id: self.run_id,
+            step_name: self.step_name,
+            user_name: self.user_name,
+            ts_epoch: self.ts_epoch,
+            tags: self.tags,
+            system_tags: self.system_tags,
+        }
+    }
+}
+
+/// A task as answers show it.
+pub(super) struct Task<'r> {
+    pub(super) flow_id: &'r str,
+    pub(super) run_number: i64,
+    pub(super) run_id: Option<&'r str>,
+    pub(super) step_name: &'r str,
+    pub(super) task_id: i64,
+    pub(super) task_name: Option<&'r str>,
+    pub(super) user_name: Option<&'r str>,
+    pub(super) ts_epoch: i64,
+    pub(super) tags: &'r str,
+    pub(super) system_tags: &'r str,
+    /// The newest heartbeat, in seconds.
+    pub(super) heartbeat: Option<i64>,
+}
+
+impl<'r> TaskRow<'r> {
+    /// The newest heartbeat, in seconds: the registration's or a later one.
+    pub(super) fn heartbeat(&self) -> Option<i64> {
+        self.heartbeat_at.max(self.beat_at)
+    }
+
+    pub(super) fn task(&self) -> Task<'r> {
+        Task {
+            flow_id: self.flow_id,
+            run_number: self.run_number,
+            run_id: self.run_id,
+            step_name: self.step_name,
+            task_id: self.task_id,
+            task_name: self.task_name,
+            user_name: self.user_name,
+            ts_epoch: self.ts_epoch,
+            tags: self.tags,
+            system_tags: self.system_tags,
+            heartbeat: self.heartbeat(),
+        }
+    }
+}
+
+impl ListedTaskRow<'_> {
+    /// The newest heartbeat, in seconds: the registration's or a later one.
+    pub(super) fn heartbeat(&self) -> Option<i64> {
+        self.heartbeat_at.max(self.beat_at)
+    }
+}
+
+/// An artifact as answers show it.
+pub(super) type Artifact<'r> = ArtifactRow<'r>;
+
+/// A metadata entry as answers show it.
+pub(super) struct Metadata<'r> {
+    pub(super) flow_id: &'r str,
+    pub(super) run_number: i64,
+    pub(super) run_id: Option<&'r str>,
+    pub(super) step_name: &'r str,
+    pub(super) task_id: i64,
+    pub(super) task_name: Option<&'r str>,
+    pub(super) id: i64,
+    pub(super) field_name: &'r str,
+    pub(super) value: &'r str,
+    pub(super) r#type: &'r str,
+    pub(super) user_name: Option<&'r str>,
+    pub(super) ts_epoch: i64,
+    pub(super) tags: &'r str,
+    pub(super) system_tags: &'r str,
+}

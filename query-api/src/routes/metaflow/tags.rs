@@ -1,0 +1,99 @@
+//! Changing the user tags of a run. The log orders concurrent changes, so they never conflict.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::Response,
+};
+use daybook_ingest::metaflow::run_tags::{MutateRunTags, decide};
+use daybook_projector::tables::FromRow;
+use daybook_schemas::{
+    Envelope,
+    metaflow::{Event, ids::FlowId},
+};
+use serde_json::{Value, json};
+
+use super::{errors, facts, rows::RunRow, view::View};
+use crate::{
+    app::App,
+    context::WriteContext,
+    create::{Creation, ReadBack, create},
+    error::ApiError,
+    idempotency::Recorded,
+    json::{self, Bounded, Object},
+};
+
+pub(super) async fn mutate(
+    State(app): State<Arc<App>>,
+    view: View,
+    Path((flow, run)): Path<(String, String)>,
+    context: WriteContext,
+    Bounded(body): Bounded,
+) -> Result<Response, ApiError> {
+    let mut object = json::object(&body)?;
+    let (add, remove) = (tags(&mut object, "tags_to_add")?, tags(&mut object, "tags_to_remove")?);
+    let command = MutateRunTags { flow_id: FlowId(flow), run, add, remove };
+    create(&app, &view.live, &context, Mutation { view: &view, command }).await
+}
+
+struct Mutation<'a> {
+    view: &'a View,
+    command: MutateRunTags,
+}
+
+impl Mutation<'_> {
+    /// The run's current tags.
+    async fn current(&self) -> Result<Vec<String>, ApiError> {
+        let flow = self.command.flow_id.as_str();
+        let run = self.view.facts.run(self.view, flow, &self.command.run).await?.ok_or_else(errors::not_found)?;
+        let row = self.view.runs.load(vec![run.run_number.0.into(), flow.into()]).await?;
+        let row = row.ok_or_else(errors::not_found)?;
+        Ok(facts::tags(RunRow::read(&row)?.tags)?)
+    }
+
+    async fn respond(&self) -> Result<Response, ApiError> {
+        Ok(json::respond(StatusCode::OK, &json!({"tags": self.current().await?})))
+    }
+}
+
+/// A change of tags is not a creation but uses the same pipeline. One that changes nothing records no event.
+impl Creation for Mutation<'_> {
+    type Event = Event;
+    const KIND: &'static str = "RunTagsMutated";
+
+    fn record_key(&self) -> &str {
+        self.command.flow_id.as_str()
+    }
+
+    async fn decide(&self, _app: &App) -> Result<Vec<Event>, ApiError> {
+        let flow = self.command.flow_id.as_str();
+        let run = self.view.facts.run(self.view, flow, &self.command.run).await?.ok_or_else(errors::not_found)?;
+        let event = decide(self.command.clone(), Some(&run), &self.current().await?)?;
+        Ok(event.into_iter().collect())
+    }
+
+    async fn answer(&self, _envelopes: &[Envelope<Event>]) -> Result<Response, ApiError> {
+        self.respond().await
+    }
+
+    async fn read_back(&self, _recorded: &[Recorded]) -> Result<ReadBack, ApiError> {
+        self.respond().await.map(ReadBack::Answer)
+    }
+}
+
+/// A list of tags in the body. Its errors have the texts that clients show.
+fn tags(object: &mut Object, field: &str) -> Result<Vec<String>, ApiError> {
+    let mistake = |text: String| errors::text(StatusCode::BAD_REQUEST, text);
+    let items = match object.value(field) {
+        None => return Ok(Vec::new()),
+        Some(Value::Array(items)) => items,
+        Some(_) => return Err(mistake(format!("{field} must be a list"))),
+    };
+    let item = |item| match item {
+        Value::String(tag) => Ok(tag),
+        _ => Err(mistake("All tag values must be strings".to_owned())),
+    };
+    items.into_iter().map(item).collect()
+}

@@ -1,0 +1,55 @@
+//! What a domain declares of its events.
+
+use std::fmt::Debug;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{registry::SchemaSet, rules::Violation, topics::Topic};
+
+/// A type whose values are encoded by a set of released schemas.
+pub trait Encoded: Serialize + DeserializeOwned + Debug + Clone + PartialEq + Send + Sync + 'static {
+    /// The released schemas.
+    fn schemas() -> &'static SchemaSet;
+
+    /// The name of the event's Avro record, in the past tense.
+    fn kind(&self) -> &'static str;
+}
+
+/// All events of a domain: an enum with one variant a kind.
+///
+/// Naming rule: a variant has the name of its Avro record. Its full Avro name is a serde alias, by which the decoder
+/// finds a union's branch.
+pub trait EventSet: Encoded {
+    /// The topic that the event belongs to.
+    fn topic(&self) -> Topic;
+
+    /// The record's key: records of one key are ordered (or, in a compacted topic, compacted) together.
+    fn key(&self) -> String;
+
+    /// Checks the rules that need no tables; the first violation is returned.
+    fn check(&self) -> Result<(), Violation>;
+
+    /// The numbers of a sequence that the event uses, if it uses any.
+    fn numbers(&self) -> Option<Numbers> {
+        None
+    }
+
+    /// How many entries the event has, for requests that are answered with a count.
+    fn entries(&self) -> usize {
+        0
+    }
+}
+
+/// Consecutive numbers of a sequence, `[first, last]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    /// Name of the sequence.
+    pub sequence: &'static str,
+    /// The first number.
+    pub first: i64,
+    /// The last number, inclusive.
+    pub last: i64,
+    /// Greatest number that an import may give explicitly, inclusive. The numbers above are left to the server, and do
+    /// not count as the highest one of the sequence: a single event must not exhaust it.
+    pub explicit_max: i64,
+}

@@ -1,0 +1,4 @@
+SELECT b.book_id, b.shelf, b.title, b.author, b.added_at, b.record_partition, b.record_offset
+FROM UNNEST($1::BIGINT[]) AS e (book_id)
+INNER JOIN books AS b
+    ON b.book_id = e.book_id

@@ -1,0 +1,168 @@
+//! The command line: settings, exit codes, tables on a terminal and JSON in a pipe.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::{Command, Output, Stdio},
+};
+
+use daybook_tests::{
+    process::{Backend, Place, Server, binary, run, run_on_terminal},
+    services::Folder,
+};
+use serde_json::{Value, json};
+
+/// Runs the binary with these environment variables and no others.
+fn run_in(variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let output = Command::new(binary()).args(arguments).env_clear().envs(variables.iter().copied()).output();
+    output.unwrap_or_else(|error| panic!("cannot run daybook {arguments:?}: {error}"))
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_example_can_be_written_to_a_file_and_checked() {
+    let folder = Folder::new("example");
+    let path = folder.0.join("daybook.toml");
+    let example = run_in(&[], &["config", "example"]).stdout;
+    fs::write(&path, &example).unwrap_or_else(|error| panic!("{error}"));
+    let checked = run_in(&[("DAYBOOK_CONFIG", &path.display().to_string())], &["config", "check"]);
+    assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
+}
+
+#[test]
+fn a_check_names_every_fault_and_exits_with_2() {
+    let folder = Folder::new("faults");
+    let path = folder.0.join("daybook.toml");
+    fs::write(&path, "[http]\nlistn = \"127.0.0.1:1\"\nwait_ms_max = 0\n").unwrap_or_else(|error| panic!("{error}"));
+    let path = path.display().to_string();
+    let variables = [("DAYBOOK_TABLES_TIMEOUT_MS", "soon")];
+    let checked = run_in(&variables, &["config", "check", "--config", &path, "--log-format", "xml"]);
+    let text = said(&checked);
+    assert_eq!(checked.status.code(), Some(2), "{text}");
+    for part in [
+        &format!("{path}:2: unknown key http.listn; the nearest is listen in [http]"),
+        &format!("--wait-ms-max (from {path}:3) is \"0\""),
+        "--tables-timeout-ms (from DAYBOOK_TABLES_TIMEOUT_MS) is \"soon\"",
+        "--log-format is \"xml\": expected human or json",
+    ] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_kubernetes_that_is_called_daybook_breaks_no_start() {
+    let variables = [
+        ("DAYBOOK_SERVICE_HOST", "10.0.0.1"),
+        ("DAYBOOK_SERVICE_PORT", "8080"),
+        ("DAYBOOK_PORT", "tcp://10.0.0.1:8080"),
+        ("DAYBOOK_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("DAYBOOK_PORT_8080_TCP_ADDR", "10.0.0.1"),
+    ];
+    let checked = run_in(&variables, &["config", "check"]);
+    assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
+    let unknown = run_in(&[("DAYBOOK_LISTN", "127.0.0.1:1")], &["config", "check"]);
+    let text = said(&unknown);
+    assert!(
+        unknown.status.success() && text.contains("DAYBOOK_LISTN") && text.ends_with("did you mean DAYBOOK_LISTEN?\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn settings_are_shown_with_their_origins_and_without_passwords() {
+    let variables = [("DAYBOOK_TABLES", "postgres://ann:hidden@db/x"), ("MF_METADATA_PORT", "9090")];
+    let arguments = ["config", "show", "--origin", "--log", "kafka://b:9092?sasl.password=hidden"];
+    let shown = run_in(&variables, &arguments);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.status.success() && !text.contains("hidden"), "{text}");
+    let document: Value = serde_json::from_str(&text).unwrap_or_default();
+    let environment = |variable: &str| json!({"kind": "environment", "variable": variable});
+    assert_eq!(document["tables"]["url"]["value"], "postgres://ann:***@db/x");
+    assert_eq!(document["tables"]["url"]["origin"], environment("DAYBOOK_TABLES"));
+    assert_eq!(document["http"]["listen"]["origin"], environment("MF_METADATA_PORT"));
+    assert_eq!(document["log"]["url"]["origin"], json!({"kind": "command-line"}));
+    assert_eq!(document["search"]["url"], json!({"value": "off", "origin": {"kind": "default"}}));
+    let (done, table) = run_on_terminal(&["config", "show", "--origin", "--requests-max", "7"]);
+    let row = table.lines().find(|line| line.starts_with("http.requests_max ")).unwrap_or_default();
+    assert!(done && table.starts_with("SETTING") && row.ends_with("command line"), "{table}");
+    assert_eq!(row.split_whitespace().nth(1), Some("7"), "{table}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_unavailable_and_one_that_is_misspelt_is_a_fault() {
+    for command in [&["status"][..], &["search", "x"], &["quarantine", "list"], &["quarantine", "show", "events/0@1"]] {
+        let output = run_in(&[("DAYBOOK_SERVER", "http://127.0.0.1:1")], command);
+        assert_eq!(output.status.code(), Some(7), "{command:?}: {output:?}");
+        assert!(said(&output).contains("no daybook answers at http://127.0.0.1:1"), "{}", said(&output));
+        let output = run_in(&[("DAYBOOK_SERVER", "tcp://10.0.0.1:8080")], command);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {output:?}");
+    }
+    assert_eq!(run(&["status", "--listen", "127.0.0.1:1"]).status.code(), Some(2), "an option of another command");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_a_table_on_a_terminal_and_json_with_a_fixed_order_in_a_pipe() {
+    let place = Place::new("shown", Backend::Embedded);
+    let server = Server::start(&place);
+    assert_eq!(server.api.post("/flows/F", &json!({})).await.status, 200);
+    let folder = place.folder.0.display().to_string();
+    let (done, table) = run_on_terminal(&["log", "tail", "--data-dir", &folder]);
+    let head: Vec<_> = table.lines().next().unwrap_or_default().split("  ").filter(|cell| !cell.is_empty()).collect();
+    assert!(done && head.len() == 5 && head[0] == "TIME (UTC)", "{table}");
+    let row = table.lines().find(|line| line.contains(" FlowRegistered ")).unwrap_or_default();
+    assert!(row.starts_with("20") && row.contains(" F ") && row.contains("flow_id=F"), "{table}");
+    let piped = place.command(&["log", "cat", "--type", "FlowRegistered"]);
+    let line = String::from_utf8_lossy(&piped.stdout).into_owned();
+    assert!(piped.status.success() && line.starts_with("{\"position\":\""), "{line}");
+    let order = ["position", "occurred_at", "type", "key", "event_id", "actor", "event"];
+    let at: Vec<_> = order.iter().map(|name| line.find(&format!("\"{name}\":"))).collect();
+    assert!(at.is_sorted() && at.iter().all(Option::is_some), "{line}");
+    let (forced, json) = run_on_terminal(&["log", "tail", "--json", "--data-dir", &folder]);
+    assert!(forced && json.starts_with('{'), "{json}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_is_chosen_by_its_name_and_one_that_is_not_there_is_not_found() {
+    let place = Place::new("topics", Backend::Embedded);
+    let server = Server::start(&place);
+    assert_eq!(server.api.post("/flows/F", &json!({})).await.status, 200);
+    let all = place.command(&["log", "cat"]);
+    let all = String::from_utf8_lossy(&all.stdout).into_owned();
+    let topic = "metaflow";
+    let of_topic: Vec<&str> = all.lines().filter(|line| line.contains("\"position\":\"metaflow/")).collect();
+    assert!((1..all.lines().count()).contains(&of_topic.len()), "{all}");
+    let chosen = place.command(&["log", "cat", "--topic", topic]);
+    assert_eq!(String::from_utf8_lossy(&chosen.stdout).lines().collect::<Vec<_>>(), of_topic);
+    let missing = place.command(&["log", "cat", "--topic", "nothing"]);
+    let text = said(&missing);
+    assert_eq!(missing.status.code(), Some(3), "{text}");
+    assert!(text.contains("no topic \"nothing\"") && text.contains(topic), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupt_ends_a_command_with_130() {
+    let place = Place::new("interrupted", Backend::Embedded);
+    let server = Server::start(&place);
+    assert_eq!(server.api.post("/flows/F", &json!({})).await.status, 200);
+    let mut tail = Command::new(binary());
+    tail.args(["log", "tail", "--follow"]).args(place.options()).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut tail = tail.spawn().unwrap_or_else(|error| panic!("{error}"));
+    let mut lines = BufReader::new(tail.stdout.take().unwrap_or_else(|| panic!("stdout is piped"))).lines();
+    assert!(lines.next().is_some_and(|line| line.is_ok()), "it shows nothing");
+    let sent = Command::new("kill").args(["-INT", &tail.id().to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+    assert_eq!(tail.wait().ok().and_then(|status| status.code()), Some(130));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let mut example = Command::new(binary());
+    example.args(["config", "show"]).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut example = example.spawn().unwrap_or_else(|error| panic!("{error}"));
+    drop(example.stdout.take());
+    let output = example.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
