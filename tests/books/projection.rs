@@ -140,7 +140,7 @@ impl Documents for Books {
             ],
             type_field: FieldId(0),
             time_field: FieldId(4),
-            path: vec![("books".into(), "book".into())],
+            path: vec![("shelves".into(), "shelf".into()), ("books".into(), "book".into())],
             inheritance: None,
         })
     }

@@ -1,4 +1,4 @@
-//! What is served: `POST /books/{shelf}` adds a book, `GET /books/{shelf}/{book_id}` shows it.
+//! What is served: `POST /shelves/{shelf}/books` adds a book, `GET /shelves/{shelf}/books/{book_id}` shows it.
 
 use std::sync::Arc;
 
@@ -43,7 +43,9 @@ pub fn api() -> DomainApi {
         name: "books",
         topics: vec![BOOKS],
         routes: Arc::new(|_app| {
-            Router::new().route("/books/{shelf}", post(add)).route("/books/{shelf}/{book_id}", get(show))
+            Router::new()
+                .route("/shelves/{shelf}/books", post(add))
+                .route("/shelves/{shelf}/books/{book_id}", get(show))
         }),
         search_prefix: "/api/books",
         new_view: Arc::new(|generation| Arc::new(Loader::start(&generation.tables, &BOOK))),

@@ -13,7 +13,8 @@ fn places(test: &str) -> [Place; 2] {
 
 async fn add(server: &Server, key: &str, title: &str) -> (Value, String) {
     let body = json!({"title": title, "author": "Knuth"}).to_string();
-    let answer = server.api.send(Method::POST, "/books/Algorithms", Some(body), &[("idempotency-key", key)]).await;
+    let answer =
+        server.api.send(Method::POST, "/shelves/Algorithms/books", Some(body), &[("idempotency-key", key)]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.header("metadata_service_version"), "", "Metaflow's header is on another domain's answer");
     (answer.json(), answer.header("daybook-position").to_owned())
@@ -37,10 +38,10 @@ async fn a_domain_beside_metaflow_is_written_read_searched_and_replayed() {
         let (second, last) = add(&server, "2", "Sorting and Searching").await;
         assert!(position.starts_with("books/"), "{position}");
         assert!(second["book_id"].as_i64() > first["book_id"].as_i64());
-        let path = format!("/books/Algorithms/{}", second["book_id"]);
+        let path = format!("/shelves/Algorithms/books/{}", second["book_id"]);
         assert_eq!(server.api.get(&path).await.json(), second);
-        assert_eq!(server.api.get("/books/Algorithms/999").await.status, 404);
-        let refused = server.api.post("/books/Algorithms", &json!({"title": ""})).await;
+        assert_eq!(server.api.get("/shelves/Algorithms/books/999").await.status, 404);
+        let refused = server.api.post("/shelves/Algorithms/books", &json!({"title": ""})).await;
         assert_eq!(refused.status, 400, "{}", refused.text);
         // A number is one sequence's alone: Metaflow's begin where they begin without books.
         server.api.post("/flows/F", &json!({})).await;
@@ -48,6 +49,8 @@ async fn a_domain_beside_metaflow_is_written_read_searched_and_replayed() {
         assert_eq!(titles(&server, "q=sorting", &last).await, ["Sorting and Searching"]);
         assert_eq!(titles(&server, "author=Knuth", &last).await.len(), 2);
         assert_eq!(titles(&server, "q=fundamental+-searching", &last).await, ["Fundamental Algorithms"]);
+        let found = server.api.get("/api/books/search?q=sorting").await.json();
+        assert_eq!(found["hits"][0]["path"], json!(path), "a hit's path is not where it is served");
         let status = server.api.get("/api/v1/status").await.json();
         let domains: Vec<_> = status["generations"].as_array().into_iter().flatten().map(|it| &it["domain"]).collect();
         assert_eq!(domains, ["books", "metaflow"], "{status}");
@@ -85,12 +88,16 @@ async fn a_domain_comes_to_a_place_and_leaves_it_and_nothing_is_lost() {
         assert!(server.stop());
         let place = place.with_program("daybook");
         let server = Server::start(&place);
-        assert_eq!(server.api.get("/books/Algorithms/1").await.status, 404, "a program without books serves them");
+        assert_eq!(
+            server.api.get("/shelves/Algorithms/books/1").await.status,
+            404,
+            "a program without books serves them"
+        );
         register_flows(&server, "without").await;
         assert!(server.stop());
         let place = place.with_program("daybook-books");
         let server = Server::start(&place);
-        assert_eq!(server.api.get(&format!("/books/Algorithms/{}", book["book_id"])).await.json(), book);
+        assert_eq!(server.api.get(&format!("/shelves/Algorithms/books/{}", book["book_id"])).await.json(), book);
         assert_eq!(server.api.get("/flows").await.json().as_array().map(Vec::len), Some(24));
     }
 }
