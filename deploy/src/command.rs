@@ -23,7 +23,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serves the API and applies the log to the tables.
     ///
-    /// Each option can also be given as a DAYBOOK_<NAME> variable (DAYBOOK_LISTEN for --listen) or in the file that
+    /// Each option can also be given as a DAYBOOK_* variable (DAYBOOK_LISTEN for --listen) or in the file that
     /// --config names. The command line takes precedence over the environment, and the environment over the file.
     #[command(after_long_help = help::SERVE)]
     Serve(Flags<Everything>),
@@ -101,8 +101,8 @@ impl QuarantineCommand {
 /// Which server, and how its answer is printed.
 #[derive(Args)]
 pub(crate) struct ServerOptions {
-    /// URL of the running daybook. [env: DAYBOOK_SERVER] [default: http://127.0.0.1:8080]
-    #[arg(long = "server", value_name = "URL")]
+    /// URL of the running daybook.
+    #[arg(long = "server", value_name = "URL", help = help::SERVER)]
     pub(crate) server: Option<String>,
     /// Prints JSON on a terminal, too.
     #[arg(long)]

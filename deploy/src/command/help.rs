@@ -1,5 +1,8 @@
 //! What `--help` shows at its end: examples and exit codes.
 
+/// Help of `--server`. It is no doc comment, as rustdoc wants links there in place of URLs.
+pub(super) const SERVER: &str = "URL of the running daybook. [env: DAYBOOK_SERVER] [default: http://127.0.0.1:8080]";
+
 macro_rules! help {
     ($name:ident, [$($example:literal),+ $(,)?], $codes:literal) => {
         pub(super) const $name: &str =

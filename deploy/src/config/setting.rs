@@ -1,6 +1,6 @@
 //! A setting: its names, what it takes, its default, its help.
 //!
-//! Each setting is declared once, by [`area!`] in its area's file. Command line, environment, file, `config show`,
+//! Each setting is declared once, by `area!` in its area's file. Command line, environment, file, `config show`,
 //! `config example` and `docs/SETTINGS.md` derive from that. Names: `--requests-max`, `DAYBOOK_REQUESTS_MAX`, and
 //! `requests_max` in the table `[http]` of the file.
 

@@ -129,6 +129,19 @@ fn the_source_of_higher_precedence_wins() {
 }
 
 #[test]
+fn the_order_is_the_same_for_the_tables() {
+    let file = own::given_in_file("[tables]\nurl = \"postgres://of_file/d\"\n");
+    let flags = FromFlags { config: Some(file.path()), ..flags(&[]) };
+    let url = |variables: &[(&str, &str)]| {
+        let given = load(&flags, &Environment::of_pairs(variables)).given;
+        given.text(setting("tables")).to_owned()
+    };
+    assert_eq!(url(&[]), "postgres://of_file/d");
+    assert!(url(&[("MF_METADATA_DB_HOST", "of_domain")]).contains("@of_domain:5432/"));
+    assert_eq!(url(&[("MF_METADATA_DB_HOST", "of_domain"), ("DAYBOOK_TABLES", "sqlite")]), "sqlite");
+}
+
+#[test]
 fn a_variable_names_the_file() {
     let file = own::given_in_file("[process]\nshutdown_ms_max = 7\n");
     let loaded = loaded(&[], &[("DAYBOOK_CONFIG", &file.path())]);
