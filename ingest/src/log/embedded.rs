@@ -254,3 +254,18 @@ impl Drop for EmbeddedLog {
         self.flush(Duration::ZERO);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compaction_finds_the_older_record_by_its_key() {
+        let connection = Connection::open_in_memory().unwrap_or_else(|error| panic!("{error}"));
+        connection.execute_batch(SCHEMA).unwrap_or_else(|error| panic!("{error}"));
+        let explain = concat!("EXPLAIN QUERY PLAN\n", include_str!("embedded/compact.sql"));
+        let plan = connection.query_row(explain, ("t", 0, "k", 1), |row| row.get::<_, String>("detail"));
+        let plan = plan.unwrap_or_else(|error| panic!("{error}"));
+        assert!(plan.contains("records_by_key"), "each heartbeat would read the whole topic: {plan}");
+    }
+}
