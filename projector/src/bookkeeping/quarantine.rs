@@ -1,4 +1,4 @@
-//! Quarantine: records that could not be applied, with the reason. Their bytes stay in the log.
+//! Quarantine: records that could not be applied, with the reason. The log keeps their bytes.
 
 use daybook_schemas::position::Position;
 
@@ -33,7 +33,7 @@ row! {
     }
 }
 
-/// Bytes of a quarantined record's value that are kept beside it; all of it stays in the log.
+/// Bytes of a quarantined record's value that are kept beside it; the log keeps all of it.
 const BYTES_MAX: usize = 4096;
 
 /// A record in quarantine.

@@ -90,7 +90,7 @@ impl ElasticsearchStore {
         let mut url = address.url.clone();
         let password = url.password().unwrap_or_default().to_owned();
         let credentials = (!url.username().is_empty()).then(|| Credentials::Basic(url.username().to_owned(), password));
-        // An address without a login; one that cannot have any stays as it is.
+        // The address without its login; one that cannot have a login is not changed.
         let _cleared = (url.set_username(""), url.set_password(None));
         let builder = TransportBuilder::new(SingleNodeConnectionPool::new(url)).timeout(CALL_MAX);
         let builder = if let Some(credentials) = credentials { builder.auth(credentials) } else { builder };

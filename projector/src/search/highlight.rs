@@ -100,12 +100,12 @@ fn escape(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{query::parse, shape::example::books},
+        super::{query::parse, shape::example::library},
         *,
     };
 
     fn shown(tags: &[&str], query: &str) -> Vec<String> {
-        let shape = books();
+        let shape = library();
         let mut document = Document::new("book/1".to_owned(), 1);
         document.set("kind", "book");
         document.set("title", "Train");

@@ -270,13 +270,13 @@ impl Parser<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::shape::example::books, *};
+    use super::{super::shape::example::library, *};
 
     fn shown(expression: &Expression) -> String {
         let joined = |parts: &[Expression], with: &str| parts.iter().map(shown).collect::<Vec<_>>().join(with);
         match expression {
             Expression::Words { field, terms, prefix } => {
-                format!("{}={}{}", books().name(*field), terms.join("+"), if *prefix { "*" } else { "" })
+                format!("{}={}{}", library().name(*field), terms.join("+"), if *prefix { "*" } else { "" })
             }
             Expression::All(parts) => format!("({})", joined(parts, " ")),
             Expression::Any(parts) => format!("({})", joined(parts, " | ")),
@@ -308,12 +308,12 @@ mod tests {
             ("a - b", "(text=a nothing text=b)"),
         ] {
             assert_eq!(
-                parse(&books(), query).map(|it| it.as_ref().map(shown)),
+                parse(&library(), query).map(|it| it.as_ref().map(shown)),
                 Ok(Some(meaning.to_owned())),
                 "{query}"
             );
         }
-        assert_eq!(parse(&books(), "  "), Ok(None));
+        assert_eq!(parse(&library(), "  "), Ok(None));
     }
 
     #[test]
@@ -333,15 +333,15 @@ mod tests {
             ("é *", 3),
             ("\"a\"*", 4),
         ] {
-            assert_eq!(parse(&books(), query).map_err(|error| error.column), Err(column), "{query}");
+            assert_eq!(parse(&library(), query).map_err(|error| error.column), Err(column), "{query}");
         }
     }
 
     #[test]
     fn what_is_too_much_is_refused() {
-        assert!(parse(&books(), &"a".repeat(100_000)).is_err());
-        assert!(parse(&books(), &"(".repeat(1000)).is_err());
-        assert!(parse(&books(), &"-".repeat(1000)).is_err());
-        assert!(parse(&books(), &"a ".repeat(TERMS_MAX + 1)).is_err());
+        assert!(parse(&library(), &"a".repeat(100_000)).is_err());
+        assert!(parse(&library(), &"(".repeat(1000)).is_err());
+        assert!(parse(&library(), &"-".repeat(1000)).is_err());
+        assert!(parse(&library(), &"a ".repeat(TERMS_MAX + 1)).is_err());
     }
 }

@@ -32,7 +32,7 @@ use crate::{
 /// Bounds of one batch.
 const RECORDS_MAX: usize = 2048;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How long what was written stays unseen, at most, unless somebody asks.
+/// Longest time until written documents are visible, unless a request needs them earlier.
 const REFRESH: Duration = Duration::from_secs(1);
 /// How long records are waited for, with nothing to make visible. Also how long a stop may go unnoticed.
 const WAIT_IDLE: Duration = Duration::from_millis(100);

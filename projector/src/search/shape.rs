@@ -318,7 +318,7 @@ pub(super) mod example {
     use super::*;
 
     /// Books, with tags that they have from their shelves.
-    pub(crate) fn books() -> IndexShape {
+    pub(crate) fn library() -> IndexShape {
         IndexShape {
             version: 1,
             fields: vec![
@@ -346,14 +346,14 @@ pub(super) mod example {
 
     #[test]
     fn a_shape_is_checked() {
-        assert_eq!(books().fault(), None);
-        let mut twice = books();
+        assert_eq!(library().fault(), None);
+        let mut twice = library();
         twice.fields[1].name = "kind".into();
         assert!(twice.fault().is_some_and(|fault| fault.contains("taken")));
-        let mut timeless = books();
+        let mut timeless = library();
         timeless.time_field = FieldId(1);
         assert!(timeless.fault().is_some());
-        let mut upper = books();
+        let mut upper = library();
         upper.fields[1].name = "Title".into();
         assert!(upper.fault().is_some());
     }
@@ -364,7 +364,7 @@ pub(super) mod example {
         shelf.set("kind", "shelf");
         shelf.set("tags", serde_json::json!(["a", "b"]));
         shelf.set("own_tags", serde_json::json!(["b"]));
-        let (shape, tag) = (books(), Field::Named(FieldId(3)));
+        let (shape, tag) = (library(), Field::Named(FieldId(3)));
         assert_eq!(shape.values(&shelf, tag), ["a", "b"]);
         assert_eq!(shape.values(&shelf, Field::Inherited), ["b"]);
         assert_eq!(shape.values(&shelf, Field::OwnId), ["shelf/1"]);

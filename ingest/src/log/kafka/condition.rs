@@ -17,7 +17,7 @@ struct State {
     appends_fail: Option<String>,
     /// The last query of watermarks failed.
     end_fails: Option<String>,
-    /// A topic was recreated since it was opened. Stays set until the process restarts.
+    /// A topic was recreated since it was opened. Set until the process restarts.
     recreated: Option<String>,
     /// The least offset that the next append to a partition can get.
     least: HashMap<Partition, Offset>,

@@ -109,7 +109,7 @@ pub(super) fn read_parents(
 }
 
 fn unreadable(error: serde_json::Error) -> SearchError {
-    // A stored document of another shape stays as it is; what is no JSON is not Elasticsearch's word.
+    // A stored document of another shape is not changed. A body that is not JSON is not from Elasticsearch.
     let kind = if error.is_data() { SearchError::Refused } else { SearchError::Unavailable };
     kind(format!("cannot read the answer to a search: {error}"))
 }
@@ -140,7 +140,7 @@ pub(super) fn read(text: &str, request: &Request) -> Result<Found, SearchError> 
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::shape::example::books, *};
+    use super::{super::super::shape::example::library, *};
 
     fn answer(timed_out: bool, document: &str) -> String {
         let hit = format!(r#"{{"_id":"1","_score":1.5,"_source":{{"document":{document}}}}}"#);
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_or_says_why_not() {
-        let request = Request::all(&books(), 1);
+        let request = Request::all(&library(), 1);
         let document = r#"{"id":"book/1","revision":1,"source":{"kind":"book"}}"#;
         let found = read(&answer(false, document), &request).unwrap_or_default();
         assert_eq!((found.total, found.hits[0].document.id.as_str(), found.hits[0].score), (7, "book/1", None));
@@ -162,7 +162,7 @@ mod tests {
     fn parents_are_read_or_say_why_not() {
         let asked =
             ParentsRequest { matching: crate::search::query::Expression::Nothing, parents_max: 1, values: true };
-        let read = |text: &str| read_parents(&books(), text, std::slice::from_ref(&asked));
+        let read = |text: &str| read_parents(&library(), text, std::slice::from_ref(&asked));
         let good = r#"{"responses":[{"status":200,"timed_out":false,"hits":{"total":{"value":9},
             "hits":[{"_score":null,"fields":{"own_id":["shelf/1"],"inherited_whole":["a","b"]}}]}}]}"#;
         let found = read(good).unwrap_or_default();

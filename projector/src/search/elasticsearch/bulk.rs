@@ -78,7 +78,7 @@ pub(super) fn outcome(items: &[(String, i64)], response: &Value) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::super::shape::example::books, *};
+    use super::{super::super::shape::example::library, *};
 
     #[test]
     fn a_refused_item_is_told_from_one_to_try_again_and_from_a_newer_one() {
@@ -105,7 +105,7 @@ mod tests {
                 document
             })
             .collect();
-        let bodies = bodies(&books(), &documents).unwrap_or_default();
+        let bodies = bodies(&library(), &documents).unwrap_or_default();
         assert!(bodies.len() > 1 && bodies.iter().all(|body| body.ndjson.len() < BODY_BYTES_MAX + 10_000));
         assert_eq!(bodies.iter().map(|body| body.items.len()).sum::<usize>(), documents.len());
     }
