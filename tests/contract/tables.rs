@@ -15,7 +15,7 @@ use daybook_projector::{
     projections::metaflow::Metaflow,
     search::bookkeeping as search_bookkeeping,
     tables::{
-        Cell, Column, Next, Params, Statement, Store, Tables,
+        Cell, Column, Cursor, Next, Params, Statement, Store, Tables,
         postgres::{Config, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -127,7 +127,7 @@ async fn a_stream_hands_on_every_row_in_order_stops_when_told_and_waits_for_a_sl
         .await;
         for rows_max in [5000, 7] {
             let mut seen = 0;
-            let render = move |row: &dyn daybook_projector::tables::Cursor, out: &mut Vec<u8>| {
+            let render = move |row: &dyn Cursor, out: &mut Vec<u8>| {
                 out.extend_from_slice(&row.text(0)?.as_bytes()[..5]);
                 out.extend_from_slice(&[b'.'; 100]);
                 seen += 1;

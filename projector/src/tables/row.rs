@@ -20,10 +20,6 @@ pub trait Cursor {
     }
     /// A text, or null.
     fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError>;
-    /// An integer that the statement never leaves null.
-    fn int(&self, column: usize) -> Result<i64, TablesError> {
-        self.optional_int(column)?.ok_or(TablesError::Shape { column: UNNAMED })
-    }
     /// An integer, or null.
     fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError>;
     /// A boolean, or null.
@@ -41,28 +37,6 @@ pub trait Cursor {
 /// A column has another type than requested.
 pub(super) const fn shape() -> TablesError {
     TablesError::Shape { column: UNNAMED }
-}
-
-impl Row {
-    /// A text that the statement never leaves null.
-    pub fn text(&self, column: usize) -> Result<&str, TablesError> {
-        Cursor::text(self, column)
-    }
-
-    /// A text, or null.
-    pub fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError> {
-        Cursor::optional_text(self, column)
-    }
-
-    /// An integer that the statement never leaves null.
-    pub fn int(&self, column: usize) -> Result<i64, TablesError> {
-        Cursor::int(self, column)
-    }
-
-    /// An integer, or null.
-    pub fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
-        Cursor::optional_int(self, column)
-    }
 }
 
 /// The value of a cell of some kind, or null of any kind. SQLite has fewer kinds: those that represent others follow the
@@ -167,7 +141,7 @@ pub trait FromRow<'r>: Sized {
 
     /// Reads a row of a keyed statement, and the index, from 0, of the parameters' row that it belongs to.
     fn read_keyed(row: &'r dyn Cursor) -> Result<(usize, Self), TablesError> {
-        let ordinal = row.int(0).ok().and_then(|ordinal| usize::try_from(ordinal).ok()?.checked_sub(1));
+        let ordinal = i64::from_column(row, 0).ok().and_then(|ordinal| usize::try_from(ordinal).ok()?.checked_sub(1));
         let index = ordinal.ok_or(TablesError::Shape { column: super::ORDINAL })?;
         Ok((index, Self::read_from(row, 1)?))
     }
