@@ -215,6 +215,9 @@ mod tests {
                     connection.execute("DELETE FROM t", [])?;
                 }
                 written.store(true, Ordering::Relaxed);
+                // A reader that waits for the WAL to restart would wait for the next write.
+                log.state.get().pages = 0;
+                log.state.changed.notify_all();
                 reader.join().unwrap_or_else(|_| panic!("the reader panicked"))
             })?;
             Ok(std::fs::metadata(folder.join("x.db-wal")).map(|wal| wal.len()).unwrap_or(u64::MAX))
