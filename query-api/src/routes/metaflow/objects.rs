@@ -1,10 +1,10 @@
 //! The objects of Metaflow's API, written straight from rows.
 
-use super::rows::{Artifact, FlowRow, Metadata, Run, Step, Task};
+use super::rows::{Artifact, Flow, Metadata, Run, Step, Task};
 use crate::json::{ObjectWriter, write_text};
 
 /// Writes a flow.
-pub(super) fn write_flow(flow: &FlowRow<'_>, out: &mut Vec<u8>) {
+pub(super) fn write_flow(flow: &Flow<'_>, out: &mut Vec<u8>) {
     let mut object = ObjectWriter::open(out);
     object.text("flow_id", flow.flow_id);
     object.optional_text("user_name", flow.user_name);

@@ -215,6 +215,27 @@ row! {
     }
 }
 
+/// A flow as answers show it.
+pub(super) struct Flow<'r> {
+    pub(super) flow_id: &'r str,
+    pub(super) user_name: Option<&'r str>,
+    pub(super) ts_epoch: i64,
+    pub(super) tags: &'r str,
+    pub(super) system_tags: &'r str,
+}
+
+impl<'r> FlowRow<'r> {
+    pub(super) fn flow(&self) -> Flow<'r> {
+        Flow {
+            flow_id: self.flow_id,
+            user_name: self.user_name,
+            ts_epoch: self.ts_epoch,
+            tags: self.tags,
+            system_tags: self.system_tags,
+        }
+    }
+}
+
 /// A run as answers show it.
 pub(super) struct Run<'r> {
     pub(super) flow_id: &'r str,

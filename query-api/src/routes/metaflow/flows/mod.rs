@@ -7,13 +7,21 @@ use axum::{
     response::Response,
 };
 use daybook_ingest::metaflow::flow::{RegisterFlow, decide};
-use daybook_projector::{statements, tables::FromRow};
+use daybook_projector::{
+    statements,
+    tables::{FromRow, json_array},
+};
 use daybook_schemas::{
     Envelope,
-    metaflow::{Event, ids::FlowId},
+    metaflow::{Event, events::FlowRegistered, ids::FlowId},
 };
 
-use super::{description::description, errors, objects, rows::FlowRow, view::View};
+use super::{
+    description::description,
+    errors, objects,
+    rows::{Flow, FlowRow},
+    view::View,
+};
 use crate::{
     app::App,
     context::WriteContext,
@@ -43,7 +51,7 @@ pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError>
             Ok(Key { t: flow.ts_epoch, n: 0, s: flow.flow_id.to_owned() })
         },
         write: Box::new(|row, out| {
-            objects::write_flow(&FlowRow::read(row)?, out);
+            objects::write_flow(&FlowRow::read(row)?.flow(), out);
             Ok(Shown::Yes)
         }),
         filtered: false,
@@ -53,7 +61,7 @@ pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError>
 
 pub(super) async fn show(view: View, Path(flow): Path<String>) -> Result<Response, ApiError> {
     let row = view.flows.load(vec![flow.as_str().into()]).await?.ok_or_else(errors::not_found)?;
-    let flow = FlowRow::read(&row)?;
+    let flow = FlowRow::read(&row)?.flow();
     Ok(json::respond_object(|out| objects::write_flow(&flow, out)))
 }
 
@@ -87,8 +95,11 @@ impl Creation for Registration<'_> {
         Ok(vec![decide(self.command.clone(), exists)?])
     }
 
-    async fn answer(&self, _envelopes: &[Envelope<Event>]) -> Result<Response, ApiError> {
-        show(self.view.clone(), Path(self.command.flow_id.0.clone())).await
+    async fn answer(&self, envelopes: &[Envelope<Event>]) -> Result<Response, ApiError> {
+        let Some(Envelope { event: Event::FlowRegistered(event), occurred_at, .. }) = envelopes.first() else {
+            return Err(ApiError::Internal("the registration of a flow recorded no FlowRegistered".to_owned()));
+        };
+        Ok(json::respond_object(|out| write_registered(event, *occurred_at, out)))
     }
 
     async fn read_back(&self, recorded: &[Recorded]) -> Result<ReadBack, ApiError> {
@@ -99,8 +110,21 @@ impl Creation for Registration<'_> {
         if !made_by(recorded, row.record_partition, row.record_offset) {
             return Err(errors::duplicate(format!("flow {flow} exists already")));
         }
-        Ok(ReadBack::Answer(json::respond_object(|out| objects::write_flow(&row, out))))
+        Ok(ReadBack::Answer(json::respond_object(|out| objects::write_flow(&row.flow(), out))))
     }
+}
+
+/// Writes the flow that an event registered.
+fn write_registered(event: &FlowRegistered, occurred_at: i64, out: &mut Vec<u8>) {
+    let (tags, system_tags) = (json_array(&event.tags), json_array(&event.system_tags));
+    let flow = Flow {
+        flow_id: event.flow_id.as_str(),
+        user_name: event.user_name.as_deref(),
+        ts_epoch: occurred_at,
+        tags: &tags,
+        system_tags: &system_tags,
+    };
+    objects::write_flow(&flow, out);
 }
 
 /// Whether a row was created by the first of the recorded events.
