@@ -17,6 +17,9 @@ use reqwest::Method;
 use serde_json::json;
 use tokio::task::JoinSet;
 
+/// Requests that may be refused once the clients have gone.
+const REFUSED_AFTER_MAX: usize = 500;
+
 /// How long the clients press on: six seconds, a minute where long faults are asked for.
 fn press_for() -> Duration {
     Duration::from_secs(crate::rounds(6).min(60) as u64)
@@ -50,9 +53,16 @@ async fn press(backend: Backend) {
     assert!(served > 0 && refused > 0, "{served} served, {refused} turned away");
     let kib = server.memory_kib("VmHWM");
     assert!(kib < 700 * 1024, "{kib} KiB at the most");
-    // Back to normal at once, and every acknowledged task is there.
-    for _ in 0..20 {
-        assert_eq!(server.api.post(&format!("{}/task", step.path()), &json!({})).await.status, 200);
+    // Back to normal soon, and every acknowledged task is there. Requests of clients that have given up may still be in
+    // progress.
+    let (mut after, mut refused_after) = (0, 0);
+    while after < 20 {
+        let answer = server.api.post(&format!("{}/task", step.path()), &json!({})).await;
+        match answer.status {
+            200 => after += 1,
+            503 if after == 0 && refused_after < REFUSED_AFTER_MAX => refused_after += 1,
+            status => panic!("{status} after {after} tasks and {refused_after} refusals: {}", answer.text),
+        }
     }
     let tasks = server.api.get(&format!("{}/tasks", step.path())).await.json();
     assert!(tasks.as_array().map_or(0, Vec::len) >= served + 20);
