@@ -169,7 +169,8 @@ impl Parts {
             } else {
                 None
             };
-            let mut running = Running { domain: *domain, generation, search: None, is_live, runner, search_runner: None };
+            let mut running =
+                Running { domain: *domain, generation, search: None, is_live, runner, search_runner: None };
             if let (Some(store), Some(documents)) = (&self.search, (domain.documents)()) {
                 let search = Arc::new(Search::new(documents.topics()));
                 let setting = Setting {
