@@ -53,9 +53,10 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let limit = config.process.shutdown_max;
     let start = async move {
         let parts = Parts::start(&config, &domains).await?;
+        let readiness: Readiness = Arc::new(parts.readiness());
+        drop(api.send_replace(server::starting(Arc::clone(&readiness))));
+        parts.catch_up().await?;
         if config.process.roles.api {
-            let readiness: Readiness = Arc::new(parts.readiness());
-            drop(api.send_replace(server::starting(Arc::clone(&readiness))));
             let app = Arc::new(new_app(&config, &domains, &parts, readiness).await?);
             drop(migration.send_replace(domains::migration_router(&app)));
             drop(api.send_replace(routes::router(&app)));

@@ -28,7 +28,10 @@ use daybook_projector::{
     },
     tables::{Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
 };
-use daybook_reindexer::first::{self, OpenError};
+use daybook_reindexer::{
+    open::{self, OpenError, Opened},
+    upgrade::{self, Stores},
+};
 use daybook_schemas::position::Vector;
 use tokio::task::JoinSet;
 
@@ -49,6 +52,7 @@ pub(crate) struct Parts {
     pub(crate) instance: String,
     pub(crate) lease: Arc<Lease>,
     pub(crate) domains: Vec<Running>,
+    search: Option<Arc<dyn SearchStore>>,
     control: Control,
     background: JoinSet<()>,
 }
@@ -58,6 +62,8 @@ pub(crate) struct Running {
     pub(crate) domain: Domain,
     pub(crate) generation: Arc<Generation>,
     pub(crate) search: Option<Arc<Search>>,
+    /// Whether its generation is live already.
+    is_live: bool,
     runner: Option<Arc<Mutex<Runner>>>,
     search_runner: Option<SearchRunner>,
 }
@@ -141,17 +147,18 @@ impl Parts {
         let mut background = JoinSet::new();
         let of_task = Arc::clone(&lease);
         background.spawn(async move { of_task.keep().await });
-        let parts = Self { log, store, instance, lease, domains: Vec::new(), control, background };
+        let search = open_search(config)?;
+        let parts = Self { log, store, instance, lease, domains: Vec::new(), search, control, background };
         parts.start_domains(config, domains).await
     }
 
     async fn start_domains(mut self, config: &Config, domains: &[Domain]) -> Result<Self> {
-        let search = open_search(config)?;
         for domain in domains {
             let projection = (domain.projection)();
-            let open = || first::open(self.store.as_ref(), &self.control, projection.as_ref(), &self.log);
+            let stores = self.stores();
+            let open = || open::open(&stores, &self.control, projection.as_ref(), &self.log);
             let transient = |error: &OpenError| matches!(error, OpenError::Tables { source, .. } if retryable(source));
-            let generation = retry("the live generation", open, transient).await?;
+            let Opened { generation, is_live } = retry("the live generation", open, transient).await?;
             let of_listener = (self.instance.clone(), Arc::clone(&generation));
             self.background.spawn(commit_listener::listen(of_listener.0, of_listener.1));
             let runner = if config.process.roles.projector {
@@ -162,8 +169,9 @@ impl Parts {
             } else {
                 None
             };
-            let mut running = Running { domain: *domain, generation, search: None, runner, search_runner: None };
-            if let (Some(store), Some(documents)) = (&search, (domain.documents)()) {
+            let mut running =
+                Running { domain: *domain, generation, search: None, is_live, runner, search_runner: None };
+            if let (Some(store), Some(documents)) = (&self.search, (domain.documents)()) {
                 let search = Arc::new(Search::new(documents.topics()));
                 let setting = Setting {
                     generation: Arc::clone(&running.generation),
@@ -183,13 +191,28 @@ impl Parts {
         Ok(self)
     }
 
-    /// Waits until the tables have applied all records that the log held at the start, then creates the sequencer.
-    pub(crate) async fn sequencer(&self) -> Result<Sequencer> {
+    fn stores(&self) -> Stores<'_> {
+        Stores { tables: self.store.as_ref(), search: self.search.as_deref() }
+    }
+
+    /// Waits until the tables have applied all records that the log held at the start, and promotes generations that
+    /// are not live.
+    pub(crate) async fn catch_up(&self) -> Result<()> {
         let log = Arc::clone(&self.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
-        let mut sequences = Vec::new();
         for running in &self.domains {
             running.catch_up(&end).await;
+            if !running.is_live {
+                upgrade::promote(&self.stores(), &self.control, &running.generation).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates the sequencer. The tables must have caught up.
+    pub(crate) async fn sequencer(&self) -> Result<Sequencer> {
+        let mut sequences = Vec::new();
+        for running in &self.domains {
             let highest = numbers::highest(running.generation.tables.as_ref()).await?;
             let floor = |name: &str| highest.get(name).copied().unwrap_or(0);
             sequences.extend(running.domain.sequences.iter().map(|sequence| (*sequence, floor(sequence.name))));

@@ -20,6 +20,8 @@ statements! {
     ADD_GENERATION = "control/add_generation";
     READ_LIVE = "control/read_live", LiveRow;
     ADD_LIVE = "control/add_live";
+    SWITCH_LIVE = "control/switch_live";
+    SET_STATE = "control/set_state";
     RENEW_LEASE = "control/renew_lease", split;
     LEAVE = "control/leave", split;
     LIST_INSTANCES = "control/list_instances", split, InstanceRow;
@@ -65,6 +67,44 @@ pub struct Control {
     tables: Arc<dyn Tables>,
 }
 
+/// Where a generation stands in its life cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It is filled from the log.
+    Loading,
+    /// It answers requests.
+    Live,
+    /// It answered requests before the live one, and is kept as the way back.
+    Previous,
+    /// It was a previous one. Its tables and its index are gone.
+    Retired,
+    /// It was given up before it was promoted. Its tables and its index are gone.
+    Cancelled,
+}
+
+impl State {
+    const ALL: [Self; 5] = [Self::Loading, Self::Live, Self::Previous, Self::Retired, Self::Cancelled];
+
+    /// Its name in control storage.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Live => "live",
+            Self::Previous => "previous",
+            Self::Retired => "retired",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, TablesError> {
+        let unknown = || TablesError::Refused {
+            statement: LIST_GENERATIONS.name.to_owned(),
+            reason: format!("a newer program wrote the state {name}"),
+        };
+        Self::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(unknown)
+    }
+}
+
 /// A generation as control storage knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -72,8 +112,8 @@ pub struct Entry {
     pub generation: i64,
     /// The schema of its tables.
     pub schema: String,
-    /// Its state in the life cycle.
-    pub state: String,
+    /// Its state.
+    pub state: State,
     /// Its fingerprint.
     pub fingerprint: String,
     /// The log that it was built from.
@@ -95,6 +135,15 @@ pub struct Instance {
     pub connected: bool,
 }
 
+impl Entry {
+    /// The parameters of [`ADD_GENERATION`].
+    fn added(self, domain: &'static str) -> Vec<Cell> {
+        let Self { generation, schema, state, fingerprint, log_id } = self;
+        let texts = [schema, state.as_str().to_owned(), fingerprint, log_id].map(|text| Cell::Text(Some(text)));
+        [domain.into(), generation.into()].into_iter().chain(texts).collect()
+    }
+}
+
 impl Control {
     /// Control storage in these tables.
     pub fn new(tables: Arc<dyn Tables>) -> Self {
@@ -106,7 +155,7 @@ impl Control {
         let rows = self.tables.read(&LIST_GENERATIONS, Params::One(vec![domain.into()])).await?;
         let entry = |row| {
             let GenerationRow { generation, schema, state, fingerprint, log_id } = GenerationRow::read(row)?;
-            Ok(Entry { generation, schema, state, fingerprint, log_id })
+            Ok(Entry { generation, schema, state: State::parse(&state)?, fingerprint, log_id })
         };
         rows.iter().map(|row| entry(row)).collect()
     }
@@ -119,12 +168,36 @@ impl Control {
 
     /// Adds a domain's first generation and makes it the live one; nothing where another process did so before.
     pub async fn add_first(&self, domain: &'static str, entry: Entry) -> Result<(), TablesError> {
-        let Entry { generation, schema, state, fingerprint, log_id } = entry;
-        let texts = [schema, state, fingerprint, log_id].map(|text| Cell::Text(Some(text)));
-        let mut added = vec![domain.into(), generation.into()];
-        added.extend(texts);
-        let live = vec![domain.into(), generation.into()];
-        self.write(vec![(&ADD_GENERATION, added), (&ADD_LIVE, live)]).await
+        let live = vec![domain.into(), entry.generation.into()];
+        self.write(vec![(&ADD_GENERATION, entry.added(domain)), (&ADD_LIVE, live)]).await
+    }
+
+    /// Adds a generation that is not live; nothing where it was added before.
+    pub async fn add(&self, domain: &'static str, entry: Entry) -> Result<(), TablesError> {
+        self.write(vec![(&ADD_GENERATION, entry.added(domain))]).await
+    }
+
+    /// Notes a generation's state.
+    pub async fn set_state(&self, domain: &'static str, generation: i64, state: State) -> Result<(), TablesError> {
+        self.write(vec![(&SET_STATE, vec![domain.into(), generation.into(), state.as_str().into()])]).await
+    }
+
+    /// Makes another generation the live one, and the one that was live the previous one: all or nothing. Fails with a
+    /// conflict if `from` is not live any more.
+    pub async fn switch(&self, domain: &'static str, from: i64, to: i64) -> Result<(), TablesError> {
+        let tables = Arc::clone(&self.tables);
+        let switch = move || {
+            let mut transaction = tables.begin()?;
+            let mut run = |statement, params| transaction.execute(statement, &Params::One(params));
+            if run(&SWITCH_LIVE, vec![domain.into(), from.into(), to.into()])? == 0 {
+                return Err(TablesError::Conflict(format!("generation {from} of {domain} is not live any more")));
+            }
+            run(&SET_STATE, vec![domain.into(), from.into(), State::Previous.as_str().into()])?;
+            run(&SET_STATE, vec![domain.into(), to.into(), State::Live.as_str().into()])?;
+            transaction.commit()
+        };
+        let switched = tokio::task::spawn_blocking(switch).await;
+        switched.unwrap_or_else(|error| Err(TablesError::Unavailable(format!("a switch ended: {error}"))))
     }
 
     /// Renews an instance's lease, or takes it. Roles and topics are comma-separated.

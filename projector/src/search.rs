@@ -93,4 +93,6 @@ pub trait SearchStore: Send + Sync {
         schema: &'a str,
         shape: &'a Arc<IndexShape>,
     ) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>>;
+    /// Removes the index of a generation's schema; nothing if there is none.
+    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), SearchError>>;
 }

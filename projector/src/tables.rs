@@ -150,6 +150,8 @@ pub trait Store: Send + Sync {
     ) -> BoxFuture<'a, Result<(), TablesError>>;
     /// Opens a schema that was created.
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>>;
+    /// Removes a schema with all its tables; nothing if there is none. Nobody may use it any more.
+    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), TablesError>>;
     /// Whether several processes can use this store concurrently.
     fn shared(&self) -> bool;
     /// A short description for people: kind and place, never a secret.

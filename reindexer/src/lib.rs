@@ -1,6 +1,7 @@
 //! Builds generations by replay, verifies, promotes, rolls back, retires.
 //!
-//! So far: [`first`] creates generation 1 of a domain in the control table that later rebuilds use. A generation that was
-//! built by another fold, or from another log, is refused.
+//! So far: [`open`] opens the live generation of a domain. Where only one process can use the tables, a program with
+//! another fold builds its own generation at its start and promotes it ([`upgrade`]).
 
-pub mod first;
+pub mod open;
+pub mod upgrade;

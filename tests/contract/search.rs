@@ -304,6 +304,19 @@ async fn what_was_refreshed_is_there_after_opening_again_and_another_shape_makes
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_removed_is_gone_and_another_one_can_be_made() {
+    let [(_, shape), ..] = shapes();
+    for engine in engines("removed", &shape).await {
+        let name = engine.name;
+        for _ in 0..2 {
+            engine.store.remove("domain_g0001").await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let again = engine.store.open("domain_g0001", &shape).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_ne!(again.id(), engine.index.id(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pages_by_a_field_stay_put_while_documents_change() {
     let mut random = Random::seeded("search pages");
     let (_, shape) = &shapes()[1];

@@ -9,13 +9,13 @@ use daybook_books::projection::{self, Books};
 use daybook_ingest::sequence::NumberSource;
 use daybook_projector::{
     bookkeeping::{self, checkpoints},
-    control::{self, Control},
+    control::{self, Control, Entry, State},
     generation,
     projection::Projection,
     projections::metaflow::Metaflow,
     search::bookkeeping as search_bookkeeping,
     tables::{
-        Cell, Column, Cursor, Next, Params, Statement, Store, Tables,
+        Cell, Column, Cursor, Next, Params, Statement, Store, Tables, TablesError,
         postgres::{Config, PostgresStore},
         sqlite::SqliteStore,
     },
@@ -108,6 +108,55 @@ async fn a_transaction_shows_all_of_itself_at_commit_and_nothing_when_dropped() 
         })
         .await;
         assert_eq!(names(&tables).await, ["a", "b", "c"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_is_removed_leaves_nothing_and_can_be_made_again() {
+    for place in places("removed") {
+        let (store, schema) = (&place.store, place.store.schema(Metaflow.domain(), 1));
+        for _ in 0..2 {
+            let tables = generation(store.as_ref(), 1).await;
+            let partition = Partition { topic: EVENTS, id: 0 };
+            blocking(move || {
+                let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
+                let seeded = checkpoints::seed(transaction.as_mut(), &[partition]);
+                seeded.and_then(|()| transaction.commit()).unwrap_or_else(|error| panic!("{error}"));
+            })
+            .await;
+            for _ in 0..2 {
+                store.remove(&schema).await.unwrap_or_else(|error| panic!("{}: {error}", store.describe()));
+            }
+        }
+        let tables = generation(store.as_ref(), 1).await;
+        let read = checkpoints::read(tables.as_ref()).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(read, Vector::default(), "{}", store.describe());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_generation_becomes_live_with_both_states_or_not_at_all() {
+    for place in places("switched") {
+        let control = Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
+        let entry = |generation, state| Entry {
+            generation,
+            schema: format!("s{generation}"),
+            state,
+            fingerprint: "f".to_owned(),
+            log_id: "l".to_owned(),
+        };
+        let done = |outcome: Result<(), TablesError>| outcome.unwrap_or_else(|error| panic!("{error}"));
+        done(control.add_first("d", entry(1, State::Live)).await);
+        for _ in 0..2 {
+            done(control.add("d", entry(2, State::Loading)).await);
+        }
+        assert!(matches!(control.switch("d", 2, 1).await, Err(TablesError::Conflict(_))), "2 is not live");
+        done(control.switch("d", 1, 2).await);
+        assert_eq!(control.live("d").await.unwrap_or_default(), Some(2));
+        let states: Vec<_> = control.generations("d").await.unwrap_or_default();
+        let states: Vec<_> = states.into_iter().map(|entry| (entry.generation, entry.state)).collect();
+        assert_eq!(states, [(1, State::Previous), (2, State::Live)], "{}", place.store.describe());
+        assert!(control.switch("d", 1, 2).await.is_err(), "a switch is not repeated");
     }
 }
 

@@ -11,6 +11,7 @@ mod protocol;
 mod quirks;
 mod schema_registry;
 mod search;
+mod upgrades;
 
 use std::future::Future;
 

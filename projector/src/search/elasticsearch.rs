@@ -98,8 +98,12 @@ impl ElasticsearchStore {
         Ok(Self { client: Elasticsearch::new(transport), address })
     }
 
+    fn index_name(&self, schema: &str) -> String {
+        format!("{}-{}", self.address.prefix, schema.to_lowercase())
+    }
+
     async fn open_index(&self, schema: &str, shape: &Arc<IndexShape>) -> Result<ElasticsearchIndex, SearchError> {
-        let name = format!("{}-{}", self.address.prefix, schema.to_lowercase());
+        let name = self.index_name(schema);
         if let Some(fault) = shape.fault() {
             return Err(SearchError::Refused(fault));
         }
@@ -216,6 +220,13 @@ impl SearchStore for ElasticsearchStore {
         shape: &'a Arc<IndexShape>,
     ) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
         Box::pin(async move { Ok(Arc::new(self.open_index(schema, shape).await?) as Arc<dyn SearchIndex>) })
+    }
+
+    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), SearchError>> {
+        Box::pin(async move {
+            let (status, answer) = self.call(Method::Delete, &format!("/{}", self.index_name(schema)), None).await?;
+            if status == 404 { Ok(()) } else { accepted(status, answer).map(|_| ()) }
+        })
     }
 }
 

@@ -87,6 +87,18 @@ impl SearchStore for TantivyStore {
             Ok(Arc::new(opened?) as Arc<dyn SearchIndex>)
         })
     }
+
+    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), SearchError>> {
+        Box::pin(async move {
+            let folder = self.folder.join(schema);
+            match fs::remove_dir_all(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(SearchError::Unavailable(format!("cannot remove {}: {error}", folder.display())))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -117,6 +117,7 @@ impl Drop for Writer {
 
 const CREATE_CONTROL: &str = include_str!("postgres/control.sql");
 const CREATE_SCHEMA: &str = include_str!("postgres/create_schema.sql");
+const REMOVE_SCHEMA: &str = include_str!("postgres/remove_schema.sql");
 /// Held while a schema is created, so that two processes do not create it concurrently.
 const LOCK: Statement = statement!("postgres/lock");
 /// How long a listening connection may be silent before it is pinged, and the time-out of the ping.
@@ -221,6 +222,10 @@ impl Store for PostgresStore {
 
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>> {
         Box::pin(async move { Ok(Arc::new(self.tables(schema)?) as Arc<dyn Tables>) })
+    }
+
+    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), TablesError>> {
+        Box::pin(async move { self.run_scripts(schema, &[REMOVE_SCHEMA]).await })
     }
 
     fn shared(&self) -> bool {

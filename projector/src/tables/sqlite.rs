@@ -4,7 +4,7 @@
 //! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -102,6 +102,24 @@ impl Store for SqliteStore {
 
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>> {
         Box::pin(async move { self.open_file(schema) })
+    }
+
+    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), TablesError>> {
+        Box::pin(async move {
+            let path = self.path(schema);
+            // The file itself goes last: without it, nobody would look for the others.
+            for end in ["-shm", "-wal", ""] {
+                let file = PathBuf::from(format!("{}{end}", path.display()));
+                match fs::remove_file(&file) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        let reason = format!("cannot remove {}: {error}", file.display());
+                        return Err(TablesError::Unavailable(reason));
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        })
     }
 
     fn shared(&self) -> bool {

@@ -1,17 +1,19 @@
-//! Opens a domain's live generation, and creates the first one if there is none. Every step can be repeated, also by
-//! several processes concurrently.
+//! Opens the generation of a domain that this program works with: the live one. The first one is created if there is
+//! none. Every step can be repeated, also by several processes concurrently.
 
 use std::sync::Arc;
 
 use daybook_ingest::log::{self, EventLog};
 use daybook_projector::{
     bookkeeping::checkpoints,
-    control::{Control, Entry},
+    control::{Control, Entry, State},
     generation::{self, Generation},
     projection::Projection,
     tables::{Store, Tables, TablesError},
 };
-use daybook_schemas::position::{Partition, Vector};
+use daybook_schemas::position::{Partition, Position, Vector};
+
+use crate::upgrade::{self, Stores};
 
 /// Why the live generation cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -56,7 +58,7 @@ pub enum OpenError {
         /// The offset of the log's next record.
         end: i64,
     },
-    /// The tables were built by another version of the fold.
+    /// The tables were built by another version of the fold, and other processes may use them.
     #[error(
         "generation {generation} of {domain} has fingerprint {built}, this program builds {ours}: run the version that \
          built it, or point to an empty place for tables, which is then filled from the log"
@@ -71,32 +73,63 @@ pub enum OpenError {
         /// This program's.
         ours: String,
     },
+    /// This program's fold refuses a record that the live generation has applied.
+    #[error(
+        "generation {candidate} of {domain} cannot take the place of generation {live}, which has applied {position}: \
+         {reason}; run the version that built generation {live}"
+    )]
+    Quarantined {
+        /// The domain.
+        domain: &'static str,
+        /// The live generation.
+        live: i64,
+        /// The generation that this program has built.
+        candidate: i64,
+        /// The first such record.
+        position: Position,
+        /// Why it is refused.
+        reason: String,
+    },
 }
 
-/// Opens the live generation of a projection's domain.
+/// An open generation.
+pub struct Opened {
+    /// The generation.
+    pub generation: Arc<Generation>,
+    /// Whether it is live. If not, it has to be brought up to date and promoted before it answers.
+    pub is_live: bool,
+}
+
+/// Opens the live generation of a projection's domain, or the one that takes its place because this program's fold is
+/// another one.
 pub async fn open(
-    store: &dyn Store,
+    stores: &Stores<'_>,
     control: &Control,
     projection: &dyn Projection,
     log: &Arc<dyn EventLog>,
-) -> Result<Arc<Generation>, OpenError> {
-    let domain = projection.domain();
+) -> Result<Opened, OpenError> {
+    let (domain, store) = (projection.domain(), stores.tables);
     let failed = |source| OpenError::Tables { domain, source };
     if control.live(domain).await.map_err(failed)?.is_none() {
         make(store, control, projection, log.as_ref()).await.map_err(failed)?;
     }
     let live = control.live(domain).await.map_err(failed)?;
     let entries = control.generations(domain).await.map_err(failed)?;
-    let entry = entries.into_iter().find(|entry| Some(entry.generation) == live);
-    let entry =
+    let entry = entries.iter().find(|entry| Some(entry.generation) == live).cloned();
+    let mut entry =
         entry.ok_or_else(|| failed(TablesError::Unavailable("control storage has no live generation".to_owned())))?;
-    let (generation, ours) = (entry.generation, generation::fingerprint(projection).map_err(failed)?);
+    let (mut generation, ours) = (entry.generation, generation::fingerprint(projection).map_err(failed)?);
     if entry.log_id != log.id() {
         let (built_from, log) = (entry.log_id, log.id().to_owned());
         return Err(OpenError::OtherLog { domain, generation, built_from, log });
     }
-    if entry.fingerprint != ours {
+    let is_live = entry.fingerprint == ours;
+    if !is_live && store.shared() {
         return Err(OpenError::OtherFingerprint { domain, generation, built: entry.fingerprint, ours });
+    }
+    if !is_live {
+        entry = upgrade::candidate(stores, control, projection, log.as_ref(), entries).await.map_err(failed)?;
+        generation = entry.generation;
     }
     let tables = store.open(&entry.schema).await.map_err(failed)?;
     let opened = Generation::new(projection, generation, entry.schema, tables).map_err(failed)?;
@@ -107,7 +140,7 @@ pub async fn open(
         return Err(OpenError::Truncated { domain, generation, partition, checkpoint, end });
     }
     opened.note_reached(&reached);
-    Ok(Arc::new(opened))
+    Ok(Opened { generation: Arc::new(opened), is_live })
 }
 
 /// Creates generation 1: schema, checkpoints at 0, and then the entry that makes it live.
@@ -119,15 +152,25 @@ async fn make(
 ) -> Result<(), TablesError> {
     let (domain, generation) = (projection.domain(), 1);
     let schema = store.schema(domain, generation);
-    store.create(&schema, &generation::definition(projection)?).await?;
-    let topics = projection.topics();
-    let own = log::partitions(log).into_iter().filter(|partition| topics.contains(&partition.topic)).collect();
-    seed(store.open(&schema).await?, own).await?;
+    fill_schema(store, &schema, projection, log).await?;
     let fingerprint = generation::fingerprint(projection)?;
-    let entry = Entry { generation, schema, state: "live".to_owned(), fingerprint, log_id: log.id().to_owned() };
+    let entry = Entry { generation, schema, state: State::Live, fingerprint, log_id: log.id().to_owned() };
     control.add_first(domain, entry).await?;
     tracing::info!(domain, generation, "generation {generation} of {domain} created");
     Ok(())
+}
+
+/// Makes the empty tables of a generation, with checkpoints at 0.
+pub(crate) async fn fill_schema(
+    store: &dyn Store,
+    schema: &str,
+    projection: &dyn Projection,
+    log: &dyn EventLog,
+) -> Result<(), TablesError> {
+    store.create(schema, &generation::definition(projection)?).await?;
+    let topics = projection.topics();
+    let own = log::partitions(log).into_iter().filter(|partition| topics.contains(&partition.topic)).collect();
+    seed(store.open(schema).await?, own).await
 }
 
 /// Where the log ends.

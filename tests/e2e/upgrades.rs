@@ -1,0 +1,77 @@
+//! A start of the next release, whose generations have another fingerprint, on embedded tables.
+
+use daybook_tests::{
+    api::Api,
+    process::{Backend, Place, Server},
+    random::Random,
+    writers::{Acknowledged, Step, Writers, check},
+};
+use serde_json::{Value, json};
+
+const NEXT: &str = "daybook-next";
+
+async fn status(api: &Api) -> Value {
+    api.get("/api/v1/status").await.json()
+}
+
+/// Writes for a while.
+async fn write(server: &Server, random: &mut Random) -> Acknowledged {
+    let steps = [Step::make(&server.api, "F").await, Step::make(&server.api, "G").await];
+    let writers = Writers::start(&[&server.api], &steps, 4, random);
+    writers.wait_for(200).await;
+    writers.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_release_builds_its_own_generation_and_the_earlier_one_comes_back() {
+    let mut random = Random::seeded("upgrades");
+    let mut place = Place::new("upgrades", Backend::Embedded);
+    let mut acknowledged = Acknowledged::default();
+    // An upgrade, a way back, and an upgrade again: each finds what was written meanwhile.
+    for (program, generation) in [("daybook", 1), (NEXT, 2), ("daybook", 1), (NEXT, 2)] {
+        place = place.with_program(program);
+        let server = Server::start(&place);
+        assert_eq!(status(&server.api).await["generations"][0]["generation"], generation, "{program}");
+        check(&place, &server, &acknowledged).await;
+        acknowledged.merge(write(&server, &mut random).await);
+        check(&place, &server, &acknowledged).await;
+        assert!(server.stop(), "{program} did not end well");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_is_killed_again_and_again_goes_on_and_loses_nothing() {
+    let mut random = Random::seeded("upgrades-killed");
+    let place = Place::new("upgrades-killed", Backend::Embedded);
+    let server = Server::start(&place);
+    let acknowledged = write(&server, &mut random).await;
+    server.kill();
+    let place = place.with_program(NEXT);
+    for _ in 0..6 {
+        let server = Server::begin(&place, &[]);
+        for _ in 0..random.below(80) {
+            server.api.get("/health/ready").await;
+        }
+        server.kill();
+    }
+    let server = Server::start(&place);
+    assert_eq!(status(&server.api).await["generations"][0]["generation"], 2);
+    check(&place, &server, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_only_the_next_release_refuses_stops_the_upgrade_and_is_named() {
+    let place = Place::new("upgrades-refused", Backend::Embedded);
+    let server = Server::start(&place);
+    let answer = server.api.post("/flows/Refused", &json!({})).await;
+    let position = answer.header("daybook-position").to_owned();
+    server.kill();
+    let place = place.with_program(NEXT);
+    for _ in 0..2 {
+        let output = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains(&position) && text.contains("it is refused"), "{text}");
+    }
+    let server = Server::start(&place.with_program("daybook"));
+    assert_eq!(server.api.get("/flows/Refused").await.status, 200);
+}
