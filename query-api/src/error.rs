@@ -136,6 +136,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let message = self.to_string();
         let plain = |field: Option<String>| json!({"message": message, "field": field});
+        // Only bodies of this shape carry the request's id; those that a domain's clients know are complete.
+        let is_own = !matches!(self, Self::Shaped { .. });
         let (status, body) = match self {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, plain(None)),
             Self::Duplicate(_) => (StatusCode::CONFLICT, plain(None)),
@@ -154,7 +156,7 @@ impl IntoResponse for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
-        if let Some(object) = body.as_object().filter(|object| object.contains_key("message")) {
+        if let Some(object) = body.as_object().filter(|_| is_own) {
             // The outermost layer knows the request's id and adds it.
             response.extensions_mut().insert(Message(object.clone()));
         }

@@ -2,6 +2,7 @@
 
 mod body;
 mod bounded;
+mod column_text;
 mod writer;
 
 use axum::{

@@ -15,6 +15,8 @@ pub(crate) struct Metrics {
     pub(crate) requests: IntGaugeVec,
     /// Requests refused because of the limit on concurrent requests, by domain.
     pub(crate) refused: IntCounterVec,
+    /// Entries of lists that were left out because they cannot be stored, by kind.
+    pub(crate) skipped_entries: IntCounterVec,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
@@ -32,6 +34,12 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
             "daybook_query_api_refused_total",
             "Requests refused because of --requests-max",
             &["domain"]
+        )
+        .expect(UNIQUE),
+        skipped_entries: register_int_counter_vec!(
+            "daybook_query_api_skipped_entries_total",
+            "Entries of lists that were left out because they cannot be stored",
+            &["kind"]
         )
         .expect(UNIQUE),
     }

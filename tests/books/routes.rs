@@ -74,7 +74,7 @@ async fn add(
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
-    let mut object = json::object(&body)?;
+    let object = json::object(&body)?;
     let title = object.required_text("title", "")?;
     let author = object.text("author")?;
     create(&app, &live, &context, Addition { live: &live, shelf, title, author }).await

@@ -29,9 +29,10 @@ pub fn decide_task(
     due(last, now_ms).then_some(Event::HeartbeatRecorded(event))
 }
 
-/// Whether to record a heartbeat at `now_ms` after one at `last`, in seconds.
+/// Whether to record a heartbeat at `now_ms` after one at `last`, in seconds. One in the future comes from a clock that
+/// was wrong: the next one is due at once.
 fn due(last: Option<i64>, now_ms: i64) -> bool {
-    last.is_none_or(|last| now_ms / 1000 - last >= INTERVAL_SECONDS)
+    last.is_none_or(|last| !(0..INTERVAL_SECONDS).contains(&(now_ms.div_euclid(1000) - last)))
 }
 
 /// Whether a client with these system tags sends heartbeats, so that a registration counts as the first one.
@@ -83,5 +84,12 @@ mod tests {
         assert!(due(None, 5_000));
         assert!(!due(Some(100), 109_999));
         assert!(due(Some(100), 110_000));
+    }
+
+    #[test]
+    fn a_beat_after_one_from_the_future_is_due_at_once() {
+        assert!(due(Some(7_300), 100_000));
+        assert!(due(Some(101), 100_999));
+        assert!(!due(Some(100), 100_000));
     }
 }

@@ -1,137 +1,246 @@
-//! Request bodies, read field by field: unknown fields are ignored, a wrong type is 400 with the field's name.
+//! Request bodies, read field by field: unknown fields are ignored, and what a field cannot hold is 400 with its name.
+//!
+//! Values stay as the client wrote them until they are read, so numbers keep their digits, and half of a surrogate
+//! pair matters only in a field that is read.
 
-use serde_json::{Map, Value};
+use std::{borrow::Cow, fmt};
 
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Value, value::RawValue};
+
+use super::column_text::{Unstorable, column_text, string};
 use crate::error::ApiError;
 
 /// A JSON object of a request, and how its fields are named in errors.
-pub struct Object {
-    fields: Map<String, Value>,
+pub struct Object<'a> {
+    fields: Fields<'a>,
     prefix: String,
 }
 
-fn parse(body: &[u8]) -> Result<Value, ApiError> {
-    let text =
-        std::str::from_utf8(body).map_err(|e| ApiError::invalid("body", format!("the body is not UTF-8: {e}")))?;
+/// Names and values in the order of the text.
+struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some((name, value)) = map.next_entry::<&RawValue, &RawValue>()? {
+                    // A name that is no text cannot be the name of a field that is read.
+                    if let Some(name) = string(name.get()) {
+                        fields.push((name, value));
+                    }
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ApiError> {
     serde_json::from_str(text).map_err(|e| ApiError::invalid("body", format!("the body is not JSON: {e}")))
 }
 
+fn text_of(body: &[u8]) -> Result<&str, ApiError> {
+    std::str::from_utf8(body).map_err(|e| ApiError::invalid("body", format!("the body is not UTF-8: {e}")))
+}
+
 /// The body as an object.
-pub fn object(body: &[u8]) -> Result<Object, ApiError> {
-    match parse(body)? {
-        Value::Object(fields) => Ok(Object { fields, prefix: String::new() }),
-        other => Err(ApiError::invalid("body", format!("the body is {}, not a JSON object", kind(&other)))),
+pub fn object(body: &[u8]) -> Result<Object<'_>, ApiError> {
+    let raw: &RawValue = parse(text_of(body)?)?;
+    if !raw.get().starts_with('{') {
+        return Err(ApiError::invalid("body", format!("the body is {}, not a JSON object", kind(raw))));
     }
+    Ok(Object { fields: parse(raw.get())?, prefix: String::new() })
 }
 
 /// The body as an array of objects.
-pub fn array(body: &[u8]) -> Result<Vec<Object>, ApiError> {
-    let Value::Array(entries) = parse(body)? else {
+pub fn array(body: &[u8]) -> Result<Vec<Object<'_>>, ApiError> {
+    let raw: &RawValue = parse(text_of(body)?)?;
+    if !raw.get().starts_with('[') {
         return Err(ApiError::invalid("body", "the body is not a JSON array"));
-    };
-    let entry = |(index, value)| match value {
-        Value::Object(fields) => Ok(Object { fields, prefix: format!("[{index}].") }),
-        other => {
-            Err(ApiError::invalid(&format!("[{index}]"), format!("entry {index} is {}, not an object", kind(&other))))
+    }
+    let entries: Vec<&RawValue> = parse(raw.get())?;
+    let mut objects = Vec::with_capacity(entries.len());
+    for (index, raw) in entries.into_iter().enumerate() {
+        if !raw.get().starts_with('{') {
+            let message = format!("entry {index} is {}, not an object", kind(raw));
+            return Err(ApiError::invalid(&format!("[{index}]"), message));
         }
-    };
-    entries.into_iter().enumerate().map(entry).collect()
+        objects.push(Object { fields: parse(raw.get())?, prefix: format!("[{index}].") });
+    }
+    Ok(objects)
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+fn kind(value: &RawValue) -> &'static str {
+    match value.get().as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a string",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        _ => "a number",
     }
 }
 
-impl Object {
-    fn wrong(&self, field: &str, value: &Value, expected: &str) -> ApiError {
+impl<'a> Object<'a> {
+    /// A field that is there, null or not. The last of several of one name counts.
+    fn get(&self, field: &str) -> Option<&'a RawValue> {
+        self.fields.0.iter().rfind(|(name, _)| name == field).map(|(_, value)| *value)
+    }
+
+    /// A field that is there and not null.
+    fn some(&self, field: &str) -> Option<&'a RawValue> {
+        self.get(field).filter(|value| value.get() != "null")
+    }
+
+    /// Whether a field is there, null or not.
+    pub fn has(&self, field: &str) -> bool {
+        self.get(field).is_some()
+    }
+
+    fn wrong(&self, field: &str, value: &RawValue, expected: &str) -> ApiError {
         let field = format!("{}{field}", self.prefix);
         ApiError::invalid(&field, format!("{field} is {}, not {expected}", kind(value)))
     }
 
-    /// A string or null; `None` if it is missing.
-    pub fn text(&mut self, field: &str) -> Result<Option<String>, ApiError> {
-        match self.fields.remove(field) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.wrong(field, &other, "a string")),
-        }
+    fn unstorable(&self, field: &str, reason: &Unstorable) -> ApiError {
+        let field = format!("{}{field}", self.prefix);
+        ApiError::invalid(&field, format!("{field} {reason}"))
     }
 
-    /// A string or null, with a default if it is missing.
-    pub fn text_or(&mut self, field: &str, default: &str) -> Result<Option<String>, ApiError> {
-        if self.fields.contains_key(field) { self.text(field) } else { Ok(Some(default.to_owned())) }
+    /// A value as the text that a column holds of it (see `column_text`); `None` if it is missing or null.
+    pub fn text(&self, field: &str) -> Result<Option<String>, ApiError> {
+        let Some(value) = self.some(field) else { return Ok(None) };
+        column_text(value.get()).map_err(|reason| self.unstorable(field, &reason))
     }
 
-    /// A string that may not be null, with a default if it is missing.
-    pub fn required_text(&mut self, field: &str, default: &str) -> Result<String, ApiError> {
+    /// A value as text or null, with a default if it is missing.
+    pub fn text_or(&self, field: &str, default: &str) -> Result<Option<String>, ApiError> {
+        if self.has(field) { self.text(field) } else { Ok(Some(default.to_owned())) }
+    }
+
+    /// A value as text that may not be null, with a default if it is missing.
+    pub fn required_text(&self, field: &str, default: &str) -> Result<String, ApiError> {
         match self.text_or(field, default)? {
             Some(text) => Ok(text),
-            None => Err(self.wrong(field, &Value::Null, "a string")),
+            None => {
+                Err(ApiError::invalid(&format!("{}{field}", self.prefix), format!("{}{field} is null", self.prefix)))
+            }
         }
     }
 
-    /// A value as text: strings unchanged, numbers and booleans as JSON writes them, lists of those in braces, as a
-    /// database driver writes them. `default` if it is missing.
-    pub fn scalar(&mut self, field: &str, default: &str) -> Result<String, ApiError> {
-        let Some(value) = self.fields.remove(field) else { return Ok(default.to_owned()) };
-        match &value {
-            Value::Array(items) => {
-                let items: Option<Vec<_>> = items.iter().map(scalar_text).collect();
-                items
-                    .map(|items| format!("{{{}}}", items.join(",")))
-                    .ok_or_else(|| self.wrong(field, &value, "a string"))
-            }
-            other => scalar_text(other).ok_or_else(|| self.wrong(field, other, "a string")),
+    /// A string or null, and nothing else; `None` if it is missing.
+    pub fn name(&self, field: &str) -> Result<Option<String>, ApiError> {
+        match self.some(field) {
+            Some(value) if value.get().starts_with('"') => self.string(field, value).map(Some),
+            Some(value) => Err(self.wrong(field, value, "a string")),
+            None => Ok(None),
         }
     }
 
     /// An integer, also as a string of digits; 0 if it is missing.
-    pub fn small_int(&mut self, field: &str) -> Result<i32, ApiError> {
-        let Some(value) = self.fields.remove(field) else { return Ok(0) };
-        let number = match &value {
-            Value::Number(number) => number.as_i64(),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        };
-        let number = number.ok_or_else(|| self.wrong(field, &value, "an integer"))?;
-        i32::try_from(number).map_err(|_| {
-            let field = format!("{}{field}", self.prefix);
-            ApiError::invalid(&field, format!("{field} is out of range"))
-        })
+    pub fn small_int(&self, field: &str) -> Result<i32, ApiError> {
+        let Some(value) = self.get(field) else { return Ok(0) };
+        let digits = string(value.get()).map_or(value.get().into(), |text| text.trim_ascii().to_owned());
+        digits.parse().map_err(|_| self.wrong(field, value, "an integer in range"))
     }
 
     /// A list of strings; `None` if it is missing or null.
-    pub fn texts(&mut self, field: &str) -> Result<Option<Vec<String>>, ApiError> {
-        let items = match self.fields.remove(field) {
-            None | Some(Value::Null) => return Ok(None),
-            Some(Value::Array(items)) => items,
-            Some(other) => return Err(self.wrong(field, &other, "a list of strings")),
-        };
-        let item = |item| match item {
-            Value::String(text) => Ok(text),
-            other => Err(self.wrong(field, &Value::Array(vec![other]), "a list that holds only strings")),
+    pub fn texts(&self, field: &str) -> Result<Option<Vec<String>>, ApiError> {
+        let Some(value) = self.some(field) else { return Ok(None) };
+        let items = items(value).ok_or_else(|| self.wrong(field, value, "a list of strings"))?;
+        let item = |item: &RawValue| match item.get().starts_with('"') {
+            true => self.string(field, item),
+            false => Err(self.wrong(field, value, "a list that holds only strings")),
         };
         items.into_iter().map(item).collect::<Result<_, _>>().map(Some)
     }
 
+    /// Any value as a list of texts: what is no list is a list of one, and what is no string is its JSON text. Empty if
+    /// it is missing or null.
+    pub fn texts_of_any(&self, field: &str) -> Result<Vec<String>, ApiError> {
+        let Some(value) = self.some(field) else { return Ok(Vec::new()) };
+        let item = |item: &RawValue| match item.get().starts_with('"') {
+            true => self.string(field, item),
+            false => Ok(item.get().to_owned()),
+        };
+        items(value).unwrap_or_else(|| vec![value]).into_iter().map(item).collect()
+    }
+
     /// A field as it is.
-    pub fn value(&mut self, field: &str) -> Option<Value> {
-        self.fields.remove(field)
+    pub fn value(&self, field: &str) -> Result<Option<Value>, ApiError> {
+        let Some(value) = self.get(field) else { return Ok(None) };
+        let parsed = serde_json::from_str(value.get());
+        parsed.map(Some).map_err(|e| ApiError::invalid(field, format!("{field} cannot be read: {e}")))
+    }
+
+    fn string(&self, field: &str, value: &RawValue) -> Result<String, ApiError> {
+        let text = string(value.get()).ok_or_else(|| self.unstorable(field, &Unstorable::Surrogate))?;
+        Ok(text.into_owned())
     }
 }
 
-fn scalar_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(value) => Some(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+/// The items of a list; `None` if it is none.
+fn items(value: &RawValue) -> Option<Vec<&RawValue>> {
+    value.get().starts_with('[').then(|| serde_json::from_str(value.get()).ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_read_may_hold_anything() {
+        let body = br#"{"junk": "\ud800", "\udc00": [1e999, {"a": "\udfff"}], "user_name": "x"}"#;
+        let object = object(body).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(object.text("user_name").ok().flatten().as_deref(), Some("x"));
+        assert!(object.text("junk").is_err());
+    }
+
+    #[test]
+    fn the_last_of_several_fields_of_one_name_counts() {
+        let object = object(br#"{"a": "1", "\u0061": "2"}"#).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(object.text("a").ok().flatten().as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn integers_may_be_strings_of_digits_and_nothing_else() {
+        let of = |text: &str| {
+            let body = format!("{{\"n\": {text}}}");
+            object(body.as_bytes()).and_then(|object| object.small_int("n")).ok()
+        };
+        for (text, expected) in [("5", Some(5)), ("\" 6 \"", Some(6)), ("\"+7\"", Some(7)), ("-0", Some(0))] {
+            assert_eq!(of(text), expected, "{text}");
+        }
+        for text in ["null", "1.0", "true", "1e3", "[1]", "\"\"", "\"x\"", "99999999999999999999"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn any_value_is_a_list_of_texts() {
+        for (text, expected) in [
+            ("null", vec![]),
+            (r#"["a", "b"]"#, vec!["a", "b"]),
+            (r#"[1, null, "a", {"b":2}]"#, vec!["1", "null", "a", r#"{"b":2}"#]),
+            (r#""a""#, vec!["a"]),
+            (r#"{"b":2}"#, vec![r#"{"b":2}"#]),
+        ] {
+            let body = format!("{{\"tags\": {text}}}");
+            let tags = object(body.as_bytes()).and_then(|object| object.texts_of_any("tags"));
+            assert_eq!(tags.ok().unwrap_or_default(), expected, "{text}");
+        }
     }
 }

@@ -8,6 +8,8 @@ use crate::rules::{
     NAME_BYTES_MAX, VALUE_BYTES_MAX, Violation, in_entry, name, not_empty, number, optional, tags, text,
 };
 
+/// Least attempt of an artifact, inclusive: the original takes what fits its column.
+pub const ATTEMPT_MIN: i32 = -32_768;
 /// Greatest attempt of an artifact, inclusive.
 pub const ATTEMPT_MAX: i32 = 32_767;
 
@@ -75,7 +77,7 @@ fn artifact(index: usize, entry: &Artifact) -> Result<(), Violation> {
         optional("sha", entry.sha.as_deref())?;
         optional("type", entry.r#type.as_deref())?;
         optional("content_type", entry.content_type.as_deref())?;
-        number("attempt_id", i64::from(entry.attempt_id), 0, i64::from(ATTEMPT_MAX))?;
+        number("attempt_id", i64::from(entry.attempt_id), i64::from(ATTEMPT_MIN), i64::from(ATTEMPT_MAX))?;
         described(entry.user_name.as_deref(), &entry.tags, &entry.system_tags)
     };
     check().map_err(|violation| in_entry(index, violation))
@@ -89,6 +91,20 @@ fn metadata(index: usize, entry: &MetadataEntry) -> Result<(), Violation> {
         described(entry.user_name.as_deref(), &entry.tags, &entry.system_tags)
     };
     check().map_err(|violation| in_entry(index, violation))
+}
+
+impl Artifact {
+    /// Checks the rules on one artifact of an event; `index` is its place there.
+    pub fn check(&self, index: usize) -> Result<(), Violation> {
+        artifact(index, self)
+    }
+}
+
+impl MetadataEntry {
+    /// Checks the rules on one entry of an event; `index` is its place there.
+    pub fn check(&self, index: usize) -> Result<(), Violation> {
+        metadata(index, self)
+    }
 }
 
 /// A name that the client chose for a run or a task. Empty is allowed, as it is in Metaflow's own service.

@@ -1,5 +1,8 @@
-//! Heartbeats of runs and tasks: the newest of each, regardless of their order. They need no parent, because their
-//! topic has no order against the events. The registration of a task also counts as a heartbeat of its run.
+//! Heartbeats of runs and tasks: the last of each in its topic, whatever its time, so that one from a clock that was ahead
+//! does not outlive the next. They need no parent, because their topic has no order against the events.
+//!
+//! The registration of a task also counts as a heartbeat of its run. It comes from the topic of events, so it is kept on
+//! the run's own row: what the tables hold must not depend on how the two topics were interleaved.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +16,13 @@ use crate::{
 
 statements! {
     pub(super) STATEMENTS;
+    REGISTER_TASKS = "sql/heartbeats/register_tasks", split;
     BEAT_RUNS = "sql/heartbeats/beat_runs", split;
     BEAT_TASKS = "sql/heartbeats/beat_tasks", split;
 }
 
-pub(super) const PLANNED: [PlanStatement; 2] = [PlanStatement::any(&BEAT_RUNS), PlanStatement::any(&BEAT_TASKS)];
+pub(super) const PLANNED: [PlanStatement; 3] =
+    [PlanStatement::any(&REGISTER_TASKS), PlanStatement::any(&BEAT_RUNS), PlanStatement::any(&BEAT_TASKS)];
 
 pub(super) fn apply(
     fold: &mut Fold<'_>,
@@ -32,31 +37,30 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// The newest heartbeat of each run and of each task.
+/// The last heartbeat of each run and of each task.
 pub(super) fn steps<'a>(
     tasks: impl Iterator<Item = &'a Item<'a, TaskRegistered>>,
     items: &'a [Item<'a, HeartbeatRecorded>],
-) -> [Step; 2] {
-    let (mut of_runs, mut of_tasks) = (BTreeMap::new(), BTreeMap::new());
+) -> [Step; 3] {
+    let (mut registered, mut of_runs, mut of_tasks) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     for item in tasks.filter(|item| item.event.heartbeat) {
-        beat(&mut of_runs, (item.event.run_number.0, item.event.flow_id.as_str()), item.at);
+        registered.insert((item.event.run_number.0, item.event.flow_id.as_str()), seconds(item.at));
     }
     for item in items {
         match item.event.task_id {
-            Some(task) => beat(&mut of_tasks, (task.0, item.event.flow_id.as_str()), item.at),
-            None => beat(&mut of_runs, (item.event.run_number.0, item.event.flow_id.as_str()), item.at),
-        }
+            Some(task) => of_tasks.insert((task.0, item.event.flow_id.as_str()), seconds(item.at)),
+            None => of_runs.insert((item.event.run_number.0, item.event.flow_id.as_str()), seconds(item.at)),
+        };
     }
     [
+        Step { statement: &REGISTER_TASKS, columns: by_number_and_flow(registered) },
         Step { statement: &BEAT_RUNS, columns: by_number_and_flow(of_runs) },
         Step { statement: &BEAT_TASKS, columns: by_number_and_flow(of_tasks) },
     ]
 }
 
-/// Records a heartbeat, if it is newer than the newest one of its key.
-fn beat<'a>(newest: &mut BTreeMap<(i64, &'a str), i64>, key: (i64, &'a str), at_ms: i64) {
-    let seconds = at_ms.div_euclid(1000);
-    newest.entry(key).and_modify(|newest| *newest = seconds.max(*newest)).or_insert(seconds);
+fn seconds(at_ms: i64) -> i64 {
+    at_ms.div_euclid(1000)
 }
 
 /// Values by number and flow, as columns: numbers, flows, values.

@@ -7,7 +7,7 @@
 //!   rejected; the first of several registrations of one name or number wins, later ones change nothing;
 //! - outcomes: the metadata of a run's `end` step decide the run's outcome;
 //! - tags: changes of a run's tags apply in order;
-//! - heartbeats: the newest wins, regardless of their order.
+//! - heartbeats: the last of a run or a task wins, whatever its time.
 
 mod artifacts;
 mod documents;
@@ -39,7 +39,7 @@ use crate::{
 pub struct Metaflow;
 
 /// The statements of ordinary batches, parents before children.
-static PLANNED: [PlanStatement; 9] = [
+static PLANNED: [PlanStatement; 10] = [
     flows::PLANNED,
     runs::PLANNED,
     steps::PLANNED,
@@ -49,6 +49,7 @@ static PLANNED: [PlanStatement; 9] = [
     metadata::PLANNED,
     heartbeats::PLANNED[0],
     heartbeats::PLANNED[1],
+    heartbeats::PLANNED[2],
 ];
 
 impl Metaflow {
@@ -83,7 +84,7 @@ impl projection::Fold for Metaflow {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, transaction: &mut dyn Transaction, batch: &[&Decoded<Event>]) -> Result<Report, TablesError> {

@@ -45,7 +45,7 @@ impl From<Rejection> for ApiError {
                 shaped(StatusCode::NOT_FOUND, message, body)
             }
             Rejection::UnknownRun(_) => {
-                let body = json!({"detail": "'run_number'", "message": message, "status": 500,
+                let body = json!({"detail": "'run_number'", "status": 500,
                     "title": "Internal Server Error", "type": "about:blank"});
                 shaped(StatusCode::INTERNAL_SERVER_ERROR, message, body)
             }

@@ -1,4 +1,5 @@
-//! Heartbeats of runs and tasks. A heartbeat within ten seconds of the last one is answered and not recorded.
+//! Heartbeats of runs and tasks. A heartbeat within ten seconds of the last one is answered and not recorded; one after
+//! a last one in the future is recorded at once.
 
 use std::sync::Arc;
 
@@ -19,7 +20,6 @@ use daybook_schemas::metaflow::{
 use serde_json::{Value, json};
 
 use super::{
-    errors,
     rows::{RunRow, TaskRow},
     view::View,
 };
@@ -37,7 +37,7 @@ pub(super) async fn run(
     Path((flow, run)): Path<(String, String)>,
     context: WriteContext,
 ) -> Result<Response, ApiError> {
-    let run = view.facts.run(&view, &flow, &run).await?.ok_or_else(errors::not_found)?;
+    let run = view.facts.run(&view, &flow, &run).await?.ok_or_else(unknown)?;
     let events = heartbeat_of_run(&view, &flow, run.run_number).await?;
     respond(&app, &view, &context, events.into_iter().collect()).await
 }
@@ -49,9 +49,9 @@ pub(super) async fn task(
     context: WriteContext,
 ) -> Result<Response, ApiError> {
     let found = view.facts.run_and_task(&view, (&flow, &run, &step, &task)).await?;
-    let (run, task) = found.ok_or_else(errors::not_found)?;
+    let (run, task) = found.ok_or_else(unknown)?;
     let key = vec![task.task_id.0.into(), flow.as_str().into(), run.run_number.0.into(), step.as_str().into()];
-    let row = view.tasks.load(key).await?.ok_or_else(errors::not_found)?;
+    let row = view.tasks.load(key).await?.ok_or_else(unknown)?;
     let last = TaskRow::read(&row)?.heartbeat();
     // A task's heartbeat also counts for its run.
     let of_run = heartbeat_of_run(&view, &flow, run.run_number).await?;
@@ -61,14 +61,23 @@ pub(super) async fn task(
 }
 
 async fn heartbeat_of_run(view: &View, flow: &str, run: RunNumber) -> Result<Option<Event>, ApiError> {
-    let row = view.runs.load(vec![run.0.into(), flow.into()]).await?.ok_or_else(errors::not_found)?;
-    Ok(decide_run(&FlowId(flow.to_owned()), run, RunRow::read(&row)?.heartbeat(), now_ms()))
+    let now = now_ms();
+    let row = view.runs.load(vec![run.0.into(), flow.into()]).await?.ok_or_else(unknown)?;
+    Ok(decide_run(&FlowId(flow.to_owned()), run, RunRow::read(&row)?.heartbeat(now), now))
+}
+
+/// The body of every answer: clients decode it twice, as it is a JSON string that holds JSON.
+fn body() -> Value {
+    Value::String(json!({"wait_time_in_seconds": INTERVAL_SECONDS}).to_string())
+}
+
+/// There is no such run or task. The body is that of a heartbeat, as in Metaflow's service.
+fn unknown() -> ApiError {
+    ApiError::Shaped { status: StatusCode::NOT_FOUND, message: "not found".to_owned(), body: body() }
 }
 
 async fn respond(app: &App, view: &View, context: &WriteContext, events: Vec<Event>) -> Result<Response, ApiError> {
-    let text = json!({"wait_time_in_seconds": INTERVAL_SECONDS}).to_string();
-    // Clients decode this answer twice: it is a JSON string that holds JSON.
-    let answer = json::respond(StatusCode::OK, &Value::String(text));
+    let answer = json::respond(StatusCode::OK, &body());
     if events.is_empty() {
         return Ok(answer);
     }

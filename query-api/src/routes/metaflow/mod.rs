@@ -4,6 +4,7 @@ mod admin;
 mod artifacts;
 mod bulk;
 mod description;
+mod entries;
 mod errors;
 mod facts;
 mod filters;

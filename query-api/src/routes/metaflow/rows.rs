@@ -5,6 +5,9 @@
 
 use daybook_projector::row;
 
+/// Seconds by which the clocks of several processes may differ.
+const CLOCK_SKEW_SECONDS_MAX: i64 = 10;
+
 row! {
     /// A flow.
     pub(super) struct FlowRow<'r> {
@@ -250,12 +253,16 @@ pub(super) struct Run<'r> {
 }
 
 impl<'r> RunRow<'r> {
-    /// The newest heartbeat, in seconds: the start's or a later one.
-    pub(super) fn heartbeat(&self) -> Option<i64> {
-        self.heartbeat_at.max(self.beat_at)
+    /// The newest heartbeat, in seconds: a registration's or one of the heartbeat topic. Their topics have no order, so the
+    /// later one counts, unless it is from a clock that was ahead.
+    pub(super) fn heartbeat(&self, now_ms: i64) -> Option<i64> {
+        let plausible_max = now_ms.div_euclid(1000) + CLOCK_SKEW_SECONDS_MAX;
+        let plausible = |at: &i64| *at <= plausible_max;
+        let newest = self.heartbeat_at.filter(plausible).max(self.beat_at.filter(plausible));
+        newest.or(self.beat_at).or(self.heartbeat_at)
     }
 
-    pub(super) fn run(&self) -> Run<'r> {
+    pub(super) fn run(&self, now_ms: i64) -> Run<'r> {
         Run {
             flow_id: self.flow_id,
             run_number: self.run_number,
@@ -264,7 +271,7 @@ impl<'r> RunRow<'r> {
             ts_epoch: self.ts_epoch,
             tags: self.tags,
             system_tags: self.system_tags,
-            heartbeat: self.heartbeat(),
+            heartbeat: self.heartbeat(now_ms),
         }
     }
 }
@@ -313,9 +320,9 @@ pub(super) struct Task<'r> {
 }
 
 impl<'r> TaskRow<'r> {
-    /// The newest heartbeat, in seconds: the registration's or a later one.
+    /// The last heartbeat, in seconds; the registration is before all of the heartbeat topic.
     pub(super) fn heartbeat(&self) -> Option<i64> {
-        self.heartbeat_at.max(self.beat_at)
+        self.beat_at.or(self.heartbeat_at)
     }
 
     pub(super) fn task(&self) -> Task<'r> {
@@ -336,9 +343,9 @@ impl<'r> TaskRow<'r> {
 }
 
 impl ListedTaskRow<'_> {
-    /// The newest heartbeat, in seconds: the registration's or a later one.
+    /// The last heartbeat, in seconds; the registration is before all of the heartbeat topic.
     pub(super) fn heartbeat(&self) -> Option<i64> {
-        self.heartbeat_at.max(self.beat_at)
+        self.beat_at.or(self.heartbeat_at)
     }
 }
 
@@ -361,4 +368,40 @@ pub(super) struct Metadata<'r> {
     pub(super) ts_epoch: i64,
     pub(super) tags: &'r str,
     pub(super) system_tags: &'r str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heartbeat(registered: Option<i64>, beat: Option<i64>) -> Option<i64> {
+        let row = RunRow {
+            flow_id: "F",
+            run_number: 1,
+            run_id: None,
+            user_name: None,
+            ts_epoch: 0,
+            tags: "[]",
+            system_tags: "[]",
+            heartbeat_at: registered,
+            beat_at: beat,
+            outcome: None,
+            record_partition: 0,
+            record_offset: 0,
+        };
+        row.heartbeat(10_000_500)
+    }
+
+    #[test]
+    fn the_newest_heartbeat_of_a_run_counts_unless_its_clock_was_ahead() {
+        let future = 17_200;
+        assert_eq!(heartbeat(None, None), None);
+        assert_eq!(heartbeat(Some(9_000), Some(9_900)), Some(9_900));
+        assert_eq!(heartbeat(Some(9_990), Some(9_900)), Some(9_990));
+        assert_eq!(heartbeat(Some(future), Some(9_900)), Some(9_900));
+        assert_eq!(heartbeat(Some(9_990), Some(future)), Some(9_990));
+        assert_eq!(heartbeat(Some(9_990), Some(10_005)), Some(10_005), "clocks differ a little");
+        assert_eq!(heartbeat(Some(future), Some(future + 1)), Some(future + 1), "nothing better is known");
+        assert_eq!(heartbeat(Some(future), None), Some(future));
+    }
 }

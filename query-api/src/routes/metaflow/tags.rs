@@ -32,8 +32,8 @@ pub(super) async fn mutate(
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
-    let mut object = json::object(&body)?;
-    let (add, remove) = (tags(&mut object, "tags_to_add")?, tags(&mut object, "tags_to_remove")?);
+    let object = json::object(&body)?;
+    let (add, remove) = (tags(&object, "tags_to_add")?, tags(&object, "tags_to_remove")?);
     let command = MutateRunTags { flow_id: FlowId(flow), run, add, remove };
     create(&app, &view.live, &context, Mutation { view: &view, command }).await
 }
@@ -84,9 +84,9 @@ impl Creation for Mutation<'_> {
 }
 
 /// A list of tags in the body. Its errors have the texts that clients show.
-fn tags(object: &mut Object, field: &str) -> Result<Vec<String>, ApiError> {
+fn tags(object: &Object<'_>, field: &str) -> Result<Vec<String>, ApiError> {
     let mistake = |text: String| errors::text(StatusCode::BAD_REQUEST, text);
-    let items = match object.value(field) {
+    let items = match object.value(field)? {
         None => return Ok(Vec::new()),
         Some(Value::Array(items)) => items,
         Some(_) => return Err(mistake(format!("{field} must be a list"))),

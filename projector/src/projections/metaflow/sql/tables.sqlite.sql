@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS flows (
 
 CREATE INDEX IF NOT EXISTS flows_newest ON flows (ts_epoch DESC, flow_id DESC);
 
--- heartbeat_at is the beat that the start counted as, in seconds; later ones are in run_heartbeats. outcome is the status that
+-- heartbeat_at is the beat that the start or the last registration of a task counted as, in seconds. outcome is the status that
 -- the end step's metadata record, null where they record none; the revisions count the events that touched tags and outcome.
 CREATE TABLE IF NOT EXISTS runs (
     flow_id TEXT NOT NULL,
@@ -39,7 +39,8 @@ WHERE run_id IS NOT NULL;
 
 CREATE INDEX IF NOT EXISTS runs_newest ON runs (flow_id, ts_epoch DESC, run_number DESC);
 
--- Beats come from another topic, in no order against events: they stand apart, and the newest wins.
+-- Beats come from another topic, in no order against events: they stand apart. The last of the topic wins, also over one
+-- with a later time: that one's clock was wrong.
 CREATE TABLE IF NOT EXISTS run_heartbeats (
     run_number BIGINT NOT NULL,
     flow_id TEXT NOT NULL,

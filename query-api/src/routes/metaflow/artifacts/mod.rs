@@ -28,7 +28,12 @@ use daybook_schemas::{
 use serde_json::json;
 
 pub(super) use self::lists::{list_of_attempt, list_of_run, list_of_step, list_of_task};
-use super::{errors, objects, rows::ArtifactRow, view::View};
+use super::{
+    entries::{self, Entries},
+    errors, objects,
+    rows::ArtifactRow,
+    view::View,
+};
 use crate::{
     app::App,
     context::WriteContext,
@@ -95,9 +100,10 @@ pub(super) async fn register(
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
-    let entries = json::array(&body)?.iter_mut().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let Entries { kept: entries, skipped } = entries::read("artifacts", &body, entry)?;
     let command = RegisterArtifacts { flow_id: FlowId(flow), step_name: StepName(step), entries };
-    create(&app, &view.live, &context, Registration { view: &view, run, task, command }).await
+    let response = create(&app, &view.live, &context, Registration { view: &view, run, task, command }).await?;
+    Ok(skipped.report(response))
 }
 
 struct Registration<'a> {
@@ -145,8 +151,8 @@ fn created(count: usize) -> Response {
     json::respond(StatusCode::OK, &json!({"artifacts_created": count}))
 }
 
-fn entry(object: &mut Object) -> Result<Artifact, ApiError> {
-    Ok(Artifact {
+fn entry(index: usize, object: &Object<'_>) -> Result<Artifact, ApiError> {
+    let artifact = Artifact {
         name: object.required_text("name", " ")?,
         location: object.required_text("location", " ")?,
         ds_type: object.required_text("ds_type", " ")?,
@@ -155,7 +161,9 @@ fn entry(object: &mut Object) -> Result<Artifact, ApiError> {
         content_type: object.text_or("content_type", " ")?,
         user_name: object.text_or("user_name", " ")?,
         attempt_id: object.small_int("attempt_id")?,
-        tags: object.texts("tags")?.unwrap_or_default(),
-        system_tags: object.texts("system_tags")?.unwrap_or_default(),
-    })
+        tags: object.texts_of_any("tags")?,
+        system_tags: object.texts_of_any("system_tags")?,
+    };
+    artifact.check(index)?;
+    Ok(artifact)
 }

@@ -72,7 +72,7 @@ pub(super) async fn register(
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
-    let description = description(&mut json::object(&body)?)?;
+    let description = description(&json::object(&body)?)?;
     let command = RegisterFlow { flow_id: FlowId(flow), description };
     create(&app, &view.live, &context, Registration { view: &view, command }).await
 }

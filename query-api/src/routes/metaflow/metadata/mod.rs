@@ -29,6 +29,7 @@ use daybook_schemas::{
 use serde_json::json;
 
 use super::{
+    entries::{self, Entries},
     objects,
     rows::{MetadataOfRunRow, MetadataOfTaskRow},
     shared_columns::SharedColumns,
@@ -118,9 +119,10 @@ pub(super) async fn register(
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
-    let entries = json::array(&body)?.iter_mut().map(entry).collect::<Result<Vec<_>, _>>()?;
+    let Entries { kept: entries, skipped } = entries::read("metadata", &body, entry)?;
     let command = RegisterMetadata { flow_id: FlowId(flow), step_name: StepName(step), entries };
-    create(&app, &view.live, &context, Registration { view: &view, run, task, command }).await
+    let response = create(&app, &view.live, &context, Registration { view: &view, run, task, command }).await?;
+    Ok(skipped.report(response))
 }
 
 struct Registration<'a> {
@@ -167,13 +169,15 @@ fn created(count: usize) -> Response {
     json::respond(StatusCode::OK, &json!({"metadata_created": count}))
 }
 
-fn entry(object: &mut Object) -> Result<MetadataEntry, ApiError> {
-    Ok(MetadataEntry {
+fn entry(index: usize, object: &Object<'_>) -> Result<MetadataEntry, ApiError> {
+    let entry = MetadataEntry {
         field_name: object.required_text("field_name", " ")?,
-        value: object.scalar("value", " ")?,
+        value: object.required_text("value", " ")?,
         r#type: object.required_text("type", " ")?,
         user_name: object.text("user_name")?,
-        tags: object.texts("tags")?.unwrap_or_default(),
-        system_tags: object.texts("system_tags")?.unwrap_or_default(),
-    })
+        tags: object.texts_of_any("tags")?,
+        system_tags: object.texts_of_any("system_tags")?,
+    };
+    entry.check(index)?;
+    Ok(entry)
 }

@@ -64,15 +64,15 @@ pub(super) async fn list(
     let filter = Filter::<RunField>::parse(&query, true)?;
     let filtered = !filter.is_empty();
     let page = Page::of(&query, "runs", view.live.generation.number, filtered)?;
-    let (now_seconds, cutoff) = (now_ms() / 1000, settings.run_inactive_cutoff_seconds);
+    let (now, cutoff) = (now_ms(), settings.run_inactive_cutoff_seconds);
     let uses_status = filter.uses_status();
     let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
         let run = RunRow::read(row)?;
-        let status = uses_status.then(|| status(&run, now_seconds, cutoff));
-        if filtered && !matches(&filter, &run, status) {
+        let status = uses_status.then(|| status(&run, now, cutoff));
+        if filtered && !matches(&filter, &run, status, now) {
             return Ok(Shown::No);
         }
-        objects::write_run(&run.run(), true, status.map(Status::as_str), out);
+        objects::write_run(&run.run(now), true, status.map(Status::as_str), out);
         Ok(Shown::Yes)
     };
     let list = List {
@@ -90,19 +90,19 @@ pub(super) async fn list(
     lists::respond(&view.live, list, page).await
 }
 
-fn status(run: &RunRow<'_>, now_seconds: i64, cutoff_seconds: i64) -> Status {
+fn status(run: &RunRow<'_>, now_ms: i64, cutoff_seconds: i64) -> Status {
     let outcome = run.outcome.and_then(Status::parse);
-    status_of(outcome, run.heartbeat(), now_seconds, cutoff_seconds)
+    status_of(outcome, run.heartbeat(now_ms), now_ms.div_euclid(1000), cutoff_seconds)
 }
 
-fn matches(filter: &Filter<RunField>, run: &RunRow<'_>, status: Option<Status>) -> bool {
+fn matches(filter: &Filter<RunField>, run: &RunRow<'_>, status: Option<Status>, now_ms: i64) -> bool {
     let value_of = |field| match field {
         RunField::FlowId => Value::Text(run.flow_id),
         RunField::RunNumber => Value::Int(run.run_number),
         RunField::RunId => run.run_id.into(),
         RunField::UserName => run.user_name.into(),
         RunField::TsEpoch => Value::Int(run.ts_epoch),
-        RunField::LastHeartbeatTs => run.heartbeat().into(),
+        RunField::LastHeartbeatTs => run.heartbeat(now_ms).into(),
         RunField::Tags => Value::Text(run.tags),
         RunField::SystemTags => Value::Text(run.system_tags),
         RunField::User => objects::owner(run.user_name, run.system_tags).into(),
@@ -126,7 +126,7 @@ pub(super) async fn show(view: View, Path((flow, run)): Path<(String, String)>) 
 
 /// Only reads show the owner.
 fn respond(row: &Row, shows_owner: bool) -> Result<Response, ApiError> {
-    let run = RunRow::read(row)?.run();
+    let run = RunRow::read(row)?.run(now_ms());
     Ok(json::respond_object(|out| objects::write_run(&run, shows_owner, None, out)))
 }
 
@@ -137,9 +137,9 @@ pub(super) async fn start(
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
-    let mut object = json::object(&body)?;
-    let description = description(&mut object)?;
-    let run_id = object.text("run_number")?;
+    let object = json::object(&body)?;
+    let description = description(&object)?;
+    let run_id = object.name("run_number")?;
     if run_id.as_deref().is_some_and(is_numeric) {
         return Err(ApiError::invalid("run_number", "provided run_id may not be a numeric"));
     }

@@ -98,8 +98,12 @@ pub(super) async fn register(
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
-    let mut description = description(&mut json::object(&body)?)?;
-    description.user_name.get_or_insert_default();
+    let object = json::object(&body)?;
+    let mut description = description(&object)?;
+    // Null is kept; only a user that is missing is empty.
+    if !object.has("user_name") {
+        description.user_name = Some(String::new());
+    }
     let command = RegisterStep { flow_id: FlowId(flow), run, step_name: StepName(step), description };
     create(&app, &view.live, &context, Registration { view: &view, command }).await
 }

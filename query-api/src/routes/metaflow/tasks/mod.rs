@@ -125,9 +125,9 @@ pub(super) async fn register(
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
-    let mut object = json::object(&body)?;
-    let description = description(&mut object)?;
-    let task_name = object.text("task_id")?;
+    let object = json::object(&body)?;
+    let description = description(&object)?;
+    let task_name = object.name("task_id")?;
     if task_name.as_deref().is_some_and(is_numeric) {
         return Err(ApiError::invalid("task_id", "provided task_name may not be a numeric"));
     }
@@ -224,12 +224,13 @@ pub(super) async fn filtered(
     Path((flow, run, step)): Path<StepPath>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let pattern = query.get("pattern").map(|pattern| RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build());
+    let given = |name| query.get(name).filter(|value| !value.is_empty());
+    let pattern = given("pattern").map(|pattern| RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build());
     let pattern = pattern.transpose().map_err(|e| ApiError::invalid("pattern", format!("invalid pattern: {e}")))?;
     let Some(facts) = view.facts.run(&view, &flow, &run).await? else {
         return Ok(json::respond_bytes(StatusCode::OK, b"[]".to_vec()));
     };
-    let field = query.get("metadata_field_name").map(str::to_owned);
+    let field = given("metadata_field_name").map(str::to_owned);
     let mut params: Vec<Cell> = vec![flow.as_str().into(), facts.run_number.0.into(), step.as_str().into()];
     params.push(Cell::Text(field));
     let shown_run = facts.run_id.clone().unwrap_or_else(|| facts.run_number.to_string());

@@ -4,4 +4,3 @@ FROM UNNEST($1::BIGINT[], $2::TEXT[], $3::BIGINT[])
     AS e (run_number, flow_id, beat_at)
 ON CONFLICT (run_number, flow_id) DO UPDATE
 SET beat_at = EXCLUDED.beat_at
-WHERE run_heartbeats.beat_at < EXCLUDED.beat_at
