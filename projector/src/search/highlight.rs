@@ -6,7 +6,7 @@ use super::{
     document::{Document, cut},
     query::Expression,
     shape::{Field, FieldId, IndexShape},
-    words::words,
+    words::{Word, is_mark, words},
 };
 
 /// Fragments of one hit, at most.
@@ -23,11 +23,24 @@ pub struct Fragment {
     pub text: String,
 }
 
-/// A term of the query that is to be marked.
+/// Neighbouring terms of the query that are to be marked.
 struct Mark<'a> {
     field: Field,
-    term: &'a str,
+    terms: &'a [String],
+    /// Whether there is one term, the beginning of a word.
     prefix: bool,
+}
+
+impl Mark<'_> {
+    /// How many words from the first of `rest` on it marks.
+    fn marks(&self, rest: &[Word]) -> usize {
+        let is_meant = |(term, word): (&String, &Word)| match self.prefix {
+            true => word.term.starts_with(term),
+            false => word.term == *term,
+        };
+        let holds = rest.len() >= self.terms.len() && self.terms.iter().zip(rest).all(is_meant);
+        if holds { self.terms.len() } else { 0 }
+    }
 }
 
 /// The values of a document that hold words of the query.
@@ -58,31 +71,60 @@ pub fn highlights(shape: &IndexShape, document: &Document, query: &Expression) -
 fn collect<'a>(expression: &'a Expression, marks: &mut Vec<Mark<'a>>) {
     match expression {
         Expression::Words { field, terms, prefix } => {
-            let last = terms.len() - 1;
-            let mark = |(index, term)| Mark { field: *field, term, prefix: *prefix && index == last };
-            marks.extend(terms.iter().map(String::as_str).enumerate().map(mark));
+            // What is before a prefix may stand apart from it.
+            let (before, beginning) = terms.split_at(if *prefix { terms.len() - 1 } else { terms.len() });
+            for (terms, prefix) in [(before, false), (beginning, true)] {
+                if !terms.is_empty() {
+                    marks.push(Mark { field: *field, terms, prefix });
+                }
+            }
         }
         Expression::All(parts) | Expression::Any(parts) => parts.iter().for_each(|part| collect(part, marks)),
         Expression::Value { .. } | Expression::Time { .. } | Expression::Not(_) | Expression::Nothing => {}
     }
 }
 
-fn fragment(text: &str, marks: &[&Mark<'_>]) -> Option<String> {
-    let hit = |term: &str| marks.iter().any(|it| if it.prefix { term.starts_with(it.term) } else { term == it.term });
-    let mut marked = words(text).filter(|word| hit(&word.term)).peekable();
-    let first = marked.peek()?.from;
-    let begin = text.floor_char_boundary(if text.len() <= FRAGMENT_BYTES_MAX { 0 } else { first.saturating_sub(40) });
-    let shown = cut(&text[begin..], FRAGMENT_BYTES_MAX);
-    let (mut out, mut at) = (String::new(), begin);
-    for word in marked.take_while(|word| word.to <= begin + shown.len()) {
-        escape(&text[at..word.from], &mut out);
-        out.push_str("<em>");
-        escape(&text[word.from..word.to], &mut out);
-        out.push_str("</em>");
-        at = word.to;
+/// The places of what is marked in a text, in order; those without anything between them are one.
+fn places(text: &str, marks: &[&Mark<'_>]) -> Vec<(usize, usize)> {
+    let words: Vec<Word> = words(text).collect();
+    let (mut places, mut marked): (Vec<(usize, usize)>, usize) = (Vec::new(), 0);
+    for (at, word) in words.iter().enumerate() {
+        let longest = marks.iter().map(|mark| mark.marks(&words[at..])).max().unwrap_or(0);
+        marked = marked.max(at + longest);
+        match places.last_mut() {
+            _ if at >= marked => {}
+            Some((_, to)) if *to == word.from => *to = word.to,
+            _ => places.push((word.from, word.to)),
+        }
     }
-    escape(&text[at..begin + shown.len()], &mut out);
+    places
+}
+
+fn fragment(text: &str, marks: &[&Mark<'_>]) -> Option<String> {
+    let places = places(text, marks);
+    let first = places.first()?.0;
+    let begin = if text.len() <= FRAGMENT_BYTES_MAX { 0 } else { before_marks(text, first.saturating_sub(40)) };
+    let shown = cut(&text[begin..], FRAGMENT_BYTES_MAX);
+    let end = before_marks(text, begin + shown.len());
+    let (mut out, mut at) = (String::new(), begin);
+    for (from, to) in places.into_iter().take_while(|(from, _)| *from < end) {
+        escape(&text[at..from], &mut out);
+        out.push_str("<em>");
+        at = to.min(end);
+        escape(&text[from..at], &mut out);
+        out.push_str("</em>");
+    }
+    escape(&text[at..end], &mut out);
     Some(out)
+}
+
+/// The nearest place at or before another that does not part a character from its marks.
+fn before_marks(text: &str, at: usize) -> usize {
+    let mut place = text.floor_char_boundary(at);
+    while place > 0 && text[place..].chars().next().is_some_and(is_mark) {
+        place = text.floor_char_boundary(place - 1);
+    }
+    place
 }
 
 fn escape(text: &str, out: &mut String) {
@@ -121,6 +163,26 @@ mod tests {
         assert_eq!(shown(&["trained"], "title:tr*"), ["title: <em>Train</em>"]);
         assert_eq!(shown(&["a<b"], "b -train"), ["tag: a&lt;<em>b</em>"]);
         assert!(shown(&["a"], "z").is_empty());
+        // Of a phrase, only where its words stand together.
+        assert_eq!(shown(&["ml-ops of ops", "ml"], "ml-ops"), ["tag: <em>ml</em>-<em>ops</em> of ops"]);
+        assert_eq!(shown(&["ml of opus"], "ml-op*"), ["tag: <em>ml</em> of <em>opus</em>"]);
+        assert_eq!(shown(&["a b c"], "\"a b\" \"b c\""), ["tag: <em>a</em> <em>b</em> <em>c</em>"]);
+    }
+
+    #[test]
+    fn marks_are_shown_as_the_text_has_them() {
+        let (nfc, nfd) = ("un café là", "un cafe\u{301} la\u{300}");
+        for query in ["café", "cafe\u{301}", "caf*", "tag:Cafe\u{301}*"] {
+            assert_eq!(shown(&[nfc, nfd], query), [
+                "tag: un <em>café</em> là",
+                "tag: un <em>cafe\u{301}</em> la\u{300}"
+            ]);
+        }
+        assert_eq!(shown(&["東京都と京都"], "東京"), ["tag: <em>東京</em>都と京都"]);
+        // A fragment neither begins nor ends within a character.
+        let long = format!("{} needle {}", "e\u{301}".repeat(100), "a\u{301}".repeat(100));
+        let found = shown(&[&long], "needle");
+        assert!(found[0].starts_with("tag: e\u{301}") && found[0].ends_with("a\u{301}"), "{found:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The query language: words, `field:word`, `prefix*`, "phrases", `-not`, `OR`, parentheses.
 //!
-//! Adjacent words must all be found. A word with separators inside (`team:ml-ops`) is a phrase of its parts. Text before
-//! a colon is a field only if it is the name of one. Parsing is linear and bounded. An error names its column.
+//! Adjacent words must all be found. A word with separators inside (`team:ml-ops`) is a phrase of its parts, and so are
+//! letters of a script that is written without spaces. Text before a colon is a field only if it is the name of one. Parsing is linear and bounded. An error names its column.
 
 use std::{fmt, sync::Arc};
 
@@ -259,7 +259,12 @@ impl Parser<'_> {
     }
 
     fn terms_of(&mut self, field: Field, text: &str, prefix: bool) -> Result<Expression, SyntaxError> {
-        let terms: Vec<String> = words(text).map(|word| word.term).collect();
+        let (mut terms, mut is_alone) = (Vec::new(), false);
+        for word in words(text) {
+            is_alone = word.alone;
+            terms.push(word.term);
+        }
+        let prefix = prefix && !is_alone;
         self.terms += terms.len();
         if self.terms > TERMS_MAX {
             return Err(self.error(format!("the query has more than {TERMS_MAX} words")));
@@ -306,6 +311,10 @@ mod tests {
             (":::", "nothing"),
             ("or and", "(text=or text=and)"),
             ("a - b", "(text=a nothing text=b)"),
+            ("title:Cafe\u{301}s", "title=cafés"),
+            ("cafe\u{301}*", "text=café*"),
+            ("東京", "text=東+京"),
+            ("東京* v*", "(text=東+京 text=v*)"),
         ] {
             assert_eq!(
                 parse(&library(), query).map(|it| it.as_ref().map(shown)),

@@ -6,6 +6,7 @@ use super::{
     document::Document,
     query::Expression,
     shape::{Field, FieldId, IndexShape, Kind},
+    words::forms,
 };
 
 /// Hits of a page, at most.
@@ -127,6 +128,13 @@ pub struct Facet {
     pub prefix: String,
     /// Values wanted, at most.
     pub values_max: usize,
+}
+
+impl Facet {
+    /// What values are to begin with: one of the canonical forms of the prefix.
+    pub fn prefixes(&self) -> Vec<String> {
+        forms(&self.prefix)
+    }
 }
 
 /// Values with their counts.

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::document::Document;
+use super::{document::Document, words::composed};
 
 /// A name that is either fixed in the program or made at run time.
 pub type Name = Cow<'static, str>;
@@ -259,6 +259,26 @@ impl IndexShape {
                 _ => Vec::new(),
             },
         }
+    }
+
+    /// Whether values of a field are compared in canonical composition: those that people write, and not ids.
+    pub fn is_composed(&self, field: Field) -> bool {
+        match field {
+            Field::Named(id) => self.field(id).filter.is_some() && self.field(id).allowed.is_empty(),
+            Field::Inherited => self.inheritance.as_ref().is_some_and(|it| self.is_composed(Field::Named(it.field))),
+            Field::Text | Field::Parent | Field::OwnId => false,
+        }
+    }
+
+    /// The canonical compositions of a document's values in a field, where these are other texts than the values. Few
+    /// values are.
+    pub fn compositions(&self, document: &Document, field: Field) -> Vec<String> {
+        let values = self.values(document, field);
+        let other = |value: &Cow<'_, str>| match composed(value) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(composed) => Some(composed),
+        };
+        values.iter().filter_map(other).collect()
     }
 
     /// The number that a document has in a field; the first, if there are several, and 0 if there is none.

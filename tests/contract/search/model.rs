@@ -11,7 +11,7 @@ use daybook_projector::{
         request::{Counts, Request, SortValue},
         shape::{Field, FieldId, FieldShape, Filter, IndexShape, Inheritance},
         source::Documents,
-        words::words,
+        words::{composed, words},
     },
 };
 use daybook_tests::random::Random;
@@ -198,7 +198,9 @@ pub(crate) fn matches(shape: &IndexShape, document: &Document, query: &Expressio
         Expression::Any(parts) => parts.iter().any(|part| matches(shape, document, part)),
         Expression::Not(inner) => !matches(shape, document, inner),
         Expression::Value { field, one_of } => {
-            shape.values(document, *field).iter().any(|value| one_of.iter().any(|wanted| wanted == value))
+            let form = |text: &str| if shape.is_composed(*field) { composed(text).into_owned() } else { text.to_owned() };
+            let wanted: Vec<String> = one_of.iter().map(|value| form(value)).collect();
+            shape.values(document, *field).iter().any(|value| wanted.contains(&form(value)))
         }
         Expression::Time { from, to } => {
             let at = shape.number(document, shape.time_field);
@@ -236,7 +238,7 @@ pub(crate) fn expected(
     let facets = request.facets.iter().map(|facet| {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         for value in found.iter().flat_map(|document| shape.values(document, facet.field)) {
-            if value.starts_with(&facet.prefix) {
+            if facet.prefixes().iter().any(|prefix| value.starts_with(prefix)) {
                 *counts.entry(value.into_owned()).or_default() += 1;
             }
         }

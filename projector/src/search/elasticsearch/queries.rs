@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::schema::{sorted_name, terms_name, whole_name};
+use super::schema::{composed_name, sorted_name, terms_name, whole_name};
 use crate::search::{
     query::Expression,
     request::{Facet, ParentsRequest, Request, Sort, SortValue, Start},
     shape::{Field, IndexShape},
+    words::composed,
 };
 
 /// The body of a search.
@@ -69,7 +70,7 @@ fn expression(shape: &IndexShape, query: &Expression) -> Value {
     let all = |parts: &[Expression]| parts.iter().map(|part| expression(shape, part)).collect::<Vec<_>>();
     match query {
         Expression::Words { field, terms, prefix } => words(&terms_name(shape, *field), terms, *prefix),
-        Expression::Value { field, one_of } => json!({"terms": {whole_name(shape, *field): **one_of}}),
+        Expression::Value { field, one_of } => value(shape, *field, one_of),
         Expression::Time { from, to } => {
             let mut span = json!({});
             if let Some(from) = from {
@@ -85,6 +86,14 @@ fn expression(shape: &IndexShape, query: &Expression) -> Value {
         Expression::Not(inner) => json!({"bool": {"must_not": [expression(shape, inner)]}}),
         Expression::Nothing => json!({"match_none": {}}),
     }
+}
+
+/// Documents with one of some whole values.
+fn value(shape: &IndexShape, field: Field, one_of: &[String]) -> Value {
+    let whole = whole_name(shape, field);
+    let Some(other) = composed_name(shape, field) else { return json!({"terms": {whole: one_of}}) };
+    let composed: Vec<_> = one_of.iter().map(|value| composed(value)).collect();
+    json!({"bool": {"should": [{"terms": {whole: composed}}, {"terms": {other: composed}}], "minimum_should_match": 1}})
 }
 
 fn words(name: &str, terms: &[String], prefix: bool) -> Value {
@@ -105,7 +114,8 @@ fn facet(shape: &IndexShape, facet: &Facet) -> Value {
     let order = json!([{"_count": "desc"}, {"_key": "asc"}]);
     let mut terms = json!({"field": whole_name(shape, facet.field), "size": facet.values_max, "order": order});
     if !facet.prefix.is_empty() {
-        terms["include"] = json!(format!("{}.*", escape(&facet.prefix)));
+        let prefixes: Vec<String> = facet.prefixes().iter().map(|prefix| escape(prefix)).collect();
+        terms["include"] = json!(format!("({}).*", prefixes.join("|")));
     }
     json!({"terms": terms})
 }

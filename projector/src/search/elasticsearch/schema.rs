@@ -13,7 +13,7 @@ use crate::search::{
     inherited::Bounds,
     request::SortValue,
     shape::{Field, FieldId, IndexShape, Kind, Words},
-    words::terms,
+    words::{self, terms},
 };
 
 /// Longest value that is kept whole, in characters: four bytes each are less than Lucene's longest term.
@@ -36,6 +36,15 @@ pub(super) fn whole_name(shape: &IndexShape, field: Field) -> String {
     }
 }
 
+/// The name of the canonical compositions of a field's whole values; `None` if its values are compared as they are.
+pub(super) fn composed_name(shape: &IndexShape, field: Field) -> Option<String> {
+    let name = || match field {
+        Field::Named(_) => format!("composed.{}", shape.name(field)),
+        field => format!("{}_composed", shape.name(field)),
+    };
+    shape.is_composed(field).then(name)
+}
+
 /// The name of what a field is sorted by.
 pub(super) fn sorted_name(shape: &IndexShape, field: FieldId) -> String {
     format!("sort.{}", shape.field(field).name)
@@ -43,8 +52,11 @@ pub(super) fn sorted_name(shape: &IndexShape, field: FieldId) -> String {
 
 /// The body that makes an index, without its aliases.
 pub(super) fn index(shape: &IndexShape) -> Value {
-    let (mut sorted, mut whole, mut words) = (Map::new(), Map::new(), Map::new());
-    for (_, field) in shape.all() {
+    let (mut sorted, mut whole, mut composed, mut words) = (Map::new(), Map::new(), Map::new(), Map::new());
+    for (id, field) in shape.all() {
+        if shape.is_composed(Field::Named(id)) {
+            composed.insert(field.name.to_string(), searched_alone());
+        }
         if field.sort {
             sorted.insert(
                 field.name.to_string(),
@@ -67,12 +79,16 @@ pub(super) fn index(shape: &IndexShape) -> Value {
         "text": everything,
         "sort": {"properties": sorted},
         "whole": {"properties": whole},
+        "composed": {"properties": composed},
         "terms": {"properties": words},
         "document": {"type": "object", "enabled": false},
     });
     if shape.inheritance.is_some() {
         properties["inherited"] = text(Words { everywhere: true, phrases: false });
         properties["inherited_whole"] = keyword();
+        if shape.is_composed(Field::Inherited) {
+            properties["inherited_composed"] = searched_alone();
+        }
         properties["parent"] = keyword();
         properties["own_id"] = keyword();
     }
@@ -98,6 +114,13 @@ fn keyword() -> Value {
     json!({"type": "keyword", "ignore_above": WHOLE_MAX})
 }
 
+/// Whole values that are neither counted nor sorted by.
+fn searched_alone() -> Value {
+    let mut field = keyword();
+    field["doc_values"] = json!(false);
+    field
+}
+
 fn text(words: Words) -> Value {
     let mut text = json!({"type": "text", "analyzer": "whitespace"});
     if words.phrases {
@@ -109,6 +132,7 @@ fn text(words: Words) -> Value {
 /// What shapes an index.
 pub(super) fn fingerprint(shape: &IndexShape) -> String {
     let mut hash = Sha256::new();
+    hash.update(words::VERSION.to_be_bytes());
     hash.update(index(shape).to_string());
     hash.update(serde_json::to_string(shape).unwrap_or_default());
     hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect()
@@ -122,6 +146,8 @@ pub(super) struct Source<'a> {
     text: Vec<String>,
     sort: BTreeMap<&'a str, SortValue>,
     whole: BTreeMap<&'a str, Vec<Cow<'a, str>>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    composed: BTreeMap<&'a str, Vec<String>>,
     terms: BTreeMap<&'a str, Vec<String>>,
     #[serde(flatten)]
     inheritance: Option<OfInheritance<'a>>,
@@ -133,12 +159,18 @@ pub(super) struct Source<'a> {
 struct OfInheritance<'a> {
     inherited: Vec<String>,
     inherited_whole: Vec<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    inherited_composed: Vec<String>,
     parent: Vec<Cow<'a, str>>,
     own_id: Vec<Cow<'a, str>>,
 }
 
 impl<'a> Source<'a> {
     pub(super) fn new(shape: &'a IndexShape, document: &'a Document) -> Self {
+        let compositions = |field: Field| match shape.is_composed(field) {
+            true => shape.compositions(document, field),
+            false => Vec::new(),
+        };
         let of_terms = |field: Field| shape.values(document, field).iter().map(|text| terms(text)).collect();
         let mut source = Self {
             key: document.key(),
@@ -146,10 +178,12 @@ impl<'a> Source<'a> {
             text: of_terms(Field::Text),
             sort: BTreeMap::new(),
             whole: BTreeMap::new(),
+            composed: BTreeMap::new(),
             terms: BTreeMap::new(),
             inheritance: shape.inheritance.is_some().then(|| OfInheritance {
                 inherited: of_terms(Field::Inherited),
                 inherited_whole: shape.values(document, Field::Inherited),
+                inherited_composed: compositions(Field::Inherited),
                 parent: shape.values(document, Field::Parent),
                 own_id: shape.values(document, Field::OwnId),
             }),
@@ -161,6 +195,10 @@ impl<'a> Source<'a> {
             }
             if field.is_whole() {
                 source.whole.insert(&field.name, shape.values(document, Field::Named(id)));
+            }
+            let composed = compositions(Field::Named(id));
+            if !composed.is_empty() {
+                source.composed.insert(&field.name, composed);
             }
             if field.words.is_some() {
                 source.terms.insert(&field.name, of_terms(Field::Named(id)));

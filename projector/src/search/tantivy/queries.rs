@@ -21,6 +21,7 @@ use crate::search::{
     query::Expression,
     request::{Request, Sort, SortValue, Start},
     shape::Field,
+    words::composed,
 };
 
 /// Values that are each a query of their own, at most; more are looked up together, which reads all terms of a segment.
@@ -132,11 +133,21 @@ impl Queries<'_> {
 
     fn value(&self, field: Field, one_of: &[String]) -> Box<dyn Query> {
         let Some(handle) = self.fields.whole(field) else { return Box::new(EmptyQuery) };
-        let terms = one_of.iter().map(|value| Term::from_field_text(handle, value));
-        if one_of.len() > TERMS_APART_MAX {
+        let terms: Vec<Term> = match self.fields.composed(field) {
+            None => one_of.iter().map(|value| Term::from_field_text(handle, value)).collect(),
+            Some(other) => {
+                let both = |value: &String| {
+                    let composed = composed(value);
+                    [handle, other].map(|handle| Term::from_field_text(handle, &composed))
+                };
+                one_of.iter().flat_map(both).collect()
+            }
+        };
+        if terms.len() > TERMS_APART_MAX {
             return Box::new(ConstScoreQuery::new(Box::new(TermSetQuery::new(terms)), 1.0));
         }
         let query = |term: Term| -> Part { (Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::Basic))) };
-        Box::new(ConstScoreQuery::new(Box::new(BooleanQuery::new(terms.map(query).collect())), 1.0))
+        let any = BooleanQuery::new(terms.into_iter().map(query).collect());
+        Box::new(ConstScoreQuery::new(Box::new(any), 1.0))
     }
 }

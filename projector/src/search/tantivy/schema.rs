@@ -9,7 +9,7 @@ use crate::search::{
     document::Document,
     request::SortValue,
     shape::{Field, FieldId, IndexShape, Kind},
-    words::terms,
+    words::{self, terms},
 };
 
 /// Raised when documents of the same shape are indexed differently.
@@ -34,6 +34,8 @@ pub(super) struct Fields {
     revision: Handle,
     terms: Vec<(Field, Handle)>,
     whole: Vec<(Field, Handle)>,
+    /// Canonical compositions of whole values, where these are other texts.
+    composed: Vec<(Field, Handle)>,
     sorted: Vec<(FieldId, Handle)>,
 }
 
@@ -60,7 +62,11 @@ impl Fields {
         let terms = searched.into_iter().map(add_terms).collect();
         let add_whole =
             |field: Field| (field, schema.add_text_field(&whole_name(shape, field), STRING.set_fast(WHOLE)));
+        let composed = whole.iter().copied().filter(|field| shape.is_composed(*field));
+        let composed: Vec<Field> = composed.collect();
         let whole = whole.into_iter().map(add_whole).collect();
+        let add_composed = |field: Field| (field, schema.add_text_field(&composed_name(shape, field), STRING));
+        let composed = composed.into_iter().map(add_composed).collect();
         let add_sorted = |(id, field): (FieldId, &crate::search::shape::FieldShape)| {
             let name = format!("sort_{}", field.name);
             let handle = match field.kind {
@@ -71,14 +77,14 @@ impl Fields {
         };
         let sorted = shape.all().filter(|(_, field)| field.sort).map(add_sorted).collect();
         let time = format!("sort_{}", shape.field(shape.time_field).name);
-        Self { schema: schema.build(), id, source, key, time, revision, terms, whole, sorted }
+        Self { schema: schema.build(), id, source, key, time, revision, terms, whole, composed, sorted }
     }
 
     /// What shapes the index.
     pub(super) fn fingerprint(&self, shape: &IndexShape) -> String {
         let schema = serde_json::to_string(&self.schema).unwrap_or_default();
         let shape = serde_json::to_string(shape).unwrap_or_default();
-        super::digest(&[&VERSION.to_string(), &schema, &shape])
+        super::digest(&[&VERSION.to_string(), &words::VERSION.to_string(), &schema, &shape])
     }
 
     /// The terms of a field; `None` if its words are not searched.
@@ -89,6 +95,11 @@ impl Fields {
     /// The whole values of a field; `None` if they are not kept.
     pub(super) fn whole(&self, field: Field) -> Option<Handle> {
         self.whole.iter().find(|(known, _)| *known == field).map(|(_, handle)| *handle)
+    }
+
+    /// The canonical compositions of the whole values of a field; `None` if these are compared as they are.
+    pub(super) fn composed(&self, field: Field) -> Option<Handle> {
+        self.composed.iter().find(|(known, _)| *known == field).map(|(_, handle)| *handle)
     }
 
     /// The name of the column with the whole values of a field; `None` if they are not kept.
@@ -119,6 +130,11 @@ impl Fields {
                 indexed.add_text(*handle, value);
             }
         }
+        for (field, handle) in &self.composed {
+            for value in shape.compositions(document, *field) {
+                indexed.add_text(*handle, value);
+            }
+        }
         for (field, handle) in &self.sorted {
             match SortValue::of(shape, document, *field) {
                 SortValue::Int(value) => indexed.add_i64(*handle, value),
@@ -142,5 +158,12 @@ fn whole_name(shape: &IndexShape, field: Field) -> String {
         Field::Inherited => "inherited_whole".to_owned(),
         Field::Named(_) => format!("whole_{}", shape.name(field)),
         field => shape.name(field).to_owned(),
+    }
+}
+
+fn composed_name(shape: &IndexShape, field: Field) -> String {
+    match field {
+        Field::Named(_) => format!("composed_{}", shape.name(field)),
+        field => format!("{}_composed", shape.name(field)),
     }
 }
