@@ -150,7 +150,11 @@ impl Parts {
         for domain in domains {
             let projection = (domain.projection)();
             let open = || first::open(self.store.as_ref(), &self.control, projection.as_ref(), &self.log);
-            let transient = |error: &OpenError| matches!(error, OpenError::Tables { source, .. } if retryable(source));
+            let transient = |error: &OpenError| match error {
+                OpenError::Tables { source, .. } => retryable(source),
+                OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
+                _ => false,
+            };
             let generation = retry("the live generation", open, transient).await?;
             let of_listener = (self.instance.clone(), Arc::clone(&generation));
             self.background.spawn(commit_listener::listen(of_listener.0, of_listener.1));
@@ -201,6 +205,7 @@ impl Parts {
     /// Returns a function that lists why this process cannot serve; the list is empty if it can.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
         let runners: Vec<_> = self.domains.iter().map(|it| (it.generation.domain, it.runner.clone())).collect();
+        let generations: Vec<_> = self.domains.iter().map(|it| Arc::clone(&it.generation)).collect();
         let (log, lease) = (Arc::clone(&self.log), Arc::clone(&self.lease));
         move || {
             let failed = |(domain, runner): &(&str, Option<Arc<Mutex<Runner>>>)| {
@@ -209,7 +214,8 @@ impl Parts {
             };
             let log = log.failure().map(|failure| format!("log: {failure}"));
             let lease = (!lease.is_held()).then(|| "lease: not held".to_owned());
-            runners.iter().filter_map(failed).chain(log).chain(lease).collect()
+            let refused = generations.iter().filter_map(|generation| generation.refusal().map(str::to_owned));
+            refused.chain(runners.iter().filter_map(failed)).chain(log).chain(lease).collect()
         }
     }
 
