@@ -69,13 +69,13 @@ fn print(source: &Source, schemas: &SchemaSets, command: &LogCommand) -> Result<
     let for_people = begin(&mut out, options)?;
     while follow || !next.reaches(&end) {
         for record in reader.read(LIMITS)? {
-            next.0.insert(record.position.partition, record.position.offset + 1);
             match Line::of(schemas, &record, &options.filter) {
                 Some(line) if for_people => output::write_row(&mut out, line::WIDTHS, &line.row())?,
                 Some(line) => output::write_line(&mut out, &line)?,
                 None => {}
             }
         }
+        next = reader.reached();
         out.flush()?;
     }
     Ok(())

@@ -157,7 +157,11 @@ impl Parts {
             let projection = (domain.projection)();
             let stores = self.stores();
             let open = || open::open(&stores, &self.control, projection.as_ref(), &self.log);
-            let transient = |error: &OpenError| matches!(error, OpenError::Tables { source, .. } if retryable(source));
+            let transient = |error: &OpenError| match error {
+                OpenError::Tables { source, .. } => retryable(source),
+                OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
+                _ => false,
+            };
             let Opened { generation, is_live } = retry("the live generation", open, transient).await?;
             let of_listener = (self.instance.clone(), Arc::clone(&generation));
             self.background.spawn(commit_listener::listen(of_listener.0, of_listener.1));
@@ -224,6 +228,7 @@ impl Parts {
     /// Returns a function that lists why this process cannot serve; the list is empty if it can.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
         let runners: Vec<_> = self.domains.iter().map(|it| (it.generation.domain, it.runner.clone())).collect();
+        let generations: Vec<_> = self.domains.iter().map(|it| Arc::clone(&it.generation)).collect();
         let (log, lease) = (Arc::clone(&self.log), Arc::clone(&self.lease));
         move || {
             let failed = |(domain, runner): &(&str, Option<Arc<Mutex<Runner>>>)| {
@@ -232,7 +237,8 @@ impl Parts {
             };
             let log = log.failure().map(|failure| format!("log: {failure}"));
             let lease = (!lease.is_held()).then(|| "lease: not held".to_owned());
-            runners.iter().filter_map(failed).chain(log).chain(lease).collect()
+            let refused = generations.iter().filter_map(|generation| generation.refusal().map(str::to_owned));
+            refused.chain(runners.iter().filter_map(failed)).chain(log).chain(lease).collect()
         }
     }
 

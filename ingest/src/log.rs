@@ -5,8 +5,9 @@
 //!   the log is configured for it, of a machine. An error means *not acknowledged*: the record may still be in the log.
 //! - **Retry.** A repeated call appends again. Adapters never append the records of one call twice.
 //! - **Empty.** `end` of an empty partition is 0. Reading from the end waits, then returns nothing.
-//! - **Gaps.** Offsets of a partition grow but may have gaps: compaction removes old records of a key, but never the
-//!   newest record of a partition.
+//! - **Gaps.** Offsets of a partition grow but may have gaps: compaction removes old records of a key, and transactions
+//!   of other producers leave markers and aborted records, also at the end. No reader returns those; `reached` is past
+//!   them, so that it comes to `end` in every case.
 //! - **Topics.** Opening a log creates the topics that are missing. The first record of each topic holds the log's id.
 //! - **Identity.** A recreated log has a new id, even under the same name. If it is recreated while open, the open
 //!   handle refuses appends.
@@ -144,6 +145,10 @@ pub enum LogError {
     OffsetGone(Position),
 }
 
+/// What an operator can do about a log that lacks records that the tables have applied.
+pub const WAYS_OUT: &str = "restore the complete log, or empty the tables: they are then filled from the log as it is, \
+     and what it lacks is lost";
+
 /// Called once with the outcome of an append, on a thread of the log. Must not block.
 pub type Done = Box<dyn FnOnce(Result<Vec<Position>, AppendError>) + Send>;
 
@@ -190,6 +195,10 @@ pub trait EventLog: Send + Sync {
 pub trait Reader: Send {
     /// The next records, each partition's in order; empty when none came within the wait.
     fn read(&mut self, limits: ReadLimits) -> Result<Vec<Record>, LogError>;
+
+    /// Where it goes on: for each of its partitions, the offset after everything that it has returned, and after the
+    /// gap that follows, as far as it was read.
+    fn reached(&self) -> Vector;
 }
 
 /// All partitions of all topics of a log.

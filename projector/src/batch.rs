@@ -7,7 +7,8 @@ use daybook_schemas::position::{Position, Vector};
 
 use crate::{
     bookkeeping::{
-        checkpoints, idempotency, numbers,
+        checkpoints::{self, Hashes},
+        idempotency, numbers,
         quarantine::{self, Quarantined},
     },
     projection::{Batch, Decoded, Fold, Planned, Rejected, Report},
@@ -69,6 +70,8 @@ pub struct Move<'b> {
     pub from: &'b Vector,
     /// The checkpoints after the batch.
     pub to: &'b Vector,
+    /// The hash of the last record of each partition.
+    pub hashes: &'b Hashes,
     /// The notification for other processes.
     pub notification: String,
 }
@@ -89,7 +92,7 @@ pub fn commit(
         return Ok(report);
     }
     let mut transaction = tables.begin()?;
-    if !checkpoints::advance(transaction.as_mut(), moved.from, moved.to)? {
+    if !checkpoints::advance(transaction.as_mut(), moved.from, moved.to, moved.hashes)? {
         return Err(TablesError::Conflict(format!("checkpoints are not at {}", moved.from)));
     }
     let mut report = batch.apply(transaction.as_mut())?;
@@ -109,7 +112,7 @@ pub fn commit_plan(
     shape: &PlanShape,
 ) -> Result<Option<Report>, TablesError> {
     let Some(mut planned) = batch.plan() else { return Ok(None) };
-    planned.steps.push(checkpoints::step(moved.from, moved.to));
+    planned.steps.push(checkpoints::step(moved.from, moved.to, moved.hashes));
     let plan = shape.plan(planned.steps, Some(moved.notification.clone()))?;
     let committed = tables.commit_plan(&plan)? == PlanOutcome::Committed;
     Ok(committed.then(|| Report { changed: planned.changed, ..Report::default() }))

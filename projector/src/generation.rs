@@ -2,13 +2,14 @@
 //!
 //! A request takes a generation's handle once and uses no other (I4).
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use daybook_schemas::position::Vector;
 use sha2::{Digest, Sha256};
 
 use crate::{
     bookkeeping,
+    log_check::Mismatch,
     progress::Progress,
     projection::{EntityKey, Projection, Report},
     tables::{PlanShape, SchemaDefinition, Tables, TablesError},
@@ -28,6 +29,8 @@ pub struct Generation {
     pub plans: PlanShape,
     /// Their progress.
     pub progress: Progress,
+    /// Why it must not be used any more.
+    refusal: OnceLock<String>,
     subscribers: RwLock<Vec<Subscriber>>,
 }
 
@@ -52,8 +55,22 @@ impl Generation {
         tables: Arc<dyn Tables>,
     ) -> Result<Self, TablesError> {
         let (domain, plans) = (projection.domain(), plan_shape(projection)?);
-        let (progress, subscribers) = (Progress::default(), RwLock::default());
-        Ok(Self { domain, number, schema, tables, plans, progress, subscribers })
+        let (progress, refusal, subscribers) = (Progress::default(), OnceLock::new(), RwLock::default());
+        Ok(Self { domain, number, schema, tables, plans, progress, refusal, subscribers })
+    }
+
+    /// From now on it serves nobody and applies nothing, until the process restarts: the log does not contain what its
+    /// tables have applied.
+    pub fn refuse(&self, mismatch: &Mismatch) {
+        let (domain, number, reason) = (self.domain, self.number, mismatch.to_string());
+        if self.refusal.set(format!("generation {number} of {domain} does not belong to this log: {reason}")).is_ok() {
+            tracing::error!(domain, reason, "generation {number} of {domain} is not served any more: {reason}");
+        }
+    }
+
+    /// Why it must not be used any more.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
     }
 
     /// Calls `subscriber` with all changes from now on, before any writer that waits for them wakes: so no answer uses

@@ -11,6 +11,7 @@ pub mod control;
 mod error_chain;
 pub mod generation;
 pub mod lease;
+pub mod log_check;
 pub mod metrics;
 pub mod monitor;
 mod priority;

@@ -1,31 +1,56 @@
-//! Measures how far the live generation is behind the log, for metrics and status.
+//! Measures how far the live generation is behind the log, for metrics and status, and sees whether the log still
+//! contains what its tables have applied.
 
 use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::EventLog;
+use daybook_schemas::position::Vector;
 use tokio::time::Instant;
 
-use crate::{bookkeeping::quarantine, generation::Generation, metrics::metrics, search::state::Search};
+use crate::{
+    bookkeeping::quarantine,
+    error_chain::chain,
+    generation::Generation,
+    log_check::{self, CheckError},
+    metrics::metrics,
+    search::state::Search,
+};
 
 /// Time between two measurements.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Looks in a row that must find the log too short or different. A broker that has just become the leader of a partition
+/// may report an older end for a moment.
+const MISMATCHES_MAX: usize = 2;
 
 /// Measures until the task is dropped.
 pub async fn watch(log: Arc<dyn EventLog>, generation: Arc<Generation>, search: Option<Arc<Search>>) {
     let (mut complete, domain) = (Instant::now(), [generation.domain]);
+    let (mut interrupted, mut mismatches) = (false, 0);
     loop {
-        let of_call = Arc::clone(&log);
-        if let Ok(Ok(end)) = tokio::task::spawn_blocking(move || of_call.end()).await {
-            let applied = generation.progress.applied();
-            // Other topics of the log belong to other domains.
-            let lag = applied.lag_in_own(&end);
-            metrics().lag.with_label_values(&domain).set(lag);
-            if let Some(search) = &search {
-                metrics().search_lag.with_label_values(&domain).set(search.lag(&end));
+        let (of_log, of_look) = (Arc::clone(&log), Arc::clone(&generation));
+        let looked = tokio::task::spawn_blocking(move || look(of_log.as_ref(), &of_look, interrupted)).await;
+        interrupted = !matches!(looked, Ok(Ok(_)));
+        match looked {
+            Ok(Ok((applied, end))) => {
+                mismatches = 0;
+                // Other topics of the log belong to other domains.
+                let lag = applied.lag_in_own(&end);
+                metrics().lag.with_label_values(&domain).set(lag);
+                if let Some(search) = &search {
+                    metrics().search_lag.with_label_values(&domain).set(search.lag(&end));
+                }
+                if lag == 0 {
+                    complete = Instant::now();
+                }
             }
-            if lag == 0 {
-                complete = Instant::now();
+            Ok(Err(CheckError::Mismatch(mismatch))) => {
+                mismatches += 1;
+                if mismatches >= MISMATCHES_MAX {
+                    generation.refuse(&mismatch);
+                }
             }
+            Ok(Err(error)) => tracing::debug!(error = chain(&error), "cannot look at the log: {}", chain(&error)),
+            Err(error) => tracing::error!(error = %error, "a look at the log ended: {error}"),
         }
         metrics()
             .checkpoint_age
@@ -36,4 +61,16 @@ pub async fn watch(log: Arc<dyn EventLog>, generation: Arc<Generation>, search: 
         }
         tokio::time::sleep(INTERVAL).await;
     }
+}
+
+/// What the tables have applied, and where the log ends. After an interruption, or if the log is too short, it is compared
+/// with the tables: it may have been restored meanwhile.
+fn look(log: &dyn EventLog, generation: &Generation, interrupted: bool) -> Result<(Vector, Vector), CheckError> {
+    // In this order: the log only grows.
+    let applied = generation.progress.applied();
+    let end = log.end()?;
+    if interrupted || !end.reaches(&applied) {
+        log_check::check(log, generation.tables.as_ref())?;
+    }
+    Ok((applied, end))
 }

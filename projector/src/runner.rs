@@ -6,7 +6,7 @@
 //! from the tables' checkpoints. It retries until it is stopped.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -22,12 +22,16 @@ use tokio::sync::watch;
 use crate::{
     backoff::Backoff,
     batch::{self, Move},
-    bookkeeping::{checkpoints, quarantine::Quarantined},
+    bookkeeping::{
+        checkpoints::{self, Checkpoints, Hashes},
+        quarantine::Quarantined,
+    },
     commit_listener::Notification,
     error_chain::chain,
     generation::Generation,
+    log_check::{self, CheckError, Mismatch, Unproven},
     metrics::metrics,
-    projection::{Batch, NewerRecord, Projection, Rejected},
+    projection::{Batch, NewerRecord, Projection, Rejected, Report},
     supervise::{Interruption, RunnerThread, supervise},
     tables::TablesError,
 };
@@ -48,6 +52,9 @@ pub enum RunnerError {
     /// The tables failed.
     #[error("cannot write the tables")]
     Tables(#[from] TablesError),
+    /// The log does not contain what the tables have applied.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
     /// A newer program wrote a record.
     #[error(transparent)]
     Newer(#[from] NewerRecord),
@@ -137,9 +144,9 @@ impl Shared {
         let (backoff, mut held) = (Backoff::new(PAUSE_FIRST, PAUSE_LONGEST), BTreeMap::new());
         supervise(
             backoff,
-            || self.stopped(),
+            || self.ended(),
             thread::park_timeout,
-            |progressed| self.tail(&mut held, progressed),
+            |progressed| self.proven(self.tail(&mut held, progressed)),
             |interruption| self.report(interruption),
         );
     }
@@ -160,6 +167,29 @@ impl Shared {
         self.note(|health| health.failure = Some(chain));
     }
 
+    /// Refuses the generation if work on it showed that the log does not contain what the tables have applied.
+    fn proven(&self, outcome: Result<(), RunnerError>) -> Result<(), RunnerError> {
+        let mismatch = match &outcome {
+            Err(RunnerError::Mismatch(mismatch)) => Some(mismatch.clone()),
+            Err(RunnerError::Log(LogError::OffsetGone(_))) => {
+                match log_check::check(self.log.as_ref(), self.generation.tables.as_ref()) {
+                    Err(CheckError::Mismatch(mismatch)) => Some(mismatch),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if let Some(mismatch) = mismatch {
+            self.generation.refuse(&mismatch);
+        }
+        outcome
+    }
+
+    /// Whether this runner has nothing more to do.
+    fn ended(&self) -> bool {
+        self.stopped() || self.generation.refusal().is_some()
+    }
+
     /// Applies records from the tables' checkpoints on, until the assignment changes or something fails. It does not
     /// read the partitions in `held`: only a newer program can apply their next record.
     fn tail(&self, held: &mut BTreeMap<Partition, Held>, progressed: &mut bool) -> Result<(), RunnerError> {
@@ -167,19 +197,24 @@ impl Shared {
         let topics = self.projection.topics();
         let mut assigned = assignment.borrow_and_update().clone();
         assigned.retain(|partition| topics.contains(&partition.topic));
-        let reached = self.checkpoints()?;
-        self.generation.note_reached(&reached);
+        let checkpoints = self.checkpoints()?;
+        let reached = &checkpoints.next;
+        self.generation.note_reached(reached);
         held.retain(|partition, it| assigned.contains(partition) && reached.next(*partition) == it.checkpoint);
         assigned.retain(|partition| !held.contains_key(partition));
         let mut next = Vector(assigned.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let mut goal = self.log.end()?;
         goal.0.retain(|partition, _| topics.contains(&partition.topic));
-        let mut reader = self.log.reader(&next)?;
-        while !self.stopped() && !assignment.has_changed().unwrap_or(false) && !self.has_passed(held) {
+        let mut unproven = Unproven::new(&checkpoints, |partition| next.0.contains_key(partition));
+        let mut reader = self.log.reader(&unproven.start(&next))?;
+        while !self.ended() && !assignment.has_changed().unwrap_or(false) && !self.has_passed(held) {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }
-            let newer = self.apply_known(reader.read(LIMITS)?, &mut next, progressed)?;
+            let (mut records, gone_on) = (reader.read(LIMITS)?, reader.reached());
+            unproven.compare(&mut records, &gone_on, &next)?;
+            let with_records: BTreeSet<Partition> = records.iter().map(|record| record.position.partition).collect();
+            let newer = self.apply_known(records, &mut next, progressed)?;
             let first = newer.first().cloned();
             held.extend(newer.into_iter().map(|record| {
                 let partition = record.position.partition;
@@ -188,9 +223,30 @@ impl Shared {
             if let Some(first) = first {
                 return Err(first.into());
             }
+            self.skip(gone_on, &with_records, &mut next)?;
             let failure = held.values().next().map(|it| it.record.to_string());
             self.note(|health| health.failure = failure);
         }
+        Ok(())
+    }
+
+    /// Moves checkpoints past offsets that have no records, in partitions of which none came. A gap after records is
+    /// part of the next move.
+    fn skip(&self, reached: Vector, with_records: &BTreeSet<Partition>, next: &mut Vector) -> Result<(), TablesError> {
+        let is_gap =
+            |(partition, to): &(Partition, Offset)| !with_records.contains(partition) && *to > next.next(*partition);
+        let to = Vector(reached.0.into_iter().filter(is_gap).collect());
+        if to.0.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.generation.tables.begin()?;
+        if !checkpoints::skip(transaction.as_mut(), next, &to)? {
+            return Err(TablesError::Conflict(format!("checkpoints are not at {next}")));
+        }
+        transaction.notify(&self.notification(&to))?;
+        transaction.commit()?;
+        self.generation.note_applied(next, &to, Report::default());
+        next.0.extend(to.0);
         Ok(())
     }
 
@@ -225,7 +281,7 @@ impl Shared {
         Ok(newer)
     }
 
-    fn checkpoints(&self) -> Result<Vector, TablesError> {
+    fn checkpoints(&self) -> Result<Checkpoints, TablesError> {
         checkpoints::read_blocking(self.generation.tables.as_ref())
     }
 
@@ -256,12 +312,12 @@ impl Shared {
         mut rejected: Vec<Quarantined>,
         next: &mut Vector,
     ) -> Result<(), TablesError> {
-        let mut reached = Vector::default();
-        for record in records {
-            reached.0.insert(record.position.partition, record.position.offset + 1);
-        }
+        let mut last: BTreeMap<Partition, &Record> = BTreeMap::new();
+        last.extend(records.iter().map(|record| (record.position.partition, record)));
+        let reached = Vector(last.iter().map(|(partition, it)| (*partition, it.position.offset + 1)).collect());
+        let hashes: Hashes = last.iter().map(|(partition, it)| (*partition, checkpoints::hash(it))).collect();
         let timer = metrics().batch_seconds.start_timer();
-        let moved = Move { from: next, to: &reached, notification: self.notification(&reached) };
+        let moved = Move { from: next, to: &reached, hashes: &hashes, notification: self.notification(&reached) };
         let (tables, plans) = (self.generation.tables.as_ref(), &self.generation.plans);
         let entry = |entry: &Rejected| quarantined(records, entry);
         let report = batch::commit(batch, &moved, tables, plans, &mut rejected, entry)?;

@@ -162,10 +162,8 @@ async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut requ
         }
     };
     let mut response = limit_to(&app, name, answer).await;
-    // Without the lease, what was read may be outdated: another process may work in its place.
-    if !app.lease.is_held() {
-        let text = "this process has lost its lease; try again";
-        response = ApiError::Unavailable(text.to_owned()).into_response();
+    if let Err(error) = serves(&app, &live) {
+        response = error.into_response();
     }
     let headers = response.headers_mut();
     headers.insert(GENERATION, HeaderValue::from(live.generation.number));
@@ -191,8 +189,22 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Vector>, ApiErr
     Ok(Some(Vector(vector.0.into_iter().map(|(partition, offset)| (partition, offset.saturating_add(1))).collect())))
 }
 
-/// Waits until the domain's tables have reached the positions that a request names.
+/// Whether this process may answer from a generation. Without the lease, what was read may be outdated: another process
+/// may work in its place. If the log does not contain what the tables have applied, they may hold what never was.
+fn serves(app: &App, live: &Live) -> Result<(), ApiError> {
+    if !app.lease.is_held() {
+        return Err(ApiError::Unavailable("this process has lost its lease; try again".to_owned()));
+    }
+    match live.generation.refusal() {
+        Some(reason) => Err(ApiError::Unavailable(reason.to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// Checks that this process may answer, and waits until the domain's tables have reached the positions that a request
+/// names.
 async fn admit(app: &App, domain: &str, live: &Live, headers: &HeaderMap) -> Result<(), ApiError> {
+    serves(app, live)?;
     let Some(vector) = min_position(headers)? else { return Ok(()) };
     let topics = &app.domains[domain].api.topics;
     let exists = |it: &Partition| topics.contains(&it.topic) && it.id < app.log.partition_count(it.topic);

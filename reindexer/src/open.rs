@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use daybook_ingest::log::{self, EventLog};
+use daybook_ingest::log::{self, EventLog, LogError};
 use daybook_projector::{
     bookkeeping::checkpoints,
     control::{Control, Entry, State},
     generation::{self, Generation},
+    log_check::{self, CheckError, Mismatch},
     projection::Projection,
     tables::{Store, Tables, TablesError},
 };
-use daybook_schemas::position::{Partition, Position, Vector};
+use daybook_schemas::position::{Partition, Position};
 
 use crate::upgrade::{self, Stores};
 
@@ -41,22 +42,23 @@ pub enum OpenError {
         /// The configured log.
         log: String,
     },
-    /// The log has lost records that the tables were built from.
-    #[error(
-        "generation {generation} of {domain} has applied {partition} up to offset {checkpoint}, but the log ends at {end}: \
-         the log was truncated or restored from an older state; point to the complete log, or to an empty place for tables"
-    )]
-    Truncated {
+    /// The log does not contain what the tables have applied.
+    #[error("generation {generation} of {domain} does not belong to this log")]
+    NotInLog {
         /// The domain.
         domain: &'static str,
         /// The generation.
         generation: i64,
-        /// The partition that is too short.
-        partition: Partition,
-        /// The next offset that the tables would apply.
-        checkpoint: i64,
-        /// The offset of the log's next record.
-        end: i64,
+        /// What it does not contain.
+        source: Mismatch,
+    },
+    /// The log failed.
+    #[error("cannot compare the live generation of {domain} with the log")]
+    Log {
+        /// The domain.
+        domain: &'static str,
+        /// What failed.
+        source: LogError,
     },
     /// The tables were built by another version of the fold, and other processes may use them.
     #[error(
@@ -134,11 +136,7 @@ pub async fn open(
     let tables = store.open(&entry.schema).await.map_err(failed)?;
     let opened = Generation::new(projection, generation, entry.schema, tables).map_err(failed)?;
     let reached = checkpoints::read(opened.tables.as_ref()).await.map_err(failed)?;
-    let end = end_of(log).await.map_err(failed)?;
-    if let Some((partition, checkpoint)) = reached.0.iter().find(|(partition, next)| end.next(**partition) < **next) {
-        let (partition, checkpoint, end) = (*partition, *checkpoint, end.next(*partition));
-        return Err(OpenError::Truncated { domain, generation, partition, checkpoint, end });
-    }
+    check(&opened, log).await?;
     opened.note_reached(&reached);
     Ok(Opened { generation: Arc::new(opened), is_live })
 }
@@ -173,12 +171,18 @@ pub(crate) async fn fill_schema(
     seed(store.open(schema).await?, own).await
 }
 
-/// Where the log ends.
-async fn end_of(log: &Arc<dyn EventLog>) -> Result<Vector, TablesError> {
-    let log = Arc::clone(log);
-    let end = tokio::task::spawn_blocking(move || log.end().map_err(|error| error.to_string())).await;
-    let end = end.unwrap_or_else(|error| Err(error.to_string()));
-    end.map_err(|error| TablesError::Unavailable(format!("cannot read where the log ends: {error}")))
+/// Checks that the log contains what a generation has applied.
+async fn check(opened: &Generation, log: &Arc<dyn EventLog>) -> Result<(), OpenError> {
+    let (domain, generation) = (opened.domain, opened.number);
+    let (log, tables) = (Arc::clone(log), Arc::clone(&opened.tables));
+    let checked = tokio::task::spawn_blocking(move || log_check::check(log.as_ref(), tables.as_ref())).await;
+    checked.unwrap_or_else(|e| Err(LogError::Unavailable(format!("the check ended: {e}")).into())).map_err(|error| {
+        match error {
+            CheckError::Mismatch(source) => OpenError::NotInLog { domain, generation, source },
+            CheckError::Log(source) => OpenError::Log { domain, source },
+            CheckError::Tables(source) => OpenError::Tables { domain, source },
+        }
+    })
 }
 
 async fn seed(tables: Arc<dyn Tables>, partitions: Vec<Partition>) -> Result<(), TablesError> {

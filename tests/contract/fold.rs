@@ -1,7 +1,7 @@
 //! The fold of the Metaflow projection: how records are grouped into batches must not show in the tables (I5), and both
 //! engines give the same rows.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use daybook_ingest::log::Record;
 use daybook_projector::{
@@ -158,7 +158,8 @@ fn decoded(batch: &[Decoded<Event>]) -> Box<dyn Batch> {
 fn commit_plan(tables: &dyn Tables, batch: &[Decoded<Event>]) -> Option<Report> {
     let shape = generation::definition(&Metaflow).unwrap_or_else(|error| panic!("{error}")).plans;
     let (nowhere, notification) = (Vector::default(), "test metaflow/0@1".to_owned());
-    let (batch, moved) = (decoded(batch), Move { from: &nowhere, to: &nowhere, notification });
+    let (batch, moved) =
+        (decoded(batch), Move { from: &nowhere, to: &nowhere, hashes: &BTreeMap::new(), notification });
     batch::commit_plan(batch.as_ref(), &moved, tables, &shape).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -16,19 +16,19 @@ use daybook_tests::services::{self, Folder};
 use tokio::task::JoinSet;
 
 /// Where a log is kept, to be opened again.
-enum Place {
+pub(crate) enum Place {
     Embedded(Folder),
     Kafka(Address),
 }
 
 impl Place {
-    fn all(test: &str) -> [Self; 2] {
+    pub(crate) fn all(test: &str) -> [Self; 2] {
         let url = format!("{}/{}", services::kafka(), services::unique(test));
         let address = Address::parse(&url, str::to_owned).unwrap_or_else(|error| panic!("{url}: {error}"));
         [Self::Embedded(Folder::new(test)), Self::Kafka(address)]
     }
 
-    async fn open(&self) -> Arc<dyn EventLog> {
+    pub(crate) async fn open(&self) -> Arc<dyn EventLog> {
         match self {
             Self::Embedded(folder) => {
                 Arc::new(EmbeddedLog::open(&folder.0, &TOPICS).unwrap_or_else(|error| panic!("{error}")))
@@ -40,7 +40,7 @@ impl Place {
     }
 }
 
-fn record(log: &dyn EventLog, topic: Topic, key: &str, value: &str) -> NewRecord {
+pub(crate) fn record(log: &dyn EventLog, topic: Topic, key: &str, value: &str) -> NewRecord {
     let partition = partition_of(key.as_bytes(), log.partition_count(topic));
     let headers = Some(Headers { id: "1".to_owned(), kind: "Test", time: 1, trace_parent: None });
     NewRecord { topic, partition, key: key.to_owned(), value: value.into(), headers }
@@ -49,25 +49,22 @@ fn record(log: &dyn EventLog, topic: Topic, key: &str, value: &str) -> NewRecord
 const LIMITS: ReadLimits = ReadLimits { records_max: 100_000, bytes_max: usize::MAX, wait: Duration::from_secs(10) };
 
 /// Everything from `from` to where the log ends now.
-async fn read(log: &Arc<dyn EventLog>, from: Vector) -> Vec<Record> {
+pub(crate) async fn read(log: &Arc<dyn EventLog>, from: Vector) -> Vec<Record> {
     let log = Arc::clone(log);
     let read = move || {
         let end = log.end().unwrap_or_else(|error| panic!("{error}"));
-        let (mut next, mut records) = (from.clone(), Vec::new());
+        let mut records = Vec::new();
         let mut reader = log.reader(&from).unwrap_or_else(|error| panic!("{error}"));
         let reaches = |next: &Vector| from.0.keys().all(|partition| next.next(*partition) >= end.next(*partition));
-        while !reaches(&next) {
-            for record in reader.read(LIMITS).unwrap_or_else(|error| panic!("{error}")) {
-                next.0.insert(record.position.partition, record.position.offset + 1);
-                records.push(record);
-            }
+        while !reaches(&reader.reached()) {
+            records.extend(reader.read(LIMITS).unwrap_or_else(|error| panic!("{error}")));
         }
         records
     };
     tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn start(log: &dyn EventLog, topic: Topic) -> Vector {
+pub(crate) fn start(log: &dyn EventLog, topic: Topic) -> Vector {
     Vector((0..log.partition_count(topic)).map(|id| (Partition { topic, id }, 0)).collect())
 }
 
@@ -226,6 +223,23 @@ async fn the_newest_record_of_every_key_of_a_compacted_topic_is_there() {
             newest.insert(record.key.as_deref().unwrap_or_default().to_vec(), text(&record));
         }
         assert_eq!((newest[b"x".as_slice()].as_str(), newest[b"y".as_slice()].as_str()), ("x19", "y19"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_returns_neither_markers_nor_aborted_records_and_comes_to_the_end_all_the_same() {
+    let [_, place] = Place::all("markers");
+    let Place::Kafka(address) = &place else { panic!("the second place is Kafka") };
+    let log = place.open().await;
+    for outcome in ["commit", "abort"] {
+        services::python("kit/transactions.py", &[outcome, &address.brokers, &address.prefix]);
+    }
+    for topic in [EVENTS, HEARTBEATS] {
+        let from = start(log.as_ref(), topic);
+        let read = read(&log, from.clone()).await;
+        let foreign: Vec<String> =
+            read.iter().filter(|it| it.key.as_deref() == Some(b"foreign".as_slice())).map(text).collect();
+        assert_eq!(foreign, vec!["commit"; from.0.len()], "one in each partition");
     }
 }
 

@@ -3,6 +3,7 @@
 mod columns;
 mod fold;
 mod log;
+mod log_check;
 mod parsers;
 mod plans;
 mod search;

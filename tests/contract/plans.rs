@@ -215,8 +215,9 @@ async fn commit(
         let plans = generation::definition(projection)?.plans;
         let (from, to) = (at(projection, from), at(projection, from + i64::try_from(records.len()).unwrap_or(0)));
         let notification = format!("test {to}");
+        let hashes = to.0.keys().map(|partition| (*partition, "a hash".to_owned())).collect();
         let batch = projection.batch(&records, &|_| 1).unwrap_or_else(|error| panic!("{error}"));
-        let moved = Move { from: &from, to: &to, notification };
+        let moved = Move { from: &from, to: &to, hashes: &hashes, notification };
         Ok(batch::commit_plan(batch.as_ref(), &moved, tables.as_ref(), &plans)?.is_some())
     })
     .await

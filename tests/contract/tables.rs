@@ -8,7 +8,10 @@ use std::{
 use daybook_books::projection::{self, Books};
 use daybook_ingest::sequence::NumberSource;
 use daybook_projector::{
-    bookkeeping::{self, checkpoints},
+    bookkeeping::{
+        self,
+        checkpoints::{self, Hashes, LastRecord},
+    },
     control::{self, Control, Entry, State},
     generation,
     projection::Projection,
@@ -205,6 +208,7 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
         let partitions: Vec<Partition> = (0..3).map(|id| Partition { topic: EVENTS, id }).collect();
         let at = |offsets: [i64; 3]| Vector(partitions.iter().copied().zip(offsets).collect());
         let (zero, five, nine) = (at([0; 3]), at([5, 0, 2]), at([9, 1, 2]));
+        let hashes = |to: &Vector| -> Hashes { to.0.iter().map(|(it, next)| (*it, format!("{it}@{next}"))).collect() };
         let (of_thread, seeds) = (Arc::clone(&tables), partitions.clone());
         let moves = [
             (zero.clone(), five.clone(), true),
@@ -219,7 +223,7 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
             }
             for (from, to, expected) in moves {
                 let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-                let moved = checkpoints::advance(transaction.as_mut(), &from, &to);
+                let moved = checkpoints::advance(transaction.as_mut(), &from, &to, &hashes(&to));
                 assert_eq!(moved.ok(), Some(expected), "{from} -> {to}");
                 if expected {
                     transaction.commit().unwrap_or_else(|error| panic!("{error}"));
@@ -227,8 +231,27 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
             }
         })
         .await;
+        // Past offsets without records: the last records stay.
+        let (of_thread, eleven) = (Arc::clone(&tables), at([11, 1, 2]));
+        let skips = [(five, eleven.clone(), false), (nine.clone(), eleven.clone(), true)];
+        let read = blocking(move || {
+            for (from, to, expected) in skips {
+                let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
+                assert_eq!(checkpoints::skip(transaction.as_mut(), &from, &to).ok(), Some(expected), "{from} -> {to}");
+                if expected {
+                    transaction.commit().unwrap_or_else(|error| panic!("{error}"));
+                }
+            }
+            checkpoints::read_blocking(of_thread.as_ref()).unwrap_or_else(|error| panic!("{error}"))
+        })
+        .await;
+        assert_eq!(read.next, eleven);
+        let last = hashes(&nine)
+            .into_iter()
+            .map(|(partition, hash)| (partition, LastRecord { offset: nine.next(partition) - 1, hash }));
+        assert_eq!(read.last, last.collect());
         let reached = checkpoints::read(tables.as_ref()).await;
-        assert_eq!(reached.unwrap_or_else(|error| panic!("{error}")), nine);
+        assert_eq!(reached.unwrap_or_else(|error| panic!("{error}")), eleven);
     }
 }
 

@@ -11,10 +11,12 @@ mod network;
 mod outages;
 mod overload;
 mod races;
+mod restored;
 mod search;
 mod soak;
 mod stopping;
 mod storage;
+mod transactions;
 
 /// How many rounds of random faults a test does: `short` in every run, more where that is asked for.
 fn rounds(short: usize) -> usize {

@@ -171,15 +171,9 @@ async fn a_topic_recreated_under_a_running_server_is_noticed_and_no_write_is_ack
     for _ in 0..20 {
         assert_eq!(server.api.post(&format!("{}/task", step.path()), &json!({})).await.status, 200);
     }
-    let log = place.options()[1].clone();
-    let (place_of_log, _options) = log.split_once('?').unwrap_or((&log, ""));
-    let (bootstrap, prefix) = place_of_log.trim_start_matches("kafka://").split_once('/').unwrap_or_default();
+    let (bootstrap, prefix) = place.topics();
     for command in ["delete", "create"] {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fault/topics.py");
-        let python = services::address("DAYBOOK_TEST_PYTHON");
-        let done = Command::new(python).arg(script).args([command, bootstrap, prefix]).output();
-        let done = done.unwrap_or_else(|error| panic!("{error}"));
-        assert!(done.status.success(), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+        services::python("fault/topics.py", &[command, bootstrap, prefix]);
     }
     // Offsets begin again: a record of the new topic must not get the answer of an old one.
     for _ in 0..5 {

@@ -141,6 +141,11 @@ impl Place {
         }
     }
 
+    /// Where its log is on Kafka: the broker, and the prefix of the topics.
+    pub fn topics(&self) -> (&str, &str) {
+        (self.urls.0.trim_start_matches("kafka://"), &self.name)
+    }
+
     /// The same place with another Elasticsearch, or with none.
     #[must_use]
     pub fn with_search(self, url: Option<String>) -> Self {

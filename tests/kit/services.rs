@@ -42,6 +42,17 @@ pub fn unique(test: &str) -> String {
     format!("{test}_{now:x}_{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Runs a Python script of the tests, by its path in `tests/`, to its end.
+///
+/// # Panics
+/// If it fails.
+pub fn python(script: &str, arguments: &[&str]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
+    let done = Command::new(address("DAYBOOK_TEST_PYTHON")).arg(path).args(arguments).output();
+    let done = done.unwrap_or_else(|error| panic!("cannot run {script}: {error}"));
+    assert!(done.status.success(), "{script} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
 /// Services of one test's own, which it may kill; stopped when dropped.
 pub struct OwnServices {
     home: PathBuf,
@@ -92,6 +103,11 @@ impl OwnServices {
         let state: Value = serde_json::from_str(&text).unwrap_or_default();
         assert!(state[name].is_object(), "no service {name} in {text}");
         state[name].clone()
+    }
+
+    /// Where a broker keeps its data.
+    pub fn data_of(&self, name: &str) -> PathBuf {
+        self.home.join(name).join("data")
     }
 
     /// Where Elasticsearch keeps the shards of an index, by the index's id.

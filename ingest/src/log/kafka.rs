@@ -185,6 +185,8 @@ impl Address {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "error")
+            // Records of aborted transactions are not events. The end is where open transactions begin, too.
+            .set("isolation.level", "read_committed")
             .set("fetch.message.max.bytes", (RECORD_BYTES_MAX + 64 * 1024).to_string())
             .set("queued.max.messages.kbytes", "32768")
             .set("queued.min.messages", AHEAD_RECORDS)
@@ -216,7 +218,7 @@ impl EventLog for KafkaLog {
 
     fn end(&self) -> Result<Vector, LogError> {
         let end = self.fetch_end();
-        self.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
+        self.condition.note_end(end.as_ref().map_err(LogError::to_string));
         end
     }
 

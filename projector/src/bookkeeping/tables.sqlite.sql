@@ -1,8 +1,11 @@
--- For each partition, the next offset that this generation will apply.
+-- For each partition, the next offset that this generation will apply, and the last record that it has applied: its
+-- offset, or -1, and its hash.
 CREATE TABLE IF NOT EXISTS checkpoints (
     topic TEXT NOT NULL,
     partition_id BIGINT NOT NULL,
     next_offset BIGINT NOT NULL,
+    record_offset BIGINT NOT NULL,
+    record_hash TEXT NOT NULL,
     PRIMARY KEY (topic, partition_id)
 );
 

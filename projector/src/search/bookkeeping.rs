@@ -4,9 +4,9 @@ use daybook_schemas::position::Vector;
 
 use super::Refused;
 use crate::{
-    bookkeeping::checkpoints::{CheckpointRow, vector},
+    bookkeeping::checkpoints::partition,
     row, statements,
-    tables::{Column, FromRow, Params, Tables, TablesError},
+    tables::{Column, FromRow, Params, Row, Tables, TablesError},
 };
 
 statements! {
@@ -16,6 +16,15 @@ statements! {
     WRITE_CHECKPOINTS = "bookkeeping/write_checkpoints", split;
     QUARANTINE = "bookkeeping/quarantine", split;
     LIST_QUARANTINE = "bookkeeping/list_quarantine", RefusedRow;
+}
+
+row! {
+    /// The next offset of a partition.
+    struct CheckpointRow<'r> {
+        topic: &'r str,
+        partition_id: i64,
+        next_offset: i64,
+    }
 }
 
 row! {
@@ -29,7 +38,12 @@ row! {
 
 /// The checkpoints of an index; empty if it was never built.
 pub async fn checkpoints(tables: &dyn Tables, index_id: &str) -> Result<Vector, TablesError> {
-    vector(&tables.read(&READ_CHECKPOINTS, Params::One(vec![index_id.into()])).await?)
+    let next = |row: &Row| {
+        let CheckpointRow { topic, partition_id, next_offset } = CheckpointRow::read(row)?;
+        Ok((partition(topic, partition_id)?, next_offset))
+    };
+    let rows = tables.read(&READ_CHECKPOINTS, Params::One(vec![index_id.into()])).await?;
+    rows.iter().map(next).collect::<Result<_, _>>().map(Vector)
 }
 
 /// Records that an index has reached `reached`, and the documents that it refused. Blocks its thread. Checkpoints never

@@ -225,8 +225,9 @@ impl Worker {
             match &mut reader {
                 Some(reader) => {
                     let records = reader.read(ReadLimits { records_max: RECORDS_MAX, bytes_max: BYTES_MAX, wait })?;
-                    if !records.is_empty() {
-                        self.apply(&records, &mut tail)?;
+                    let reached = reader.reached();
+                    if reached != tail.next {
+                        self.apply(&records, reached, &mut tail)?;
                         *progressed = true;
                     }
                 }
@@ -251,19 +252,15 @@ impl Worker {
         self.setting.generation.tables.as_ref()
     }
 
-    /// Writes the documents that records touch, once the tables have applied them.
-    fn apply(&self, records: &[Record], tail: &mut Tail) -> Result<(), SearchRunnerError> {
-        let mut reached = Vector::default();
-        for record in records {
-            reached.0.insert(record.position.partition, record.position.offset + 1);
-        }
+    /// Writes the documents that records touch, once the tables have reached the same vector.
+    fn apply(&self, records: &[Record], reached: Vector, tail: &mut Tail) -> Result<(), SearchRunnerError> {
         let progress = &self.setting.generation.progress;
         self.wait(async {
             progress.wait_for(&reached).await;
             Ok::<_, TablesError>(())
         })?;
         self.wait(self.setting.documents.touched(self.tables(), records, &mut tail.writer))?;
-        tail.next.0.extend(reached.0);
+        tail.next = reached;
         tail.unseen_since.get_or_insert_with(Instant::now);
         Ok(())
     }
@@ -307,7 +304,7 @@ impl Worker {
     /// Builds an index from all rows. Later changes are in the log after the vector that this starts from. An interrupted
     /// build begins again with the next start, because it has no checkpoint.
     fn rebuild(&self, index: &Arc<dyn SearchIndex>) -> Result<Vector, SearchRunnerError> {
-        let mut from = checkpoints::read_blocking(self.tables())?;
+        let mut from = checkpoints::read_blocking(self.tables())?.next;
         from.0.retain(|partition, _| self.is_searched(partition));
         let search = &self.setting.search;
         if from.0.values().any(|next| *next > 0) {

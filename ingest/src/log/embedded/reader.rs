@@ -97,4 +97,8 @@ impl Reader for FileReader {
             }
         }
     }
+
+    fn reached(&self) -> Vector {
+        self.next.clone()
+    }
 }

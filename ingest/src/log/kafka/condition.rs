@@ -7,6 +7,8 @@ use std::{
 
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
 
+use crate::log::WAYS_OUT;
+
 /// Shared by appends and queries of watermarks.
 #[derive(Default)]
 pub(super) struct Condition(Mutex<State>);
@@ -46,10 +48,16 @@ impl Condition {
     }
 
     /// Records the outcome of a query of watermarks. After a success, appends are tried again.
-    pub(super) fn note_end(&self, outcome: Result<(), String>) {
+    pub(super) fn note_end(&self, outcome: Result<&Vector, String>) {
         let mut state = self.lock();
         match outcome {
-            Ok(()) => (state.appends_fail, state.end_fails) = (None, None),
+            Ok(end) => {
+                (state.appends_fail, state.end_fails) = (None, None);
+                for (partition, next) in &end.0 {
+                    let least = state.least.entry(*partition).or_default();
+                    *least = (*least).max(*next);
+                }
+            }
             Err(reason) => state.end_fails = Some(reason),
         }
     }
@@ -66,7 +74,7 @@ impl Condition {
         if position.offset < *least {
             let reason = format!(
                 "{position} was assigned to a new record, but the partition had already reached offset {least}: the topic \
-                 was recreated; point to the former log, or to an empty place for tables"
+                 was recreated or restored from an older state; {WAYS_OUT}"
             );
             tracing::error!(reason, "the log was recreated: {reason}");
             state.recreated = Some(reason);
@@ -95,9 +103,19 @@ mod tests {
         condition.note_opened(&"t/0@5".parse().unwrap_or_default());
         assert!(condition.note_append(at(5)) && condition.note_append(at(9)));
         assert!(!condition.note_append(at(9)));
-        condition.note_end(Ok(()));
+        condition.note_end(Ok(&Vector::default()));
         assert!(!condition.note_append(at(20)));
         assert!(condition.refusal().is_some_and(|reason| reason.contains("recreated")));
+    }
+
+    #[test]
+    fn an_offset_before_an_end_that_was_seen_means_a_log_that_lost_records() {
+        let topic = Topic::new(&Declaration { name: "t", compacted: false, partitions: 1 });
+        declare(&[topic]);
+        let condition = Condition::default();
+        condition.note_end(Ok(&"t/0@9".parse().unwrap_or_default()));
+        assert!(!condition.note_append(Position::new(topic, 0, 6)));
+        assert!(condition.failure().is_some_and(|reason| reason.contains("restored from an older state")));
     }
 
     #[test]
@@ -107,7 +125,7 @@ mod tests {
         assert!(condition.refusal().is_some());
         condition.note_end(Err("no answer".to_owned()));
         assert!(condition.refusal().is_some());
-        condition.note_end(Ok(()));
+        condition.note_end(Ok(&Vector::default()));
         assert_eq!((condition.refusal(), condition.failure()), (None, None));
     }
 }

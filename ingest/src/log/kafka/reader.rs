@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use daybook_schemas::{
     Topic,
-    position::{Partition, Position, Vector},
+    position::{Partition, PartitionId, Position, Vector},
 };
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
-    message::BorrowedMessage,
 };
 
 use super::{Address, configuration, name};
@@ -39,10 +38,10 @@ impl TopicReader {
         Ok(Self { consumer, names, next: from.clone() })
     }
 
-    /// The position of a message.
-    fn partition(&self, message: &BorrowedMessage<'_>) -> Option<Partition> {
-        let topic = self.names.iter().find(|(name, _)| name == message.topic()).map(|(_, topic)| *topic)?;
-        Some(Partition { topic, id: message.partition() })
+    /// A partition by its topic's full name and its number.
+    fn partition(&self, name: &str, id: PartitionId) -> Option<Partition> {
+        let topic = self.names.iter().find(|(known, _)| known == name).map(|(_, topic)| *topic)?;
+        Some(Partition { topic, id })
     }
 
     fn error(&self, error: &KafkaError) -> Option<LogError> {
@@ -78,7 +77,7 @@ impl Reader for TopicReader {
             };
             let polled = match self.consumer.poll(wait) {
                 None => break,
-                Some(Ok(message)) => self.partition(&message).map(|partition| Record {
+                Some(Ok(message)) => self.partition(message.topic(), message.partition()).map(|partition| Record {
                     position: Position { partition, offset: message.offset() },
                     key: message.key().map(Into::into),
                     value: message.payload().unwrap_or_default().into(),
@@ -95,5 +94,19 @@ impl Reader for TopicReader {
             }
         }
         Ok(records)
+    }
+
+    fn reached(&self) -> Vector {
+        let mut reached = self.next.clone();
+        // librdkafka's position is past markers, too; it knows none before the first message or marker.
+        let Ok(positions) = self.consumer.position() else { return reached };
+        for element in positions.elements() {
+            if let (Some(partition), Offset::Offset(next)) =
+                (self.partition(element.topic(), element.partition()), element.offset())
+            {
+                reached.0.entry(partition).and_modify(|known| *known = (*known).max(next));
+            }
+        }
+        reached
     }
 }

@@ -29,7 +29,7 @@ pub struct InvalidUrl(String);
 const PARTITIONS_MAX: PartitionId = 1024;
 
 /// Options that Daybook's guarantees depend on.
-const FIXED: [&str; 7] = [
+const FIXED: [&str; 8] = [
     "acks",
     "request.required.acks",
     "enable.idempotence",
@@ -37,6 +37,7 @@ const FIXED: [&str; 7] = [
     "metadata.broker.list",
     "enable.auto.commit",
     "auto.offset.reset",
+    "isolation.level",
 ];
 
 impl Address {
@@ -111,7 +112,8 @@ mod tests {
     fn what_is_no_address_is_refused() {
         let counts = ["kafka://a?partitions=0", "kafka://a?partitions=1025", "kafka://a?partitions=many"];
         let places = ["", "http://a", "kafka://", "kafka://a,,b", "kafka://a/x y", "kafka://a?acks=0", "kafka://a?x"];
-        for url in places.iter().chain(&counts) {
+        let fixed = ["kafka://a?isolation.level=read_uncommitted", "kafka://a?auto.offset.reset=latest"];
+        for url in places.iter().chain(&counts).chain(&fixed) {
             assert!(parse(url).is_err(), "{url:?} was accepted");
         }
     }

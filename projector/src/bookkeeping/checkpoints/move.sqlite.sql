@@ -1,5 +1,7 @@
 UPDATE checkpoints
-SET next_offset = $4
+SET next_offset = $4,
+    record_offset = $4 - 1,
+    record_hash = $5
 WHERE topic = $1
 AND partition_id = $2
 AND next_offset = $3

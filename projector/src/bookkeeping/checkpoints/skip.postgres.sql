@@ -1,0 +1,6 @@
+UPDATE checkpoints AS c
+SET next_offset = e.to_offset
+FROM UNNEST($1::TEXT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[]) AS e (topic, partition_id, from_offset, to_offset)
+WHERE c.topic = e.topic
+AND c.partition_id = e.partition_id
+AND c.next_offset = e.from_offset

@@ -1,0 +1,5 @@
+UPDATE checkpoints
+SET next_offset = $4
+WHERE topic = $1
+AND partition_id = $2
+AND next_offset = $3
