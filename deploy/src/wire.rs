@@ -20,7 +20,7 @@ use daybook_projector::{
     monitor,
     runner::Runner,
     search::{
-        SearchStore,
+        SearchError, SearchStore,
         elasticsearch::ElasticsearchStore,
         runner::{SearchRunner, Setting},
         state::Search,
@@ -117,6 +117,14 @@ fn open_search(config: &Config) -> Result<Option<Arc<dyn SearchStore>>> {
     })
 }
 
+/// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
+async fn refuse_foreign(setting: &Setting) -> Result<()> {
+    match setting.store.check(&setting.binding()).await {
+        Err(error @ SearchError::Foreign(_)) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn retryable(error: &TablesError) -> bool {
     matches!(error, TablesError::Unavailable(_) | TablesError::Conflict(_))
 }
@@ -173,6 +181,7 @@ impl Parts {
                     assignment: self.lease.assignment(),
                     search: Arc::clone(&search),
                 };
+                refuse_foreign(&setting).await?;
                 running.search_runner = Some(SearchRunner::start(setting)?);
                 running.search = Some(search);
             }

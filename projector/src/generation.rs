@@ -22,6 +22,8 @@ pub struct Generation {
     pub number: i64,
     /// Its schema.
     pub schema: String,
+    /// What shapes it.
+    pub fingerprint: String,
     /// Its tables.
     pub tables: Arc<dyn Tables>,
     /// The plans that commit ordinary batches.
@@ -51,9 +53,9 @@ impl Generation {
         schema: String,
         tables: Arc<dyn Tables>,
     ) -> Result<Self, TablesError> {
-        let (domain, plans) = (projection.domain(), plan_shape(projection)?);
+        let (domain, plans, fingerprint) = (projection.domain(), plan_shape(projection)?, fingerprint(projection)?);
         let (progress, subscribers) = (Progress::default(), RwLock::default());
-        Ok(Self { domain, number, schema, tables, plans, progress, subscribers })
+        Ok(Self { domain, number, schema, fingerprint, tables, plans, progress, subscribers })
     }
 
     /// Calls `subscriber` with all changes from now on, before any writer that waits for them wakes: so no answer uses
