@@ -173,10 +173,10 @@ mod tests {
     fn marks_are_shown_as_the_text_has_them() {
         let (nfc, nfd) = ("un café là", "un cafe\u{301} la\u{300}");
         for query in ["café", "cafe\u{301}", "caf*", "tag:Cafe\u{301}*"] {
-            assert_eq!(shown(&[nfc, nfd], query), [
-                "tag: un <em>café</em> là",
-                "tag: un <em>cafe\u{301}</em> la\u{300}"
-            ]);
+            assert_eq!(
+                shown(&[nfc, nfd], query),
+                ["tag: un <em>café</em> là", "tag: un <em>cafe\u{301}</em> la\u{300}"]
+            );
         }
         assert_eq!(shown(&["東京都と京都"], "東京"), ["tag: <em>東京</em>都と京都"]);
         // A fragment neither begins nor ends within a character.

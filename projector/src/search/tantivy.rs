@@ -137,7 +137,10 @@ impl TantivyIndex {
         let bound = bound(binding, &fields);
         let opened = usable(folder, &bound)?.and_then(|id| {
             let index = Index::open_in_dir(folder);
-            index.inspect_err(|e| tracing::warn!(error = %e, "the search index is damaged: {e}")).ok().map(|it| (id, it))
+            index
+                .inspect_err(|e| tracing::warn!(error = %e, "the search index is damaged: {e}"))
+                .ok()
+                .map(|it| (id, it))
         });
         let (id, index) = match opened {
             Some(opened) => opened,

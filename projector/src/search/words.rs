@@ -212,7 +212,8 @@ mod tests {
     fn texts_that_are_canonically_equivalent_have_the_same_terms() {
         // No character beyond this has another form.
         for c in (0..0x2_fa20).filter_map(char::from_u32) {
-            for text in [format!("{c}"), format!("a{c}b"), format!("-{c}b"), format!("{c}\u{301}京"), format!("i{c}")] {
+            for text in [format!("{c}"), format!("a{c}b"), format!("-{c}b"), format!("{c}\u{301}京"), format!("i{c}")]
+            {
                 let (of_nfc, of_nfd) = (composed(&text).into_owned(), decomposed(&text));
                 if of_nfc != of_nfd {
                     assert_eq!([terms(&of_nfc), terms(&of_nfd)], [terms(&text), terms(&text)], "{text:?}");

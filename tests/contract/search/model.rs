@@ -198,7 +198,8 @@ pub(crate) fn matches(shape: &IndexShape, document: &Document, query: &Expressio
         Expression::Any(parts) => parts.iter().any(|part| matches(shape, document, part)),
         Expression::Not(inner) => !matches(shape, document, inner),
         Expression::Value { field, one_of } => {
-            let form = |text: &str| if shape.is_composed(*field) { composed(text).into_owned() } else { text.to_owned() };
+            let form =
+                |text: &str| if shape.is_composed(*field) { composed(text).into_owned() } else { text.to_owned() };
             let wanted: Vec<String> = one_of.iter().map(|value| form(value)).collect();
             shape.values(document, *field).iter().any(|value| wanted.contains(&form(value)))
         }
