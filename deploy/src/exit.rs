@@ -5,7 +5,7 @@ use std::{error::Error, fmt, io, process::ExitCode};
 
 use anyhow::Result;
 use daybook_ingest::log::LogError;
-use daybook_projector::tables::TablesError;
+use daybook_projector::{search::SearchError, tables::TablesError};
 
 /// Why a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,9 @@ fn code_of(error: &anyhow::Error) -> Code {
     let code = |cause: &(dyn Error + 'static)| {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return Some(failure.code);
+        }
+        if let Some(SearchError::Foreign(_)) = cause.downcast_ref() {
+            return Some(Code::Usage);
         }
         let log = matches!(cause.downcast_ref(), Some(LogError::Unavailable(_)));
         let tables = matches!(cause.downcast_ref(), Some(TablesError::Unavailable(_)));

@@ -20,7 +20,7 @@ use daybook_projector::{
     monitor,
     runner::Runner,
     search::{
-        SearchStore,
+        SearchError, SearchStore,
         elasticsearch::ElasticsearchStore,
         runner::{SearchRunner, Setting},
         state::Search,
@@ -30,7 +30,7 @@ use daybook_projector::{
 };
 use daybook_reindexer::{
     open::{self, OpenError, Opened},
-    upgrade::{self, Stores},
+    upgrade::{self, Indexes, Stores},
 };
 use daybook_schemas::position::Vector;
 use tokio::task::JoinSet;
@@ -123,6 +123,14 @@ fn open_search(config: &Config) -> Result<Option<Arc<dyn SearchStore>>> {
     })
 }
 
+/// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
+async fn refuse_foreign(setting: &Setting) -> Result<()> {
+    match setting.store.check(&setting.binding()).await {
+        Err(error @ SearchError::Foreign(_)) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn retryable(error: &TablesError) -> bool {
     matches!(error, TablesError::Unavailable(_) | TablesError::Conflict(_))
 }
@@ -155,7 +163,7 @@ impl Parts {
     async fn start_domains(mut self, config: &Config, domains: &[Domain]) -> Result<Self> {
         for domain in domains {
             let projection = (domain.projection)();
-            let stores = self.stores();
+            let stores = self.stores(*domain);
             let open = || open::open(&stores, &self.control, projection.as_ref(), &self.log);
             let transient = |error: &OpenError| match error {
                 OpenError::Tables { source, .. } => retryable(source),
@@ -185,6 +193,7 @@ impl Parts {
                     assignment: self.lease.assignment(),
                     search: Arc::clone(&search),
                 };
+                refuse_foreign(&setting).await?;
                 running.search_runner = Some(SearchRunner::start(setting)?);
                 running.search = Some(search);
             }
@@ -195,8 +204,10 @@ impl Parts {
         Ok(self)
     }
 
-    fn stores(&self) -> Stores<'_> {
-        Stores { tables: self.store.as_ref(), search: self.search.as_deref() }
+    /// The stores of a domain's generations.
+    fn stores(&self, domain: Domain) -> Stores<'_> {
+        let indexes = |store| (domain.documents)().map(|documents| Indexes { store, shape: documents.shape() });
+        Stores { tables: self.store.as_ref(), search: self.search.as_deref().and_then(indexes) }
     }
 
     /// Waits until the tables have applied all records that the log held at the start, and promotes generations that
@@ -207,7 +218,7 @@ impl Parts {
         for running in &self.domains {
             running.catch_up(&end).await;
             if !running.is_live {
-                upgrade::promote(&self.stores(), &self.control, &running.generation).await?;
+                upgrade::promote(self.store.as_ref(), &self.control, &running.generation).await?;
             }
         }
         Ok(())

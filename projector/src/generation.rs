@@ -23,6 +23,8 @@ pub struct Generation {
     pub number: i64,
     /// Its schema.
     pub schema: String,
+    /// What shapes it.
+    pub fingerprint: String,
     /// Its tables.
     pub tables: Arc<dyn Tables>,
     /// The plans that commit ordinary batches.
@@ -54,9 +56,9 @@ impl Generation {
         schema: String,
         tables: Arc<dyn Tables>,
     ) -> Result<Self, TablesError> {
-        let (domain, plans) = (projection.domain(), plan_shape(projection)?);
+        let (domain, plans, fingerprint) = (projection.domain(), plan_shape(projection)?, fingerprint(projection)?);
         let (progress, refusal, subscribers) = (Progress::default(), OnceLock::new(), RwLock::default());
-        Ok(Self { domain, number, schema, tables, plans, progress, refusal, subscribers })
+        Ok(Self { domain, number, schema, fingerprint, tables, plans, progress, refusal, subscribers })
     }
 
     /// From now on it serves nobody and applies nothing, until the process restarts: the log does not contain what its

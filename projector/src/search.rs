@@ -9,8 +9,11 @@
 //!   engine; only the order by relevance depends on the engine.
 //! - **Parents.** Inherited values are found by searching for parents first (`search/inherited.rs`).
 //! - **Identity.** A recreated index has a new id; a deleted one is [`SearchError::Gone`].
+//! - **Binding.** An index is kept with the log, domain and generation that it is of ([`binding`]). One of others, and
+//!   one that Daybook has not made, is never changed or read: it is [`SearchError::Foreign`].
 //! - **Empty.** Writing no documents does nothing; a search in an empty index finds nothing.
 
+pub mod binding;
 pub mod bookkeeping;
 pub mod document;
 pub mod elasticsearch;
@@ -31,6 +34,7 @@ use std::sync::Arc;
 use daybook_ingest::log::BoxFuture;
 
 use self::{
+    binding::Binding,
     document::Document,
     request::{Found, ParentsFound, ParentsRequest, Request},
     shape::IndexShape,
@@ -56,6 +60,9 @@ pub enum SearchError {
     /// The index was deleted. Opening it again recreates it.
     #[error("the search index is gone: {0}")]
     Gone(String),
+    /// The index belongs to something else. Terminal: the configuration, or the index, has to change.
+    #[error("the search index is not this installation's: {0}")]
+    Foreign(String),
     /// It refuses the request. Terminal: a bug, or a foreign index.
     #[error("search refused a request: {0}")]
     Refused(String),
@@ -71,6 +78,9 @@ pub trait SearchIndex: Send + Sync {
     fn write<'a>(&'a self, documents: &'a [Document]) -> BoxFuture<'a, Result<Vec<Refused>, SearchError>>;
     /// Makes everything written so far durable and visible to searches.
     fn refresh(&self) -> BoxFuture<'_, Result<(), SearchError>>;
+    /// The highest [`Document::applied`] of what is durable; `None` without documents. [`SearchError::Gone`] if the
+    /// index is no longer the one that was opened.
+    fn newest(&self) -> BoxFuture<'_, Result<Option<i64>, SearchError>>;
     /// Searches what is visible.
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>>;
     /// Finds parents in what is visible, for each of the requests, in that order.
@@ -87,12 +97,10 @@ pub trait SearchIndex: Send + Sync {
 
 /// Where indexes live.
 pub trait SearchStore: Send + Sync {
-    /// Opens the index of a generation's schema, making it if there is none or if it was made of another shape.
-    fn open<'a>(
-        &'a self,
-        schema: &'a str,
-        shape: &'a Arc<IndexShape>,
-    ) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>>;
-    /// Removes the index of a generation's schema; nothing if there is none.
-    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), SearchError>>;
+    /// Whether the index of a binding may be used, or made. Changes nothing.
+    fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>>;
+    /// Opens the index of a binding, making it if there is none or if it has another fingerprint.
+    fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>>;
+    /// Deletes the index of a binding with its documents, if it is there and may be used.
+    fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>>;
 }

@@ -127,6 +127,10 @@ impl From<SearchError> for ApiError {
                 tracing::warn!(error = %error, "search failed: {error}");
                 Self::Unavailable("search does not answer now".to_owned())
             }
+            SearchError::Foreign(_) => {
+                tracing::warn!(error = %error, "{error}");
+                Self::Unavailable("the search index is not this installation's; see the status".to_owned())
+            }
             SearchError::Refused(reason) => Self::Internal(reason),
         }
     }

@@ -5,7 +5,7 @@
 //! own generation, brings it up to date and promotes it in turn. Every step can be repeated: after a crash the next
 //! start goes on where this one ended.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use daybook_ingest::log::EventLog;
 use daybook_projector::{
@@ -13,7 +13,7 @@ use daybook_projector::{
     control::{Control, Entry, State},
     generation::{self, Generation},
     projection::Projection,
-    search::SearchStore,
+    search::{SearchStore, binding::Binding, shape::IndexShape},
     tables::{Store, Tables, TablesError},
 };
 use daybook_schemas::position::Position;
@@ -28,7 +28,15 @@ pub struct Stores<'a> {
     /// Of tables.
     pub tables: &'a dyn Store,
     /// Of search indexes, unless search is switched off.
-    pub search: Option<&'a dyn SearchStore>,
+    pub search: Option<Indexes<'a>>,
+}
+
+/// Where a domain's indexes live.
+pub struct Indexes<'a> {
+    /// The store.
+    pub store: &'a dyn SearchStore,
+    /// The shape of the domain's documents.
+    pub shape: Arc<IndexShape>,
 }
 
 /// The generation of this program's fingerprint: one that exists, or a new one.
@@ -75,21 +83,23 @@ async fn remove(
     domain: &'static str,
     entry: &Entry,
 ) -> Result<(), TablesError> {
-    let Entry { generation, schema, .. } = entry;
+    let Entry { generation, schema, fingerprint, log_id, .. } = entry.clone();
     let state = if entry.state == State::Previous { State::Retired } else { State::Cancelled };
-    if let Some(search) = stores.search {
-        let removed = search.remove(schema).await;
+    if let Some(Indexes { store, shape }) = &stores.search {
+        let (domain, schema, shape) = (domain.to_owned(), schema.clone(), Arc::clone(shape));
+        let binding = Binding { log_id, domain, schema: schema.clone(), fingerprint, shape };
+        let removed = store.delete(&binding).await;
         removed.map_err(|error| TablesError::Unavailable(format!("cannot remove the index of {schema}: {error}")))?;
     }
-    stores.tables.remove(schema).await?;
-    control.set_state(domain, *generation, state).await?;
+    stores.tables.remove(&schema).await?;
+    control.set_state(domain, generation, state).await?;
     tracing::info!(domain, generation, "generation {generation} of {domain} is {}", state.as_str());
     Ok(())
 }
 
 /// Makes a generation that has reached the end of the log the live one. Refuses to if it put a record into quarantine
 /// that the live one has applied.
-pub async fn promote(stores: &Stores<'_>, control: &Control, candidate: &Generation) -> Result<(), OpenError> {
+pub async fn promote(store: &dyn Store, control: &Control, candidate: &Generation) -> Result<(), OpenError> {
     let (domain, to) = (candidate.domain, candidate.number);
     let failed = |source| OpenError::Tables { domain, source };
     let entries = control.generations(domain).await.map_err(failed)?;
@@ -97,7 +107,7 @@ pub async fn promote(stores: &Stores<'_>, control: &Control, candidate: &Generat
         return Err(failed(TablesError::Unavailable("control storage has no live generation".to_owned())));
     };
     let from = live.generation;
-    let tables = stores.tables.open(&live.schema).await.map_err(failed)?;
+    let tables = store.open(&live.schema).await.map_err(failed)?;
     let (before, after) = (quarantined(tables.as_ref()).await, quarantined(candidate.tables.as_ref()).await);
     let (before, mut after) = (before.map_err(failed)?, after.map_err(failed)?);
     after.retain(|position, _| !before.contains_key(position));

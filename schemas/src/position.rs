@@ -88,6 +88,11 @@ impl Vector {
         other.0.iter().all(|(partition, next)| self.next(*partition) >= *next)
     }
 
+    /// How many records lie before it.
+    pub fn count(&self) -> i64 {
+        self.0.values().sum()
+    }
+
     /// How many offsets are missing to reach `end`, in the partitions of this vector only.
     pub fn lag_in_own(&self, end: &Self) -> i64 {
         self.0.iter().map(|(partition, next)| (end.next(*partition) - next).max(0)).sum()

@@ -1,5 +1,6 @@
 //! The search port, on every engine, against a model that knows nothing of indexes.
 
+mod binding;
 mod model;
 mod unicode;
 
@@ -10,6 +11,7 @@ use daybook_projector::{
     projections::metaflow::Metaflow,
     search::{
         SearchIndex, SearchStore,
+        binding::Binding,
         document::Document,
         elasticsearch::{self, Address, ElasticsearchStore},
         inherited::{self, Bounds},
@@ -40,13 +42,24 @@ struct Engine {
 async fn engines(test: &str, shape: &Arc<IndexShape>) -> Vec<Engine> {
     let folder = Folder::new(&format!("search-{test}"));
     let embedded: Arc<dyn SearchStore> = Arc::new(TantivyStore::new(folder.0.clone()));
-    let address = format!("{}/{}", services::elasticsearch(), services::unique(test).to_lowercase());
-    let address = Address::parse(&address).unwrap_or_else(|error| panic!("{error}"));
+    let (address, _) = address(test);
     let elasticsearch = ElasticsearchStore::new(address).unwrap_or_else(|error| panic!("{error}"));
     vec![
         Engine::open("tantivy", embedded, shape, Some(folder)).await,
         Engine::open("elasticsearch", Arc::new(elasticsearch), shape, None).await,
     ]
+}
+
+/// An address on Elasticsearch with a prefix of its own, and that prefix.
+fn address(test: &str) -> (Address, String) {
+    let prefix = services::unique(test).to_lowercase();
+    let address = Address::parse(&format!("{}/{prefix}", services::elasticsearch()));
+    (address.unwrap_or_else(|error| panic!("{error}")), prefix)
+}
+
+fn binding(shape: &Arc<IndexShape>) -> Binding {
+    let [log_id, domain, schema, fingerprint] = ["log-a", "domain", "domain_g0001", "fold"].map(str::to_owned);
+    Binding { log_id, domain, schema, fingerprint, shape: Arc::clone(shape) }
 }
 
 impl Engine {
@@ -56,7 +69,7 @@ impl Engine {
         shape: &Arc<IndexShape>,
         folder: Option<Folder>,
     ) -> Self {
-        let index = store.open("domain_g0001", shape).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let index = store.open(&binding(shape)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         Self { name, store, index, _folder: folder }
     }
 
@@ -288,32 +301,20 @@ async fn what_was_refreshed_is_there_after_opening_again_and_another_shape_makes
         let before = all_revisions(engine.index.as_ref()).await;
         let Engine { store, index, _folder, .. } = engine;
         drop(index);
-        let again = store.open("domain_g0001", &shape).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let again = store.open(&binding(&shape)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(again.id(), id, "{name}");
         assert_eq!(all_revisions(again.as_ref()).await, before, "{name}");
-        let other = store.open("domain_g0002", &shape).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let second = Binding { schema: "domain_g0002".to_owned(), ..binding(&shape) };
+        let other = store.open(&second).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_ne!(other.id(), id, "{name}");
         assert!(all_revisions(other.as_ref()).await.is_empty(), "{name}");
         drop(again);
         let newer = Arc::new(IndexShape { version: shape.version + 1, ..IndexShape::clone(&shape) });
         for shape in [&newer, &other_shape] {
-            let made = store.open("domain_g0001", shape).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            let made = store.open(&binding(shape)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_ne!(made.id(), id, "{name}: an index of another shape is used on");
             assert!(all_revisions(made.as_ref()).await.is_empty(), "{name}");
         }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_index_that_is_removed_is_gone_and_another_one_can_be_made() {
-    let [(_, shape), ..] = shapes();
-    for engine in engines("removed", &shape).await {
-        let name = engine.name;
-        for _ in 0..2 {
-            engine.store.remove("domain_g0001").await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        }
-        let again = engine.store.open("domain_g0001", &shape).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_ne!(again.id(), engine.index.id(), "{name}");
     }
 }
 

@@ -30,6 +30,12 @@ CREATE TABLE IF NOT EXISTS search_checkpoints (
     PRIMARY KEY (index_id, topic, partition_id)
 );
 
+-- For each index, the highest count of applied records that one of its documents was known to have.
+CREATE TABLE IF NOT EXISTS search_indexes (
+    index_id TEXT NOT NULL PRIMARY KEY,
+    newest BIGINT NOT NULL
+);
+
 -- Documents that an index refused for good.
 CREATE TABLE IF NOT EXISTS search_quarantine (
     document_id TEXT NOT NULL PRIMARY KEY,

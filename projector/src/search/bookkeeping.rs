@@ -14,6 +14,8 @@ statements! {
     pub STATEMENTS;
     READ_CHECKPOINTS = "bookkeeping/read_checkpoints", CheckpointRow;
     WRITE_CHECKPOINTS = "bookkeeping/write_checkpoints", split;
+    READ_NEWEST = "bookkeeping/read_newest", NewestRow;
+    WRITE_NEWEST = "bookkeeping/write_newest";
     QUARANTINE = "bookkeeping/quarantine", split;
     LIST_QUARANTINE = "bookkeeping/list_quarantine", RefusedRow;
 }
@@ -24,6 +26,13 @@ row! {
         topic: &'r str,
         partition_id: i64,
         next_offset: i64,
+    }
+}
+
+row! {
+    /// What an index is known to hold.
+    struct NewestRow {
+        newest: i64,
     }
 }
 
@@ -46,10 +55,25 @@ pub async fn checkpoints(tables: &dyn Tables, index_id: &str) -> Result<Vector, 
     rows.iter().map(next).collect::<Result<_, _>>().map(Vector)
 }
 
-/// Records that an index has reached `reached`, and the documents that it refused. Blocks its thread. Checkpoints never
-/// move back.
-pub fn advance(tables: &dyn Tables, index_id: &str, reached: &Vector, refused: &[Refused]) -> Result<(), TablesError> {
+/// The highest [`super::document::Document::applied`] that an index is known to have held; `None` if it had no documents.
+pub async fn newest(tables: &dyn Tables, index_id: &str) -> Result<Option<i64>, TablesError> {
+    let rows = tables.read(&READ_NEWEST, Params::One(vec![index_id.into()])).await?;
+    rows.first().map(|row| Ok(NewestRow::read(row)?.newest)).transpose()
+}
+
+/// Records that an index has reached `reached` with documents up to `newest`, and the documents that it refused. Blocks its
+/// thread. Checkpoints never move back.
+pub fn advance(
+    tables: &dyn Tables,
+    index_id: &str,
+    reached: &Vector,
+    newest: Option<i64>,
+    refused: &[Refused],
+) -> Result<(), TablesError> {
     let mut transaction = tables.begin()?;
+    if let Some(newest) = newest {
+        transaction.execute(&WRITE_NEWEST, &Params::One(vec![index_id.into(), newest.into()]))?;
+    }
     if !refused.is_empty() {
         let columns = vec![
             Column::texts(refused.iter().map(|it| it.id.as_str())),

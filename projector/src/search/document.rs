@@ -24,6 +24,10 @@ pub struct Document {
     /// The id of its parent, if it has one from which it inherits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// How many records the tables had applied when its rows were read, or more. So an index that is newer than the
+    /// tables is told from theirs. Not shown.
+    #[serde(skip)]
+    pub applied: i64,
     /// Its attributes: texts, numbers, and lists of these or of flat objects.
     pub source: Map<String, Value>,
 }
@@ -31,7 +35,7 @@ pub struct Document {
 impl Document {
     /// A document without attributes.
     pub fn new(id: String, revision: i64) -> Self {
-        Self { id, revision, parent: None, source: Map::new() }
+        Self { id, revision, parent: None, applied: 0, source: Map::new() }
     }
 
     /// Sets an attribute, unless there is nothing to set.

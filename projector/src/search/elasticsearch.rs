@@ -6,6 +6,7 @@
 
 mod answer;
 mod bulk;
+mod place;
 mod queries;
 mod schema;
 
@@ -25,6 +26,7 @@ use serde_json::{Value, json};
 
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
+    binding::Binding,
     document::Document,
     request::{Found, ParentsFound, ParentsRequest, Request},
     shape::IndexShape,
@@ -98,49 +100,6 @@ impl ElasticsearchStore {
         Ok(Self { client: Elasticsearch::new(transport), address })
     }
 
-    fn index_name(&self, schema: &str) -> String {
-        format!("{}-{}", self.address.prefix, schema.to_lowercase())
-    }
-
-    async fn open_index(&self, schema: &str, shape: &Arc<IndexShape>) -> Result<ElasticsearchIndex, SearchError> {
-        let name = self.index_name(schema);
-        if let Some(fault) = shape.fault() {
-            return Err(SearchError::Refused(fault));
-        }
-        let fingerprint = schema::fingerprint(shape);
-        // Another process may make it, or take it away, in between.
-        for _ in 0..3 {
-            let (status, found) = self.call(Method::Get, &format!("/{name}"), None).await?;
-            if status == 404 {
-                self.make(&name, shape, &fingerprint).await?;
-                continue;
-            }
-            let found = &accepted(status, found)?[&name];
-            if found["mappings"]["_meta"]["fingerprint"] != fingerprint.as_str() {
-                tracing::info!(index = name, "index {name} has another shape and is rebuilt");
-                self.call(Method::Delete, &format!("/{name}"), None).await?;
-                continue;
-            }
-            let id = found["settings"]["index"]["uuid"].as_str().unwrap_or_default().to_owned();
-            let (store, shape) = (self.clone(), Arc::clone(shape));
-            return Ok(ElasticsearchIndex { store, shape, alias: alias_of(&name), id });
-        }
-        Err(SearchError::Unavailable(format!("index {name} is created and deleted concurrently")))
-    }
-
-    async fn make(&self, name: &str, shape: &IndexShape, fingerprint: &str) -> Result<(), SearchError> {
-        let mut index = schema::index(shape);
-        index["mappings"]["_meta"] = json!({"fingerprint": fingerprint});
-        index["aliases"] = json!({alias_of(name): {}});
-        let (status, answer) = self.call(Method::Put, &format!("/{name}"), Some(index)).await?;
-        if answer["error"]["type"] == "resource_already_exists_exception" {
-            return Ok(());
-        }
-        accepted(status, answer)?;
-        tracing::info!(index = name, "search index {name} created");
-        Ok(())
-    }
-
     async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Result<(u16, Value), SearchError> {
         let body = body.map(|body| body.to_string().into_bytes());
         let (status, text) = self.send(method, path, HeaderMap::new(), body).await?;
@@ -184,11 +143,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// The alias of an index: there as long as the index is, so that nothing makes one by writing to it.
-fn alias_of(name: &str) -> String {
-    format!("{name}-live")
-}
-
 /// Settings and mapping of an index of a shape.
 pub fn definition(shape: &IndexShape) -> Value {
     schema::index(shape)
@@ -214,18 +168,20 @@ fn failure(status: u16, answer: &Value) -> SearchError {
 }
 
 impl SearchStore for ElasticsearchStore {
-    fn open<'a>(
-        &'a self,
-        schema: &'a str,
-        shape: &'a Arc<IndexShape>,
-    ) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
-        Box::pin(async move { Ok(Arc::new(self.open_index(schema, shape).await?) as Arc<dyn SearchIndex>) })
+    fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
+        Box::pin(async move { self.find(binding).await.map(|_| ()) })
     }
 
-    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), SearchError>> {
+    fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
+        Box::pin(async move { Ok(Arc::new(self.open_index(binding).await?) as Arc<dyn SearchIndex>) })
+    }
+
+    fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move {
-            let (status, answer) = self.call(Method::Delete, &format!("/{}", self.index_name(schema)), None).await?;
-            if status == 404 { Ok(()) } else { accepted(status, answer).map(|_| ()) }
+            if self.find(binding).await?.is_some() {
+                self.remove(&self.name(binding)).await?;
+            }
+            Ok(())
         })
     }
 }
@@ -234,6 +190,7 @@ impl SearchStore for ElasticsearchStore {
 pub struct ElasticsearchIndex {
     store: ElasticsearchStore,
     shape: Arc<IndexShape>,
+    name: String,
     alias: String,
     id: String,
 }
@@ -285,6 +242,20 @@ impl SearchIndex for ElasticsearchIndex {
                 return Err(SearchError::Unavailable(format!("the shard was not refreshed: {shards}")));
             }
             Ok(())
+        })
+    }
+
+    fn newest(&self) -> BoxFuture<'_, Result<Option<i64>, SearchError>> {
+        Box::pin(async move {
+            if self.store.id_of(&self.name).await? != self.id {
+                return Err(SearchError::Gone(format!("{} was made again", self.name)));
+            }
+            let path = format!("/{}/_search?allow_partial_search_results=false", self.name);
+            let body = json!({"size": 0, "aggs": {"newest": {"max": {"field": "applied"}}}});
+            let (status, answer) = self.store.call(Method::Post, &path, Some(body)).await?;
+            // A whole number up to 2^53 is exact as a float.
+            let newest = accepted(status, answer)?["aggregations"]["newest"]["value"].as_f64();
+            Ok(newest.map(|value| value as i64))
         })
     }
 

@@ -13,7 +13,9 @@ use daybook_schemas::position::{Partition, Vector};
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::{
-    SearchError, SearchIndex, SearchStore, bookkeeping,
+    SearchError, SearchIndex, SearchStore,
+    binding::Binding,
+    bookkeeping,
     source::{Documents, SourceError},
     state::Search,
     writer::Writer,
@@ -38,6 +40,8 @@ const REFRESH: Duration = Duration::from_secs(1);
 const WAIT_IDLE: Duration = Duration::from_millis(100);
 /// The same with something to make visible.
 const WAIT_UNSEEN: Duration = Duration::from_millis(5);
+/// Between two looks at whether the index is still there.
+const LOOK: Duration = Duration::from_secs(5);
 /// After this long without anything to write, the index gives back what only writing needs.
 const REST: Duration = Duration::from_secs(3);
 /// The first and the longest pause after failures.
@@ -59,6 +63,9 @@ pub enum SearchRunnerError {
     /// Documents could not be read or written.
     #[error("cannot write documents to the search index")]
     Source(#[from] SourceError),
+    /// The index does not hold what these tables have written to it.
+    #[error("the search index {0}; the process with the first partition builds it anew")]
+    OtherState(&'static str),
     /// A panic.
     #[error("the search projector panicked")]
     Panic,
@@ -81,6 +88,19 @@ pub struct Setting {
     pub assignment: watch::Receiver<Vec<Partition>>,
     /// What requests see.
     pub search: Arc<Search>,
+}
+
+impl Setting {
+    /// Which index this is about.
+    pub fn binding(&self) -> Binding {
+        Binding {
+            log_id: self.log.id().to_owned(),
+            domain: self.generation.domain.to_owned(),
+            schema: self.generation.schema.clone(),
+            fingerprint: self.generation.fingerprint.clone(),
+            shape: self.documents.shape(),
+        }
+    }
 }
 
 /// A running search projector.
@@ -129,6 +149,8 @@ struct Tail {
     unseen_since: Option<Instant>,
     /// When the checkpoints of others were last looked at.
     looked: Instant,
+    /// When the index was last seen.
+    seen: Instant,
     /// When something was last made visible; `None` once the index rests.
     busy: Option<Instant>,
 }
@@ -192,24 +214,55 @@ impl Worker {
 
     /// Opens the index, builds it if it was never built, and begins to follow the log.
     fn open(&self, mine: &[Partition]) -> Result<Tail, SearchRunnerError> {
-        let shape = self.setting.documents.shape();
-        let index = self.wait(self.setting.store.open(&self.setting.generation.schema, &shape))?;
+        let is_first = mine.iter().any(|partition| partition.id == 0);
+        let index = self.open_index(is_first)?;
         let reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
         self.setting.search.open(Arc::clone(&index), &self.setting.log.end()?);
-        let is_first = mine.iter().any(|partition| partition.id == 0);
         let reached = if reached.0.is_empty() && is_first { self.rebuild(&index)? } else { reached };
         self.setting.search.show(&reached);
         self.setting.search.note(|health| health.failure = None);
         let all = log::partitions(self.setting.log.as_ref());
         Ok(Tail {
-            writer: Writer::new(Arc::clone(&index), Arc::clone(&self.setting.search)),
+            writer: self.writer(&index),
             index,
             next: Vector(mine.iter().map(|partition| (*partition, reached.next(*partition))).collect()),
             has_others: all.iter().filter(|it| self.is_searched(it)).any(|partition| !mine.contains(partition)),
             unseen_since: None,
             looked: Instant::now(),
+            seen: Instant::now(),
             busy: Some(Instant::now()),
         })
+    }
+
+    /// Opens the index. One that does not hold what these tables have written to it is deleted first: the tables, or the
+    /// index, were restored from another time.
+    fn open_index(&self, is_first: bool) -> Result<Arc<dyn SearchIndex>, SearchRunnerError> {
+        let (binding, store) = (self.setting.binding(), &self.setting.store);
+        let index = self.wait(store.open(&binding))?;
+        // Known first: both only grow.
+        let known = self.wait(bookkeeping::newest(self.tables(), index.id()))?;
+        let found = self.wait(index.newest())?;
+        let applied = self.wait(checkpoints::read(self.tables()))?.count();
+        let fault = if found > Some(applied) {
+            "is newer than the tables"
+        } else if found < known {
+            "lacks documents that it had"
+        } else {
+            return Ok(index);
+        };
+        if !is_first {
+            return Err(SearchRunnerError::OtherState(fault));
+        }
+        let place = index.describe();
+        tracing::warn!(index = place, "the search index ({place}) {fault}: it is deleted and built anew");
+        drop(index);
+        self.wait(store.delete(&binding))?;
+        Ok(self.wait(store.open(&binding))?)
+    }
+
+    fn writer(&self, index: &Arc<dyn SearchIndex>) -> Writer {
+        let tables = Arc::clone(&self.setting.generation.tables);
+        Writer::new(Arc::clone(index), Arc::clone(&self.setting.search), tables)
     }
 
     /// Follows the log until the assignment changes or something fails.
@@ -240,6 +293,11 @@ impl Worker {
             if tail.unseen_since.is_none() && tail.busy.is_some_and(|since| since.elapsed() >= REST) {
                 tail.index.rest();
                 tail.busy = None;
+            }
+            if tail.seen.elapsed() >= LOOK {
+                // One that was deleted is missed without a write, too.
+                self.wait(tail.index.newest())?;
+                tail.seen = Instant::now();
             }
             if tail.has_others && (awaited || tail.looked.elapsed() >= REFRESH) {
                 self.look_at_others(&mut tail)?;
@@ -283,7 +341,8 @@ impl Worker {
             let (id, reason) = (one.id.as_str(), one.reason.as_str());
             tracing::warn!(document = id, reason, "document {id} refused by the search index: {reason}");
         }
-        bookkeeping::advance(self.tables(), writer.index_id(), reached, &outcome.refused)?;
+        let newest = self.wait(writer.newest())?;
+        bookkeeping::advance(self.tables(), writer.index_id(), reached, newest, &outcome.refused)?;
         metrics().search_documents.with_label_values(&["refused"]).inc_by(outcome.refused.len() as u64);
         metrics().search_documents.with_label_values(&["written"]).inc_by(outcome.written);
         Ok(outcome.written)
@@ -310,7 +369,7 @@ impl Worker {
         if from.0.values().any(|next| *next > 0) {
             tracing::info!(index = index.describe(), "building the search index from all rows");
         }
-        let mut writer = Writer::new(Arc::clone(index), Arc::clone(search)).of_rebuild();
+        let mut writer = self.writer(index).of_rebuild();
         search.note(|health| health.rebuilding = Some(0));
         let began = Instant::now();
         self.wait(self.setting.documents.all(self.tables(), &mut writer))?;

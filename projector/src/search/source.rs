@@ -22,7 +22,7 @@ pub enum SourceError {
 /// Takes documents, a bounded number at a time.
 pub trait Sink: Send {
     /// Takes some documents.
-    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SearchError>>;
+    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>>;
 }
 
 /// A projection's documents: a pure function of its rows.

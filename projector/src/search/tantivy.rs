@@ -5,6 +5,7 @@
 
 mod counts;
 mod excluded;
+mod identity;
 mod parents;
 mod prefixes;
 mod queries;
@@ -14,13 +15,11 @@ mod times;
 
 use std::{
     collections::HashMap,
-    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use daybook_ingest::log::BoxFuture;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tantivy::{
     DocAddress, DocSet, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TERMINATED, TantivyDocument,
@@ -36,14 +35,16 @@ use tokio::sync::Semaphore;
 
 use self::{
     counts::Counts,
+    identity::{IDENTITY, bound, identity, make, remove, usable},
     prefixes::Prefixes,
     queries::{Memory, Queries},
     revisions::Revisions,
-    schema::{Fields, KEY},
+    schema::{APPLIED, Fields, KEY},
     times::{TimeQuery, Times},
 };
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
+    binding::Binding,
     document::Document,
     request::{Found, Hit, ParentsFound, ParentsRequest, Request, Sort, SortValue, Start},
     shape::{IndexShape, Kind},
@@ -57,9 +58,6 @@ const WINDOW_MS_MIN: i64 = 10;
 const SORTED_MAX: u64 = 20_000;
 /// Concurrent searches, at most; more have to wait, so that other work is not starved.
 const SEARCHES_MAX: usize = 4;
-/// The file with the identity of a directory's index.
-const IDENTITY: &str = "daybook.json";
-
 /// Indexes in the directories of one folder.
 #[derive(Debug, Clone)]
 pub struct TantivyStore {
@@ -74,37 +72,29 @@ impl TantivyStore {
 }
 
 impl SearchStore for TantivyStore {
-    fn open<'a>(
-        &'a self,
-        schema: &'a str,
-        shape: &'a Arc<IndexShape>,
-    ) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
+    fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move {
-            let (folder, shape) = (self.folder.join(schema), Arc::clone(shape));
-            let opened = tokio::task::spawn_blocking(move || TantivyIndex::open(&folder, shape)).await;
+            let (folder, fields) = (self.folder.join(&binding.schema), Fields::new(&binding.shape));
+            usable(&folder, &bound(binding, &fields)).map(|_| ())
+        })
+    }
+
+    fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
+        Box::pin(async move {
+            let (folder, binding) = (self.folder.join(&binding.schema), binding.clone());
+            let opened = tokio::task::spawn_blocking(move || TantivyIndex::open(&folder, &binding)).await;
             let opened =
                 opened.map_err(|error| SearchError::Unavailable(format!("opening the index ended: {error}")))?;
             Ok(Arc::new(opened?) as Arc<dyn SearchIndex>)
         })
     }
 
-    fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), SearchError>> {
+    fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move {
-            let folder = self.folder.join(schema);
-            match fs::remove_dir_all(&folder) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(SearchError::Unavailable(format!("cannot remove {}: {error}", folder.display())))
-                }
-                _ => Ok(()),
-            }
+            self.check(binding).await?;
+            remove(&self.folder.join(&binding.schema))
         })
     }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Identity {
-    id: String,
-    fingerprint: String,
 }
 
 /// An index in a directory.
@@ -137,25 +127,24 @@ struct Writing {
 }
 
 impl TantivyIndex {
-    /// Opens the index of a directory; recreates it if it is missing or has another shape.
-    pub fn open(folder: &Path, shape: Arc<IndexShape>) -> Result<Self, SearchError> {
+    /// Opens the index of a directory; recreates it if it is missing or has another fingerprint.
+    pub fn open(folder: &Path, binding: &Binding) -> Result<Self, SearchError> {
+        let shape = Arc::clone(&binding.shape);
         if let Some(fault) = shape.fault() {
             return Err(SearchError::Refused(fault));
         }
         let fields = Fields::new(&shape);
-        let fingerprint = fields.fingerprint(&shape);
-        let known =
-            fs::read(folder.join(IDENTITY)).ok().and_then(|text| serde_json::from_slice::<Identity>(&text).ok());
-        let opened = known.filter(|known| known.fingerprint == fingerprint).and_then(|known| {
+        let bound = bound(binding, &fields);
+        let opened = usable(folder, &bound)?.and_then(|id| {
             let index = Index::open_in_dir(folder);
             index
                 .inspect_err(|e| tracing::warn!(error = %e, "the search index is damaged: {e}"))
                 .ok()
-                .map(|it| (known.id, it))
+                .map(|it| (id, it))
         });
         let (id, index) = match opened {
             Some(opened) => opened,
-            None => make(folder, &fields, fingerprint)?,
+            None => make(folder, &fields, bound)?,
         };
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
         let (folder, searches) = (folder.to_owned(), Arc::new(Semaphore::new(SEARCHES_MAX)));
@@ -218,20 +207,6 @@ pub fn definition(shape: &IndexShape) -> serde_json::Value {
     serde_json::to_value(&Fields::new(shape).schema).unwrap_or_default()
 }
 
-/// Makes an empty index. The file with its identity comes last, so that a half-made one is made again.
-fn make(folder: &Path, fields: &Fields, fingerprint: String) -> Result<(String, Index), SearchError> {
-    let unavailable = |error: io::Error| SearchError::Unavailable(format!("cannot make {}: {error}", folder.display()));
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(unavailable)?;
-    }
-    fs::create_dir_all(folder).map_err(unavailable)?;
-    let index = Index::create_in_dir(folder, fields.schema.clone()).map_err(failed)?;
-    let identity = Identity { id: uuid::Uuid::now_v7().to_string(), fingerprint };
-    fs::write(folder.join(IDENTITY), serde_json::to_vec(&identity).unwrap_or_default()).map_err(unavailable)?;
-    tracing::info!(folder = %folder.display(), "search index made in {}", folder.display());
-    Ok((identity.id, index))
-}
-
 impl SearchIndex for TantivyIndex {
     fn id(&self) -> &str {
         &self.id
@@ -281,6 +256,15 @@ impl SearchIndex for TantivyIndex {
         })
     }
 
+    fn newest(&self) -> BoxFuture<'_, Result<Option<i64>, SearchError>> {
+        Box::pin(async move {
+            if identity(&self.parts.folder).is_none_or(|found| found.id != self.id) {
+                return Err(SearchError::Gone(self.describe()));
+            }
+            self.parts.newest().map_err(failed)
+        })
+    }
+
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
         self.with_permit(move |parts| parts.search(&request))
     }
@@ -314,6 +298,15 @@ impl SearchIndex for TantivyIndex {
 impl Parts {
     fn queries(&self) -> Queries<'_> {
         Queries { fields: &self.fields, memory: &self.memory }
+    }
+
+    fn newest(&self) -> tantivy::Result<Option<i64>> {
+        let mut newest = None;
+        for segment in self.reader.searcher().segment_readers() {
+            let applied = segment.fast_fields().i64(APPLIED)?.max_value();
+            newest = newest.max((segment.max_doc() > 0).then_some(applied));
+        }
+        Ok(newest)
     }
 
     fn search(&self, request: &Request) -> tantivy::Result<Found> {

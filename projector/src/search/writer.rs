@@ -8,8 +8,13 @@ use std::{sync::Arc, time::Duration};
 use daybook_ingest::log::BoxFuture;
 use tokio::task::JoinSet;
 
-use super::{Refused, SearchError, SearchIndex, document::Document, source::Sink, state::Search};
-use crate::backoff::Backoff;
+use super::{
+    Refused, SearchError, SearchIndex,
+    document::Document,
+    source::{Sink, SourceError},
+    state::Search,
+};
+use crate::{backoff::Backoff, bookkeeping::checkpoints, tables::Tables};
 
 /// Documents written before they are made visible, at most, where the index holds them in memory until then.
 const UNSEEN_MAX: u64 = 50_000;
@@ -40,6 +45,8 @@ impl Outcome {
 /// Writes to one index.
 pub(super) struct Writer {
     destination: Destination,
+    /// Whose rows the documents are made of.
+    tables: Arc<dyn Tables>,
     outcome: Outcome,
     unrefreshed: u64,
     /// Whether every document is written, whose progress is shown.
@@ -51,9 +58,10 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>) -> Self {
+    pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>, tables: Arc<dyn Tables>) -> Self {
         Self {
             destination: Destination { index, search },
+            tables,
             outcome: Outcome::default(),
             unrefreshed: 0,
             of_rebuild: false,
@@ -96,8 +104,11 @@ impl Writer {
         Ok(())
     }
 
-    async fn write_batch(&mut self) -> Result<(), SearchError> {
-        let documents = std::mem::take(&mut self.batch);
+    async fn write_batch(&mut self) -> Result<(), SourceError> {
+        let mut documents = std::mem::take(&mut self.batch);
+        // Read after the documents' rows, so that it is no less than these have.
+        let applied = checkpoints::read(self.tables.as_ref()).await?.count();
+        documents.iter_mut().for_each(|document| document.applied = applied);
         let (count, writes_max) = (documents.len(), self.destination.index.writes_max());
         if writes_max > 1 {
             self.complete(writes_max - 1).await?;
@@ -115,18 +126,23 @@ impl Writer {
     }
 
     /// Makes everything that was taken durable and visible.
-    pub(super) async fn refresh(&mut self) -> Result<(), SearchError> {
+    pub(super) async fn refresh(&mut self) -> Result<(), SourceError> {
         if !self.batch.is_empty() {
             self.write_batch().await?;
         }
         self.complete(0).await?;
         self.unrefreshed = 0;
-        self.destination.refresh().await
+        Ok(self.destination.refresh().await?)
+    }
+
+    /// How new the documents of the index are.
+    pub(super) async fn newest(&self) -> Result<Option<i64>, SearchError> {
+        self.destination.insist(|| self.destination.index.newest()).await
     }
 }
 
 impl Sink for Writer {
-    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SearchError>> {
+    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>> {
         Box::pin(async move {
             self.batch.extend(documents);
             if self.batch.len() >= WRITE_MIN {

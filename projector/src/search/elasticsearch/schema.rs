@@ -76,6 +76,7 @@ pub(super) fn index(shape: &IndexShape) -> Value {
     let mut properties = json!({
         "key": {"type": "long", "index": false},
         "revision": {"type": "long", "index": false},
+        "applied": {"type": "long"},
         "text": everything,
         "sort": {"properties": sorted},
         "whole": {"properties": whole},
@@ -143,6 +144,7 @@ pub(super) fn fingerprint(shape: &IndexShape) -> String {
 pub(super) struct Source<'a> {
     key: i64,
     revision: i64,
+    applied: i64,
     text: Vec<String>,
     sort: BTreeMap<&'a str, SortValue>,
     whole: BTreeMap<&'a str, Vec<Cow<'a, str>>>,
@@ -175,6 +177,7 @@ impl<'a> Source<'a> {
         let mut source = Self {
             key: document.key(),
             revision: document.revision,
+            applied: document.applied,
             text: of_terms(Field::Text),
             sort: BTreeMap::new(),
             whole: BTreeMap::new(),

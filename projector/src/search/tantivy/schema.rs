@@ -19,6 +19,8 @@ const WHOLE: &str = "raw";
 
 /// Name of the column with the revision.
 pub(super) const REVISION: &str = "revision";
+/// Name of the column with the records that were applied.
+pub(super) const APPLIED: &str = "applied";
 /// Name of the column with the key.
 pub(super) const KEY: &str = "key";
 
@@ -32,6 +34,7 @@ pub(super) struct Fields {
     /// Name of the column with the time.
     pub(super) time: String,
     revision: Handle,
+    applied: Handle,
     terms: Vec<(Field, Handle)>,
     whole: Vec<(Field, Handle)>,
     /// Canonical compositions of whole values, where these are other texts.
@@ -48,6 +51,7 @@ impl Fields {
         let words = TextOptions::default().set_indexing_options(words);
         let id = schema.add_text_field("id", STRING);
         let revision = schema.add_i64_field(REVISION, FAST);
+        let applied = schema.add_i64_field(APPLIED, FAST);
         let key = schema.add_i64_field(KEY, FAST);
         let source = schema.add_text_field("source", TextOptions::default() | STORED);
         let searched = shape.all().filter(|(_, field)| field.words.is_some()).map(|(id, _)| Field::Named(id));
@@ -77,7 +81,7 @@ impl Fields {
         };
         let sorted = shape.all().filter(|(_, field)| field.sort).map(add_sorted).collect();
         let time = format!("sort_{}", shape.field(shape.time_field).name);
-        Self { schema: schema.build(), id, source, key, time, revision, terms, whole, composed, sorted }
+        Self { schema: schema.build(), id, source, key, time, revision, applied, terms, whole, composed, sorted }
     }
 
     /// What shapes the index.
@@ -118,6 +122,7 @@ impl Fields {
         let mut indexed = TantivyDocument::default();
         indexed.add_text(self.id, &document.id);
         indexed.add_i64(self.revision, document.revision);
+        indexed.add_i64(self.applied, document.applied);
         indexed.add_i64(self.key, document.key());
         indexed.add_text(self.source, serde_json::to_string(document).unwrap_or_default());
         for (field, handle) in &self.terms {

@@ -1,0 +1,3 @@
+SELECT newest
+FROM search_indexes
+WHERE index_id = $1

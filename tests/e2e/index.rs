@@ -1,0 +1,180 @@
+//! The search index as a part of an installation: whose it is, and what it holds after something was restored.
+
+use std::{fs, path::Path, process::Command};
+
+use daybook_tests::{
+    api::Api,
+    documents::compare_documents,
+    model::Model,
+    process::{Backend, Place, Server, run},
+    services::{self, Folder},
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// Makes a run with a tag and a task, and returns the position after it.
+async fn write(api: &Api) -> String {
+    api.post("/flows/Train", &json!({"user_name": "ann"})).await;
+    let run = api.post("/flows/Train/run", &json!({"user_name": "ann", "tags": ["nightly"]})).await;
+    let step = format!("/flows/Train/runs/{}/steps/start", run.json()["run_number"]);
+    api.post(&format!("{step}/step"), &json!({})).await;
+    api.post(&format!("{step}/task"), &json!({})).await.header("daybook-position").to_owned()
+}
+
+async fn search(api: &Api, query: &str, position: &str) -> Value {
+    let path = format!("/api/v1/search?{query}");
+    let answer = api.send(Method::GET, &path, None, &[("daybook-min-position", position)]).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.json()
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-r").args([from, to]).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", from.display());
+}
+
+fn replace_folder(folder: &Path, by: &Path) {
+    fs::remove_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    copy(by, folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_installations_with_different_logs_cannot_share_an_index() {
+    let (one, other) = (Place::new("index_one", Backend::Embedded), Place::new("index_other", Backend::Embedded));
+    let url = format!("{}/{}", services::elasticsearch(), services::unique("shared"));
+    let server = Server::start_with(&one, &["--search", &url]);
+    let position = write(&server.api).await;
+    let folder = other.folder.0.display().to_string();
+    let refused = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &folder, "--search", &url]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{text}");
+    let id = |place: &Place| {
+        let first = place.events().into_iter().find_map(|event| Some(event["log_id"].as_str()?.to_owned()));
+        first.unwrap_or_default()
+    };
+    let _ids = (id(&one), id(&other));
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.matches("log ").count() >= 2 && last.contains("--search"), "{text}");
+    assert_eq!(search(&server.api, "type=run", &position).await["total"], 1);
+    // With a prefix of its own, the other one has an index of its own.
+    let second = Server::start_with(&other, &["--search", &format!("{url}-other")]);
+    let position = write(&second.api).await;
+    assert_eq!(search(&second.api, "type=run", &position).await["total"], 1);
+    compare_documents(&second.api, &Model::of(&other.events()), &position).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_index_of_another_log_is_refused() {
+    let (one, other) = (Place::new("embedded_one", Backend::Embedded), Place::new("embedded_other", Backend::Embedded));
+    for place in [&one, &other] {
+        let server = Server::start(place);
+        let position = write(&server.api).await;
+        search(&server.api, "limit=0", &position).await;
+        assert!(server.stop(), "the server did not stop in order");
+    }
+    replace_folder(&other.folder.0.join("search"), &one.folder.0.join("search"));
+    let folder = other.folder.0.display().to_string();
+    let refused = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &folder]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{text}");
+    assert!(text.contains("belongs to log") && text.contains("data directory"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_newer_than_restored_tables_is_built_anew() {
+    let place = Place::new("index_newer", Backend::Embedded);
+    let server = Server::start(&place);
+    let position = write(&server.api).await;
+    search(&server.api, "limit=0", &position).await;
+    assert!(server.stop(), "the server did not stop in order");
+    let backup = Folder::new("index_newer_backup");
+    let restored = backup.0.join("data");
+    fs::create_dir_all(&backup.0).unwrap_or_else(|error| panic!("{error}"));
+    copy(&place.folder.0, &restored);
+    let server = Server::start(&place);
+    let newer = write(&server.api).await;
+    assert_eq!(search(&server.api, "type=run", &newer).await["total"], 2);
+    assert!(server.stop(), "the server did not stop in order");
+    // Log and tables are restored, the index is not.
+    replace_folder(&restored.join("search"), &place.folder.0.join("search"));
+    replace_folder(&place.folder.0, &restored);
+    let server = Server::start(&place);
+    let found = search(&server.api, "type=run", &position).await;
+    assert_eq!((&found["total"], &found["complete"]), (&json!(1), &json!(true)), "{found}");
+    compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+    let position = write(&server.api).await;
+    compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_older_than_it_was_is_built_anew() {
+    let place = Place::new("index_older", Backend::Embedded);
+    let server = Server::start(&place);
+    let position = write(&server.api).await;
+    search(&server.api, "limit=0", &position).await;
+    assert!(server.stop(), "the server did not stop in order");
+    let backup = Folder::new("index_older_backup");
+    fs::create_dir_all(&backup.0).unwrap_or_else(|error| panic!("{error}"));
+    copy(&place.folder.0.join("search"), &backup.0.join("search"));
+    let server = Server::start(&place);
+    let position = write(&server.api).await;
+    search(&server.api, "limit=0", &position).await;
+    assert!(server.stop(), "the server did not stop in order");
+    replace_folder(&place.folder.0.join("search"), &backup.0.join("search"));
+    let server = Server::start(&place);
+    compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_on_elasticsearch_with_documents_too_many_or_too_few_is_built_anew() {
+    let place = Place::new("index_state", Backend::Distributed);
+    let elasticsearch = Api::new(&services::elasticsearch());
+    let send = async |path: &str, body: Value| {
+        let path = format!("{}{path}", place.index());
+        let json = [("content-type", "application/json")];
+        let answer = elasticsearch.send(Method::POST, &path, Some(body.to_string()), &json).await;
+        assert!(answer.status < 300, "{path}: {}", answer.text);
+    };
+    let server = Server::start(&place);
+    let position = write(&server.api).await;
+    search(&server.api, "limit=0", &position).await;
+    assert!(server.stop(), "the server did not stop in order");
+    // As tables that were restored have it: a document of a record that they do not know.
+    let run = json!({"id": "run/Train/77", "revision": 1, "source": {"type": "run", "run": 77}});
+    let newer = json!({"applied": 1_000_000, "revision": 1, "whole": {"type": ["run"]}, "document": run});
+    send("/_doc/run%2FTrain%2F77?refresh=true", newer).await;
+    let server = Server::start(&place);
+    let found = search(&server.api, "type=run", &position).await;
+    assert_eq!((&found["total"], &found["complete"]), (&json!(1), &json!(true)), "{found}");
+    compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+    assert!(server.stop(), "the server did not stop in order");
+    // As an index that was restored has it: without the newest documents.
+    send("/_delete_by_query?refresh=true&conflicts=proceed", json!({"query": {"match_all": {}}})).await;
+    let server = Server::start(&place);
+    compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_is_deleted_while_nobody_writes_is_built_again() {
+    let place = Place::new("index_deleted", Backend::Distributed);
+    let servers = [Server::start(&place), Server::start(&place)];
+    let position = write(&servers[0].api).await;
+    for server in &servers {
+        search(&server.api, "limit=0", &position).await;
+    }
+    place.delete_index().await;
+    for server in &servers {
+        loop {
+            let answer = server.api.get("/api/v1/search?type=run&limit=0").await;
+            if answer.status == 200 && answer.json()["complete"] == true && answer.json()["total"] == 1 {
+                break;
+            }
+            assert!(matches!(answer.status, 200 | 503), "{}", answer.text);
+        }
+    }
+    // Both write to the new index.
+    let position = write(&servers[1].api).await;
+    for server in &servers {
+        compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+    }
+}
