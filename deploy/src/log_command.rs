@@ -2,6 +2,7 @@
 //! line.
 
 mod line;
+mod newest;
 
 use std::{
     io::{self, Write},
@@ -58,12 +59,16 @@ impl Source {
 
 fn print(source: &Source, schemas: &SchemaSets, command: &LogCommand) -> Result<()> {
     let (options, newest, follow) = match command {
-        LogCommand::Cat(options) => (options, i64::MAX, false),
-        LogCommand::Tail { records, follow, options } => (options, (*records).max(0), *follow),
+        LogCommand::Cat(options) => (options, None, false),
+        LogCommand::Tail { records, follow, options } => {
+            (options, Some(usize::try_from(*records).unwrap_or(0)), *follow)
+        }
     };
     let end = of_topics(source.end()?, &options.filter.topics)?;
-    let mut next =
-        Vector(end.0.iter().map(|(partition, end)| (*partition, end.saturating_sub(newest).max(0))).collect());
+    let mut next = match newest {
+        None => Vector(end.0.keys().map(|partition| (*partition, 0)).collect()),
+        Some(count) => newest::begin(|from| source.reader(from), &end, count)?,
+    };
     let mut reader = source.reader(&next)?;
     let mut out = io::stdout().lock();
     let for_people = begin(&mut out, options)?;

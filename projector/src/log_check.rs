@@ -4,13 +4,11 @@
 //! checked: no checkpoint is beyond the log's end, and the last applied record of each partition still stands where it
 //! was applied. Of a compacted topic it may have been removed; then nothing can be compared.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record, WAYS_OUT};
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
+use tokio::time::Instant;
 
 use crate::{
     bookkeeping::checkpoints::{self, Checkpoints, LastRecord},
