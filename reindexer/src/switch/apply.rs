@@ -5,7 +5,8 @@ use super::{GenerationId, control::ControlRow};
 /// The next offset that a generation's tables may reach in a partition: one that is not live never passes the live one.
 ///
 /// The caller has locked its own checkpoint before it reads the control row and the live checkpoint, and keeps the lock
-/// until it commits. A flip takes the same locks, so it comes before or after.
+/// until it commits. A flip takes the same locks, so it comes before or after. An older live checkpoint is safe, an
+/// older control row is not.
 pub fn tables_limit(row: &ControlRow, generation: GenerationId, wanted: i64, live_tables: i64) -> i64 {
     if generation == row.live { wanted } else { wanted.min(live_tables) }
 }

@@ -1,7 +1,7 @@
 //! The control row of a domain, and its transitions.
 //!
-//! Each transition runs in one transaction that holds the row's exclusive lock: read the row, call the function with the
-//! epoch that the caller decided on, store the result, notify. Another epoch is a conflict. So every step can be
+//! Each transition runs in one transaction that holds the row's exclusive lock: read the row, call the function with
+//! the epoch that the caller decided on, store the result, notify. Another epoch is a conflict. So every step can be
 //! repeated, by any coordinator, and two coordinators never undo each other's steps.
 
 use super::{DatabaseTime, Epoch, GenerationId, lease::Holder};

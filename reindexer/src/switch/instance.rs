@@ -4,7 +4,7 @@ use super::{Epoch, GenerationId, OwnTime, control::ControlRow, control::Phase, l
 
 /// What an instance knows of a domain.
 ///
-/// The caller opens the handle of [`Local::live`] before it swaps this value in. It reports an epoch only afterwards.
+/// The caller opens what [`Local::waits`] names before it swaps this value in. It reports an epoch only afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Local {
     /// The epoch of the control row that was applied last.
@@ -38,8 +38,8 @@ impl Waits {
 pub struct OwnLease {
     /// Its number.
     pub number: LeaseNumber,
-    /// When it ends by the instance's own clock: counted from before the renewal was sent, and less a margin. So it ends
-    /// before the one in control storage does.
+    /// When it ends by the instance's own clock: counted from before the renewal was sent, and less a margin. So it
+    /// ends before the one in control storage does.
     pub until: OwnTime,
 }
 
