@@ -1,7 +1,9 @@
 //! Builds generations by replay, verifies, promotes, rolls back, retires.
 //!
 //! So far: [`open`] opens the live generation of a domain. Where only one process can use the tables, a program with
-//! another fold builds its own generation at its start and promotes it ([`upgrade`]).
+//! another fold builds its own generation at its start and promotes it ([`upgrade`]). [`switch`] has the rules for
+//! switching between generations while several processes serve.
 
 pub mod open;
+pub mod switch;
 pub mod upgrade;
