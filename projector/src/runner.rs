@@ -160,26 +160,36 @@ impl Shared {
         self.note(|health| health.failure = Some(chain));
     }
 
-    /// Applies records from the tables' checkpoints on, until the assignment changes or something fails. It does not
+    /// Applies records from the tables' checkpoints on, until the assignment changes, the tables go back or something
+    /// fails. It does not
     /// read the partitions in `held`: only a newer program can apply their next record.
     fn tail(&self, held: &mut BTreeMap<Partition, Held>, progressed: &mut bool) -> Result<(), RunnerError> {
         let mut assignment = self.assignment.clone();
         let topics = self.projection.topics();
         let mut assigned = assignment.borrow_and_update().clone();
         assigned.retain(|partition| topics.contains(&partition.topic));
+        let before = self.generation.progress.applied();
         let reached = self.checkpoints()?;
-        self.generation.note_reached(&reached);
+        self.generation.note_read(&before, &reached);
         held.retain(|partition, it| assigned.contains(partition) && reached.next(*partition) == it.checkpoint);
         assigned.retain(|partition| !held.contains_key(partition));
         let mut next = Vector(assigned.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let mut goal = self.log.end()?;
         goal.0.retain(|partition, _| topics.contains(&partition.topic));
+        let there: Vector = Vector(next.0.keys().map(|partition| (*partition, goal.next(*partition))).collect());
         let mut reader = self.log.reader(&next)?;
-        while !self.stopped() && !assignment.has_changed().unwrap_or(false) && !self.has_passed(held) {
+        let is_current = |next: &Vector| self.generation.progress.applied().reaches(next);
+        while !self.stopped()
+            && !assignment.has_changed().unwrap_or(false)
+            && !self.has_passed(held)
+            && is_current(&next)
+        {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }
-            let newer = self.apply_known(reader.read(LIMITS)?, &mut next, progressed)?;
+            let records = reader.read(LIMITS)?;
+            let is_idle = records.is_empty();
+            let newer = self.apply_known(records, &mut next, progressed)?;
             let first = newer.first().cloned();
             held.extend(newer.into_iter().map(|record| {
                 let partition = record.position.partition;
@@ -188,8 +198,11 @@ impl Shared {
             if let Some(first) = first {
                 return Err(first.into());
             }
-            let failure = held.values().next().map(|it| it.record.to_string());
-            self.note(|health| health.failure = failure);
+            // A failure is over once records are applied, or there are none: not by an answer to a read.
+            if !is_idle || next.reaches(&there) {
+                let failure = held.values().next().map(|it| it.record.to_string());
+                self.note(|health| health.failure = failure);
+            }
         }
         Ok(())
     }

@@ -162,9 +162,10 @@ async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut requ
         }
     };
     let mut response = limit_to(&app, name, answer).await;
-    // Without the lease, what was read may be outdated: another process may work in its place.
-    if !app.lease.is_held() {
-        let text = "this process has lost its lease; try again";
+    // Without the lease, what was read may be outdated: another process may work in its place. Tables that went back lack
+    // what was acknowledged.
+    if !app.lease.is_held() || !live.generation.progress.owed().0.is_empty() {
+        let text = "this process has lost its lease, or its tables went back; try again";
         response = ApiError::Unavailable(text.to_owned()).into_response();
     }
     let headers = response.headers_mut();
@@ -191,8 +192,13 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Vector>, ApiErr
     Ok(Some(Vector(vector.0.into_iter().map(|(partition, offset)| (partition, offset.saturating_add(1))).collect())))
 }
 
-/// Waits until the domain's tables have reached the positions that a request names.
+/// Waits until the domain's tables have reached the positions that a request names, and all that they reached before.
 async fn admit(app: &App, domain: &str, live: &Live, headers: &HeaderMap) -> Result<(), ApiError> {
+    let owed = live.generation.progress.owed();
+    if !owed.0.is_empty() {
+        let late = |_| ApiError::Unavailable("the tables went back, and have not caught up in time".to_owned());
+        app.reached(live, &owed).await.map_err(late)?;
+    }
     let Some(vector) = min_position(headers)? else { return Ok(()) };
     let topics = &app.domains[domain].api.topics;
     let exists = |it: &Partition| topics.contains(&it.topic) && it.id < app.log.partition_count(it.topic);

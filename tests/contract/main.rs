@@ -5,5 +5,6 @@ mod fold;
 mod log;
 mod parsers;
 mod plans;
+mod postgres;
 mod search;
 mod tables;
