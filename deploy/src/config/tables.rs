@@ -17,7 +17,7 @@ use super::{
 
 const URL: super::setting::Takes = Secret {
     name: "URL",
-    expected: "sqlite, postgres://user:password@host:port/database[?sslmode=mode], or the same as libpq's key=value words",
+    expected: "sqlite, postgres://user:password@host:port/database[?sslmode=mode], or libpq's key=value words",
 };
 const SCHEMA: super::setting::Takes =
     Text { name: "NAME", expected: "1 to 40 small letters, digits and underscores, not beginning with a digit or pg_" };

@@ -140,13 +140,13 @@ impl Given {
     }
 
     fn check(self) -> Result<Address, String> {
-        let port = self.port.as_deref().map(|port| number::<u16>("port", port)).transpose()?;
         let mode = self.sslmode.as_deref().unwrap_or("prefer");
         if !MODES.contains(&mode) {
             return Err(format!("sslmode can only be {}", MODES.join(", ")));
         }
         let mode = self.mode(mode)?;
         let host = self.server(mode)?;
+        let port = self.port.as_deref().map(|port| number::<u16>("port", port)).transpose()?;
         let connect_timeout =
             self.connect_timeout.as_deref().map(|value| whole("connect_timeout", value)).transpose()?;
         let name = self.application_name.or(self.fallback_application_name);

@@ -129,7 +129,8 @@ fn of_pooler(message: &str) -> Option<&'static str> {
 fn unusable(error: &dyn DatabaseError) -> TablesError {
     let (message, code) = (error.message(), code(error));
     let known = REMEDIES.iter().find(|(begin, _)| code.starts_with(begin)).map(|(_, remedy)| *remedy);
-    let remedy = of_pooler(message).or(known).unwrap_or("correct the address of the tables, or the server's settings");
+    let of_pooler = of_pooler(message).filter(|_| is_of_pooler(error));
+    let remedy = of_pooler.or(known).unwrap_or("correct the address of the tables, or the server's settings");
     TablesError::Unusable(format!("PostgreSQL refuses: {message} (SQLSTATE {code}); {remedy}"))
 }
 
