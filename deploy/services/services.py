@@ -2,7 +2,8 @@
 """Starts real Kafka, PostgreSQL and Elasticsearch for development and tests, without a container engine.
 
     services.py up [--only kafka,postgres,elasticsearch]   get what is missing, start, wait until they answer, print their addresses
-                                             (`brokers` are three that replicate: broker1, broker2, broker3)
+                                             (`brokers` are three that replicate: broker1, broker2, broker3;
+                                             `standby` and `pgbouncer` stand behind and before `postgres`)
     services.py env                          print the addresses again, as shell exports
     services.py kill --only NAME             end one at once, as a crash would (SIGKILL)
     services.py start --only NAME            start one again that was ended: same data, same ports
@@ -320,12 +321,59 @@ def start_postgres():
     return {"postgres": {**started, "url": url, "data": str(data), "bin": str(binaries)}}
 
 
+def start_standby():
+    """A server that copies everything from `postgres`, which runs, until it is promoted."""
+    binaries, primary = postgres_bin(), state()["postgres"]
+    shutil.rmtree(HOME / "standby", ignore_errors=True)
+    prefix, home = as_server_user(HOME / "standby")
+    data, port = home / "data", free_port()
+    source = f"host=127.0.0.1 port={primary['port']} user=postgres"
+    run([*prefix, binaries / "pg_basebackup", "-d", source, "-D", data, "-R", "-c", "fast", "--no-sync"], cwd="/")
+    command = [*prefix, binaries / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+    command += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
+    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    started = start_process(command, HOME / "standby.log", {"port": port, "ready": ready})
+    url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+    return {"standby": {**started, "url": url, "data": str(data), "bin": str(binaries)}}
+
+
+def start_pgbouncer():
+    """A pooler in front of `postgres`, which runs: the database `postgres` in session mode, `shared` in transaction mode."""
+    program = shutil.which("pgbouncer") or "/usr/sbin/pgbouncer"
+    if not os.path.exists(program):
+        apt_install("pgbouncer")
+    shutil.rmtree(HOME / "pgbouncer", ignore_errors=True)
+    prefix, home = as_server_user(HOME / "pgbouncer")
+    port, behind = free_port(), f"host=127.0.0.1 port={state()['postgres']['port']} dbname=postgres"
+    (home / "users.txt").write_text('"postgres" ""\n')
+    (home / "pgbouncer.ini").write_text(
+        f"""[databases]
+postgres = {behind} pool_mode=session
+shared = {behind} pool_mode=transaction
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {home / 'users.txt'}
+default_pool_size = 60
+max_client_conn = 500
+"""
+    )
+    command = [*prefix, program, home / "pgbouncer.ini"]
+    started = start_process(command, HOME / "pgbouncer.log", {"port": port, "name": "PgBouncer"})
+    url = f"postgres://postgres@127.0.0.1:{port}"
+    return {"pgbouncer": {**started, "url": f"{url}/postgres", "shared_url": f"{url}/shared"}}
+
+
 # ---------------------------------------------------------------------------------------------------------- commands
 
 BROKERS = ["broker1", "broker2", "broker3"]
 SERVICES = {
     "kafka": start_kafka,
     "postgres": start_postgres,
+    "standby": start_standby,
+    "pgbouncer": start_pgbouncer,
     "elasticsearch": start_elasticsearch,
     "brokers": lambda: start_brokers(BROKERS),
 }
@@ -366,7 +414,7 @@ def down(names):
     for name in [name for name in wanted if name in running]:
         pid = running.pop(name)["pid"]
         if alive(pid):
-            os.kill(pid, signal.SIGINT if name == "postgres" else signal.SIGTERM)
+            os.kill(pid, signal.SIGINT if name in ("postgres", "standby") else signal.SIGTERM)
             if not wait_for_end(pid, STOP_SECONDS_MAX):
                 os.kill(pid, signal.SIGKILL)
             say(f"{name} stopped")

@@ -9,6 +9,7 @@ mod file;
 mod flags;
 mod given;
 mod http;
+mod listen;
 mod log;
 mod mask;
 mod nearest;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     flags::{Everything, Flags, FromFlags, LogOnly},
     given::{Given, Loaded, load},
     http::Http,
+    listen::Listen,
     log::Log,
     process::Process,
     search::Search,

@@ -1,6 +1,6 @@
 //! The domains that this binary serves: the only list of them.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use daybook_ingest::sequence::Sequence;
 use daybook_projector::{projection::Projection, search::source::Documents};
@@ -10,7 +10,7 @@ use daybook_query_api::{
 };
 use daybook_schemas::{SchemaSet, Topic, core::CoreEvent, event::Encoded, generic::SchemaSets};
 
-use crate::config::{Environment, Given, Setting};
+use crate::config::{Environment, Given, Listen, Setting};
 
 mod metaflow;
 
@@ -71,6 +71,11 @@ pub(crate) fn settings() -> impl Iterator<Item = &'static Setting> {
     metaflow::Settings::SETTINGS.iter()
 }
 
+/// The names of the domains' own variables.
+pub(crate) fn variable_names() -> Vec<&'static str> {
+    metaflow::variable_names()
+}
+
 /// The settings from the domains' own variables.
 pub(crate) fn variables(environment: &Environment) -> Vec<FromVariables> {
     metaflow::variables(environment)
@@ -83,7 +88,7 @@ impl Settings {
     }
 
     /// A second address to serve: that of the migration service.
-    pub(crate) const fn migration_listen(&self) -> Option<SocketAddr> {
-        self.metaflow.migration_listen
+    pub(crate) const fn migration_listen(&self) -> Option<&Listen> {
+        self.metaflow.migration_listen.as_ref()
     }
 }

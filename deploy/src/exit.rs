@@ -91,8 +91,11 @@ fn code_of(error: &anyhow::Error) -> Code {
             return Some(Code::Usage);
         }
         let log = matches!(cause.downcast_ref(), Some(LogError::Unavailable(_)));
-        let tables = matches!(cause.downcast_ref(), Some(TablesError::Unavailable(_)));
-        (log || tables).then_some(Code::Unavailable)
+        match cause.downcast_ref() {
+            Some(TablesError::Unusable(_)) => Some(Code::Usage),
+            Some(error) if TablesError::is_retryable(error) => Some(Code::Unavailable),
+            _ => log.then_some(Code::Unavailable),
+        }
     };
     error.chain().find_map(code).unwrap_or(Code::Failed)
 }
@@ -111,6 +114,8 @@ mod tests {
         assert_eq!(log.err().map(|error| code_of(&error)), Some(Code::Unavailable));
         let tables: Result<()> = Err(TablesError::Unavailable(String::new())).context("a").context("b");
         assert_eq!(tables.err().map(|error| code_of(&error)), Some(Code::Unavailable));
+        let unusable: Result<()> = Err(TablesError::Unusable(String::new())).context("a");
+        assert_eq!(unusable.err().map(|error| code_of(&error)), Some(Code::Usage));
         assert_eq!(code_of(&anyhow::anyhow!("anything else")), Code::Failed);
     }
 }

@@ -8,6 +8,7 @@ mod config;
 mod config_command;
 pub mod domains;
 mod exit;
+mod listener;
 mod log_command;
 mod output;
 mod quarantine_command;

@@ -5,14 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use daybook_query_api::{
     app::{self, App, Readiness},
     live::Live,
     routes, server,
 };
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
@@ -21,6 +20,7 @@ use tokio::{
 use crate::{
     config::{Config, Log},
     domains::{self, Domain},
+    listener,
     wire::{Parts, Running},
 };
 
@@ -37,18 +37,19 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let (api, of_api) = watch::channel(server::starting(Arc::clone(&nothing_known)));
     let (migration, of_migration) = watch::channel(server::starting(nothing_known));
     let places = [
-        config.process.roles.api.then_some((config.http.listen, of_api)),
+        config.process.roles.api.then_some((&config.http.listen, of_api)),
         config.domains.migration_listen().map(|listen| (listen, of_migration)),
     ];
     for (listen, routes) in places.into_iter().flatten() {
-        let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-        tracing::info!(listen = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
-        let mut stopped = stopped.clone();
-        let shutdown = async move {
-            // The sender outlives the servers.
-            let _ended = stopped.wait_for(|stop| *stop).await;
-        };
-        servers.spawn(server::serve(listener, routes, shutdown, config.process.shutdown_max));
+        for listener in listener::bind(listen).await? {
+            tracing::info!(listen = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
+            let (mut stopped, routes) = (stopped.clone(), routes.clone());
+            let shutdown = async move {
+                // The sender outlives the servers.
+                let _ended = stopped.wait_for(|stop| *stop).await;
+            };
+            servers.spawn(server::serve(listener, routes, shutdown, config.process.shutdown_max));
+        }
     }
     let limit = config.process.shutdown_max;
     let start = async move {

@@ -131,10 +131,6 @@ async fn refuse_foreign(setting: &Setting) -> Result<()> {
     }
 }
 
-fn retryable(error: &TablesError) -> bool {
-    matches!(error, TablesError::Unavailable(_) | TablesError::Conflict(_))
-}
-
 impl Parts {
     /// Opens all parts and starts their background tasks.
     pub(crate) async fn start(config: &Config, domains: &[Domain]) -> Result<Self> {
@@ -142,12 +138,16 @@ impl Parts {
         let store = open_store(config)?;
         tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
         tracing::info!(tables = store.describe(), "tables: {}", store.describe());
-        let control = retry("the store", || store.control(), retryable).await.context("cannot open control storage")?;
+        let control = retry("the store", || store.control(), TablesError::is_retryable)
+            .await
+            .context("cannot open control storage")?;
         let control = Control::new(control);
         let instance = instance_name();
         let partitions = log::partitions(log.as_ref());
         let lease = if store.shared() {
-            Lease::join(control.clone(), instance.clone(), config.process.roles.names(), partitions).await?
+            let roles = config.process.roles.names();
+            let join = || Lease::join(control.clone(), instance.clone(), roles.clone(), partitions.clone());
+            retry("the store", join, TablesError::is_retryable).await.context("cannot take a lease")?
         } else {
             Lease::unshared(control.clone(), instance.clone(), partitions)
         };
@@ -166,7 +166,7 @@ impl Parts {
             let stores = self.stores(*domain);
             let open = || open::open(&stores, &self.control, projection.as_ref(), &self.log);
             let transient = |error: &OpenError| match error {
-                OpenError::Tables { source, .. } => retryable(source),
+                OpenError::Tables { source, .. } => source.is_retryable(),
                 OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
                 _ => false,
             };
@@ -238,18 +238,22 @@ impl Parts {
 
     /// Returns a function that lists why this process cannot serve; the list is empty if it can.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
-        let runners: Vec<_> = self.domains.iter().map(|it| (it.generation.domain, it.runner.clone())).collect();
-        let generations: Vec<_> = self.domains.iter().map(|it| Arc::clone(&it.generation)).collect();
+        let domains: Vec<_> = self.domains.iter().map(|it| (Arc::clone(&it.generation), it.runner.clone())).collect();
         let (log, lease) = (Arc::clone(&self.log), Arc::clone(&self.lease));
         move || {
-            let failed = |(domain, runner): &(&str, Option<Arc<Mutex<Runner>>>)| {
+            let failed = |(generation, runner): &(Arc<Generation>, Option<Arc<Mutex<Runner>>>)| {
                 let failure = runner.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).health().failure?;
-                Some(format!("projector of {domain}: {failure}"))
+                Some(format!("projector of {}: {failure}", generation.domain))
+            };
+            let owes = |(generation, _): &(Arc<Generation>, _)| {
+                let (domain, owed) = (generation.domain, generation.progress.owed());
+                (!owed.0.is_empty()).then(|| format!("tables of {domain}: they went back, and reach {owed} again soon"))
             };
             let log = log.failure().map(|failure| format!("log: {failure}"));
-            let lease = (!lease.is_held()).then(|| "lease: not held".to_owned());
-            let refused = generations.iter().filter_map(|generation| generation.refusal().map(str::to_owned));
-            refused.chain(runners.iter().filter_map(failed)).chain(log).chain(lease).collect()
+            let lease = lease.failure().map(|failure| format!("lease: {failure}"));
+            let refused = domains.iter().filter_map(|(generation, _)| generation.refusal().map(str::to_owned));
+            let tables = domains.iter().filter_map(failed).chain(domains.iter().filter_map(owes));
+            refused.chain(tables).chain(log).chain(lease).collect()
         }
     }
 

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use daybook_schemas::position::Vector;
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{bookkeeping::checkpoints, generation::Generation, tables::TablesError};
+use crate::{bookkeeping::checkpoints, generation::Generation};
 
 /// Time between two reads of the checkpoints while somebody waits.
 const AWAITED_POLL: Duration = Duration::from_millis(250);
@@ -47,7 +47,12 @@ pub async fn listen(instance: String, generation: Arc<Generation>) {
         if listening.is_none() {
             match generation.tables.listen().await {
                 Ok(None) => return,
-                Ok(Some(receiver)) => listening = Some(receiver),
+                Ok(Some(receiver)) => {
+                    listening = Some(receiver);
+                    // Commits before this were not heard, and another server may have taken over.
+                    polled_at = Instant::now();
+                    read_checkpoints(&generation).await;
+                }
                 Err(error) => tracing::warn!(error = %error, "cannot listen for commits: {error}"),
             }
         }
@@ -59,18 +64,18 @@ pub async fn listen(instance: String, generation: Arc<Generation>) {
             None if polled_at.elapsed() < poll => {}
             _ => {
                 polled_at = Instant::now();
-                if let Err(error) = read_checkpoints(&generation).await {
-                    tracing::debug!(error = %error, "cannot read the checkpoints: {error}");
-                }
+                read_checkpoints(&generation).await;
             }
         }
     }
 }
 
-async fn read_checkpoints(generation: &Generation) -> Result<(), TablesError> {
-    let reached = checkpoints::read(generation.tables.as_ref()).await?;
-    generation.note_reached(&reached);
-    Ok(())
+async fn read_checkpoints(generation: &Generation) {
+    let before = generation.progress.applied();
+    match checkpoints::read(generation.tables.as_ref()).await {
+        Ok(reached) => generation.note_read(&before, &reached),
+        Err(error) => tracing::debug!(error = %error, "cannot read the checkpoints: {error}"),
+    }
 }
 
 /// The next notification, or `None` after a while without one. A receiver whose sender is gone is dropped.

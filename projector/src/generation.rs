@@ -95,6 +95,20 @@ impl Generation {
         }
     }
 
+    /// Records what the tables say that they have reached. `before` is the progress before they were asked: if they are
+    /// behind it, another server has taken over, and lacks commits that the log still has.
+    pub fn note_read(&self, before: &Vector, reached: &Vector) {
+        if self.progress.take_back(before, reached) {
+            let domain = self.domain;
+            tracing::warn!(
+                domain,
+                "the tables of {domain} went back from {before} to {reached}: applying the log again"
+            );
+            self.notify(Changes::Unknown);
+        }
+        self.note_reached(reached);
+    }
+
     /// Records that this process has advanced the tables from one vector to another.
     pub fn note_applied(&self, from: &Vector, reached: &Vector, report: Report) {
         if !report.changed.is_empty() {

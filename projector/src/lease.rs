@@ -23,6 +23,8 @@ use crate::{
 pub const LEASE: Duration = Duration::from_secs(5);
 /// How much earlier a lease ends by the process's own clock than in control storage, to allow for clock drift.
 const MARGIN: Duration = Duration::from_millis(500);
+/// Time to the next attempt to renew a lease after one that failed.
+const RETRY: Duration = Duration::from_millis(500);
 /// How long the name of a process is kept after its lease expired.
 const EXPIRED_KEPT: Duration = Duration::from_secs(60);
 /// The role that partitions are assigned to.
@@ -37,6 +39,8 @@ pub struct Lease {
     partitions: Vec<Partition>,
     assignment: watch::Sender<Vec<Partition>>,
     state: Mutex<State>,
+    /// Why it was not renewed when that was last tried.
+    failure: Mutex<Option<String>>,
 }
 
 /// What this process knows of its lease.
@@ -64,7 +68,8 @@ impl Lease {
     /// The lease of the only process on a store that is not shared: all partitions are assigned to it.
     pub fn unshared(control: Control, instance: String, partitions: Vec<Partition>) -> Self {
         let (assignment, state) = (watch::Sender::new(partitions.clone()), Mutex::new(State::Unshared));
-        Self { control, instance, roles: String::new(), topics: String::new(), partitions, assignment, state }
+        let (roles, topics, failure) = (String::new(), String::new(), Mutex::default());
+        Self { control, instance, roles, topics, partitions, assignment, state, failure }
     }
 
     /// Joins the processes of a shared store: takes a lease and a first assignment.
@@ -77,7 +82,8 @@ impl Lease {
         let (assignment, state) = (watch::Sender::default(), Mutex::new(State::Missing));
         let topics: BTreeSet<&str> = partitions.iter().map(|partition| partition.topic.name()).collect();
         let topics = topics.into_iter().collect::<Vec<_>>().join(",");
-        let lease = Self { control, instance, roles, topics, partitions, assignment, state };
+        let failure = Mutex::default();
+        let lease = Self { control, instance, roles, topics, partitions, assignment, state, failure };
         lease.renew().await?;
         lease.control.forget_expired(EXPIRED_KEPT).await?;
         Ok(lease)
@@ -93,16 +99,27 @@ impl Lease {
         self.state().is_held_at(Instant::now())
     }
 
+    /// Why this process has no lease, or cannot renew it and will have none soon.
+    pub fn failure(&self) -> Option<String> {
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let failure = failure.map(|failure| format!("cannot be renewed: {failure}"));
+        failure.or_else(|| (!self.is_held()).then(|| "not held".to_owned()))
+    }
+
     /// Renews the lease until the task is dropped.
     pub async fn keep(&self) {
         if *self.state() == State::Unshared {
             return;
         }
+        let mut pause = LEASE / 3;
         loop {
-            tokio::time::sleep(LEASE / 3).await;
-            if let Err(error) = self.renew().await {
-                tracing::warn!(error = %error, "cannot renew the lease of {}: {error}", self.instance);
+            tokio::time::sleep(pause).await;
+            let failure = self.renew().await.err().map(|error| error.to_string());
+            if let Some(error) = &failure {
+                tracing::warn!(error, "cannot renew the lease of {}: {error}", self.instance);
             }
+            pause = if failure.is_none() { LEASE / 3 } else { RETRY };
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = failure;
         }
     }
 

@@ -1,7 +1,8 @@
 //! The vector that a generation's tables have reached, and the waiters to wake when it advances.
 //!
 //! Guarantee: a wait for a position ends once the tables have applied it, by notification, without polling. The vector
-//! may lag behind the tables, but is never ahead of them.
+//! may lag behind the tables, but is never ahead of them. If a server takes over that lacks the last commits, the vector
+//! goes back with the tables; they owe what they had reached until they reach it again.
 //!
 //! For the records that this process applied itself, it also remembers which must be read back. The rows of all others
 //! are as in their events, so their writers are answered without a read.
@@ -43,6 +44,8 @@ struct State {
     applied: Vector,
     /// The vector as text, made when it is first asked for.
     text: Option<Arc<str>>,
+    /// What the tables had reached before they went back, until they reach it again.
+    owed: Vector,
     own: HashMap<Partition, Own>,
     /// Waiters by partition and by the offset that they wait for.
     waiting: HashMap<Partition, BTreeMap<Offset, Vec<Waiter>>>,
@@ -91,6 +94,28 @@ impl Progress {
         let mut state = self.lock();
         let State { applied, text, .. } = &mut *state;
         Arc::clone(text.get_or_insert_with(|| applied.to_string().into()))
+    }
+
+    /// What the tables had reached before they went back and have not reached again; empty otherwise. Writes up to there
+    /// were acknowledged, so whoever reads must wait for it.
+    pub fn owed(&self) -> Vector {
+        self.lock().owed.clone()
+    }
+
+    /// Compares what the tables say that they have reached with `before`, the vector before they were asked. Tables are
+    /// never behind it, unless they went back. Then the vector goes back, too, and this returns true.
+    pub fn take_back(&self, before: &Vector, reached: &Vector) -> bool {
+        let mut state = self.lock();
+        let lost = before.0.iter().filter(|(partition, next)| reached.next(**partition) < **next);
+        let lost: Vec<(Partition, Offset)> = lost.map(|(partition, next)| (*partition, *next)).collect();
+        for (partition, next) in &lost {
+            let owed = state.owed.0.entry(*partition).or_insert(0);
+            *owed = (*owed).max(*next);
+            state.own.remove(partition);
+            state.applied.0.insert(*partition, reached.next(*partition));
+            state.text = None;
+        }
+        !lost.is_empty()
     }
 
     /// Whether somebody waits.
@@ -172,6 +197,9 @@ impl State {
         }
         *applied = next;
         self.text = None;
+        if self.owed.0.get(&partition).is_some_and(|owed| *owed <= next) {
+            self.owed.0.remove(&partition);
+        }
         let Some(waiting) = self.waiting.get_mut(&partition) else { return };
         let later = waiting.split_off(&next);
         let due = std::mem::replace(waiting, later);
@@ -271,6 +299,28 @@ mod tests {
         progress.advance_own(&from, &to, (0..count).map(|offset| Position::new(EVENTS, 0, offset)));
         assert!((0..count).all(|offset| progress.outcome(Position::new(EVENTS, 0, offset)) == Outcome::ReadBack));
         assert_eq!(progress.outcome(Position::new(EVENTS, 0, count)), Outcome::AsWritten);
+    }
+
+    #[test]
+    fn tables_that_went_back_take_the_vector_back_and_owe_the_rest() {
+        let progress = Progress::default();
+        progress.advance_own(&Vector::default(), &vector("events/0@5,events/1@9"), []);
+        let before = progress.applied();
+        assert!(!progress.take_back(&before, &vector("events/0@5,events/1@10")), "they went on");
+        assert!(progress.take_back(&before, &vector("events/0@3,events/1@9")));
+        assert_eq!(
+            (progress.applied_text().as_ref(), progress.owed().to_string().as_str()),
+            ("events/0@3,events/1@9", "events/0@5")
+        );
+        assert_eq!(progress.outcome(Position::new(EVENTS, 0, 2)), Outcome::ReadBack);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut wait = pin!(progress.wait(Position::new(EVENTS, 0, 3)));
+        assert_eq!(wait.as_mut().poll(&mut context), Poll::Pending, "it is not there any longer");
+        progress.advance(&vector("events/0@4"));
+        assert_eq!(wait.as_mut().poll(&mut context), Poll::Ready(()));
+        assert_eq!(progress.owed().to_string(), "events/0@5");
+        progress.advance(&vector("events/0@6"));
+        assert!(progress.owed().0.is_empty());
     }
 
     #[test]

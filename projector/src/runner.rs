@@ -190,24 +190,29 @@ impl Shared {
         self.stopped() || self.generation.refusal().is_some()
     }
 
-    /// Applies records from the tables' checkpoints on, until the assignment changes or something fails. It does not
+    /// Applies records from the tables' checkpoints on, until the assignment changes, the tables go back or something
+    /// fails. It does not
     /// read the partitions in `held`: only a newer program can apply their next record.
     fn tail(&self, held: &mut BTreeMap<Partition, Held>, progressed: &mut bool) -> Result<(), RunnerError> {
         let mut assignment = self.assignment.clone();
         let topics = self.projection.topics();
         let mut assigned = assignment.borrow_and_update().clone();
         assigned.retain(|partition| topics.contains(&partition.topic));
+        let before = self.generation.progress.applied();
         let checkpoints = self.checkpoints()?;
         let reached = &checkpoints.next;
-        self.generation.note_reached(reached);
+        self.generation.note_read(&before, reached);
         held.retain(|partition, it| assigned.contains(partition) && reached.next(*partition) == it.checkpoint);
         assigned.retain(|partition| !held.contains_key(partition));
         let mut next = Vector(assigned.iter().map(|partition| (*partition, reached.next(*partition))).collect());
         let mut goal = self.log.end()?;
         goal.0.retain(|partition, _| topics.contains(&partition.topic));
+        let there: Vector = Vector(next.0.keys().map(|partition| (*partition, goal.next(*partition))).collect());
         let mut unproven = Unproven::new(&checkpoints, |partition| next.0.contains_key(partition));
         let mut reader = self.log.reader(&unproven.start(&next))?;
-        while !self.ended() && !assignment.has_changed().unwrap_or(false) && !self.has_passed(held) {
+        let is_current = |next: &Vector| self.generation.progress.applied().reaches(next);
+        while !self.ended() && !assignment.has_changed().unwrap_or(false) && !self.has_passed(held) && is_current(&next)
+        {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }
@@ -224,8 +229,11 @@ impl Shared {
                 return Err(first.into());
             }
             self.skip(gone_on, &with_records, &mut next)?;
-            let failure = held.values().next().map(|it| it.record.to_string());
-            self.note(|health| health.failure = failure);
+            // A failure is over once records are applied, or there are none: not by an answer to a read.
+            if !with_records.is_empty() || next.reaches(&there) {
+                let failure = held.values().next().map(|it| it.record.to_string());
+                self.note(|health| health.failure = failure);
+            }
         }
         Ok(())
     }

@@ -56,6 +56,12 @@ pub enum TablesError {
     /// Another writer was faster, or the engine asks for a retry of the transaction. Retryable.
     #[error("tables were changed by another writer: {0}")]
     Conflict(String),
+    /// The connection leads to a server that takes no writes or ends. Retryable: the store connects anew.
+    #[error("tables are unavailable: {0}")]
+    Moved(String),
+    /// The store cannot be used as it is, or not with these settings. Only a person can change that; the text says how.
+    #[error("{0}")]
+    Unusable(String),
     /// The store cannot hold a value, such as a key that is too long for an index, or a value that violates a check
     /// constraint. Terminal for the record that contains it.
     #[error("statement {statement} cannot store a value: {reason}")]
@@ -79,6 +85,13 @@ pub enum TablesError {
         /// Name of the column.
         column: &'static str,
     },
+}
+
+impl TablesError {
+    /// Whether another attempt can succeed although nobody changes anything.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Moved(_))
+    }
 }
 
 /// An open transaction. Dropping it without a commit rolls it back. Blocks its thread.

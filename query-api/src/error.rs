@@ -110,13 +110,11 @@ impl From<SequenceError> for ApiError {
 
 impl From<TablesError> for ApiError {
     fn from(error: TablesError) -> Self {
-        match error {
-            TablesError::Unavailable(_) | TablesError::Conflict(_) => {
-                tracing::warn!(error = %error, "read failed: {error}");
-                Self::Unavailable("the tables do not answer now".to_owned())
-            }
-            error => Self::Internal(error.to_string()),
+        if error.is_retryable() || matches!(error, TablesError::Unusable(_)) {
+            tracing::warn!(error = %error, "read failed: {error}");
+            return Self::Unavailable("the tables do not answer now".to_owned());
         }
+        Self::Internal(error.to_string())
     }
 }
 

@@ -162,7 +162,12 @@ async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut requ
         }
     };
     let mut response = limit_to(&app, name, answer).await;
-    if let Err(error) = serves(&app, &live) {
+    // Tables that went back lack what was acknowledged.
+    let checked = match live.generation.progress.owed().0.is_empty() {
+        true => serves(&app, &live),
+        false => Err(ApiError::Unavailable("the tables went back; try again".to_owned())),
+    };
+    if let Err(error) = checked {
         response = error.into_response();
     }
     let headers = response.headers_mut();
@@ -202,9 +207,14 @@ fn serves(app: &App, live: &Live) -> Result<(), ApiError> {
 }
 
 /// Checks that this process may answer, and waits until the domain's tables have reached the positions that a request
-/// names.
+/// names, and all that they reached before.
 async fn admit(app: &App, domain: &str, live: &Live, headers: &HeaderMap) -> Result<(), ApiError> {
     serves(app, live)?;
+    let owed = live.generation.progress.owed();
+    if !owed.0.is_empty() {
+        let late = |_| ApiError::Unavailable("the tables went back, and have not caught up in time".to_owned());
+        app.reached(live, &owed).await.map_err(late)?;
+    }
     let Some(vector) = min_position(headers)? else { return Ok(()) };
     let topics = &app.domains[domain].api.topics;
     let exists = |it: &Partition| topics.contains(&it.topic) && it.id < app.log.partition_count(it.topic);

@@ -25,7 +25,7 @@ const EXCEPTIONS: [Exception; 4] = [
         reason: "is what it looks for at the end of a statement, to leave it out of the fast form",
     },
     Exception {
-        file: "projector/src/tables/postgres.rs",
+        file: "projector/src/tables/postgres/listening.rs",
         text: "SELECT 1",
         reason: "asks a listening connection that was silent for long whether it lives",
     },

@@ -6,5 +6,6 @@ mod log;
 mod log_check;
 mod parsers;
 mod plans;
+mod postgres;
 mod search;
 mod tables;

@@ -16,7 +16,7 @@ use daybook_projector::{
     projections::metaflow::Metaflow,
     tables::{
         Column, Ddl, Params, PlanStatement, Statement, Step, Store, Tables, TablesError, Transaction,
-        postgres::{Config, PostgresStore},
+        postgres::{Address, Config, PostgresStore},
     },
 };
 use daybook_schemas::{
@@ -226,11 +226,11 @@ async fn commit(
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordinary_batch_of_any_domain_is_one_round_trip_on_postgresql() {
     let url = services::postgres();
-    let connect = Config::from_url(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
-    let proxy = Proxy::start(0, connect.get_port()).await;
-    let connect = connect.host("127.0.0.1").port(proxy.port);
+    let mut address = Address::parse(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    let proxy = Proxy::start(0, address.connect.get_port()).await;
+    address.connect = address.connect.host("127.0.0.1").port(proxy.port);
     let (schema, timeout) = (services::unique("round_trips"), Duration::from_secs(30));
-    let store = PostgresStore::new(Config { connect, schema, connections_max: 4, timeout });
+    let store = PostgresStore::new(Config { address, schema, connections_max: 4, timeout });
     for projection in [&Metaflow as &'static dyn Projection, &Families, &Books] {
         let tables = make(&store, projection).await;
         let mut trips = Vec::new();

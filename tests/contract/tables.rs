@@ -19,7 +19,7 @@ use daybook_projector::{
     search::bookkeeping as search_bookkeeping,
     tables::{
         Cell, Column, Cursor, Next, Params, Statement, Store, Tables, TablesError,
-        postgres::{Config, PostgresStore},
+        postgres::{Address, Config, PostgresStore},
         sqlite::SqliteStore,
     },
 };
@@ -40,9 +40,9 @@ pub(crate) struct Place {
 pub(crate) fn places(test: &str) -> [Place; 2] {
     let (sqlite, other) = (Folder::new(test), Folder::new(test));
     let url = services::postgres();
-    let connect = Config::from_url(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    let address = Address::parse(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
     let (schema, timeout) = (services::unique(test), Duration::from_secs(30));
-    let postgres = PostgresStore::new(Config { connect, schema, connections_max: 4, timeout });
+    let postgres = PostgresStore::new(Config { address, schema, connections_max: 4, timeout });
     let store: Arc<dyn Store> = Arc::new(SqliteStore::new(&sqlite.0).unwrap_or_else(|error| panic!("{error}")));
     [Place { store, _folder: sqlite }, Place { store: Arc::new(postgres), _folder: other }]
 }

@@ -72,6 +72,54 @@ async fn a_service_of_kubernetes_that_is_called_daybook_breaks_no_start() {
 }
 
 #[test]
+fn what_is_given_is_taken_or_refused_by_its_name() {
+    let dsn = ("MF_METADATA_DB_DSN", "host=127.0.0.1 port=5432 user=u password=hidden dbname=d");
+    let shown = run_in(&[dsn], &["config", "show", "--log", "kafka://b:9092"]);
+    let document: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+    assert!(shown.status.success(), "{}", said(&shown));
+    assert_eq!(document["tables"]["url"], "host=127.0.0.1 port=5432 user=u password=*** dbname=d");
+    // No embedded SQLite is served in its place.
+    let local = run_in(&[dsn], &["serve", "--listen", "127.0.0.1:0"]);
+    assert!(local.status.code() == Some(2) && said(&local).contains("local log under network tables"), "{local:?}");
+    for (variable, value) in [
+        ("MF_METADATA_DB_DSN", "127.0.0.1:5432"),
+        ("MF_METADATA_DB_DSN", "host=h colour=red"),
+        ("MF_METADATA_DB_PORT", "five"),
+        ("MF_METADATA_DB_SSL_MODE", "on"),
+        ("MF_METADATA_PORT", "http"),
+        ("DAYBOOK_LOG_LEVEL", "verbose"),
+        ("LOGLEVEL", "verbose"),
+        ("DAYBOOK_LISTEN", "::1:8080"),
+    ] {
+        let refused = run_in(&[(variable, value)], &["serve"]);
+        assert!(refused.status.code() == Some(2) && said(&refused).contains(variable), "{variable}: {refused:?}");
+        let unset = run_in(&[(variable, "")], &["config", "check"]);
+        assert!(unset.status.success(), "an empty {variable} is unset: {}", said(&unset));
+    }
+    let nowhere = run_in(&[], &["serve", "--listen", "no-such-host.invalid:1", "--data-dir", "/nonexistent/x"]);
+    assert!(nowhere.status.code() == Some(2) && said(&nowhere).contains("no-such-host.invalid:1"), "{nowhere:?}");
+}
+
+#[test]
+fn numbers_in_the_file_are_numbers() {
+    let folder = Folder::new("numbers");
+    let path = folder.0.join("daybook.toml");
+    let settings = "[http]\nrequests_max = 5\nwait_ms_max = 1_000\n[metaflow]\nrun_inactive_cutoff_seconds = 0x10\n";
+    fs::write(&path, settings).unwrap_or_else(|error| panic!("{error}"));
+    let path = path.display().to_string();
+    let shown = run_in(&[], &["config", "show", "--config", &path]);
+    let document: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+    assert!(shown.status.success(), "{}", said(&shown));
+    assert_eq!((&document["http"]["requests_max"], &document["http"]["wait_ms_max"]), (&json!(5), &json!(1000)));
+    assert_eq!(document["metaflow"]["run_inactive_cutoff_seconds"], 16);
+    for (value, found) in [("\"5\"", "is a string"), ("5.0", "of type float"), ("true", "of type boolean")] {
+        fs::write(&path, format!("[http]\nrequests_max = {value}\n")).unwrap_or_else(|error| panic!("{error}"));
+        let refused = run_in(&[], &["config", "check", "--config", &path]);
+        assert!(refused.status.code() == Some(2) && said(&refused).contains(found), "{value}: {}", said(&refused));
+    }
+}
+
+#[test]
 fn settings_are_shown_with_their_origins_and_without_passwords() {
     let variables = [("DAYBOOK_TABLES", "postgres://ann:hidden@db/x"), ("MF_METADATA_PORT", "9090")];
     let arguments = ["config", "show", "--origin", "--log", "kafka://b:9092?sasl.password=hidden"];

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU16, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,7 @@ pub enum Harm {
 pub struct Proxy {
     /// Where it listens, on loopback.
     pub port: u16,
+    target: Arc<AtomicU16>,
     harm: Arc<watch::Sender<Harm>>,
     round_trips: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -51,15 +52,22 @@ impl Proxy {
         let harm = Arc::new(watch::Sender::new(Harm::None));
         let (of_task, round_trips) = (Arc::clone(&harm), Arc::<AtomicUsize>::default());
         let counted = Arc::clone(&round_trips);
+        let target = Arc::new(AtomicU16::new(target));
+        let of_new = Arc::clone(&target);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let harm = of_task.subscribe();
                 if *harm.borrow() != Harm::Cut {
-                    tokio::spawn(pass(client, target, harm, Arc::clone(&counted)));
+                    tokio::spawn(pass(client, of_new.load(Ordering::Relaxed), harm, Arc::clone(&counted)));
                 }
             }
         });
-        Self { port, harm, round_trips, task }
+        Self { port, target, harm, round_trips, task }
+    }
+
+    /// Passes new connections on to another port; those that are open stay where they are.
+    pub fn redirect(&self, target: u16) {
+        self.target.store(target, Ordering::Relaxed);
     }
 
     /// Begins to do harm, or ends it.

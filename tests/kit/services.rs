@@ -35,6 +35,17 @@ pub fn elasticsearch() -> String {
     address("DAYBOOK_TEST_ELASTICSEARCH")
 }
 
+/// Runs a statement with psql, and returns what it prints.
+///
+/// # Panics
+/// If it fails.
+pub fn sql(postgres: &str, statement: &str) -> String {
+    let done = Command::new("psql").args([postgres, "-AtXq", "-v", "ON_ERROR_STOP=1", "-c", statement]).output();
+    let done = done.unwrap_or_else(|error| panic!("cannot run psql: {error}"));
+    assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+}
+
 /// A name that no other test of any run has: small letters, digits and underscores.
 pub fn unique(test: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);

@@ -46,14 +46,15 @@ impl Environment {
         Self::of(pairs.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
     }
 
-    /// The value of a variable.
+    /// The value of a variable. An empty variable counts as one that is not set.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.texts.get(name).map(String::as_str)
+        self.texts.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
     /// Faults: variables that are settings and not UTF-8.
     pub(crate) fn unreadable(&self) -> Vec<String> {
-        let known = known();
+        let of_domains = crate::domains::variable_names().into_iter().map(str::to_owned);
+        let known: Vec<String> = known().into_iter().chain(of_domains).collect();
         let read = self.unreadable.iter().filter(|name| known.contains(name));
         read.map(|name| format!("the environment variable {name} is not UTF-8")).collect()
     }
@@ -144,8 +145,9 @@ mod tests {
     fn a_variable_that_is_read_and_is_not_text_is_a_fault() {
         use std::os::unix::ffi::OsStringExt;
         let garbage = OsString::from_vec(vec![0xff]);
-        let pairs = ["DAYBOOK_LISTEN", "LS_COLORS"].map(|name| (OsString::from(name), garbage.clone()));
+        let names = ["DAYBOOK_LISTEN", "LS_COLORS", "MF_METADATA_DB_PSWD"];
+        let pairs = names.map(|name| (OsString::from(name), garbage.clone()));
         let faults = Environment::of(pairs.into_iter()).unreadable();
-        assert!(faults.len() == 1 && faults[0].contains("DAYBOOK_LISTEN"), "{faults:?}");
+        assert!(faults.len() == 2 && faults[0].contains(names[0]) && faults[1].contains(names[2]), "{faults:?}");
     }
 }

@@ -1,8 +1,9 @@
 //! Area `http`: the HTTP interface and its bounds.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use super::{
+    listen::Listen,
     read,
     setting::{
         Preset::Value,
@@ -13,12 +14,12 @@ use super::{
 };
 
 const ADDRESS: super::setting::Takes =
-    Text { name: "ADDRESS:PORT", expected: "an address and a port, as in 127.0.0.1:8080" };
+    Text { name: "ADDRESS:PORT", expected: "an address or a name, and a port, as in 127.0.0.1:8080 or [::1]:8080" };
 
 area! {
     /// The HTTP interface.
     Http, "http" {
-        listen: SocketAddr = read::address, "listen", "listen", ADDRESS, Value("127.0.0.1:8080"),
+        listen: Listen = read::listen, "listen", "listen", ADDRESS, Value("127.0.0.1:8080"),
             "Address and port of the API.";
         requests_max: usize = read::whole, "requests_max", "requests-max", Whole { min: 1, max: 1_000_000 },
             Value("4096"), "Requests in progress, at most; those beyond are answered 503.";

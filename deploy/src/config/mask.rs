@@ -1,6 +1,8 @@
 //! Masks passwords in URLs. Everything that is not known to be harmless is masked: the value of an option is shown only
 //! if it is a number or the option is on a short list.
 
+use daybook_projector::tables::postgres;
+
 const MASK: &str = "***";
 const WORDS: [&str; 3] = ["embedded", "sqlite", "off"];
 
@@ -26,6 +28,9 @@ pub(super) fn mask(text: &str) -> String {
     if text.is_empty() || WORDS.iter().any(|word| strsim::osa_distance(text, word) <= 1) {
         return text.to_owned();
     }
+    if let Some(words) = mask_words(text) {
+        return words;
+    }
     let Some((scheme, rest)) = text.split_once("://") else { return MASK.to_owned() };
     if !scheme.chars().all(|c| c.is_ascii_alphanumeric() || c == '+') {
         return MASK.to_owned();
@@ -40,6 +45,25 @@ pub(super) fn mask(text: &str) -> String {
         place.rsplit_once('@').map_or(place.to_owned(), |(login, place)| format!("{}@{place}", mask_login(login)));
     let options = options.map(|options| options.split('&').map(mask_option).collect::<Vec<_>>().join("&"));
     options.map_or_else(|| format!("{scheme}://{place}"), |options| format!("{scheme}://{place}?{options}"))
+}
+
+/// libpq's `key=value` words; none if the text is something else, or the password's end is not clear.
+fn mask_words(text: &str) -> Option<String> {
+    const SHOWN: [&str; 4] = ["host", "hostaddr", "port", "dbname"];
+    if text.contains("://") || !postgres::is_address(text) {
+        return None;
+    }
+    let pairs = postgres::pairs(text).ok()?;
+    let known = |key: &str| SHOWN.contains(&key) || HARMLESS.contains(&key) || key == "password";
+    // A password with a space may look like further words.
+    let clear = pairs.iter().skip_while(|(key, _)| key != "password").all(|(key, _)| known(key));
+    let is_plain = |value: &str| value.chars().all(|c| c.is_ascii_alphanumeric() || "._-:/@%*".contains(c));
+    let shown = |(key, value): &(String, String)| match value.as_str() {
+        "" => format!("{key}=''"),
+        value if key != "password" && known(key) && is_plain(value) => format!("{key}={value}"),
+        _ => format!("{key}={MASK}"),
+    };
+    clear.then(|| pairs.iter().map(shown).collect::<Vec<_>>().join(" "))
 }
 
 /// `user:***`, or nothing but the mask if the user's name is not clear.
@@ -85,6 +109,9 @@ mod tests {
                 "kafka://a:9092?security.protocol=SASL_SSL&sasl.username=ann@corp&sasl.password=***",
             ),
             ("http://host:9200", "http://host:9200"),
+            ("host=h port=5432 user=u password=hidden dbname=d", "host=h port=5432 user=u password=*** dbname=d"),
+            ("host='' password='hid den' colour=hidden", "***"),
+            ("password=hidden", "password=***"),
         ] {
             assert_eq!(mask(text), shown);
         }
@@ -103,6 +130,10 @@ mod tests {
             "kafka://host:9092?hidden",
             "hidden",
             "ann:hidden://x",
+            "host=h password=hid den",
+            "host=h password=a hidden=b",
+            "host=h password=hid'den sslmode=hidden' x=",
+            "host='hidden",
         ] {
             let shown = mask(text);
             assert!(!shown.contains("hid") && !shown.contains("den"), "{text}: {shown}");

@@ -1,8 +1,11 @@
 //! Reads the text of a setting: the types that several areas use. The error says what is expected.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use super::setting::{Setting, Takes};
+use super::{
+    listen::Listen,
+    setting::{Setting, Takes},
+};
 
 /// A path.
 pub(crate) fn path(text: &str, setting: &Setting) -> Result<PathBuf, String> {
@@ -24,12 +27,12 @@ pub(crate) fn milliseconds(text: &str, setting: &Setting) -> Result<Duration, St
     whole(text, setting).map(Duration::from_millis)
 }
 
-/// An address and a port.
-pub(crate) fn address(text: &str, setting: &Setting) -> Result<SocketAddr, String> {
-    text.replace("localhost:", "127.0.0.1:").parse().map_err(|_| setting.takes.expected())
+/// Where to listen.
+pub(crate) fn listen(text: &str, setting: &Setting) -> Result<Listen, String> {
+    Listen::parse(text).ok_or_else(|| setting.takes.expected())
 }
 
-/// An address and a port, or nothing.
-pub(crate) fn optional_address(text: &str, setting: &Setting) -> Result<Option<SocketAddr>, String> {
-    if text.is_empty() { Ok(None) } else { address(text, setting).map(Some) }
+/// Where to listen, or nothing.
+pub(crate) fn optional_listen(text: &str, setting: &Setting) -> Result<Option<Listen>, String> {
+    if text.is_empty() { Ok(None) } else { listen(text, setting).map(Some) }
 }

@@ -1,11 +1,11 @@
 //! Area `search`: which search, if any.
 
-use daybook_projector::search::elasticsearch;
+use daybook_projector::{search::elasticsearch, tables::postgres};
 
 use super::{
     given::Given,
     setting::{Preset::Derived, Setting, Takes::Secret, area},
-    tables::{TablesSettings, is_postgres},
+    tables::TablesSettings,
 };
 
 const URL: super::setting::Takes =
@@ -45,5 +45,5 @@ fn search(text: &str, _setting: &Setting) -> Result<Search, String> {
 /// An embedded index belongs to one process, and so do SQLite's tables.
 fn by_tables(given: &Given) -> &'static str {
     let tables = TablesSettings::SETTINGS.first().map(|setting| given.text(setting));
-    if tables.is_some_and(is_postgres) { "off" } else { "embedded" }
+    if tables.is_some_and(postgres::is_address) { "off" } else { "embedded" }
 }

@@ -15,10 +15,12 @@ use super::{
     },
 };
 
-const URL: super::setting::Takes =
-    Secret { name: "URL", expected: "sqlite, or postgres://user:password@host:port/database[?sslmode=mode]" };
+const URL: super::setting::Takes = Secret {
+    name: "URL",
+    expected: "sqlite, postgres://user:password@host:port/database[?sslmode=mode], or libpq's key=value words",
+};
 const SCHEMA: super::setting::Takes =
-    Text { name: "NAME", expected: "1 to 40 small letters, digits and underscores, not beginning with a digit" };
+    Text { name: "NAME", expected: "1 to 40 small letters, digits and underscores, not beginning with a digit or pg_" };
 
 area! {
     /// The tables' settings.
@@ -45,36 +47,31 @@ impl Tables {
     pub(crate) fn check(given: &Given, faults: &mut Vec<String>) -> Option<Self> {
         let TablesSettings { url, schema, connections_max, timeout } = TablesSettings::check(given, faults)?;
         let Some(url) = url else { return Some(Self::Sqlite) };
-        match postgres::Config::from_url(&url) {
-            Ok(connect) => {
-                Some(Self::Postgres(Box::new(postgres::Config { connect, schema, connections_max, timeout })))
+        match postgres::Address::parse(&url) {
+            Ok(address) => {
+                Some(Self::Postgres(Box::new(postgres::Config { address, schema, connections_max, timeout })))
             }
             Err(error) => {
                 let setting = TablesSettings::SETTINGS.first()?;
-                faults.push(given.fault(setting, &format!("a URL of PostgreSQL: {error}")));
+                faults.push(given.fault(setting, &format!("an address of PostgreSQL: {error}")));
                 None
             }
         }
     }
 }
 
-/// Whether a text names tables on PostgreSQL, even if the rest of it is invalid.
-pub(super) fn is_postgres(text: &str) -> bool {
-    text.starts_with("postgres://") || text.starts_with("postgresql://")
-}
-
 /// The URL of PostgreSQL; none for SQLite.
 fn url(text: &str, setting: &Setting) -> Result<Option<String>, String> {
     match text {
         "sqlite" => Ok(None),
-        url if is_postgres(url) => Ok(Some(url.to_owned())),
+        url if postgres::is_address(url) => Ok(Some(url.to_owned())),
         _ => Err(setting.takes.expected()),
     }
 }
 
 fn schema(text: &str, setting: &Setting) -> Result<String, String> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let begins_well = text.starts_with(|c: char| !c.is_ascii_digit());
+    let begins_well = text.starts_with(|c: char| !c.is_ascii_digit()) && !text.starts_with("pg_");
     if begins_well && text.chars().all(legal) && text.len() <= 40 {
         Ok(text.to_owned())
     } else {

@@ -12,6 +12,11 @@ use super::setting::{
 const FILTER: super::setting::Takes =
     Text { name: "LEVEL", expected: "error, warn, info, debug, trace, or a filter as in info,daybook_projector=debug" };
 
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+/// The crates of this program that log.
+const CRATES: [&str; 6] =
+    ["daybook", "daybook_schemas", "daybook_ingest", "daybook_projector", "daybook_reindexer", "daybook_query_api"];
+
 area! {
     /// What is logged, and how.
     Telemetry, "telemetry" {
@@ -37,6 +42,48 @@ fn log_format(text: &str, setting: &Setting) -> Result<LogFormat, String> {
     }
 }
 
+/// A filter, checked as a whole and part by part: a word that is no level would be taken for the name of a module, and
+/// nothing would be logged.
 fn log_level(text: &str, setting: &Setting) -> Result<String, String> {
-    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|_| setting.takes.expected())
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    let is_level = |text: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
+    let is_usable = |part: &&str| match part.rsplit_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(part),
+    };
+    let filter = parts.join(",");
+    let is_filter = !parts.is_empty() && parts.iter().all(is_usable) && EnvFilter::try_new(&filter).is_ok();
+    if is_filter { Ok(filter) } else { Err(setting.takes.expected()) }
+}
+
+/// Whether lines may come from there: the crates of this program have known names, others are not known here.
+fn is_target(target: &str) -> bool {
+    let name = target.split(['[', ':']).next().unwrap_or_default().trim();
+    let is_known = !name.starts_with("daybook") || CRATES.contains(&name);
+    !target.is_empty() && !name.is_empty() && is_known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_log_nothing_is_no_filter() {
+        let setting = Telemetry::SETTINGS.iter().find(|setting| setting.key == "log_level");
+        let setting = setting.unwrap_or_else(|| panic!("there is no such setting"));
+        for text in ["info", "WARN", "off", "info,daybook_projector=debug", " info , sqlx::query=debug", "hyper=off"] {
+            assert!(log_level(text, setting).is_ok(), "{text}");
+        }
+        for text in
+            ["verbose", "", ",", "info,verbose", "daybook_projector=loud", "=info", "info,daybook_projektor=debug", "6"]
+        {
+            assert!(log_level(text, setting).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_crates_are_those_of_this_program() {
+        let this = module_path!().split(':').next().unwrap_or_default();
+        assert!(CRATES.contains(&this), "{this}");
+    }
 }

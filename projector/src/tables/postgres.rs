@@ -4,32 +4,33 @@
 //! block their thread; reads are async. The time-out of a statement applies on the server and on the client: if the
 //! server does not answer at all, the connection is closed and replaced.
 
+mod address;
 mod connections;
 mod failures;
+mod listening;
 mod lists;
 mod plan;
+mod session;
 mod values;
 
 use std::{
     collections::HashMap,
-    str::FromStr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use daybook_ingest::log::BoxFuture;
-use sqlx::{
-    AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, SqlSafeStr, Statement as _,
-    postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgSslMode},
-};
+use sqlx::{AssertSqlSafe, Column as _, Connection as _, Executor, PgConnection, SqlSafeStr, Statement as _};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::mpsc,
 };
 
+pub use self::address::{Address, is_address, pairs};
 use self::{
-    connections::{Connections, Taken},
+    connections::{Connections, Epoch, Taken},
     failures::error,
+    session::Session,
     values::{bind, cells},
 };
 use crate::{
@@ -41,11 +42,11 @@ use crate::{
     },
 };
 
-/// How to reach PostgreSQL. `Debug` is left out: the options hold a password.
+/// How to reach PostgreSQL. `Debug` is left out: the address holds a password.
 #[derive(Clone)]
 pub struct Config {
     /// Where and as whom.
-    pub connect: PgConnectOptions,
+    pub address: Address,
     /// Name of the control schema; generations' schemas begin with it.
     pub schema: String,
     /// Connections of one pool, at most.
@@ -54,24 +55,12 @@ pub struct Config {
     pub timeout: Duration,
 }
 
-impl Config {
-    /// Reads a `postgres://` URL. sqlx's TLS modes are not libpq's: `allow` would never use TLS, so it is taken as
-    /// `prefer`; `require` with a root certificate verifies it, as libpq does.
-    pub fn from_url(url: &str) -> Result<PgConnectOptions, String> {
-        let options = PgConnectOptions::from_str(url).map_err(|e| e.to_string())?;
-        let mode = match options.get_ssl_mode() {
-            PgSslMode::Allow => PgSslMode::Prefer,
-            PgSslMode::Require if url.contains("sslrootcert=") => PgSslMode::VerifyCa,
-            mode => mode,
-        };
-        Ok(options.ssl_mode(mode))
-    }
-}
-
 /// The store on PostgreSQL.
 pub struct PostgresStore {
     config: Config,
     handle: Handle,
+    /// Shared by all pools.
+    epoch: Epoch,
 }
 
 /// The tables of one schema.
@@ -83,7 +72,8 @@ struct PostgresTables {
     /// Long lists and background reads, so that slow readers never take the connections of short reads.
     lists: Connections,
     /// How to connect for notifications.
-    listening: PgConnectOptions,
+    listening: Session,
+    epoch: Epoch,
     /// The projector's one writer.
     writes: Arc<Writer>,
     /// The statements that run plans, by the digest of their shape; usually one.
@@ -120,9 +110,8 @@ const CREATE_SCHEMA: &str = include_str!("postgres/create_schema.sql");
 const REMOVE_SCHEMA: &str = include_str!("postgres/remove_schema.sql");
 /// Held while a schema is created, so that two processes do not create it concurrently.
 const LOCK: Statement = statement!("postgres/lock");
-/// How long a listening connection may be silent before it is pinged, and the time-out of the ping.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
-const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// How long to wait for a connection, unless the address says something else.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 /// The statement's name in errors of plans.
 const PLAN: &str = "plan";
 const NOTIFY: Statement = statement!("postgres/notify");
@@ -130,25 +119,29 @@ const NOTIFY: Statement = statement!("postgres/notify");
 impl PostgresStore {
     /// A store; connects when it is first used. Must be called on a runtime.
     pub fn new(config: Config) -> Self {
-        Self { config, handle: Handle::current() }
+        Self { config, handle: Handle::current(), epoch: Epoch::default() }
     }
 
-    fn connect(&self, schema: &str, options: &[(&str, &str)]) -> PgConnectOptions {
+    /// Sessions on a schema that exists.
+    fn session(&self, schema: &str, options: &[(&'static str, &str)]) -> Session {
         let timeout = format!("{}ms", self.config.timeout.as_millis());
-        let settings = [("search_path", schema), ("statement_timeout", &timeout), ("application_name", "daybook")];
         // Statements are prepared once and look rows up by key: planning each run again would cost more than it could
         // gain, and so would JIT compilation.
-        let plans = [("plan_cache_mode", "force_generic_plan"), ("jit", "off"), ("client_min_messages", "warning")];
-        self.config.connect.clone().options(settings).options(plans).options(options.iter().copied())
+        let always =
+            [("statement_timeout", timeout.as_str()), ("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
+        let always = always.iter().chain(&[("client_min_messages", "warning")]);
+        let settings = always.chain(options).map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let (connect, schema) = (self.config.address.connect.clone(), schema.to_owned());
+        Session { connect, schema, exists: true, settings, wait_max: self.wait_max() }
     }
 
     /// How long to wait for a connection.
     fn wait_max(&self) -> Duration {
-        self.config.timeout.min(Duration::from_secs(5))
+        self.config.timeout.min(self.config.address.connect_timeout.unwrap_or(WAIT_MAX))
     }
 
-    fn connections(&self, schema: &str, count_max: u32, options: &[(&str, &str)]) -> Connections {
-        Connections::new(self.connect(schema, options), count_max, self.wait_max())
+    fn connections(&self, schema: &str, count_max: u32, options: &[(&'static str, &str)]) -> Connections {
+        Connections::new(self.session(schema, options), count_max, &self.epoch)
     }
 
     fn tables(&self, schema: &str) -> Result<PostgresTables, TablesError> {
@@ -166,7 +159,8 @@ impl PostgresStore {
             timeout: self.config.timeout,
             reads: self.connections(schema, self.config.connections_max, &by_index),
             lists: self.connections(schema, (self.config.connections_max / 2).max(2), &by_index),
-            listening: self.connect(schema, &[]),
+            listening: self.session(schema, &[]),
+            epoch: self.epoch.clone(),
             writes: Arc::new(Writer {
                 connections: self.connections(schema, 1, &of_writer),
                 activity: Arc::default(),
@@ -178,9 +172,10 @@ impl PostgresStore {
     }
 
     async fn run_scripts(&self, schema: &str, scripts: &[&str]) -> Result<(), TablesError> {
-        let pool = pool_of_one(self.connect(schema, &[]), self.wait_max());
+        let session = Session { exists: false, ..self.session(schema, &[]) };
+        let mut connection = self.bounded(session.open()).await?;
         let create = async {
-            let mut transaction = pool.begin().await?;
+            let mut transaction = connection.begin().await?;
             transaction.execute(LOCK.postgres).await?;
             for script in scripts {
                 // A schema's name comes from configuration, which allows letters, digits and underscores alone.
@@ -189,15 +184,23 @@ impl PostgresStore {
             }
             transaction.commit().await
         };
-        let outcome = create.await.map_err(|e| error("create schema", &e));
-        pool.close().await;
-        outcome
+        create.await.map_err(|e| error("create schema", &e))?;
+        connection.close().await.map_err(|e| error("close", &e))
+    }
+
+    /// Bounds a start of sessions.
+    async fn bounded<T>(&self, starting: impl Future<Output = Result<T, TablesError>>) -> Result<T, TablesError> {
+        let limit = 2 * self.wait_max();
+        let outcome = tokio::time::timeout(limit, starting).await;
+        outcome.unwrap_or_else(|_| Err(TablesError::Unavailable(format!("no new connections within {limit:?}"))))
     }
 }
 
 impl Store for PostgresStore {
     fn control(&self) -> BoxFuture<'_, Result<Arc<dyn Tables>, TablesError>> {
         Box::pin(async move {
+            let session = Session { exists: false, ..self.session(&self.config.schema, &[]) };
+            self.bounded(session.check_pooler()).await?;
             self.run_scripts(&self.config.schema, &[CREATE_CONTROL]).await?;
             self.open(&self.config.schema).await
         })
@@ -233,17 +236,12 @@ impl Store for PostgresStore {
     }
 
     fn describe(&self) -> String {
-        let connect = &self.config.connect;
+        let connect = &self.config.address.connect;
         let (host, port) = (connect.get_host(), connect.get_port());
         let mode = connect.get_ssl_mode();
         let database = connect.get_database().unwrap_or("postgres");
         format!("postgres, {host}:{port}/{database}, schema {}, TLS mode {mode:?}", self.config.schema)
     }
-}
-
-/// A pool of sqlx, for rare statements and for long-lived connections.
-fn pool_of_one(connect: PgConnectOptions, wait_max: Duration) -> PgPool {
-    PgPoolOptions::new().max_connections(1).acquire_timeout(wait_max).connect_lazy_with(connect)
 }
 
 struct PostgresTransaction<'a> {
@@ -265,7 +263,11 @@ impl PostgresTransaction<'_> {
         // The timer is made on the runtime that drives it.
         let run = async { tokio::time::timeout(timeout, run(connection)).await };
         let outcome = self.runtime.block_on(run).map_err(|_| silent(statement, timeout))?;
-        outcome.map_err(|e| error(statement, &e))
+        let outcome = outcome.map_err(|e| error(statement, &e));
+        if let (Err(failed), Some(taken)) = (&outcome, &self.taken) {
+            taken.note(failed);
+        }
+        outcome
     }
 }
 
@@ -276,12 +278,12 @@ async fn within<T>(
     statement: &str,
     run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, TablesError>,
 ) -> Result<T, TablesError> {
-    let mut taken = connections.take().await.map_err(|e| error(statement, &e))?;
+    let mut taken = connections.take().await?;
     let outcome = tokio::time::timeout(timeout, run(taken.connection())).await;
     let outcome = outcome.unwrap_or_else(|_| Err(silent(statement, timeout)));
-    match outcome {
+    match &outcome {
         Ok(_) => taken.give_back(),
-        Err(_) => drop(taken),
+        Err(failed) => taken.note(failed),
     }
     outcome
 }
@@ -319,7 +321,7 @@ impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
         let runtime = self.writes.runtime()?;
         self.writes.activity.note();
-        let taken = runtime.block_on(self.writes.connections.take()).map_err(|e| error("begin", &e))?;
+        let taken = runtime.block_on(self.writes.connections.take())?;
         let mut transaction = PostgresTransaction { tables: self, runtime, taken: Some(taken) };
         transaction.run("begin", async |connection| connection.execute("BEGIN").await)?;
         Ok(Box::new(transaction))
@@ -391,34 +393,9 @@ impl Tables for PostgresTables {
     }
 
     fn listen(&self) -> BoxFuture<'_, Result<Option<mpsc::Receiver<String>>, TablesError>> {
-        Box::pin(async move {
-            // One pool per listener: it never waits for the connection of a dead listener.
-            let pool = pool_of_one(self.listening.clone(), ANSWER_MAX);
-            let mut listener = PgListener::connect_with(&pool).await.map_err(|e| error("listen", &e))?;
-            listener.listen(&self.schema).await.map_err(|e| error("listen", &e))?;
-            let (sender, receiver) = mpsc::channel(64);
-            self.handle.spawn(async move {
-                loop {
-                    let payload = match tokio::time::timeout(SILENCE_MAX, listener.recv()).await {
-                        Ok(Ok(notification)) => notification.payload().to_owned(),
-                        Ok(Err(error)) => {
-                            tracing::warn!(error = %error, "notifications from PostgreSQL are interrupted: {error}");
-                            tokio::time::sleep(Duration::from_millis(500)).await;
-                            String::new()
-                        }
-                        // Nothing to report, or a dead connection: a failed ping ends the stream, and a new one is opened.
-                        Err(_) => match tokio::time::timeout(ANSWER_MAX, listener.execute("SELECT 1")).await {
-                            Ok(Ok(_)) => continue,
-                            _ => return,
-                        },
-                    };
-                    if sender.send(payload).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            Ok(Some(receiver))
-        })
+        Box::pin(
+            async move { listening::listen(&self.handle, &self.listening, &self.schema, &self.epoch).await.map(Some) },
+        )
     }
 }
 

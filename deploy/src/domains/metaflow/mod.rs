@@ -12,7 +12,10 @@ use daybook_projector::projections::metaflow::Metaflow;
 use daybook_query_api::routes;
 use daybook_schemas::metaflow::{SCHEMAS, TOPICS};
 
-pub(crate) use self::{environment::variables, settings::Settings};
+pub(crate) use self::{
+    environment::{variable_names, variables},
+    settings::Settings,
+};
 use crate::domains::Domain;
 
 pub(super) const DOMAIN: Domain = Domain {

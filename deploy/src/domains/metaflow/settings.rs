@@ -1,21 +1,21 @@
 //! Area `metaflow`: settings of Metaflow's API.
 
-use std::net::SocketAddr;
-
 use crate::config::{
+    Listen,
     Preset::{Nothing, Value},
     Setting, Takes,
     Takes::{Text, Whole},
     area, read,
 };
 
-const ADDRESS: Takes = Text { name: "ADDRESS:PORT", expected: "an address and a port, as in 127.0.0.1:8082" };
+const ADDRESS: Takes =
+    Text { name: "ADDRESS:PORT", expected: "an address or a name, and a port, as in 127.0.0.1:8082 or [::1]:8082" };
 const PATH: Takes = Text { name: "PATH", expected: "a path, as in /metadata" };
 
 area! {
     /// The settings of Metaflow's API.
     Settings, "metaflow" {
-        migration_listen: Option<SocketAddr> = read::optional_address, "migration_listen", "migration-listen", ADDRESS,
+        migration_listen: Option<Listen> = read::optional_listen, "migration_listen", "migration-listen", ADDRESS,
             Nothing { described: "not served", example: "127.0.0.1:8082" },
             "Address and port of the API of Metaflow's migration service.";
         path_prefix: String = prefix, "path_prefix", "path-prefix", PATH,

@@ -20,7 +20,8 @@ fn metaflow_s_database_variables_name_the_tables() {
     ];
     let config = check(&[("log", "kafka://b:9092")], &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
     let Tables::Postgres(postgres) = config.tables else { panic!("not PostgreSQL") };
-    assert_eq!((postgres.connect.get_host(), postgres.connect.get_database()), ("db", Some("n")));
+    let connect = &postgres.address.connect;
+    assert_eq!((connect.get_host(), connect.get_database()), ("db", Some("n")));
     assert_eq!((postgres.timeout.as_secs(), postgres.connections_max), (7, 3));
     let local = check(&[], &variables).err().unwrap_or_default();
     assert!(local.iter().any(|fault| fault.contains("local log")), "{local:?}");
@@ -37,8 +38,73 @@ fn metaflow_s_other_variables_are_honoured() {
     ];
     let config = check(&[], &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
     assert_eq!(config.http.listen.to_string(), "0.0.0.0:8080");
-    assert_eq!(config.domains.migration_listen().map(|it| it.to_string()), Some("0.0.0.0:8082".to_owned()));
+    assert_eq!(config.domains.migration_listen().map(ToString::to_string), Some("0.0.0.0:8082".to_owned()));
     let settings = &config.domains.metaflow;
     assert_eq!((settings.path_prefix.as_str(), settings.run_inactive_cutoff_seconds), ("/metadata", 60));
     assert_eq!(config.telemetry.log_level, "warn");
+}
+
+/// The faults of a configuration with a log on Kafka.
+fn faults(variables: &[(&str, &str)]) -> String {
+    check(&[("log", "kafka://b:9092")], variables).err().unwrap_or_default().join("\n")
+}
+
+#[test]
+fn a_dsn_is_taken_in_both_forms_or_refused_by_its_name() {
+    for dsn in ["host=127.0.0.1 port=5432 user=u dbname=d", "postgres://u@127.0.0.1:5432/d"] {
+        // It wins over the parts.
+        let variables = [("MF_METADATA_DB_DSN", dsn), ("MF_METADATA_DB_HOST", "other")];
+        let config = check(&[("log", "kafka://b:9092")], &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let Tables::Postgres(postgres) = config.tables else { panic!("not PostgreSQL") };
+        let connect = &postgres.address.connect;
+        assert_eq!((connect.get_host(), connect.get_username(), connect.get_database()), ("127.0.0.1", "u", Some("d")));
+    }
+    for dsn in ["mysql://u:hidden@h/d", "hidden", "host=h port=x", "postgres://h/d?colour=red", "sqlite3"] {
+        let faults = faults(&[("MF_METADATA_DB_DSN", dsn)]);
+        assert!(faults.contains("(from MF_METADATA_DB_DSN)") && !faults.contains("hidden"), "{dsn}: {faults}");
+    }
+}
+
+#[test]
+fn what_is_given_and_cannot_be_used_names_its_variable() {
+    for (variable, value) in [
+        ("MF_METADATA_PORT", "http"),
+        ("MF_METADATA_HOST", "a b"),
+        ("MF_MIGRATION_PORT", "65536"),
+        ("MF_METADATA_DB_PORT", "x"),
+        ("MF_METADATA_DB_SSL_MODE", "on"),
+        ("MF_METADATA_DB_POOL_MAX", "many"),
+        ("MF_METADATA_DB_TIMEOUT", "soon"),
+        ("RUN_INACTIVE_CUTOFF_TIME", "0"),
+        ("PATH_PREFIX", "no slash"),
+        ("LOGLEVEL", "verbose"),
+    ] {
+        let faults = faults(&[("MF_METADATA_DB_NAME", "d"), (variable, value)]);
+        assert!(faults.contains(variable), "{variable}={value}: {faults}");
+        let unset = faults_of_embedded(&[(variable, "")]);
+        assert_eq!(unset, "", "{variable} is empty");
+    }
+    // A mode alone names tables, too.
+    let local = faults_of_embedded(&[("MF_METADATA_DB_SSL_MODE", "require")]);
+    assert!(local.contains("local log under network tables"), "{local}");
+}
+
+fn faults_of_embedded(variables: &[(&str, &str)]) -> String {
+    check(&[], variables).err().unwrap_or_default().join("\n")
+}
+
+#[test]
+fn addresses_that_metaflow_takes_are_taken() {
+    for (host, listen) in [("::1", "[::1]:8080"), ("[::1]", "[::1]:8080"), ("localhost", "localhost:8080")] {
+        let config = check(&[], &[("MF_METADATA_HOST", host)]).unwrap_or_else(|faults| panic!("{host}: {faults:?}"));
+        assert_eq!(config.http.listen.to_string(), listen);
+    }
+    for (host, expected) in [("::1", "::1"), ("db.example", "db.example"), ("/run/postgresql", "/run/postgresql")] {
+        let variables = [("MF_METADATA_DB_HOST", host), ("MF_METADATA_DB_PSWD", r"a' \ b")];
+        let config = check(&[("log", "kafka://b:9092")], &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let Tables::Postgres(postgres) = config.tables else { panic!("not PostgreSQL") };
+        let connect = &postgres.address.connect;
+        let found = connect.get_socket().map_or(connect.get_host(), |path| path.to_str().unwrap_or_default());
+        assert_eq!(found, expected);
+    }
 }

@@ -76,15 +76,17 @@ impl List {
         };
         let mut taken = match connections.take().await {
             Ok(taken) => taken,
-            Err(failed) => return self.sender.end(Err(error(statement.name, &failed)), || true).await,
+            Err(failed) => return self.sender.end(Err(failed), || true).await,
         };
         let mut rows = query.fetch(taken.connection()).fuse();
         let outcome = self.send_rows(&mut rows).await;
-        let failed = outcome.is_err();
+        let failed = outcome.as_ref().err().cloned();
         self.sender.end(outcome, || true).await;
-        let ended = !failed && read_on(&mut rows, statement, timeout).await;
+        let ended = failed.is_none() && read_on(&mut rows, statement, timeout).await;
         drop(rows);
-        if ended {
+        if let Some(failed) = failed {
+            taken.note(&failed);
+        } else if ended {
             taken.give_back();
         }
     }

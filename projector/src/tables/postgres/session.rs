@@ -1,0 +1,192 @@
+//! A session: its settings, and what the tables need of the server behind it.
+//!
+//! Settings are made after the connection is: poolers refuse or drop those that come with its start. Then it is looked
+//! whether they hold, and whether the server can hold what is promised.
+
+use std::time::Duration;
+
+use sqlx::{
+    Connection as _, Executor, PgConnection, Postgres, Row as _, SqlSafeStr as _,
+    postgres::{PgArguments, PgConnectOptions, PgRow},
+    query::Query,
+};
+use tokio::time::Instant;
+
+use super::failures::{self, POOLER, error};
+use crate::{
+    statement,
+    tables::{Statement, TablesError},
+};
+
+const BEGIN: Statement = statement!("session_begin");
+const LOOK: Statement = statement!("session_look");
+/// Versions of PostgreSQL that are tested, as `server_version_num` has them.
+const VERSION_MIN: i32 = 150_000;
+/// The only encoding that holds every text.
+const ENCODING: &str = "UTF8";
+/// The first and the longest pause between two attempts to reach a server that is not up yet.
+const PAUSE_MIN: Duration = Duration::from_millis(10);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+/// Looks at two sessions; a pooler that shares connections gives itself away by the first, unless others use it.
+const LOOKS: usize = 4;
+
+/// How the sessions of a pool are opened.
+#[derive(Clone)]
+pub(super) struct Session {
+    /// Where and as whom.
+    pub(super) connect: PgConnectOptions,
+    /// The schema that statements work in.
+    pub(super) schema: String,
+    /// Whether that schema exists.
+    pub(super) exists: bool,
+    /// Further settings.
+    pub(super) settings: Vec<(&'static str, String)>,
+    /// How long to wait for the server.
+    pub(super) wait_max: Duration,
+}
+
+/// What a session says of itself.
+struct Look {
+    search_path: String,
+    schema: Option<String>,
+    read_only: bool,
+    encoding: String,
+    version: i32,
+    process: i32,
+}
+
+impl Session {
+    /// Opens a session. A server that is not up yet is asked again for a bounded time.
+    pub(super) async fn open(&self) -> Result<PgConnection, TablesError> {
+        let (began, mut pause) = (Instant::now(), PAUSE_MIN);
+        let mut connection = loop {
+            match PgConnection::connect_with(&self.connect).await {
+                Ok(connection) => break connection,
+                Err(error) if failures::is_not_yet(&error) && began.elapsed() + pause < self.wait_max => {
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(failures::of_connecting(&error)),
+            }
+            pause = PAUSE_MAX.min(pause * 2);
+        };
+        self.begin(&mut connection).await?;
+        Ok(connection)
+    }
+
+    /// Makes the settings of a new session, and checks that they hold and that the server is one that can be used.
+    pub(super) async fn begin<'c, C>(&self, connection: &'c mut C) -> Result<(), TablesError>
+    where
+        for<'a> &'a mut C: Executor<'a, Database = Postgres>,
+    {
+        let path = ("search_path", self.schema.as_str());
+        let all = self.settings.iter().map(|(name, value)| (*name, value.as_str())).chain([path]);
+        let (names, values): (Vec<&str>, Vec<&str>) = all.unzip();
+        let begun = query(&BEGIN).bind(names).bind(values).fetch_all(&mut *connection).await;
+        begun.map_err(|failed| error(BEGIN.name, &failed))?;
+        look(connection).await?.check(self)
+    }
+
+    /// Refuses a pooler that gives each transaction any connection: two open sessions are two processes, always.
+    pub(super) async fn check_pooler(&self) -> Result<(), TablesError> {
+        let (mut one, mut two) = (self.open().await?, self.open().await?);
+        let mut first = None;
+        for _ in 0..LOOKS {
+            let found = (look(&mut one).await?.process, look(&mut two).await?.process);
+            if found.0 == found.1 || *first.get_or_insert(found) != found {
+                return Err(TablesError::Unusable(POOLER.to_owned()));
+            }
+        }
+        // Closed in order, so that a pooler can give them to others.
+        let _ended = (one.close().await, two.close().await);
+        Ok(())
+    }
+}
+
+/// A statement that leaves nothing in the session.
+fn query(statement: &Statement) -> Query<'static, Postgres, PgArguments> {
+    sqlx::query(statement.postgres.into_sql_str()).persistent(false)
+}
+
+async fn look<C>(connection: &mut C) -> Result<Look, TablesError>
+where
+    for<'a> &'a mut C: Executor<'a, Database = Postgres>,
+{
+    let row = query(&LOOK).fetch_one(&mut *connection).await;
+    row.and_then(|row| Look::read(&row)).map_err(|failed| error(LOOK.name, &failed))
+}
+
+impl Look {
+    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            search_path: row.try_get(0)?,
+            schema: row.try_get(1)?,
+            read_only: row.try_get(2)?,
+            encoding: row.try_get(3)?,
+            version: row.try_get(4)?,
+            process: row.try_get(5)?,
+        })
+    }
+
+    fn check(&self, session: &Session) -> Result<(), TablesError> {
+        let unusable = |reason: String| Err(TablesError::Unusable(reason));
+        let schema = session.schema.as_str();
+        if self.search_path != schema {
+            return unusable(POOLER.to_owned());
+        }
+        if self.encoding != ENCODING {
+            return unusable(format!(
+                "the database has the encoding {}, which cannot hold every text: create it with ENCODING '{ENCODING}' \
+                 (and TEMPLATE template0)",
+                self.encoding
+            ));
+        }
+        if self.version < VERSION_MIN {
+            let (found, needed) = (self.version / 10_000, VERSION_MIN / 10_000);
+            return unusable(format!("PostgreSQL {found} is too old: version {needed} or newer is needed"));
+        }
+        if self.read_only {
+            return Err(TablesError::Unavailable(
+                "the server takes no writes: it is a standby, or read-only; connections to it are not used".to_owned(),
+            ));
+        }
+        if session.exists && self.schema.as_deref() != Some(schema) {
+            return unusable(format!(
+                "there is no schema {schema}, or the role may not use it: grant USAGE, or drop all schemas of Daybook, \
+                 so that they are made anew from the log"
+            ));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session() -> Session {
+        let connect = PgConnectOptions::new_without_pgpass();
+        let (schema, settings, wait_max) = ("daybook".to_owned(), Vec::new(), Duration::ZERO);
+        Session { connect, schema, exists: true, settings, wait_max }
+    }
+
+    fn good() -> Look {
+        let (search_path, schema) = ("daybook".to_owned(), Some("daybook".to_owned()));
+        Look { search_path, schema, read_only: false, encoding: ENCODING.to_owned(), version: 170_002, process: 1 }
+    }
+
+    #[test]
+    fn a_session_is_used_only_if_it_holds_and_its_server_holds_what_is_promised() {
+        assert_eq!(good().check(&session()).map_err(|error| error.to_string()), Ok(()));
+        let checked = |look: Look| look.check(&session()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(checked(Look { search_path: "public".to_owned(), ..good() }).contains("transaction or statement mode"));
+        for encoding in ["LATIN1", "SQL_ASCII", "EUC_JP"] {
+            assert!(checked(Look { encoding: encoding.to_owned(), ..good() }).contains("ENCODING 'UTF8'"));
+        }
+        assert!(checked(Look { version: 140_011, ..good() }).contains("PostgreSQL 14 is too old"));
+        assert!(checked(Look { schema: None, ..good() }).contains("no schema daybook"));
+        let standby = Look { read_only: true, ..good() }.check(&session());
+        assert!(standby.is_err_and(|error| error.is_retryable()));
+        let new = Session { exists: false, ..session() };
+        assert!(Look { schema: None, ..good() }.check(&new).is_ok());
+    }
+}

@@ -1,0 +1,7 @@
+SELECT
+    current_setting('search_path') AS search_path,
+    current_schema()::TEXT AS schema,
+    pg_is_in_recovery() OR current_setting('transaction_read_only')::BOOLEAN AS read_only,
+    current_setting('server_encoding') AS encoding,
+    current_setting('server_version_num')::INTEGER AS version,
+    pg_backend_pid() AS process
