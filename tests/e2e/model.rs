@@ -215,10 +215,10 @@ fn mistake(random: &mut Random, place: &Place) -> Step {
         0 => wrong(flow, "{\"tags\": ", 400),
         1 => wrong(flow, "[]", 400),
         2 => wrong(flow, r#"{"tags": "a"}"#, 400),
-        3 => wrong(flow, r#"{"user_name": 5}"#, 400),
+        3 => wrong(flow, r#"{"user_name": {}}"#, 400),
         4 => wrong(format!("{flow}/run"), r#"{"run_number": "17"}"#, 400),
         5 => wrong(format!("/flows/{long}"), "{}", 413),
-        6 => wrong(format!("{task}/artifact"), r#"[{"name": null}]"#, 400),
+        6 => wrong(format!("{task}/artifact"), r#"[null]"#, 400),
         _ => wrong(format!("{task}/metadata"), "{}", 400),
     }
 }

@@ -33,7 +33,8 @@ pub(super) async fn mutate(
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
     let object = json::object(&body)?;
-    let (add, remove) = (tags(&object, "tags_to_add")?, tags(&object, "tags_to_remove")?);
+    let (add, remove) = (list(&object, "tags_to_add")?, list(&object, "tags_to_remove")?);
+    let (add, remove) = (tags(add)?, tags(remove)?);
     let command = MutateRunTags { flow_id: FlowId(flow), run, add, remove };
     create(&app, &view.live, &context, Mutation { view: &view, command }).await
 }
@@ -83,17 +84,20 @@ impl Creation for Mutation<'_> {
     }
 }
 
-/// A list of tags in the body. Its errors have the texts that clients show.
-fn tags(object: &Object<'_>, field: &str) -> Result<Vec<String>, ApiError> {
-    let mistake = |text: String| errors::text(StatusCode::BAD_REQUEST, text);
-    let items = match object.value(field)? {
-        None => return Ok(Vec::new()),
-        Some(Value::Array(items)) => items,
-        Some(_) => return Err(mistake(format!("{field} must be a list"))),
-    };
+/// A list in the body. Its errors, and those of its items, have the texts that clients show; both lists are checked
+/// before the items of any.
+fn list(object: &Object<'_>, field: &str) -> Result<Vec<Value>, ApiError> {
+    match object.value(field)? {
+        None => Ok(Vec::new()),
+        Some(Value::Array(items)) => Ok(items),
+        Some(_) => Err(errors::text(StatusCode::BAD_REQUEST, format!("{field} must be a list"))),
+    }
+}
+
+fn tags(items: Vec<Value>) -> Result<Vec<String>, ApiError> {
     let item = |item| match item {
         Value::String(tag) => Ok(tag),
-        _ => Err(mistake("All tag values must be strings".to_owned())),
+        _ => Err(errors::text(StatusCode::BAD_REQUEST, "All tag values must be strings".to_owned())),
     };
     items.into_iter().map(item).collect()
 }
