@@ -156,7 +156,7 @@ impl Documents for Books {
             let ids: BTreeSet<i64> = events.map(|envelope| book_of(&envelope.event).book_id).collect();
             let rows = tables.read_background(&READ, Params::Many(vec![Column::ints(ids)])).await?;
             let documents = rows.iter().map(|row| Ok(document(&BookRow::read(row)?)));
-            Ok(sink.take(documents.collect::<Result<_, TablesError>>()?).await?)
+            sink.take(documents.collect::<Result<_, TablesError>>()?).await
         })
     }
 

@@ -257,7 +257,7 @@ impl Worker {
         tracing::warn!(index = place, "the search index ({place}) {fault}: it is deleted and built anew");
         drop(index);
         self.wait(store.delete(&binding))?;
-        Ok(self.wait(store.open(&binding))?)
+        self.wait(store.open(&binding))
     }
 
     fn writer(&self, index: &Arc<dyn SearchIndex>) -> Writer {
