@@ -171,8 +171,7 @@ impl Parts {
                 _ => false,
             };
             let Opened { generation, is_live } = retry("the live generation", open, transient).await?;
-            let of_listener = (self.instance.clone(), Arc::clone(&generation));
-            self.background.spawn(commit_listener::listen(of_listener.0, of_listener.1));
+            self.background.spawn(commit_listener::listen(self.instance.clone(), Arc::clone(&generation)));
             let runner = if config.process.roles.projector {
                 let (generation, log) = (Arc::clone(&generation), Arc::clone(&self.log));
                 let assignment = self.lease.assignment();
@@ -197,8 +196,8 @@ impl Parts {
                 running.search_runner = Some(SearchRunner::start(setting)?);
                 running.search = Some(search);
             }
-            let watched = (Arc::clone(&self.log), Arc::clone(&running.generation), running.search.clone());
-            self.background.spawn(monitor::watch(watched.0, watched.1, watched.2));
+            let (log, generation) = (Arc::clone(&self.log), Arc::clone(&running.generation));
+            self.background.spawn(monitor::watch(log, generation, running.search.clone()));
             self.domains.push(running);
         }
         Ok(self)
@@ -218,7 +217,8 @@ impl Parts {
         for running in &self.domains {
             running.catch_up(&end).await;
             if !running.is_live {
-                upgrade::promote(self.store.as_ref(), &self.control, &running.generation).await?;
+                running.catch_up_search(&end).await;
+                upgrade::promote(&self.stores(running.domain), &self.control, &running.generation).await?;
             }
         }
         Ok(())
@@ -294,6 +294,21 @@ impl Running {
             let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
             let domain = self.generation.domain;
             tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
+        }
+    }
+}
+
+impl Running {
+    /// Waits until search sees everything before `end`, or fails; and logs progress.
+    async fn catch_up_search(&self, end: &Vector) {
+        let Some(search) = &self.search else { return };
+        while tokio::time::timeout(REPORT, search.wait(end)).await.is_err() {
+            let (domain, lag) = (self.generation.domain, search.lag(end));
+            if let Some(failure) = search.health().failure {
+                tracing::warn!(domain, lag, "search of {domain} does not catch up: {failure}");
+                return;
+            }
+            tracing::info!(domain, lag, "search of {domain} is catching up: {lag} records left");
         }
     }
 }

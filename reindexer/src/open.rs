@@ -77,8 +77,8 @@ pub enum OpenError {
     },
     /// This program's fold refuses a record that the live generation has applied.
     #[error(
-        "generation {candidate} of {domain} cannot take the place of generation {live}, which has applied {position}: \
-         {reason}; run the version that built generation {live}"
+        "generation {candidate} of {domain} cannot take the place of generation {live}: it refuses {position}, which that \
+         one has applied: {reason}; run the version that built generation {live}"
     )]
     Quarantined {
         /// The domain.
@@ -113,46 +113,70 @@ pub async fn open(
     let (domain, store) = (projection.domain(), stores.tables);
     let failed = |source| OpenError::Tables { domain, source };
     if control.live(domain).await.map_err(failed)?.is_none() {
-        make(store, control, projection, log.as_ref()).await.map_err(failed)?;
+        make(stores, control, projection, log.as_ref()).await.map_err(failed)?;
     }
     let live = control.live(domain).await.map_err(failed)?;
     let entries = control.generations(domain).await.map_err(failed)?;
     let entry = entries.iter().find(|entry| Some(entry.generation) == live).cloned();
-    let mut entry =
+    let entry =
         entry.ok_or_else(|| failed(TablesError::Unavailable("control storage has no live generation".to_owned())))?;
-    let (mut generation, ours) = (entry.generation, generation::fingerprint(projection).map_err(failed)?);
+    let (generation, ours) = (entry.generation, generation::fingerprint(projection).map_err(failed)?);
     if entry.log_id != log.id() {
         let (built_from, log) = (entry.log_id, log.id().to_owned());
         return Err(OpenError::OtherLog { domain, generation, built_from, log });
     }
     let is_live = entry.fingerprint == ours;
-    if !is_live && store.shared() {
+    if store.shared() && !is_live {
         return Err(OpenError::OtherFingerprint { domain, generation, built: entry.fingerprint, ours });
     }
-    if !is_live {
-        entry = upgrade::candidate(stores, control, projection, log.as_ref(), entries).await.map_err(failed)?;
-        generation = entry.generation;
-    }
-    let tables = store.open(&entry.schema).await.map_err(failed)?;
-    let opened = Generation::new(projection, generation, entry.schema, tables).map_err(failed)?;
-    let reached = checkpoints::read(opened.tables.as_ref()).await.map_err(failed)?;
-    check(&opened, log).await?;
-    opened.note_reached(&reached);
-    Ok(Opened { generation: Arc::new(opened), is_live })
+    let opened = if store.shared() {
+        entry
+    } else {
+        upgrade::tidy(stores, control, domain, &ours, &entries).await.map_err(failed)?;
+        let is_usable = upgrade::is_usable(store, &entry.schema).await.map_err(failed)?;
+        // Also before another generation takes its place: a log that lost records would pass for the whole one.
+        if is_usable {
+            check(domain, generation, store.open(&entry.schema).await.map_err(failed)?, log).await?;
+        }
+        if !is_live {
+            upgrade::candidate(stores, control, projection, log.as_ref(), entries).await.map_err(failed)?
+        } else {
+            if !is_usable {
+                tracing::warn!(
+                    domain,
+                    generation,
+                    "the tables of generation {generation} are damaged or gone: made anew"
+                );
+                upgrade::make_tables(stores, &entry, projection, log.as_ref()).await.map_err(failed)?;
+            }
+            entry
+        }
+    };
+    let tables = store.open(&opened.schema).await.map_err(failed)?;
+    check(domain, opened.generation, Arc::clone(&tables), log).await?;
+    let generation = Generation::new(projection, opened.generation, opened.schema, tables).map_err(failed)?;
+    let reached = checkpoints::read(generation.tables.as_ref()).await.map_err(failed)?;
+    generation.note_reached(&reached);
+    Ok(Opened { generation: Arc::new(generation), is_live })
 }
 
 /// Creates generation 1: schema, checkpoints at 0, and then the entry that makes it live.
 async fn make(
-    store: &dyn Store,
+    stores: &Stores<'_>,
     control: &Control,
     projection: &dyn Projection,
     log: &dyn EventLog,
 ) -> Result<(), TablesError> {
     let (domain, generation) = (projection.domain(), 1);
-    let schema = store.schema(domain, generation);
-    fill_schema(store, &schema, projection, log).await?;
+    let schema = stores.tables.schema(domain, generation);
     let fingerprint = generation::fingerprint(projection)?;
     let entry = Entry { generation, schema, state: State::Live, fingerprint, log_id: log.id().to_owned() };
+    if stores.tables.shared() {
+        // Another process may do the same.
+        fill_schema(stores.tables, &entry.schema, projection, log).await?;
+    } else {
+        upgrade::make_tables(stores, &entry, projection, log).await?;
+    }
     control.add_first(domain, entry).await?;
     tracing::info!(domain, generation, "generation {generation} of {domain} created");
     Ok(())
@@ -172,9 +196,13 @@ pub(crate) async fn fill_schema(
 }
 
 /// Checks that the log contains what a generation has applied.
-async fn check(opened: &Generation, log: &Arc<dyn EventLog>) -> Result<(), OpenError> {
-    let (domain, generation) = (opened.domain, opened.number);
-    let (log, tables) = (Arc::clone(log), Arc::clone(&opened.tables));
+async fn check(
+    domain: &'static str,
+    generation: i64,
+    tables: Arc<dyn Tables>,
+    log: &Arc<dyn EventLog>,
+) -> Result<(), OpenError> {
+    let log = Arc::clone(log);
     let checked = tokio::task::spawn_blocking(move || log_check::check(log.as_ref(), tables.as_ref())).await;
     checked.unwrap_or_else(|e| Err(LogError::Unavailable(format!("the check ended: {e}")).into())).map_err(|error| {
         match error {

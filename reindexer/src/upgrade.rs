@@ -1,15 +1,18 @@
 //! A start of a program whose generations have another fingerprint than the live one.
 //!
-//! A generation of this program's fingerprint is filled from the log, while the live one stays as it is; then it is
+//! A generation of this program's fingerprint is filled from the log, while the live one is not changed; then it is
 //! promoted, and the other one is kept as the previous one. So the earlier program can still be started: it finds its
-//! own generation, brings it up to date and promotes it in turn. Every step can be repeated: after a crash the next
+//! own generation, applies what it lacks, and promotes it in turn. Every step can be repeated: after a crash the next
 //! start goes on where this one ended.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use daybook_ingest::log::EventLog;
 use daybook_projector::{
-    bookkeeping::quarantine::{self, Quarantined},
+    bookkeeping::{
+        checkpoints,
+        quarantine::{self, Quarantined},
+    },
     control::{Control, Entry, State},
     generation::{self, Generation},
     projection::Projection,
@@ -39,6 +42,25 @@ pub struct Indexes<'a> {
     pub shape: Arc<IndexShape>,
 }
 
+/// Removes what generations that have ended left behind, and the candidates of other programs that did not finish them.
+/// Afterwards the rest is live, a previous one, or a candidate of this program.
+pub(crate) async fn tidy(
+    stores: &Stores<'_>,
+    control: &Control,
+    domain: &'static str,
+    fingerprint: &str,
+    entries: &[Entry],
+) -> Result<(), TablesError> {
+    for entry in entries {
+        match entry.state {
+            State::Retired | State::Cancelled => remove(stores, domain, entry).await?,
+            State::Loading if entry.fingerprint != fingerprint => end(stores, control, domain, entry).await?,
+            State::Loading | State::Live | State::Previous => {}
+        }
+    }
+    Ok(())
+}
+
 /// The generation of this program's fingerprint: one that exists, or a new one.
 pub(crate) async fn candidate(
     stores: &Stores<'_>,
@@ -49,57 +71,75 @@ pub(crate) async fn candidate(
 ) -> Result<Entry, TablesError> {
     let (domain, fingerprint) = (projection.domain(), generation::fingerprint(projection)?);
     let last = entries.iter().map(|entry| entry.generation).max().unwrap_or(0);
-    let (own, others): (Vec<_>, Vec<_>) = entries
-        .into_iter()
-        .filter(|entry| matches!(entry.state, State::Loading | State::Previous))
-        .partition(|entry| entry.fingerprint == fingerprint && entry.log_id == log.id());
-    // There is at most one previous generation, and none is loaded for a program that did not finish it.
-    for entry in others {
-        remove(stores, control, domain, &entry).await?;
-    }
-    let entry = match own.into_iter().next_back() {
-        Some(entry) => entry,
-        None => {
-            let generation = last + 1;
-            let (schema, log_id) = (stores.tables.schema(domain, generation), log.id().to_owned());
-            // The entry comes first: another program that starts next finds and removes what this one has made.
-            let entry = Entry { generation, schema, state: State::Loading, fingerprint, log_id };
-            control.add(domain, entry.clone()).await?;
-            entry
+    let is_own = |entry: &Entry| entry.fingerprint == fingerprint && entry.log_id == log.id();
+    let waits = |entry: &Entry| matches!(entry.state, State::Loading | State::Previous);
+    for entry in entries.into_iter().rev().filter(|entry| is_own(entry) && waits(entry)) {
+        let generation = entry.generation;
+        if is_usable(stores.tables, &entry.schema).await? {
+            // A crash may have left it half made.
+            fill_schema(stores.tables, &entry.schema, projection, log).await?;
+            tracing::info!(domain, generation, "generation {generation} of {domain} will take the live one's place");
+            return Ok(entry);
         }
-    };
-    if entry.state == State::Loading {
-        fill_schema(stores.tables, &entry.schema, projection, log).await?;
+        tracing::warn!(domain, generation, "the tables of generation {generation} of {domain} are damaged or gone");
+        end(stores, control, domain, &entry).await?;
     }
-    let generation = entry.generation;
-    tracing::info!(domain, generation, "generation {generation} of {domain} is brought up to date, then promoted");
+    let generation = last + 1;
+    let (schema, log_id) = (stores.tables.schema(domain, generation), log.id().to_owned());
+    // The entry comes first: a program that starts after a crash finds it, and removes what was made.
+    let entry = Entry { generation, schema, state: State::Loading, fingerprint, log_id };
+    control.add(domain, entry.clone()).await?;
+    make_tables(stores, &entry, projection, log).await?;
+    tracing::info!(domain, generation, "generation {generation} of {domain} is filled from the log");
     Ok(entry)
 }
 
-/// Removes the tables and the index of a generation that is not live.
-async fn remove(
+/// Makes the empty tables of a generation. Nothing may be left of others of that name: nobody knows their fold.
+pub(crate) async fn make_tables(
     stores: &Stores<'_>,
-    control: &Control,
-    domain: &'static str,
     entry: &Entry,
+    projection: &dyn Projection,
+    log: &dyn EventLog,
 ) -> Result<(), TablesError> {
-    let Entry { generation, schema, fingerprint, log_id, .. } = entry.clone();
-    let state = if entry.state == State::Previous { State::Retired } else { State::Cancelled };
-    if let Some(Indexes { store, shape }) = &stores.search {
-        let (domain, schema, shape) = (domain.to_owned(), schema.clone(), Arc::clone(shape));
-        let binding = Binding { log_id, domain, schema: schema.clone(), fingerprint, shape };
-        let removed = store.delete(&binding).await;
-        removed.map_err(|error| TablesError::Unavailable(format!("cannot remove the index of {schema}: {error}")))?;
+    remove(stores, projection.domain(), entry).await?;
+    fill_schema(stores.tables, &entry.schema, projection, log).await
+}
+
+/// Whether the tables of a schema are there and can be read.
+pub(crate) async fn is_usable(store: &dyn Store, schema: &str) -> Result<bool, TablesError> {
+    let read = async { checkpoints::read(store.open(schema).await?.as_ref()).await };
+    match read.await {
+        Ok(_) => Ok(true),
+        Err(TablesError::Refused { .. }) => Ok(false),
+        Err(error) => Err(error),
     }
-    stores.tables.remove(&schema).await?;
-    control.set_state(domain, generation, state).await?;
-    tracing::info!(domain, generation, "generation {generation} of {domain} is {}", state.as_str());
+}
+
+/// Ends a generation that is not live. Its state is noted first: what is left of it after a crash is removed later.
+async fn end(stores: &Stores<'_>, control: &Control, domain: &'static str, entry: &Entry) -> Result<(), TablesError> {
+    let state = if entry.state == State::Previous { State::Retired } else { State::Cancelled };
+    control.set_state(domain, entry.generation, state).await?;
+    remove(stores, domain, entry).await?;
+    let (generation, state) = (entry.generation, state.as_str());
+    tracing::info!(domain, generation, state, "generation {generation} of {domain} is {state}");
     Ok(())
 }
 
-/// Makes a generation that has reached the end of the log the live one. Refuses to if it put a record into quarantine
-/// that the live one has applied.
-pub async fn promote(store: &dyn Store, control: &Control, candidate: &Generation) -> Result<(), OpenError> {
+/// Removes the tables and the index of a generation, as far as they are there.
+async fn remove(stores: &Stores<'_>, domain: &'static str, entry: &Entry) -> Result<(), TablesError> {
+    let Entry { schema, fingerprint, log_id, .. } = entry.clone();
+    if let Some(Indexes { store, shape }) = &stores.search {
+        let shape = Arc::clone(shape);
+        let binding = Binding { log_id, domain: domain.to_owned(), schema: schema.clone(), fingerprint, shape };
+        let removed = store.delete(&binding).await;
+        removed.map_err(|error| TablesError::Unavailable(format!("cannot remove the index of {schema}: {error}")))?;
+    }
+    stores.tables.remove(&schema).await
+}
+
+/// Makes a generation that has reached the end of the log the live one. A new one must not have put a record into
+/// quarantine that the live one has applied.
+pub async fn promote(stores: &Stores<'_>, control: &Control, candidate: &Generation) -> Result<(), OpenError> {
     let (domain, to) = (candidate.domain, candidate.number);
     let failed = |source| OpenError::Tables { domain, source };
     let entries = control.generations(domain).await.map_err(failed)?;
@@ -107,12 +147,19 @@ pub async fn promote(store: &dyn Store, control: &Control, candidate: &Generatio
         return Err(failed(TablesError::Unavailable("control storage has no live generation".to_owned())));
     };
     let from = live.generation;
-    let tables = store.open(&live.schema).await.map_err(failed)?;
-    let (before, after) = (quarantined(tables.as_ref()).await, quarantined(candidate.tables.as_ref()).await);
-    let (before, mut after) = (before.map_err(failed)?, after.map_err(failed)?);
-    after.retain(|position, _| !before.contains_key(position));
-    if let Some((position, reason)) = after.into_iter().next() {
-        return Err(OpenError::Quarantined { domain, live: from, candidate: to, position, reason });
+    let is_new = entries.iter().any(|entry| entry.generation == to && entry.state == State::Loading);
+    if is_new && is_usable(stores.tables, &live.schema).await.map_err(failed)? {
+        let tables = stores.tables.open(&live.schema).await.map_err(failed)?;
+        let (before, after) = (quarantined(tables.as_ref()).await, quarantined(candidate.tables.as_ref()).await);
+        let (before, mut after) = (before.map_err(failed)?, after.map_err(failed)?);
+        after.retain(|position, _| !before.contains_key(position));
+        if let Some((position, reason)) = after.into_iter().next() {
+            return Err(OpenError::Quarantined { domain, live: from, candidate: to, position, reason });
+        }
+    }
+    // There is at most one previous generation.
+    for entry in entries.iter().filter(|entry| entry.state == State::Previous && entry.generation != to) {
+        end(stores, control, domain, entry).await.map_err(failed)?;
     }
     control.switch(domain, from, to).await.map_err(failed)?;
     tracing::info!(domain, from, to, "generation {to} of {domain} is live, {from} is the previous one");

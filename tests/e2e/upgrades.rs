@@ -1,5 +1,7 @@
 //! A start of the next release, whose generations have another fingerprint, on embedded tables.
 
+use std::fs;
+
 use daybook_tests::{
     api::Api,
     process::{Backend, Place, Server},
@@ -59,6 +61,75 @@ async fn an_upgrade_that_is_killed_again_and_again_goes_on_and_loses_nothing() {
     check(&place, &server, &acknowledged).await;
 }
 
+/// Removes files of a place, and says how many there were.
+fn remove(place: &Place, beginning: &str) -> usize {
+    let files = fs::read_dir(&place.folder.0).into_iter().flatten().flatten();
+    let found = files.filter(|file| file.file_name().to_string_lossy().starts_with(beginning));
+    found.map(|file| fs::remove_file(file.path()).unwrap_or_else(|error| panic!("{error}"))).count()
+}
+
+/// Runs a program that ends by itself, and returns what it printed.
+fn refused(place: &Place) -> String {
+    let output = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{text}");
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_lost_records_is_noticed_before_an_upgrade() {
+    let place = Place::new("upgrades-truncated", Backend::Embedded);
+    let server = Server::start(&place);
+    server.api.post("/flows/F", &json!({})).await;
+    assert!(server.stop());
+    let (log, aside) = (place.folder.0.join("log.db"), place.folder.0.join("aside"));
+    fs::copy(&log, &aside).unwrap_or_else(|error| panic!("{error}"));
+    let server = Server::start(&place);
+    server.api.post("/flows/F/run", &json!({})).await;
+    assert!(server.stop());
+    remove(&place, "log.db");
+    fs::rename(&aside, &log).unwrap_or_else(|error| panic!("{error}"));
+    let place = place.with_program(NEXT);
+    for _ in 0..2 {
+        assert!(refused(&place).contains("restored from an older state"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_gone_are_made_anew_by_the_program_that_needs_them() {
+    let mut random = Random::seeded("upgrades-gone");
+    let mut place = Place::new("upgrades-gone", Backend::Embedded);
+    let mut acknowledged = Acknowledged::default();
+    // Live tables, those of the way back, and everything but the log, also of another fold.
+    for (gone, program) in [
+        ("none", "daybook"),
+        ("metaflow_g0001", "daybook"),
+        ("none", NEXT),
+        ("metaflow_g0001", "daybook"),
+        ("control", NEXT),
+        ("metaflow_g", "daybook"),
+    ] {
+        assert_eq!(remove(&place, gone) > 0, gone != "none", "{gone}");
+        place = place.with_program(program);
+        let server = Server::start(&place);
+        check(&place, &server, &acknowledged).await;
+        acknowledged.merge(write(&server, &mut random).await);
+        assert!(server.stop(), "{program} did not end well");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_that_mends_the_quarantine_does_not_close_the_way_back() {
+    let mut place = Place::new("upgrades-mended", Backend::Embedded);
+    for (program, found) in [(NEXT, 404), ("daybook", 200), (NEXT, 404)] {
+        place = place.with_program(program);
+        let server = Server::start(&place);
+        server.api.post("/flows/Refused", &json!({})).await;
+        assert_eq!(server.api.get("/flows/Refused").await.status, found, "{program}");
+        assert!(server.stop(), "{program} did not end well");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_only_the_next_release_refuses_stops_the_upgrade_and_is_named() {
     let place = Place::new("upgrades-refused", Backend::Embedded);
@@ -68,10 +139,11 @@ async fn a_record_that_only_the_next_release_refuses_stops_the_upgrade_and_is_na
     server.kill();
     let place = place.with_program(NEXT);
     for _ in 0..2 {
-        let output = place.command(&["serve", "--listen", "127.0.0.1:0"]);
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && text.contains(&position) && text.contains("it is refused"), "{text}");
+        let text = refused(&place);
+        assert!(text.contains(&position) && text.contains("it is refused"), "{text}");
     }
-    let server = Server::start(&place.with_program("daybook"));
+    let place = place.with_program("daybook");
+    let server = Server::start(&place);
     assert_eq!(server.api.get("/flows/Refused").await.status, 200);
+    assert_eq!(remove(&place, "metaflow_g0002"), 0, "the unfinished generation is still there");
 }

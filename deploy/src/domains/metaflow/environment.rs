@@ -88,7 +88,11 @@ fn tables(environment: &Environment) -> Option<FromVariables> {
     let names = PARTS.map(|(variable, _, _)| variable);
     let variables = named(environment, &names);
     let word = |(variable, key, default): (&str, &str, Option<&str>)| {
-        let value = environment.get(variable).or(default)?;
+        let value = match (key, environment.get(variable).or(default)?) {
+            // Metaflow's own word for no TLS.
+            ("sslmode", "disabled") => "disable",
+            (_, value) => value,
+        };
         Some(format!("{key}='{}'", value.replace('\\', r"\\").replace('\'', r"\'")))
     };
     let text = PARTS.into_iter().filter_map(word).collect::<Vec<_>>().join(" ");
