@@ -141,11 +141,14 @@ pub async fn open(
         if !is_live {
             upgrade::candidate(stores, control, projection, log.as_ref(), entries).await.map_err(failed)?
         } else {
-            if !is_usable {
+            if is_usable {
+                // A crash may have left them half made.
+                fill_schema(store, &entry.schema, projection, log.as_ref()).await.map_err(failed)?;
+            } else {
                 tracing::warn!(
                     domain,
                     generation,
-                    "the tables of generation {generation} are damaged or gone: made anew"
+                    "the tables of generation {generation} are made anew: damaged or gone"
                 );
                 upgrade::make_tables(stores, &entry, projection, log.as_ref()).await.map_err(failed)?;
             }
