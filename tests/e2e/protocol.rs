@@ -458,7 +458,7 @@ async fn positions_that_cannot_be_reached_are_refused_and_a_wait_for_others_coun
             ("/ping", "books/0@0"),
             ("/ping", "metaflow/0@0,metaflow/99@0"),
             ("/ping", "elsewhere/0@0"),
-            ("/books/Algorithms/1", "metaflow/0@0"),
+            ("/shelves/Algorithms/books/1", "metaflow/0@0"),
         ] {
             let answer = server.api.send(Method::GET, path, None, &[("daybook-min-position", position)]).await;
             assert_eq!((answer.status, &answer.json()["field"]), (400, &json!("Daybook-Min-Position")), "{position}");
