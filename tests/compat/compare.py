@@ -51,7 +51,10 @@ class Service:
 
     def shown(self, value):
         """An answer's value with this service's ids as names, and times as their kind."""
-        names = {str(number): "<" + name + ">" for name, number in self.ids.items() if not isinstance(number, str)}
+        names = {"run_number": {}, "task_id": {}}
+        for name, number in self.ids.items():
+            if not isinstance(number, str):
+                names["run_number" if name.startswith("run") else "task_id"][str(number)] = "<" + name + ">"
         return normal(value, names)
 
 
@@ -68,8 +71,8 @@ def normal(value, names, field=""):
         return "<id>"
     if field in ("pgerror", "message_primary"):
         return "<text>"
-    if field in ("run_number", "task_id") and not isinstance(value, bool) and str(value) in names:
-        return type(value).__name__ + names[str(value)]
+    if field in names and not isinstance(value, bool) and str(value) in names[field]:
+        return type(value).__name__ + names[field][str(value)]
     if field in ("tags", "system_tags") and value is None:
         return []
     if isinstance(value, str) and field == "":
@@ -78,7 +81,11 @@ def normal(value, names, field=""):
                 return normal(json.loads(value), names, "inner")
             except ValueError:
                 return value
-        return "/".join(names.get(part, part) for part in value.split("/"))
+        # A path of filtered_tasks, as flow/run/step/task. Flows have no slash here, and steps have at most one.
+        flow, *rest = value.split("/")
+        if len(rest) > 2:
+            rest[0], rest[-1] = names["run_number"].get(rest[0], rest[0]), names["task_id"].get(rest[-1], rest[-1])
+        return "/".join([flow, *rest])
     return value
 
 

@@ -2,6 +2,7 @@
 
 mod columns;
 mod fold;
+mod heartbeats;
 mod log;
 mod log_check;
 mod parsers;
