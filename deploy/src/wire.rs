@@ -35,6 +35,7 @@ use tokio::task::JoinSet;
 use crate::{
     config::{self, Config, Log, Tables},
     domains::Domain,
+    start::Start,
 };
 
 /// How long the start retries a part that does not answer.
@@ -63,18 +64,20 @@ pub(crate) struct Running {
 }
 
 /// Opens the log.
-async fn open_log(config: &Config, domains: &[Domain]) -> Result<Arc<dyn EventLog>> {
+async fn open_log(config: &Config, domains: &[Domain], start: &Start) -> Result<Arc<dyn EventLog>> {
     let retryable = |error: &LogError| matches!(error, LogError::Unavailable(_));
     let topics = Domain::topics_of(domains);
     match &config.log {
         Log::Embedded => {
             let folder = config.process.data_dir.clone();
+            start.wait_for("the embedded log");
             let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder, &topics)).await?;
             Ok(Arc::new(opened.context("cannot open the embedded log")?))
         }
         Log::Kafka(address) => {
             let open = || KafkaLog::open(address.clone(), &topics, true);
-            let opened = retry("the log", open, retryable).await.context("cannot open the log on Kafka")?;
+            let opened =
+                retry("the log on Kafka", start, open, retryable).await.context("cannot open the log on Kafka")?;
             Ok(Arc::new(opened))
         }
     }
@@ -83,16 +86,19 @@ async fn open_log(config: &Config, domains: &[Domain]) -> Result<Arc<dyn EventLo
 /// Retries an attempt that fails with a retryable error, for a bounded time.
 async fn retry<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
     what: &str,
+    start: &Start,
     attempt: impl Fn() -> F,
     retryable: impl Fn(&E) -> bool,
 ) -> Result<T, E> {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     let began = Instant::now();
+    start.wait_for(what);
     loop {
         match attempt().await {
             Err(error) if retryable(&error) && began.elapsed() < START_MAX => {
                 let chain = chain(&error);
-                tracing::warn!(error = chain, "{what} does not answer yet: {chain}");
+                tracing::warn!(error = chain, "waiting for {what}: {chain}");
+                start.wait_for(format!("{what}: {chain}"));
                 tokio::time::sleep(backoff.pause()).await;
             }
             outcome => return outcome,
@@ -101,7 +107,7 @@ async fn retry<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
 }
 
 /// Opens the store.
-fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+pub(crate) fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(match &config.tables {
         Tables::Sqlite => Arc::new(SqliteStore::new(&config.process.data_dir)?),
         Tables::Postgres(config) => Arc::new(PostgresStore::new((**config).clone())),
@@ -123,15 +129,17 @@ fn retryable(error: &TablesError) -> bool {
 
 impl Parts {
     /// Opens all parts and starts their background tasks.
-    pub(crate) async fn start(config: &Config, domains: &[Domain]) -> Result<Self> {
-        let log = open_log(config, domains).await?;
+    pub(crate) async fn start(config: &Config, domains: &[Domain], instance: &str, start: &Start) -> Result<Self> {
+        let log = open_log(config, domains, start).await?;
         let store = open_store(config)?;
         tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
         tracing::info!(tables = store.describe(), "tables: {}", store.describe());
-        let control = retry("the store", || store.control(), retryable).await.context("cannot open control storage")?;
-        let control = Control::new(control);
-        let instance = instance_name();
+        let tables = format!("the tables ({})", store.describe());
+        let control = retry(&tables, start, || store.control(), retryable).await;
+        let control = Control::new(control.context("cannot open control storage")?);
+        let instance = instance.to_owned();
         let partitions = log::partitions(log.as_ref());
+        start.wait_for("a lease");
         let lease = if store.shared() {
             Lease::join(control.clone(), instance.clone(), config.process.roles.names(), partitions).await?
         } else {
@@ -142,16 +150,17 @@ impl Parts {
         let of_task = Arc::clone(&lease);
         background.spawn(async move { of_task.keep().await });
         let parts = Self { log, store, instance, lease, domains: Vec::new(), control, background };
-        parts.start_domains(config, domains).await
+        parts.start_domains(config, domains, start).await
     }
 
-    async fn start_domains(mut self, config: &Config, domains: &[Domain]) -> Result<Self> {
+    async fn start_domains(mut self, config: &Config, domains: &[Domain], start: &Start) -> Result<Self> {
         let search = open_search(config)?;
         for domain in domains {
             let projection = (domain.projection)();
             let open = || first::open(self.store.as_ref(), &self.control, projection.as_ref(), &self.log);
             let transient = |error: &OpenError| matches!(error, OpenError::Tables { source, .. } if retryable(source));
-            let generation = retry("the live generation", open, transient).await?;
+            let what = format!("the live generation of {}", projection.domain());
+            let generation = retry(&what, start, open, transient).await?;
             let of_listener = (self.instance.clone(), Arc::clone(&generation));
             self.background.spawn(commit_listener::listen(of_listener.0, of_listener.1));
             let runner = if config.process.roles.projector {
@@ -184,12 +193,13 @@ impl Parts {
     }
 
     /// Waits until the tables have applied all records that the log held at the start, then creates the sequencer.
-    pub(crate) async fn sequencer(&self) -> Result<Sequencer> {
+    pub(crate) async fn sequencer(&self, start: &Start) -> Result<Sequencer> {
+        start.wait_for("the end of the log");
         let log = Arc::clone(&self.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
         let mut sequences = Vec::new();
         for running in &self.domains {
-            running.catch_up(&end).await;
+            running.catch_up(&end, start).await;
             let highest = numbers::highest(running.generation.tables.as_ref()).await?;
             let floor = |name: &str| highest.get(name).copied().unwrap_or(0);
             sequences.extend(running.domain.sequences.iter().map(|sequence| (*sequence, floor(sequence.name))));
@@ -238,24 +248,26 @@ impl Parts {
 
 impl Running {
     /// Waits until the tables have reached `end`, and logs progress.
-    async fn catch_up(&self, end: &Vector) {
+    async fn catch_up(&self, end: &Vector, start: &Start) {
         let progress = &self.generation.progress;
         let topics = self.domain.topics;
         let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
         let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
+        let domain = self.generation.domain;
         let began = Instant::now();
+        start.wait_for(format!("the tables of {domain}, which are catching up"));
         while tokio::time::timeout(REPORT, progress.wait_for(&end)).await.is_err() {
             let lag = progress.applied().lag(&end);
             let done = end.0.values().sum::<i64>() - lag;
             let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
-            let domain = self.generation.domain;
+            start.wait_for(format!("the tables of {domain}, which are catching up: {lag} records left"));
             tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
         }
     }
 }
 
 /// A unique name for this process: another one may get the same process id later or on another machine.
-fn instance_name() -> String {
+pub(crate) fn instance_name() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("{}-{:x}", std::process::id(), since.as_nanos())
 }

@@ -3,6 +3,7 @@
 mod answers;
 mod books;
 mod command_line;
+mod errors;
 mod metaflow;
 mod model;
 mod poison;

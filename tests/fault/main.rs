@@ -15,6 +15,7 @@ mod search;
 mod soak;
 mod stopping;
 mod storage;
+mod waiting;
 
 /// How many rounds of random faults a test does: `short` in every run, more where that is asked for.
 fn rounds(short: usize) -> usize {

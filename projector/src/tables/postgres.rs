@@ -19,7 +19,7 @@ use std::{
 
 use daybook_ingest::log::BoxFuture;
 use sqlx::{
-    AssertSqlSafe, Column as _, Executor, PgConnection, PgPool, SqlSafeStr, Statement as _,
+    AssertSqlSafe, Column as _, Connection as _, Executor, PgConnection, PgPool, SqlSafeStr, Statement as _,
     postgres::{PgConnectOptions, PgListener, PgPoolOptions, PgSslMode},
 };
 use tokio::{
@@ -177,9 +177,10 @@ impl PostgresStore {
     }
 
     async fn run_scripts(&self, schema: &str, scripts: &[&str]) -> Result<(), TablesError> {
-        let pool = pool_of_one(self.connect(schema, &[]), self.wait_max());
+        let connections = self.connections(schema, 1, &[]);
         let create = async {
-            let mut transaction = pool.begin().await?;
+            let mut taken = connections.take().await?;
+            let mut transaction = taken.connection().begin().await?;
             transaction.execute(LOCK.postgres).await?;
             for script in scripts {
                 // A schema's name comes from configuration, which allows letters, digits and underscores alone.
@@ -188,9 +189,7 @@ impl PostgresStore {
             }
             transaction.commit().await
         };
-        let outcome = create.await.map_err(|e| error("create schema", &e));
-        pool.close().await;
-        outcome
+        create.await.map_err(|e| error("create schema", &e))
     }
 }
 

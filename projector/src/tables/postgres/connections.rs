@@ -3,13 +3,16 @@
 //! sqlx's pool pings each connection when it is returned: one more round trip for each statement, and the next statement
 //! waits for it. Here only a connection that was idle is pinged, before it is used.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use deadpool::{
     Runtime,
-    managed::{self, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts},
+    managed::{
+        self, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType, Timeouts,
+    },
 };
 use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::time::Instant;
 
 /// How long a connection is used for, at most.
 const AGE_MAX: Duration = Duration::from_secs(1800);
@@ -32,7 +35,7 @@ impl Connections {
         let mut config = PoolConfig::new(usize::try_from(count_max).unwrap_or(usize::MAX));
         config.timeouts = Timeouts { wait: Some(wait_max), create: Some(wait_max), recycle: Some(wait_max) };
         config.queue_mode = QueueMode::Lifo;
-        let pool = managed::Pool::builder(Maker { connect }).config(config).runtime(Runtime::Tokio1).build();
+        let pool = managed::Pool::builder(Maker { connect, wait_max }).config(config).runtime(Runtime::Tokio1).build();
         // Building fails only without a runtime.
         Self(pool.expect("a runtime is named"))
     }
@@ -41,11 +44,16 @@ impl Connections {
     pub(super) async fn take(&self) -> Result<Taken, sqlx::Error> {
         let taken = self.0.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
-            PoolError::Timeout(_) => sqlx::Error::PoolTimedOut,
+            PoolError::Timeout(TimeoutType::Wait) => late("all connections are in use"),
+            PoolError::Timeout(_) => late("the server does not answer"),
             PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => sqlx::Error::PoolClosed,
         })?;
         Ok(Taken(Some(taken)))
     }
+}
+
+fn late(reason: &str) -> sqlx::Error {
+    io::Error::new(io::ErrorKind::TimedOut, reason).into()
 }
 
 /// A connection in use. If it is dropped instead of returned, it is closed, because its state is unknown.
@@ -71,6 +79,7 @@ impl Drop for Taken {
 
 struct Maker {
     connect: PgConnectOptions,
+    wait_max: Duration,
 }
 
 impl managed::Manager for Maker {
@@ -78,11 +87,12 @@ impl managed::Manager for Maker {
     type Error = sqlx::Error;
 
     async fn create(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut pause = PAUSE_MIN;
+        let (mut pause, end) = (PAUSE_MIN, Instant::now() + self.wait_max);
         loop {
             match PgConnection::connect_with(&self.connect).await {
                 Ok(connection) => return Ok(connection),
-                Err(error) if is_not_yet(&error) => tokio::time::sleep(pause).await,
+                // The last error says more than that time is up.
+                Err(error) if is_not_yet(&error) && Instant::now() + pause < end => tokio::time::sleep(pause).await,
                 Err(error) => return Err(error),
             }
             pause = PAUSE_MAX.min(pause * 2);

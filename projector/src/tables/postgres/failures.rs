@@ -12,6 +12,8 @@ pub(super) fn error(statement: &str, error: &sqlx::Error) -> TablesError {
             sqlx::Error::Configuration(_) | sqlx::Error::ColumnDecode { .. } | sqlx::Error::TypeNotFound { .. } => {
                 TablesError::Refused { statement: statement.to_owned(), reason: error.to_string() }
             }
+            // Of a pool with one connection, for a listener: it was never open.
+            sqlx::Error::PoolTimedOut => TablesError::Unavailable("the server could not be reached in time".to_owned()),
             _ => TablesError::Unavailable(error.to_string()),
         };
     };
