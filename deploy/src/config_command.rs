@@ -38,7 +38,7 @@ pub(crate) fn run(command: &ConfigCommand, environment: &Environment) -> Result<
 fn load(flags: &config::FromFlags, environment: &Environment) -> Loaded {
     let loaded = config::load(flags, environment);
     for warning in &loaded.warnings {
-        eprintln!("daybook: warning: {warning}");
+        output::tell(&format!("warning: {warning}"));
     }
     loaded
 }

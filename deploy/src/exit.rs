@@ -7,6 +7,8 @@ use anyhow::Result;
 use daybook_ingest::log::LogError;
 use daybook_projector::{search::SearchError, tables::TablesError};
 
+use crate::output;
+
 /// Why a command failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -71,7 +73,7 @@ pub(crate) fn report(outcome: Result<()>) -> ExitCode {
     }
     let code = code_of(&error);
     if code != Code::Interrupted {
-        eprintln!("daybook: {error:#}");
+        output::tell(&format!("{error:#}"));
     }
     ExitCode::from(code as u8)
 }

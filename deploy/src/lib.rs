@@ -14,6 +14,7 @@ mod output;
 mod quarantine_command;
 mod search_command;
 mod serve;
+mod start;
 mod status_command;
 mod telemetry;
 mod wire;

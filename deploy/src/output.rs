@@ -14,6 +14,11 @@ pub(crate) fn is_for_people(json: bool) -> bool {
     !json && io::stdout().is_terminal()
 }
 
+/// Tells people something on standard error. Nobody may read there any longer: that is no reason to fail.
+pub(crate) fn tell(text: &str) {
+    let _unread = writeln!(io::stderr(), "daybook: {text}");
+}
+
 /// Prints a JSON document.
 pub(crate) fn write_document(out: &mut impl Write, document: &impl Serialize) -> Result<()> {
     serde_json::to_writer_pretty(&mut *out, document)?;

@@ -8,8 +8,10 @@ use std::{
 use anyhow::Result;
 use daybook_query_api::{
     app::{self, App, Readiness},
+    connections,
     live::Live,
-    routes, server,
+    routes::{self, Router},
+    starting::{self, Starting},
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -18,10 +20,11 @@ use tokio::{
 };
 
 use crate::{
-    config::{Config, Log},
+    config::{Config, Listen, Log},
     domains::{self, Domain},
     listener,
-    wire::{Parts, Running},
+    start::Start,
+    wire::{self, Parts, Running},
 };
 
 /// Time after the shutdown limit at which the process ends in any case.
@@ -33,32 +36,30 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut servers = JoinSet::new();
-    let nothing_known: Readiness = Arc::new(Vec::new);
-    let (api, of_api) = watch::channel(server::starting(Arc::clone(&nothing_known)));
-    let (migration, of_migration) = watch::channel(server::starting(nothing_known));
+    let (start_state, instance) = (Start::new(), wire::instance_name());
+    let of_reasons = start_state.clone();
+    let reasons: Readiness = Arc::new(move || vec![of_reasons.reason()]);
+    let shown = starting::router(&Arc::new(known(&config, &instance, reasons, began)?));
+    let (api, of_api) = watch::channel(shown.clone());
+    let (migration, of_migration) = watch::channel(shown);
     let places = [
         config.process.roles.api.then_some((&config.http.listen, of_api)),
         config.domains.migration_listen().map(|listen| (listen, of_migration)),
     ];
-    for (listen, routes) in places.into_iter().flatten() {
-        for listener in listener::bind(listen).await? {
-            tracing::info!(listen = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
-            let (mut stopped, routes) = (stopped.clone(), routes.clone());
-            let shutdown = async move {
-                // The sender outlives the servers.
-                let _ended = stopped.wait_for(|stop| *stop).await;
-            };
-            servers.spawn(server::serve(listener, routes, shutdown, config.process.shutdown_max));
-        }
-    }
     let limit = config.process.shutdown_max;
+    for (listen, routes) in places.into_iter().flatten() {
+        serve(&mut servers, listen, &routes, &stopped, limit).await?;
+    }
     let start = async move {
-        let parts = Parts::start(&config, &domains).await?;
+        let parts = Parts::start(&config, &domains, &instance, &start_state).await?;
         let readiness: Readiness = Arc::new(parts.readiness());
-        drop(api.send_replace(server::starting(Arc::clone(&readiness))));
-        parts.catch_up().await?;
+        let (start, failures) = (start_state.clone(), Arc::clone(&readiness));
+        let reasons: Readiness = Arc::new(move || [vec![start.reason()], failures()].concat());
+        let known = known(&config, &instance, reasons, began)?;
+        drop(api.send_replace(starting::router(&Arc::new(known))));
+        parts.catch_up(&start_state).await?;
         if config.process.roles.api {
-            let app = Arc::new(new_app(&config, &domains, &parts, readiness).await?);
+            let app = Arc::new(new_app(&config, &domains, &parts, readiness, &start_state).await?);
             drop(migration.send_replace(domains::migration_router(&app)));
             drop(api.send_replace(routes::router(&app)));
         }
@@ -102,7 +103,43 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     Ok(())
 }
 
-async fn new_app(config: &Config, domains: &[Domain], parts: &Parts, readiness: Readiness) -> Result<App> {
+/// Serves the current routes on all addresses of a place until the process stops.
+async fn serve(
+    servers: &mut JoinSet<()>,
+    listen: &Listen,
+    routes: &watch::Receiver<Router>,
+    stopped: &watch::Receiver<bool>,
+    limit: Duration,
+) -> Result<()> {
+    for listener in listener::bind(listen).await? {
+        tracing::info!(listen = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
+        let mut stopped = stopped.clone();
+        let shutdown = async move {
+            // The sender outlives the servers.
+            let _ended = stopped.wait_for(|stop| *stop).await;
+        };
+        servers.spawn(connections::serve(listener, routes.clone(), shutdown, limit));
+    }
+    Ok(())
+}
+
+/// What is known of this process before it serves.
+fn known(config: &Config, instance: &str, reasons: Readiness, started: Instant) -> Result<Starting> {
+    let log = match &config.log {
+        Log::Embedded => format!("embedded, {}", config.process.data_dir.display()),
+        Log::Kafka(address) => address.describe(),
+    };
+    let (instance, roles) = (instance.to_owned(), config.process.roles.names());
+    Ok(Starting { instance, roles, log, tables: wire::open_store(config)?.describe(), reasons, started })
+}
+
+async fn new_app(
+    config: &Config,
+    domains: &[Domain],
+    parts: &Parts,
+    readiness: Readiness,
+    start: &Start,
+) -> Result<App> {
     let served = |running: &Running| {
         let api = (running.domain.api)(&config.domains);
         let live = Live::new(Arc::clone(&running.generation), running.search.clone(), &api.new_view);
@@ -110,7 +147,7 @@ async fn new_app(config: &Config, domains: &[Domain], parts: &Parts, readiness: 
     };
     let of_app = app::Parts {
         log: Arc::clone(&parts.log),
-        sequencer: parts.sequencer().await?,
+        sequencer: parts.sequencer(start).await?,
         lease: Arc::clone(&parts.lease),
         domains: parts.domains.iter().map(served).collect(),
         schemas: Domain::schemas_of(domains),

@@ -9,7 +9,9 @@ use crate::config::{LogFormat, Telemetry};
 /// Starts logging, and logs the warnings about the configuration.
 pub(crate) fn start(telemetry: &Telemetry, warnings: &[String]) {
     let filter = EnvFilter::new(&telemetry.log_level);
-    let lines = fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    // Nobody may read the lines any longer; to complain about that on standard error would panic.
+    let lines = fmt::layer().log_internal_errors(false).with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
     match telemetry.log_format {
         LogFormat::Human => registry.with(lines.with_target(false)).init(),

@@ -38,6 +38,7 @@ use tokio::task::JoinSet;
 use crate::{
     config::{self, Config, Log, Tables},
     domains::Domain,
+    start::Start,
 };
 
 /// How long the start retries a part that does not answer.
@@ -69,18 +70,20 @@ pub(crate) struct Running {
 }
 
 /// Opens the log.
-async fn open_log(config: &Config, domains: &[Domain]) -> Result<Arc<dyn EventLog>> {
+async fn open_log(config: &Config, domains: &[Domain], start: &Start) -> Result<Arc<dyn EventLog>> {
     let retryable = |error: &LogError| matches!(error, LogError::Unavailable(_));
     let topics = Domain::topics_of(domains);
     match &config.log {
         Log::Embedded => {
             let folder = config.process.data_dir.clone();
+            start.wait_for("the embedded log");
             let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder, &topics)).await?;
             Ok(Arc::new(opened.context("cannot open the embedded log")?))
         }
         Log::Kafka(address) => {
             let open = || KafkaLog::open(address.clone(), &topics, true);
-            let opened = retry("the log", open, retryable).await.context("cannot open the log on Kafka")?;
+            let opened =
+                retry("the log on Kafka", start, open, retryable).await.context("cannot open the log on Kafka")?;
             Ok(Arc::new(opened))
         }
     }
@@ -89,16 +92,19 @@ async fn open_log(config: &Config, domains: &[Domain]) -> Result<Arc<dyn EventLo
 /// Retries an attempt that fails with a retryable error, for a bounded time.
 async fn retry<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
     what: &str,
+    start: &Start,
     attempt: impl Fn() -> F,
     retryable: impl Fn(&E) -> bool,
 ) -> Result<T, E> {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
     let began = Instant::now();
+    start.wait_for(what);
     loop {
         match attempt().await {
             Err(error) if retryable(&error) && began.elapsed() < START_MAX => {
                 let chain = chain(&error);
-                tracing::warn!(error = chain, "{what} does not answer yet: {chain}");
+                tracing::warn!(error = chain, "waiting for {what}: {chain}");
+                start.wait_for(format!("{what}: {chain}"));
                 tokio::time::sleep(backoff.pause()).await;
             }
             outcome => return outcome,
@@ -107,7 +113,7 @@ async fn retry<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
 }
 
 /// Opens the store.
-fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
+pub(crate) fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
     Ok(match &config.tables {
         Tables::Sqlite => Arc::new(SqliteStore::new(&config.process.data_dir)?),
         Tables::Postgres(config) => Arc::new(PostgresStore::new((**config).clone())),
@@ -133,21 +139,20 @@ async fn refuse_foreign(setting: &Setting) -> Result<()> {
 
 impl Parts {
     /// Opens all parts and starts their background tasks.
-    pub(crate) async fn start(config: &Config, domains: &[Domain]) -> Result<Self> {
-        let log = open_log(config, domains).await?;
+    pub(crate) async fn start(config: &Config, domains: &[Domain], instance: &str, start: &Start) -> Result<Self> {
+        let log = open_log(config, domains, start).await?;
         let store = open_store(config)?;
         tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
         tracing::info!(tables = store.describe(), "tables: {}", store.describe());
-        let control = retry("the store", || store.control(), TablesError::is_retryable)
-            .await
-            .context("cannot open control storage")?;
-        let control = Control::new(control);
-        let instance = instance_name();
+        let tables = format!("the tables ({})", store.describe());
+        let control = retry(&tables, start, || store.control(), TablesError::is_retryable).await;
+        let control = Control::new(control.context("cannot open control storage")?);
+        let instance = instance.to_owned();
         let partitions = log::partitions(log.as_ref());
         let lease = if store.shared() {
             let roles = config.process.roles.names();
             let join = || Lease::join(control.clone(), instance.clone(), roles.clone(), partitions.clone());
-            retry("the store", join, TablesError::is_retryable).await.context("cannot take a lease")?
+            retry("a lease", start, join, TablesError::is_retryable).await.context("cannot take a lease")?
         } else {
             Lease::unshared(control.clone(), instance.clone(), partitions)
         };
@@ -157,10 +162,10 @@ impl Parts {
         background.spawn(async move { of_task.keep().await });
         let search = open_search(config)?;
         let parts = Self { log, store, instance, lease, domains: Vec::new(), search, control, background };
-        parts.start_domains(config, domains).await
+        parts.start_domains(config, domains, start).await
     }
 
-    async fn start_domains(mut self, config: &Config, domains: &[Domain]) -> Result<Self> {
+    async fn start_domains(mut self, config: &Config, domains: &[Domain], start: &Start) -> Result<Self> {
         for domain in domains {
             let projection = (domain.projection)();
             let stores = self.stores(*domain);
@@ -170,7 +175,8 @@ impl Parts {
                 OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
                 _ => false,
             };
-            let Opened { generation, is_live } = retry("the live generation", open, transient).await?;
+            let what = format!("the live generation of {}", projection.domain());
+            let Opened { generation, is_live } = retry(&what, start, open, transient).await?;
             self.background.spawn(commit_listener::listen(self.instance.clone(), Arc::clone(&generation)));
             let runner = if config.process.roles.projector {
                 let (generation, log) = (Arc::clone(&generation), Arc::clone(&self.log));
@@ -211,13 +217,15 @@ impl Parts {
 
     /// Waits until the tables have applied all records that the log held at the start, and promotes generations that
     /// are not live.
-    pub(crate) async fn catch_up(&self) -> Result<()> {
+    pub(crate) async fn catch_up(&self, start: &Start) -> Result<()> {
+        start.wait_for("the end of the log");
         let log = Arc::clone(&self.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
         for running in &self.domains {
-            running.catch_up(&end).await;
+            running.catch_up(&end, start).await;
             if !running.is_live {
-                running.catch_up_search(&end).await;
+                running.catch_up_search(&end, start).await;
+                start.wait_for(format!("the promotion of {}'s new generation", running.generation.domain));
                 upgrade::promote(&self.stores(running.domain), &self.control, &running.generation).await?;
             }
         }
@@ -225,7 +233,8 @@ impl Parts {
     }
 
     /// Creates the sequencer. The tables must have caught up.
-    pub(crate) async fn sequencer(&self) -> Result<Sequencer> {
+    pub(crate) async fn sequencer(&self, start: &Start) -> Result<Sequencer> {
+        start.wait_for("the highest numbers in the tables");
         let mut sequences = Vec::new();
         for running in &self.domains {
             let highest = numbers::highest(running.generation.tables.as_ref()).await?;
@@ -282,28 +291,30 @@ impl Parts {
 
 impl Running {
     /// Waits until the tables have reached `end`, and logs progress.
-    async fn catch_up(&self, end: &Vector) {
+    async fn catch_up(&self, end: &Vector, start: &Start) {
         let progress = &self.generation.progress;
         let topics = self.domain.topics;
         let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
         let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
+        let domain = self.generation.domain;
         let began = Instant::now();
+        start.wait_for(format!("the tables of {domain}, which are catching up"));
         while tokio::time::timeout(REPORT, progress.wait_for(&end)).await.is_err() {
             let lag = progress.applied().lag(&end);
             let done = end.0.values().sum::<i64>() - lag;
             let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
-            let domain = self.generation.domain;
+            start.wait_for(format!("the tables of {domain}, which are catching up: {lag} records left"));
             tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
         }
     }
-}
 
-impl Running {
     /// Waits until search sees everything before `end`, or fails; and logs progress.
-    async fn catch_up_search(&self, end: &Vector) {
+    async fn catch_up_search(&self, end: &Vector, start: &Start) {
         let Some(search) = &self.search else { return };
+        let domain = self.generation.domain;
+        start.wait_for(format!("search of {domain}, which is catching up"));
         while tokio::time::timeout(REPORT, search.wait(end)).await.is_err() {
-            let (domain, lag) = (self.generation.domain, search.lag(end));
+            let lag = search.lag(end);
             if let Some(failure) = search.health().failure {
                 tracing::warn!(domain, lag, "search of {domain} does not catch up: {failure}");
                 return;
@@ -314,7 +325,7 @@ impl Running {
 }
 
 /// A unique name for this process: another one may get the same process id later or on another machine.
-fn instance_name() -> String {
+pub(crate) fn instance_name() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("{}-{:x}", std::process::id(), since.as_nanos())
 }

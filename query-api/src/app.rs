@@ -12,14 +12,17 @@ use daybook_projector::{lease::Lease, tables::Statement};
 use daybook_schemas::{Topic, generic::SchemaSets};
 use tokio::sync::{Semaphore, watch};
 
-use crate::live::{Live, NewView};
+use crate::{
+    bodies::Bodies,
+    live::{Live, NewView},
+};
 
 /// Configuration of the HTTP API.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Largest request body, in bytes, inclusive.
     pub body_bytes_max: usize,
-    /// Concurrent requests, at most; more are answered 503.
+    /// Concurrent requests, at most; more are answered 503. A request counts once its body is there.
     pub requests_max: usize,
     /// How long a request may wait for the tables to reach a position.
     pub wait_max: Duration,
@@ -50,6 +53,8 @@ pub struct DomainApi {
     pub topics: Vec<Topic>,
     /// Creates its routes.
     pub routes: NewRoutes,
+    /// Those of its routes whose bodies are read part by part ([`Streamed`](crate::bodies::Streamed)).
+    pub streamed: &'static [&'static str],
     /// The prefix of the paths of its search, as in `/api/v1`.
     pub search_prefix: &'static str,
     /// Creates what its routes need for a generation.
@@ -98,7 +103,9 @@ pub struct App {
     /// When the process started.
     pub started: Instant,
     /// One permit for each request in progress.
-    pub(crate) requests: Semaphore,
+    pub(crate) requests: Arc<Semaphore>,
+    /// Reads the bodies of requests.
+    pub(crate) bodies: Bodies,
 }
 
 /// The parts of an [`App`].
@@ -123,8 +130,8 @@ impl App {
         let Parts { log, sequencer, lease, domains, schemas, readiness } = parts;
         let appender = Appender::new(Arc::clone(&log));
         let domains = domains.into_iter().map(|domain| (domain.api.name, domain)).collect();
-        let requests = Semaphore::new(config.requests_max);
+        let (requests, bodies) = (Arc::new(Semaphore::new(config.requests_max)), Bodies::new(config.body_bytes_max));
         let started = Instant::now();
-        Self { config, log, appender, sequencer, lease, domains, schemas, readiness, started, requests }
+        Self { config, log, appender, sequencer, lease, domains, schemas, readiness, started, requests, bodies }
     }
 }

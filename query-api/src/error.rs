@@ -18,6 +18,9 @@ pub enum ApiError {
     /// No such object: 404.
     #[error("{0}")]
     NotFound(String),
+    /// The path does not take this method: 405.
+    #[error("this path does not take this method; the header Allow names those that it takes")]
+    NotAllowed,
     /// The object exists already: 409.
     #[error("{0}")]
     Duplicate(String),
@@ -39,6 +42,9 @@ pub enum ApiError {
         /// The body.
         body: Value,
     },
+    /// The client sent its request too slowly: 408. Its connection is closed.
+    #[error("{0}")]
+    Slow(String),
     /// Over a limit: 413.
     #[error("{message}")]
     TooLarge {
@@ -142,9 +148,11 @@ impl IntoResponse for ApiError {
         let is_own = !matches!(self, Self::Shaped { .. });
         let (status, body) = match self {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, plain(None)),
+            Self::NotAllowed => (StatusCode::METHOD_NOT_ALLOWED, plain(None)),
             Self::Duplicate(_) => (StatusCode::CONFLICT, plain(None)),
             Self::Invalid { field, .. } => (StatusCode::BAD_REQUEST, plain(field)),
             Self::Shaped { status, body, .. } => (status, body),
+            Self::Slow(_) => (StatusCode::REQUEST_TIMEOUT, plain(Some("body".to_owned()))),
             Self::TooLarge { field, .. } => (StatusCode::PAYLOAD_TOO_LARGE, plain(field)),
             Self::KeyReused(_) => (StatusCode::UNPROCESSABLE_ENTITY, plain(Some("Idempotency-Key".to_owned()))),
             Self::SwitchedOff(_) => (StatusCode::NOT_IMPLEMENTED, plain(None)),
@@ -158,12 +166,20 @@ impl IntoResponse for ApiError {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if status == StatusCode::REQUEST_TIMEOUT {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Some(object) = body.as_object().filter(|_| is_own) {
             // The outermost layer knows the request's id and adds it.
             response.extensions_mut().insert(Message(object.clone()));
         }
         response
     }
+}
+
+/// The answer where there is no route.
+pub(crate) fn no_route() -> ApiError {
+    ApiError::NotFound("nothing is served at this path".to_owned())
 }
 
 /// An error body without the request's id.

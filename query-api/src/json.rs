@@ -1,7 +1,6 @@
 //! JSON in and out: answers, objects written straight from rows, and bodies read field by field.
 
 mod body;
-mod bounded;
 mod column_text;
 mod writer;
 
@@ -14,7 +13,6 @@ use serde::Serialize;
 
 pub use self::{
     body::{Object, array, object},
-    bounded::Bounded,
     writer::{ObjectWriter, write_text},
 };
 

@@ -5,6 +5,8 @@
 //! name under [`routes`].
 
 pub mod app;
+pub mod bodies;
+pub mod connections;
 pub mod context;
 pub mod create;
 pub mod error;
@@ -16,7 +18,10 @@ pub mod loader;
 mod metrics;
 mod outcome;
 pub mod pagination;
+pub mod path;
+mod place;
 pub mod query;
 pub mod routes;
 pub mod server;
+pub mod starting;
 pub mod write;

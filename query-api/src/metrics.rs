@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, register_histogram_vec, register_int_counter_vec,
-    register_int_gauge_vec,
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, register_histogram_vec,
+    register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 
 /// The crate's metrics.
@@ -13,7 +13,9 @@ pub(crate) struct Metrics {
     pub(crate) request_seconds: HistogramVec,
     /// Requests in progress, by domain.
     pub(crate) requests: IntGaugeVec,
-    /// Requests refused because of the limit on concurrent requests, by domain.
+    /// Bytes of the bodies of requests that are read or in progress.
+    pub(crate) body_bytes: IntGauge,
+    /// Requests refused because of the limits on concurrent requests and on the bytes of their bodies, by domain.
     pub(crate) refused: IntCounterVec,
     /// Entries of lists that were left out because they cannot be stored, by kind.
     pub(crate) skipped_entries: IntCounterVec,
@@ -30,9 +32,14 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         request_seconds: register_histogram_vec!(seconds, &["domain", "route", "method", "status"]).expect(UNIQUE),
         requests: register_int_gauge_vec!("daybook_query_api_requests", "Requests in progress", &["domain"])
             .expect(UNIQUE),
+        body_bytes: register_int_gauge!(
+            "daybook_query_api_body_bytes",
+            "Bytes of the bodies of requests that are read or in progress"
+        )
+        .expect(UNIQUE),
         refused: register_int_counter_vec!(
             "daybook_query_api_refused_total",
-            "Requests refused because of --requests-max",
+            "Requests refused because too many requests, or too many bytes of bodies, are in progress",
             &["domain"]
         )
         .expect(UNIQUE),

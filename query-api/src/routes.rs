@@ -27,15 +27,17 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/openapi.json", get(docs::openapi))
         .route("/api/doc", get(docs::page))
         .route("/api/v1/status", get(status::show))
-        .route("/api/v1/quarantine", get(status::quarantine))
-        .nest("/api/v1/schema-registry", schema_registry::routes());
+        .route("/api/v1/quarantine", get(status::quarantine));
+    let registry = Router::new()
+        .nest("/api/v1/schema-registry", schema_registry::routes(app))
+        .route("/api/v1/schema-registry/", schema_registry::root_with_slash());
     let of_domain = |name: &'static str| {
         let api = &app.domains[name].api;
         let search = Router::new().nest(api.search_prefix, search::routes());
         server::with_domain(app, name, (api.routes)(app).merge(search))
     };
     let domains = app.domains.keys().fold(Router::new(), |routes, name| routes.merge(of_domain(name)));
-    server::wrap(app, health.merge(server::limited(app, system)).merge(domains))
+    server::wrap(app, health.merge(server::limited(app, system)).merge(registry).merge(domains))
 }
 
 /// Every statement of the generic plumbing, so that a test can run each on every engine.

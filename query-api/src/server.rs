@@ -1,59 +1,32 @@
-//! The HTTP server: connections, limits, graceful shutdown, and what is the same for every request.
+//! What is the same for every request: its id, its metrics, the limit on requests, the shape of errors.
 
-use std::{
-    convert::Infallible,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
     body::Body,
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, RawPathParams, Request, State, rejection::RawPathParamsRejection},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
 };
 use daybook_schemas::position::{Partition, Vector};
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
-use prometheus::IntGauge;
-use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-};
-use tower::ServiceExt;
 use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use tracing::Instrument;
 
 use crate::{
-    app::{App, Readiness},
+    app::App,
+    bodies::Held,
     context::RequestId,
-    error::{ApiError, Message},
-    json,
+    error::{ApiError, Message, no_route},
     live::Live,
     metrics::metrics,
+    path::has_empty,
+    place::Place,
 };
 
-/// How long a client may take to send a request's head, on a new or a kept connection.
-const HEAD_MAX: Duration = Duration::from_secs(75);
-/// Bytes of a request's head, at most.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Headers of a request, at most.
-const HEADERS_MAX: usize = 100;
-/// Concurrent connections; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 20_000;
 /// Smallest body that is compressed for clients that accept compression.
 const COMPRESSED_BYTES_MIN: u64 = 4096;
-
-/// The answer if there is no route.
-const NOT_FOUND: &str = "404: Not Found";
 
 const GENERATION: HeaderName = HeaderName::from_static("daybook-generation");
 const APPLIED: HeaderName = HeaderName::from_static("daybook-applied");
@@ -61,8 +34,6 @@ const MIN_POSITION: HeaderName = HeaderName::from_static("daybook-min-position")
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The name of the header as error bodies show it.
 const MIN_POSITION_FIELD: &str = "Daybook-Min-Position";
-/// Why a process cannot serve during its start.
-const STARTING: &str = "starting: the tables are catching up";
 
 /// The label of requests that belong to no domain, and of those that match no route.
 const NONE: &str = "none";
@@ -73,15 +44,23 @@ struct DomainName(&'static str);
 
 /// Wraps routes in the layers that every request passes.
 pub fn wrap(app: &Arc<App>, routes: Router<Arc<App>>) -> Router {
+    outermost(routes.fallback(not_found).method_not_allowed_fallback(not_allowed)).with_state(Arc::clone(app))
+}
+
+/// The outermost layers, also during the start.
+pub(crate) fn outermost<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     let compression = CompressionLayer::new().compress_when(SizeAbove::new(COMPRESSED_BYTES_MIN));
-    routes
-        .fallback(|| async { json::respond_text(StatusCode::NOT_FOUND, NOT_FOUND) })
-        .method_not_allowed_fallback(|| async {
-            json::respond_text(StatusCode::METHOD_NOT_ALLOWED, "405: Method Not Allowed")
-        })
-        .layer(middleware::from_fn(around))
-        .layer(compression)
-        .with_state(Arc::clone(app))
+    routes.layer(middleware::from_fn(around)).layer(compression)
+}
+
+/// The answer if there is no route.
+pub(crate) async fn not_found() -> ApiError {
+    no_route()
+}
+
+/// The answer if there is a route, but not for this method. The router adds the header `Allow`.
+pub(crate) async fn not_allowed(parameters: Result<RawPathParams, RawPathParamsRejection>) -> ApiError {
+    if parameters.is_ok_and(|parameters| has_empty(&parameters)) { no_route() } else { ApiError::NotAllowed }
 }
 
 /// Gives every request its id, its span and its metrics.
@@ -92,14 +71,7 @@ async fn around(mut request: Request, next: Next) -> Response {
     let route = matched.as_ref().map_or(NONE, MatchedPath::as_str);
     request.extensions_mut().insert(id.clone());
     let span = tracing::debug_span!("request", id = %id.0, %method, route);
-    // A path parameter has at least one character; the router would accept an empty segment.
-    let response = if has_empty_segment(request.uri().path()) {
-        json::respond_text(StatusCode::NOT_FOUND, NOT_FOUND)
-    } else if request.uri().path().contains("%00") {
-        ApiError::nul("path").into_response()
-    } else {
-        next.run(request).instrument(span).await
-    };
+    let response = next.run(request).instrument(span).await;
     let mut response = finish(response, &method, &id);
     if let Ok(id) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(REQUEST_ID, id);
@@ -111,39 +83,51 @@ async fn around(mut request: Request, next: Next) -> Response {
     response
 }
 
-/// Counts a request as in progress until it is dropped, also where its client went away.
-struct InProgress(IntGauge);
-
-impl InProgress {
-    fn new(requests: IntGauge) -> Self {
-        requests.inc();
-        Self(requests)
-    }
-}
-
-impl Drop for InProgress {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-/// Bounds the number of concurrent requests.
+/// Bounds the number of concurrent requests. A request counts once its body is there.
 pub fn limited(app: &Arc<App>, routes: Router<Arc<App>>) -> Router<Arc<App>> {
     routes.layer(middleware::from_fn_with_state(Arc::clone(app), limit))
 }
 
 async fn limit(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    limit_to(&app, NONE, next.run(request)).await
+    match received(&app, NONE, &[], request).await {
+        Ok(Received { request, _held, _place }) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
 }
 
-/// Answers a request unless too many others are in progress.
-async fn limit_to(app: &App, domain: &str, answer: impl Future<Output = Response>) -> Response {
-    let Ok(_permit) = app.requests.try_acquire() else {
-        metrics().refused.with_label_values(&[domain]).inc();
-        return ApiError::Unavailable("too many requests are in progress".to_owned()).into_response();
+/// A request in its place. The place and the bytes of its body count until this is dropped.
+struct Received {
+    request: Request,
+    _held: Option<Held>,
+    _place: Place,
+}
+
+/// Reads a request's body, unless its route does, and takes a place for it.
+async fn received(
+    app: &Arc<App>,
+    domain: &'static str,
+    streamed: &[&str],
+    mut request: Request,
+) -> Result<Received, ApiError> {
+    let matched = request.extensions().get::<MatchedPath>();
+    let streams = matched.is_some_and(|route| streamed.contains(&route.as_str()));
+    let taken = async {
+        let mut held = None;
+        if !streams {
+            let (whole, bytes) = app.bodies.receive(request).await?;
+            (request, held) = (whole, Some(bytes));
+        }
+        let place = Place::take(app, domain)?;
+        if streams {
+            request.extensions_mut().insert(place.clone());
+        }
+        Ok(Received { request, _held: held, _place: place })
     };
-    let _in_progress = InProgress::new(metrics().requests.with_label_values(&[domain]));
-    answer.await
+    let taken = taken.await;
+    if let Err(ApiError::Unavailable(_)) = &taken {
+        metrics().refused.with_label_values(&[domain]).inc();
+    }
+    taken
 }
 
 /// Wraps a domain's routes: each request takes the live generation once, waits for the position that it wants to see,
@@ -156,12 +140,11 @@ async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut requ
     let live = app.domains[name].live();
     request.extensions_mut().insert(live.clone());
     let answer = async {
-        match admit(&app, name, &live, request.headers()).await {
-            Ok(()) => next.run(request).await,
-            Err(error) => error.into_response(),
-        }
+        let Received { request, _held, _place } = received(&app, name, app.domains[name].api.streamed, request).await?;
+        admit(&app, name, &live, request.headers()).await?;
+        Ok::<_, ApiError>(next.run(request).await)
     };
-    let mut response = limit_to(&app, name, answer).await;
+    let mut response = answer.await.unwrap_or_else(ApiError::into_response);
     // Tables that went back lack what was acknowledged.
     let checked = match live.generation.progress.owed().0.is_empty() {
         true => serves(&app, &live),
@@ -177,10 +160,6 @@ async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut requ
     }
     response.extensions_mut().insert(DomainName(name));
     response
-}
-
-fn has_empty_segment(path: &str) -> bool {
-    path.contains("//") || (path.ends_with('/') && path.len() > 1)
 }
 
 /// The vector that a request has seen and that a projection must have reached.
@@ -237,72 +216,4 @@ fn finish(mut response: Response, method: &Method, id: &RequestId) -> Response {
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(serde_json::Value::Object(body).to_string()))
-}
-
-/// The routes of a port during the start: alive, and 503 to everything else. `readiness` adds reasons to
-/// `/health/ready`.
-pub fn starting(readiness: Readiness) -> Router {
-    let unavailable = || async { ApiError::Unavailable(STARTING.to_owned()).into_response() };
-    let live = || async { json::respond(StatusCode::OK, &json!({"status": "starting"})) };
-    let ready = move || {
-        let reasons = [vec![STARTING.to_owned()], readiness()].concat();
-        let body = json!({"status": "starting", "reasons": reasons});
-        async move { json::respond(StatusCode::SERVICE_UNAVAILABLE, &body) }
-    };
-    Router::new().route("/health/live", get(live)).route("/health/ready", get(ready)).fallback(unavailable)
-}
-
-/// Serves the current routes until `shutdown` ends; then finishes the requests in progress, for at most `grace`.
-pub async fn serve(
-    listener: TcpListener,
-    routes: watch::Receiver<Router>,
-    shutdown: impl Future<Output = ()>,
-    grace: Duration,
-) {
-    let (graceful, connections) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
-    let mut shutdown = std::pin::pin!(shutdown);
-    loop {
-        let accept = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (listener.accept().await, permit)
-        };
-        let (accepted, permit) = tokio::select! {
-            accepted = accept => accepted,
-            () = &mut shutdown => break,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                // Most likely there are no file handles left: other connections must end first.
-                tracing::warn!(error = %error, "cannot accept a connection: {error}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        // Answers are written in one piece; waiting for more to send only delays them.
-        let _unsupported = stream.set_nodelay(true);
-        let routes = routes.clone();
-        let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-            let router = routes.borrow().clone();
-            let answer = router.oneshot(request.map(Body::new));
-            async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_MAX)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .half_close(true)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            // A client may close its connection at any time.
-            let _closed = connection.await;
-            drop(permit);
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests did not finish within {} s and were cut off", grace.as_secs());
-    }
 }

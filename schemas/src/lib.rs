@@ -4,6 +4,7 @@
 //! Avro files (`avro/<domain>/v*/`) are frozen. A new field has a default; any other change is a new version of the
 //! domain's schema with a new id. Records of former versions are resolved against the current one when they are read.
 
+pub mod candidate;
 pub mod codec;
 pub mod core;
 pub mod envelope;

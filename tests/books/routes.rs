@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     http::StatusCode,
     response::Response,
     routing::{get, post},
@@ -16,13 +16,15 @@ use daybook_projector::{
 };
 use daybook_query_api::{
     app::{App, DomainApi},
+    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
     idempotency::Recorded,
-    json::{self, Bounded},
+    json,
     live::Live,
     loader::Loader,
+    path::Path,
 };
 use daybook_schemas::{Envelope, EventSet};
 use serde_json::json;
@@ -47,6 +49,7 @@ pub fn api() -> DomainApi {
                 .route("/shelves/{shelf}/books", post(add))
                 .route("/shelves/{shelf}/books/{book_id}", get(show))
         }),
+        streamed: &[],
         search_prefix: "/api/books",
         new_view: Arc::new(|generation| Arc::new(Loader::start(&generation.tables, &BOOK))),
         statements: || STATEMENTS.to_vec(),

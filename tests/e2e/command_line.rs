@@ -205,12 +205,47 @@ async fn an_interrupt_ends_a_command_with_130() {
     assert_eq!(tail.wait().ok().and_then(|status| status.code()), Some(130));
 }
 
-#[test]
-fn a_reader_that_has_seen_enough_is_no_failure() {
-    let mut example = Command::new(binary());
-    example.args(["config", "show"]).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut example = example.spawn().unwrap_or_else(|error| panic!("{error}"));
-    drop(example.stdout.take());
-    let output = example.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+/// Runs the binary while nobody reads what it prints, or while nobody reads its errors.
+fn unread(arguments: &[&str], output: bool, errors: bool) -> Output {
+    let mut command = Command::new(binary());
+    command.args(arguments).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{error}"));
+    drop(child.stdout.take().filter(|_| output));
+    drop(child.stderr.take().filter(|_| errors));
+    child.wait_with_output().unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_seen_enough_is_no_failure_of_any_command() {
+    let place = Place::new("unread", Backend::Embedded);
+    let server = Server::start(&place);
+    assert_eq!(server.api.post("/flows/F", &json!({})).await.status, 200);
+    let folder = place.folder.0.display().to_string();
+    let (log, ask) = (["--data-dir", folder.as_str()], ["--server", server.api.base.as_str()]);
+    for command in [
+        &["--help"][..],
+        &["--version"],
+        &["serve", "--help"],
+        &["config", "show"],
+        &["config", "check"],
+        &["config", "example"],
+        &[&["log", "cat"], &log[..]].concat(),
+        &[&["log", "tail"], &log[..]].concat(),
+        &[&["status"], &ask[..]].concat(),
+        &[&["search", "F"], &ask[..]].concat(),
+        &[&["quarantine", "list"], &ask[..]].concat(),
+    ] {
+        let output = unread(command, true, false);
+        assert!(output.status.success() && output.stderr.is_empty(), "{command:?}: {output:?}");
+    }
+    for (command, code) in [
+        (&["status", "--server", "http://127.0.0.1:1"][..], 7),
+        (&["config", "check", "--requests-max", "no"], 2),
+        (&["nonsense"], 2),
+        (&["serve", "--log", "nonsense"], 2),
+        (&["log", "cat", "--topic", "nothing", log[0], log[1]], 3),
+    ] {
+        let output = unread(command, false, true);
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {output:?}");
+    }
 }

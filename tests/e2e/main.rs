@@ -4,6 +4,7 @@ mod answers;
 mod books;
 mod command_line;
 mod entries;
+mod errors;
 mod index;
 mod metaflow;
 mod model;

@@ -416,10 +416,11 @@ async fn the_openapi_document_names_what_is_served_and_nothing_else() {
         let routes = [
             include_str!("../../query-api/src/routes.rs"),
             include_str!("../../query-api/src/routes/metaflow/mod.rs"),
-            include_str!("../../query-api/src/routes/schema_registry.rs"),
             include_str!("../../query-api/src/routes/search.rs"),
         ];
-        let served: usize = routes.iter().map(|text| text.matches(".route(").count()).sum();
+        let registry = include_str!("../../query-api/src/routes/schema_registry.rs");
+        let of_registry = registry.matches("\n        (\"/").count();
+        let served = of_registry + routes.iter().map(|text| text.matches(".route(").count()).sum::<usize>();
         assert_eq!(served, paths.len(), "routes are served that the document does not name");
     })
     .await;

@@ -3,6 +3,8 @@
 use std::{path::PathBuf, process::Command};
 
 use daybook_tests::services;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 use crate::on_both;
 
@@ -19,6 +21,64 @@ async fn confluent_s_client_reads_the_registry_and_another_library_decodes_a_rec
             .output();
         let output = output.unwrap_or_else(|error| panic!("cannot run Python: {error}"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    })
+    .await;
+}
+
+const PREFIX: &str = "/api/v1/schema-registry";
+const CONTENT_TYPE: &str = "application/vnd.schemaregistry.v1+json";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
+    on_both("registry_shapes", |_place, server| async move {
+        let api = &server.api;
+        let subject = api.get(&format!("{PREFIX}/subjects")).await.json()[0].as_str().unwrap_or_default().to_owned();
+        let schema = api.get(&format!("{PREFIX}/schemas/ids/100")).await.json()["schema"].clone();
+        let schema: Value = serde_json::from_str(schema.as_str().unwrap_or_default()).unwrap_or_default();
+        // A slash at the end changes nothing.
+        for slash in ["", "/"] {
+            for (path, expected) in [
+                ("".to_owned(), json!({})),
+                ("/schemas/types".to_owned(), json!(["AVRO"])),
+                ("/schemas/ids/100/schema".to_owned(), schema.clone()),
+                (format!("/subjects/{subject}/versions"), json!([1])),
+                (format!("/subjects/:.:{subject}/versions"), json!([1])),
+                (format!("/subjects/{subject}/versions/latest/schema"), schema.clone()),
+                (format!("/subjects/{subject}/versions/1/referencedby"), json!([])),
+                ("/config".to_owned(), json!({"compatibilityLevel": "BACKWARD_TRANSITIVE"})),
+                (format!("/mode/{subject}"), json!({"mode": "READONLY"})),
+            ] {
+                let answer = api.get(&format!("{PREFIX}{path}{slash}?deleted=false&defaultToGlobal=true")).await;
+                assert_eq!((answer.status, &answer.json()), (200, &expected), "{path}{slash}: {}", answer.text);
+                assert_eq!(answer.header("content-type"), CONTENT_TYPE, "{path}{slash}");
+            }
+        }
+        let latest = format!("{PREFIX}/schemas?latestOnly=true&subjectPrefix={subject}&offset=0&limit=1");
+        assert_eq!(api.get(&latest).await.json()[0]["id"], 100);
+        assert_eq!(api.get(&format!("{PREFIX}/schemas/ids/100?fetchMaxId=true")).await.json()["maxId"], 100);
+        for (method, path, status, code) in [
+            (Method::GET, "/nothing", 404, 404),
+            (Method::GET, "//subjects", 404, 404),
+            (Method::GET, "/subjects//versions", 404, 404),
+            (Method::GET, "/subjects/%ff/versions", 400, 400),
+            (Method::GET, "/subjects/%00/versions", 400, 400),
+            (Method::GET, "/subjects?subjectPrefix=%ff", 400, 400),
+            (Method::GET, "/schemas/ids/x", 404, 40403),
+            (Method::GET, "/schemas/ids/99999999999999999999", 404, 40403),
+            (Method::POST, "/schemas/types", 405, 405),
+            (Method::DELETE, "/subjects/x", 405, 405),
+            (Method::PUT, "/config/", 405, 405),
+            (Method::POST, "/subjects/x", 404, 40401),
+            (Method::POST, "/subjects/x/versions", 422, 42201),
+        ] {
+            let answer = api.send(method.clone(), &format!("{PREFIX}{path}"), None, &[]).await;
+            let error = answer.json();
+            assert_eq!((answer.status, &error["error_code"]), (status, &json!(code)), "{method} {path}: {error}");
+            assert!(error["message"].as_str().is_some_and(|text| !text.is_empty()), "{method} {path}: {error}");
+            assert_eq!(error.as_object().map(serde_json::Map::len), Some(2), "{method} {path}: {error}");
+            assert_eq!(answer.header("content-type"), CONTENT_TYPE, "{method} {path}");
+            assert_eq!(answer.header("allow").is_empty(), status != 405, "{method} {path}");
+        }
     })
     .await;
 }

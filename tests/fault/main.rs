@@ -18,6 +18,7 @@ mod soak;
 mod stopping;
 mod storage;
 mod transactions;
+mod waiting;
 
 /// How many rounds of random faults a test does: `short` in every run, more where that is asked for.
 fn rounds(short: usize) -> usize {

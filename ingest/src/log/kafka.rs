@@ -237,7 +237,7 @@ impl EventLog for KafkaLog {
     }
 
     fn describe(&self) -> String {
-        format!("kafka, {}, topics {}.*", self.address.brokers, self.address.prefix)
+        self.address.describe()
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
 }
 
 /// Metrics in Prometheus' text format.
-pub(super) async fn metrics() -> Result<Response, ApiError> {
+pub(crate) async fn metrics() -> Result<Response, ApiError> {
     let (encoder, mut text) = (TextEncoder::new(), Vec::new());
     encoder.encode(&prometheus::gather(), &mut text).map_err(|e| ApiError::Internal(e.to_string()))?;
     let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

@@ -70,6 +70,11 @@ impl Address {
         }
         Ok(Self { brokers: brokers.to_owned(), prefix: prefix.to_owned(), options, partitions })
     }
+
+    /// A description without secrets.
+    pub fn describe(&self) -> String {
+        format!("kafka, {}, topics {}.*", self.brokers, self.prefix)
+    }
 }
 
 fn count(value: &str) -> Result<PartitionId, InvalidUrl> {

@@ -10,7 +10,9 @@ use std::{sync::Arc, time::Duration};
 
 use deadpool::{
     Runtime,
-    managed::{self, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, Timeouts},
+    managed::{
+        self, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType, Timeouts,
+    },
 };
 use sqlx::{Connection as _, PgConnection};
 use tokio::sync::watch;
@@ -78,7 +80,7 @@ impl Connections {
         let unavailable = |reason: &str| TablesError::Unavailable(reason.to_owned());
         let taken = self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
-            PoolError::Timeout(managed::TimeoutType::Wait) => unavailable("all connections to PostgreSQL are in use"),
+            PoolError::Timeout(TimeoutType::Wait) => unavailable("all connections to PostgreSQL are in use"),
             PoolError::Timeout(_) => unavailable("PostgreSQL does not answer"),
             PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
                 unavailable("the connections to PostgreSQL are closed")

@@ -78,6 +78,8 @@ pub(super) fn of_connecting(error: &Error) -> TablesError {
             "this is no PostgreSQL that Daybook can talk to: {error}; correct the address"
         )),
         Error::Configuration(_) => TablesError::Unusable(error.to_string()),
+        // Of a pool with one connection, for a listener: it was never open.
+        Error::PoolTimedOut => unavailable("the server could not be reached in time"),
         _ => unavailable(&error.to_string()),
     }
 }

@@ -13,7 +13,7 @@ mod parents;
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::{body::Body, extract::State, http::StatusCode, response::Response};
+use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_ingest::{
     append::now_ms,
     metaflow::sequences::{METADATA_IDS, RUN_NUMBERS, TASK_IDS},
@@ -28,7 +28,7 @@ use daybook_schemas::{
     position::{Position, Vector},
     rules,
 };
-use futures_util::{StreamExt, future::try_join_all};
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -36,6 +36,7 @@ use self::parents::Parents;
 use super::view::View;
 use crate::{
     app::App,
+    bodies::Streamed,
     context::WriteContext,
     create::{APPENDS_MAX, skip_numbers},
     error::ApiError,
@@ -98,7 +99,7 @@ pub(super) async fn ingest(
     State(app): State<Arc<App>>,
     view: View,
     context: WriteContext,
-    body: Body,
+    mut body: Streamed,
 ) -> Result<Response, ApiError> {
     if context.record.idempotency_key.is_some() {
         return Err(ApiError::invalid("Idempotency-Key", "in bulk, each line carries its own idempotency_key"));
@@ -121,11 +122,11 @@ pub(super) async fn ingest(
         rejects,
         reached,
     };
-    let (mut frames, mut pending) = (body.into_data_stream(), Vec::new());
-    while let Some(frame) = frames.next().await {
-        let frame =
-            frame.map_err(|_| ApiError::invalid("body", format!("the body ended early after line {}", load.line)))?;
-        pending.extend_from_slice(&frame);
+    let mut pending = Vec::new();
+    loop {
+        let part = body.next(pending.len() + load.batch_bytes).await;
+        let Some(part) = part.map_err(|error| load.cut_off(error))? else { break };
+        pending.extend_from_slice(&part);
         load.take_lines(&mut pending).await?;
         if pending.len() > LINE_BYTES_MAX {
             let message = format!("line {} is over the limit of {LINE_BYTES_MAX} bytes", load.line + 1);
@@ -187,6 +188,17 @@ impl Load<'_> {
         if let Some(numbers) = event.numbers() {
             let highest = self.explicit.entry(numbers.sequence).or_default();
             *highest = numbers.last.max(*highest);
+        }
+    }
+
+    /// Why no more of the body comes.
+    fn cut_off(&self, error: ApiError) -> ApiError {
+        let after = |message: String| format!("{message}; it was read up to line {}", self.line);
+        match error {
+            ApiError::Invalid { message, field } => ApiError::Invalid { message: after(message), field },
+            ApiError::Slow(message) => ApiError::Slow(after(message)),
+            error @ ApiError::Unavailable(_) => self.interrupted(&error),
+            error => error,
         }
     }
 

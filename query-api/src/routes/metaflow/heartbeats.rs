@@ -3,11 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_ingest::{
     append::now_ms,
     metaflow::heartbeat::{INTERVAL_SECONDS, decide_run, decide_task},
@@ -28,6 +24,7 @@ use crate::{
     context::WriteContext,
     error::ApiError,
     json,
+    path::Path,
     write::{Applied, Written, located},
 };
 

@@ -45,6 +45,9 @@ use crate::{
 /// The version of Metaflow's service that answers report; clients enable features by it.
 pub(crate) const SERVICE_VERSION: &str = "2.6.1";
 
+/// The path of bulk ingestion.
+const EVENTS: &str = "/api/v1/events";
+
 const VERSION: HeaderName = HeaderName::from_static("metadata_service_version");
 
 /// Settings of Metaflow's routes.
@@ -71,6 +74,7 @@ pub fn api(settings: Settings) -> DomainApi {
         name: "metaflow",
         topics: TOPICS.to_vec(),
         routes: Arc::new(move |_| routes(settings.clone())),
+        streamed: &[EVENTS],
         search_prefix: "/api/v1",
         new_view: Arc::new(|generation| Arc::new(view::Loaders::new(generation))),
         statements,
@@ -84,7 +88,7 @@ pub fn migration_router(app: &Arc<App>) -> Router {
 
 fn routes(settings: Settings) -> Router<Arc<App>> {
     let own = Router::new()
-        .route("/api/v1/events", post(bulk::ingest))
+        .route(EVENTS, post(bulk::ingest))
         .route("/api/v1/tags", get(values::tags))
         .route("/api/v1/users", get(values::users));
     let prefix = settings.path_prefix.clone();

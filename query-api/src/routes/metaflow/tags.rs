@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_ingest::metaflow::run_tags::{MutateRunTags, decide};
 use daybook_projector::tables::FromRow;
 use daybook_schemas::{
@@ -18,11 +14,13 @@ use serde_json::{Value, json};
 use super::{errors, facts, rows::RunRow, view::View};
 use crate::{
     app::App,
+    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
     idempotency::Recorded,
-    json::{self, Bounded, Object},
+    json::{self, Object},
+    path::Path,
 };
 
 pub(super) async fn mutate(

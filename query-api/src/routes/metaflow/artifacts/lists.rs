@@ -1,6 +1,6 @@
 //! Lists of artifacts. The list of a run, step or task that does not exist is empty.
 
-use axum::{extract::Path, response::Response};
+use axum::response::Response;
 use daybook_projector::{
     statements,
     tables::{Cell, Cursor, FromRow, Statement, TablesError},
@@ -11,6 +11,7 @@ use crate::{
     error::ApiError,
     lists::{self, List, Shown},
     pagination::{Key, Page},
+    path::Path,
     query::Query,
     routes::metaflow::{
         objects,

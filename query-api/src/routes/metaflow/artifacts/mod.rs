@@ -7,11 +7,7 @@ mod lists;
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_ingest::metaflow::artifacts::{RegisterArtifacts, decide};
 use daybook_projector::{
     statements,
@@ -36,11 +32,13 @@ use super::{
 };
 use crate::{
     app::App,
+    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
     idempotency::Recorded,
-    json::{self, Bounded, Object},
+    json::{self, Object},
+    path::Path,
 };
 
 statements! {

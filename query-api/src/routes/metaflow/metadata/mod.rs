@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_ingest::{
     metaflow::{
         metadata::{RegisterMetadata, decide},
@@ -37,13 +33,15 @@ use super::{
 };
 use crate::{
     app::App,
+    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
     idempotency::Recorded,
-    json::{self, Bounded, Object},
+    json::{self, Object},
     lists::{self, List, Shown},
     pagination::{Key, Page},
+    path::Path,
     query::Query,
 };
 

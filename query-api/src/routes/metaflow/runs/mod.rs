@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use daybook_ingest::{
     append::now_ms,
     metaflow::{
@@ -40,13 +37,15 @@ use super::{
 };
 use crate::{
     app::App,
+    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
     idempotency::Recorded,
-    json::{self, Bounded},
+    json,
     lists::{self, List, Shown},
     pagination::{Key, Page},
+    path::Path,
     query::Query,
 };
 

@@ -2,11 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-};
+use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_ingest::{
     metaflow::{
         sequences::TASK_IDS,
@@ -39,13 +35,15 @@ use super::{
 };
 use crate::{
     app::App,
+    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
     idempotency::Recorded,
-    json::{self, Bounded},
+    json,
     lists::{self, List, Shown},
     pagination::{Key, Page},
+    path::Path,
     query::Query,
 };
 
