@@ -16,7 +16,7 @@ use crate::{
 /// `EAFNOSUPPORT` of Linux: the machine does not have this family of addresses.
 const NO_SUCH_FAMILY: i32 = 97;
 
-/// Listens on all addresses that a name has, as Metaflow's service does.
+/// Listens on all addresses that a name has.
 pub(crate) async fn bind(listen: &Listen) -> Result<Vec<TcpListener>> {
     let failed = |error: io::Error| {
         // A name that is unknown, or an address that is not this machine's, is a fault of the configuration.
