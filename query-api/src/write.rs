@@ -51,7 +51,11 @@ impl App {
     ) -> Result<Written<E>, ApiError> {
         let envelopes = context.record.envelopes(events);
         if context.respond_async {
+            let before = live.generation.progress.applied();
             let positions = self.appender.append(&envelopes).await?;
+            if !live.generation.check_appended(&before, &positions) {
+                return Err(not_recorded().into());
+            }
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
@@ -73,7 +77,9 @@ impl App {
         let (sender, mut applied) = oneshot::channel();
         let recorded = Arc::new(AtomicBool::new(false));
         let (generation, of_callback) = (Arc::clone(&live.generation), Arc::clone(&recorded));
+        let before = generation.progress.applied();
         let done = move |outcome: Result<Vec<Position>, AppendError>| match outcome {
+            Ok(positions) if !generation.check_appended(&before, &positions) => drop(sender.send(Err(not_recorded()))),
             Ok(positions) => {
                 of_callback.store(true, Ordering::Release);
                 // The receiver is dropped if the request was cancelled.
@@ -99,6 +105,11 @@ impl App {
         let late = |_| ApiError::Unavailable("the tables have not reached Daybook-Min-Position in time".to_owned());
         tokio::time::timeout(self.config.wait_max, reached).await.map_err(late)
     }
+}
+
+/// The error for records at positions that were applied before.
+fn not_recorded() -> AppendError {
+    AppendError::Unavailable("the log was restored from an older state, or recreated".to_owned())
 }
 
 /// Adds the header with the positions of a write's events.
