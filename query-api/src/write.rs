@@ -52,10 +52,7 @@ impl App {
         let envelopes = context.record.envelopes(events);
         if context.respond_async {
             let before = live.generation.progress.applied();
-            let positions = self.appender.append(&envelopes).await?;
-            if !live.generation.check_appended(&before, &positions) {
-                return Err(not_recorded().into());
-            }
+            let positions = checked(live, &before, self.appender.append(&envelopes).await?)?;
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
@@ -105,6 +102,11 @@ impl App {
         let late = |_| ApiError::Unavailable("the tables have not reached Daybook-Min-Position in time".to_owned());
         tokio::time::timeout(self.config.wait_max, reached).await.map_err(late)
     }
+}
+
+/// The positions of new records, unless the tables had applied records at them before.
+pub(crate) fn checked(live: &Live, before: &Vector, positions: Vec<Position>) -> Result<Vec<Position>, AppendError> {
+    if live.generation.check_appended(before, &positions) { Ok(positions) } else { Err(not_recorded()) }
 }
 
 /// The error for records at positions that were applied before.
