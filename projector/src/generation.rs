@@ -4,12 +4,12 @@
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use daybook_schemas::position::Vector;
+use daybook_schemas::position::{Position, Vector};
 use sha2::{Digest, Sha256};
 
 use crate::{
     bookkeeping,
-    log_check::Mismatch,
+    log_check::{self, Mismatch},
     progress::Progress,
     projection::{EntityKey, Projection, Report},
     tables::{PlanShape, SchemaDefinition, Tables, TablesError},
@@ -68,6 +68,12 @@ impl Generation {
         if self.refusal.set(format!("generation {number} of {domain} does not belong to this log: {reason}")).is_ok() {
             tracing::error!(domain, reason, "generation {number} of {domain} is not served any more: {reason}");
         }
+    }
+
+    /// Refuses it if the log gave new records positions that its tables had applied when the append began; false then.
+    pub fn check_appended(&self, applied: &Vector, positions: &[Position]) -> bool {
+        let checked = log_check::check_appended(applied, positions);
+        checked.inspect_err(|mismatch| self.refuse(mismatch)).is_ok()
     }
 
     /// Why it must not be used any more.

@@ -47,6 +47,16 @@ pub enum Mismatch {
         /// The position.
         position: Position,
     },
+    /// The log gave a new record a position that the tables had applied before.
+    #[error(
+        "{position} was assigned to a new record, but the tables had applied it before: the log was restored from an older \
+         state, or recreated; {ways}",
+        ways = WAYS_OUT
+    )]
+    AppendedBefore {
+        /// The position.
+        position: Position,
+    },
     /// The log begins after the last applied record.
     #[error("the tables have applied {position}, which is not in the log any more: history was cut off; {ways}", ways = WAYS_OUT)]
     CutOff {
@@ -95,6 +105,14 @@ pub fn check(log: &dyn EventLog, tables: &dyn Tables) -> Result<(), CheckError> 
         }
     }
     Ok(())
+}
+
+/// Checks the positions of new records. `applied` is what the tables had reached when the append began.
+pub fn check_appended(applied: &Vector, positions: &[Position]) -> Result<(), Mismatch> {
+    match positions.iter().find(|position| applied.covers(**position)) {
+        Some(position) => Err(Mismatch::AppendedBefore { position: *position }),
+        None => Ok(()),
+    }
 }
 
 /// Checks that no checkpoint is beyond the log's end.
@@ -169,4 +187,21 @@ impl Unproven {
 fn missing_if(is_missing: bool, position: Position) -> Result<(), Mismatch> {
     let is_lost = is_missing && !position.partition.topic.compacted();
     if is_lost { Err(Mismatch::Differs { position }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_schemas::{Topic, topics::Declaration};
+
+    use super::*;
+
+    #[test]
+    fn new_records_come_after_all_that_was_applied_when_they_were_appended() {
+        const TOPIC: Topic = Topic::new(&Declaration { name: "t", compacted: false, partitions: 2 });
+        let applied = Vector([(Partition { topic: TOPIC, id: 0 }, 5)].into());
+        let at = |id, offset| Position::new(TOPIC, id, offset);
+        assert_eq!(check_appended(&applied, &[at(0, 5), at(1, 0)]), Ok(()));
+        let lost = check_appended(&applied, &[at(1, 0), at(0, 4)]);
+        assert_eq!(lost, Err(Mismatch::AppendedBefore { position: at(0, 4) }));
+    }
 }

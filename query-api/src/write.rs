@@ -51,7 +51,8 @@ impl App {
     ) -> Result<Written<E>, ApiError> {
         let envelopes = context.record.envelopes(events);
         if context.respond_async {
-            let positions = self.appender.append(&envelopes).await?;
+            let before = live.generation.progress.applied();
+            let positions = checked(live, &before, self.appender.append(&envelopes).await?)?;
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
@@ -73,7 +74,9 @@ impl App {
         let (sender, mut applied) = oneshot::channel();
         let recorded = Arc::new(AtomicBool::new(false));
         let (generation, of_callback) = (Arc::clone(&live.generation), Arc::clone(&recorded));
+        let before = generation.progress.applied();
         let done = move |outcome: Result<Vec<Position>, AppendError>| match outcome {
+            Ok(positions) if !generation.check_appended(&before, &positions) => drop(sender.send(Err(not_recorded()))),
             Ok(positions) => {
                 of_callback.store(true, Ordering::Release);
                 // The receiver is dropped if the request was cancelled.
@@ -99,6 +102,16 @@ impl App {
         let late = |_| ApiError::Unavailable("the tables have not reached Daybook-Min-Position in time".to_owned());
         tokio::time::timeout(self.config.wait_max, reached).await.map_err(late)
     }
+}
+
+/// The positions of new records, unless the tables had applied records at them before.
+pub(crate) fn checked(live: &Live, before: &Vector, positions: Vec<Position>) -> Result<Vec<Position>, AppendError> {
+    if live.generation.check_appended(before, &positions) { Ok(positions) } else { Err(not_recorded()) }
+}
+
+/// The error for records at positions that were applied before.
+fn not_recorded() -> AppendError {
+    AppendError::Unavailable("the log was restored from an older state, or recreated".to_owned())
 }
 
 /// Adds the header with the positions of a write's events.

@@ -218,7 +218,7 @@ impl EventLog for KafkaLog {
 
     fn end(&self) -> Result<Vector, LogError> {
         let end = self.fetch_end();
-        self.condition.note_end(end.as_ref().map_err(LogError::to_string));
+        self.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
         end
     }
 

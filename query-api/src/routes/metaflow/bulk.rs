@@ -40,7 +40,7 @@ use crate::{
     context::WriteContext,
     create::{APPENDS_MAX, skip_numbers},
     error::ApiError,
-    json,
+    json, write,
 };
 
 /// Longest line, in bytes, inclusive.
@@ -281,7 +281,10 @@ impl Load<'_> {
         self.batch_bytes = 0;
         for _ in 0..APPENDS_MAX {
             self.number(&mut batch, &unnumbered).await.map_err(|error| self.interrupted(&error))?;
-            let positions = self.app.appender.append(&batch).await.map_err(|error| self.interrupted(&error.into()))?;
+            let before = self.view.live.generation.progress.applied();
+            let appended = self.app.appender.append(&batch).await;
+            let appended = appended.and_then(|positions| write::checked(&self.view.live, &before, positions));
+            let positions = appended.map_err(|error| self.interrupted(&error.into()))?;
             for Position { partition, offset } in &positions {
                 let last = self.reached.0.entry(*partition).or_insert(*offset);
                 *last = (*offset).max(*last);
