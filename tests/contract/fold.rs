@@ -17,7 +17,7 @@ use daybook_schemas::{
     Envelope, EventSet, codec,
     metaflow::{
         EVENTS, Event,
-        events::{FlowRegistered, HeartbeatRecorded, RunStarted, StepRegistered, TaskRegistered},
+        events::{FlowRegistered, RunStarted, StepRegistered, TaskRegistered},
         ids::{EXPLICIT_RUN_NUMBER_MAX, FlowId, RUN_NUMBER_MAX, RunNumber, StepName, TaskId},
     },
     position::{Position, Vector},
