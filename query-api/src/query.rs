@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use crate::error::ApiError;
 
 /// Longest query string, in bytes, inclusive.
-const BYTES_MAX: usize = 64 * 1024;
+const BYTES_MAX: usize = 60 * 1024;
 
 /// The pairs of a query string.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
