@@ -26,7 +26,7 @@ use daybook_query_api::{
     live::Live,
     routes,
 };
-use daybook_reindexer::first;
+use daybook_reindexer::{open, upgrade::Stores};
 use daybook_schemas::{
     core::CoreEvent,
     event::Encoded,
@@ -49,7 +49,8 @@ async fn serve() -> Result<Router, Failure> {
     let event_log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&folder, &TOPICS)?);
     let store = SqliteStore::new(&folder)?;
     let control = Control::new(store.control().await?);
-    let generation = first::open(&store, &control, &Metaflow, &event_log).await?;
+    let stores = Stores { tables: &store, search: None };
+    let generation = open::open(&stores, &control, &Metaflow, &event_log).await?.generation;
     let lease = Lease::unshared(control.clone(), "fuzz".to_owned(), log::partitions(event_log.as_ref()));
     let runner = Runner::start(
         "fuzz".to_owned(),
