@@ -131,8 +131,11 @@ async fn remove(stores: &Stores<'_>, domain: &'static str, entry: &Entry) -> Res
     if let Some(Indexes { store, shape }) = &stores.search {
         let shape = Arc::clone(shape);
         let binding = Binding { log_id, domain: domain.to_owned(), schema: schema.clone(), fingerprint, shape };
-        let removed = store.delete(&binding).await;
-        removed.map_err(|error| TablesError::Unavailable(format!("cannot remove the index of {schema}: {error}")))?;
+        // What is left is removed at a later start. An index of others is refused when it is opened, and one that is ahead
+        // of the tables is built anew.
+        if let Err(error) = store.delete(&binding).await {
+            tracing::warn!(error = %error, domain, schema, "the index of {schema} is not removed: {error}");
+        }
     }
     stores.tables.remove(&schema).await
 }
