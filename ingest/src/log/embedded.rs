@@ -5,6 +5,7 @@
 //! does not read the file. A lock on the folder keeps a second process out. Durability of SQLite:
 //! <https://www.sqlite.org/wal.html>.
 
+mod opened_file;
 mod reader;
 mod tail;
 mod writer;
@@ -25,7 +26,7 @@ use daybook_schemas::{
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
-use self::tail::Tails;
+use self::{opened_file::OpenedFile, tail::Tails};
 use crate::{
     append::now_ms,
     log::{AppendError, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, Waiting, identity},
@@ -47,6 +48,7 @@ const FILE: &str = "log.db";
 pub struct EmbeddedLog {
     id: String,
     path: PathBuf,
+    file: Arc<OpenedFile>,
     topics: Vec<Topic>,
     shared: Arc<Shared>,
     queue: Mutex<Option<mpsc::Sender<Waiting>>>,
@@ -111,10 +113,11 @@ impl EmbeddedLog {
         };
         prepare().map_err(|e| unusable("cannot open log.db", &e))?;
         let id = identify(&mut connection, &path, &topics, &shared)?;
+        let file = Arc::new(OpenedFile::at(&path).map_err(|e| unusable("cannot find log.db", &e))?);
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let writer = writer::start(connection, Arc::clone(&shared), appends)?;
+        let writer = writer::start(connection, Arc::clone(&file), Arc::clone(&shared), appends)?;
         let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
-        Ok(Self { id, path, topics, shared, queue, writer, _lock: lock })
+        Ok(Self { id, path, file, topics, shared, queue, writer, _lock: lock })
     }
 }
 
@@ -224,6 +227,10 @@ impl EventLog for EmbeddedLog {
     }
 
     fn end(&self) -> Result<Vector, LogError> {
+        self.file.check().map_err(|reason| {
+            self.shared.note(Some(reason.clone()));
+            LogError::Unusable(reason)
+        })?;
         let end = |topic: &Topic| (partition(*topic), self.shared.tails.end(partition(*topic)));
         Ok(Vector(self.topics.iter().map(end).collect()))
     }

@@ -45,7 +45,9 @@ impl SqliteStore {
     /// A store in a folder, which is created if it is missing.
     pub fn new(folder: &Path) -> Result<Self, TablesError> {
         let made = fs::create_dir_all(folder);
-        made.map_err(|e| TablesError::Unavailable(format!("cannot create {}: {e}", folder.display())))?;
+        made.map_err(|e| {
+            TablesError::Unavailable(format!("cannot create the data directory {}: {e}", folder.display()))
+        })?;
         Ok(Self { folder: folder.to_owned() })
     }
 

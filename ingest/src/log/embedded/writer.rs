@@ -13,7 +13,7 @@ use daybook_schemas::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::mpsc;
 
-use super::{Shared, partition};
+use super::{Shared, opened_file::OpenedFile, partition};
 use crate::log::{AppendError, LogError, NewRecord, Waiting};
 
 /// Appends that one commit covers at most.
@@ -23,6 +23,7 @@ const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) fn start(
     mut connection: Connection,
+    file: Arc<OpenedFile>,
     shared: Arc<Shared>,
     mut appends: mpsc::Receiver<Waiting>,
 ) -> Result<JoinHandle<()>, LogError> {
@@ -39,7 +40,10 @@ pub(super) fn start(
                 waiting.push(next);
             }
             let calls: Vec<&[NewRecord]> = waiting.iter().map(|(records, _)| records.as_slice()).collect();
-            match commit(&mut connection, &shared, &calls) {
+            let committed =
+                file.check().and_then(|()| commit(&mut connection, &shared, &calls).map_err(|e| e.to_string()));
+            // Also afterwards: nothing is acknowledged that went to a file that is not there any more.
+            match committed.and_then(|positions| file.check().map(|()| positions)) {
                 Ok(mut positions) => {
                     shared.note(None);
                     for ((records, done), positions) in waiting.drain(..).zip(positions.drain(..)) {
@@ -48,10 +52,10 @@ pub(super) fn start(
                     }
                 }
                 Err(error) => {
-                    shared.note(Some(error.to_string()));
-                    tracing::error!(error = %error, "cannot append to the embedded log: {error}");
+                    tracing::error!(error, "cannot append to the embedded log: {error}");
+                    shared.note(Some(error.clone()));
                     for (_, done) in waiting.drain(..) {
-                        done(Err(AppendError::Unavailable(error.to_string())));
+                        done(Err(AppendError::Unavailable(error.clone())));
                     }
                 }
             }
