@@ -164,3 +164,24 @@ async fn a_broker_put_back_to_an_older_state_ends_service_and_every_start_until_
     assert_eq!(model.runs.len(), 23);
     compare_all(&server.api, &model).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedded_log_that_is_replaced_or_removed_under_a_running_server_takes_no_write() {
+    for replaced in [true, false] {
+        let place = Place::new("replaced-log", Backend::Embedded);
+        make_runs_at(&place, 2).await;
+        let aside = Folder::new("replaced-log-aside");
+        fs::copy(place.folder.0.join("log.db"), aside.0.join("log.db")).unwrap_or_else(|error| panic!("{error}"));
+        let server = Server::start(&place);
+        make_runs(&server.api, 1).await;
+        remove(&place.folder.0, &LOG);
+        if replaced {
+            replace(&place.folder.0, &aside.0, &LOG);
+        }
+        for _ in 0..2 {
+            let answer = server.api.post("/flows/F/run", &json!({})).await;
+            assert_eq!(answer.status, 503, "replaced: {replaced}: {}", answer.text);
+        }
+        assert_eq!(server.api.get("/health/ready").await.status, 503);
+    }
+}
