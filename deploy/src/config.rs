@@ -45,7 +45,7 @@ pub(crate) use self::{
     tables::Tables,
     telemetry::{LogFormat, Telemetry},
 };
-use self::{log::LogSettings, search::SearchSettings, tables::TablesSettings};
+use self::{given::Origin, log::LogSettings, search::SearchSettings, tables::TablesSettings};
 use crate::domains;
 
 /// A checked configuration. No `Debug`: it holds passwords.
@@ -104,7 +104,7 @@ pub(crate) fn check(loaded: &Loaded) -> Result<Config, Vec<String>> {
     // Settings are compared only if each is valid by itself: one fault must not cause a second one.
     match config {
         Some(config) if faults.is_empty() => {
-            check_together(&config, &mut faults);
+            check_together(&config, given, &mut faults);
             if faults.is_empty() { Ok(config) } else { Err(faults) }
         }
         _ => Err(faults),
@@ -126,17 +126,17 @@ pub(crate) fn check_log(loaded: &Loaded) -> Result<LogConfig, Vec<String>> {
 }
 
 /// Adds the faults of settings that do not fit together.
-fn check_together(config: &Config, faults: &mut Vec<String>) {
+fn check_together(config: &Config, given: &Given, faults: &mut Vec<String>) {
     let roles = config.process.roles;
+    let origin = |flag| settings().find(|it| it.flag == flag).map_or(Origin::Default, |setting| given.origin(setting));
     match (&config.log, &config.tables) {
-        (Log::Embedded, Tables::Postgres(_)) => faults.push(
-            "a local log under network tables would be lost with this machine: give --log kafka://… too, or leave --tables \
-             (and the variables that name a database) out"
-                .to_owned(),
-        ),
-        (Log::Kafka(_), Tables::Sqlite) => faults.push(
-            "a log on Kafka needs tables that every instance can reach: give --tables postgres://…".to_owned(),
-        ),
+        (Log::Embedded, Tables::Postgres(_)) => faults.push(format!(
+            "a local log under network tables (--tables, from {}) would be lost with this machine: give --log kafka://… \
+             too, or leave the tables out",
+            origin("tables")
+        )),
+        (Log::Kafka(_), Tables::Sqlite) => faults
+            .push("a log on Kafka needs tables that every instance can reach: give --tables postgres://…".to_owned()),
         (Log::Embedded, Tables::Sqlite) if !(roles.api && roles.projector) => {
             faults.push("with an embedded log and tables one process has all roles: leave --roles out".to_owned());
         }

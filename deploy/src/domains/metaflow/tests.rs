@@ -86,7 +86,7 @@ fn what_is_given_and_cannot_be_used_names_its_variable() {
     }
     // A mode alone names tables, too.
     let local = faults_of_embedded(&[("MF_METADATA_DB_SSL_MODE", "require")]);
-    assert!(local.contains("local log under network tables"), "{local}");
+    assert!(local.contains("local log under network tables (--tables, from MF_METADATA_DB_SSL_MODE)"), "{local}");
 }
 
 fn faults_of_embedded(variables: &[(&str, &str)]) -> String {
