@@ -11,7 +11,8 @@ const TAGS: &str = "metaflow_version:2.19.39";
 async fn task(api: &Api, flow: &str) -> (String, i64, i64) {
     api.post(&format!("/flows/{flow}"), &json!({})).await;
     let body = json!({"user_name": "ann", "tags": ["t"], "system_tags": ["user:ann", TAGS]});
-    let run = api.post(&format!("/flows/{flow}/run"), &body).await.json()["run_number"].as_i64().unwrap_or_default();
+    let run = api.post(&format!("/flows/{flow}/run"), &body).await;
+    let run = run.json()["run_number"].as_i64().unwrap_or_else(|| panic!("no run: {} {}", run.status, run.text));
     let step = format!("/flows/{flow}/runs/{run}/steps/start");
     assert_eq!(api.post(&format!("{step}/step"), &json!({})).await.status, 200);
     let id = api.post(&format!("{step}/task"), &body).await.json()["task_id"].as_i64().unwrap_or_default();

@@ -57,7 +57,8 @@ async fn an_upgrade_that_is_killed_again_and_again_goes_on_and_loses_nothing() {
         server.kill();
     }
     let server = Server::start(&place);
-    assert_eq!(status(&server.api).await["generations"][0]["generation"], 2);
+    // A kill between its entry and its tables costs a number.
+    assert!(status(&server.api).await["generations"][0]["generation"].as_i64() > Some(1));
     check(&place, &server, &acknowledged).await;
 }
 
