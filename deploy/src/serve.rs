@@ -39,7 +39,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let (start_state, instance) = (Start::new(), wire::instance_name());
     let of_reasons = start_state.clone();
     let reasons: Readiness = Arc::new(move || vec![of_reasons.reason()]);
-    let shown = starting::router(&Arc::new(known(&config, &instance, reasons, began)?));
+    let shown = starting::router(&Arc::new(known(&config, &instance, reasons, began)));
     let (api, of_api) = watch::channel(shown.clone());
     let (migration, of_migration) = watch::channel(shown);
     let places = [
@@ -55,7 +55,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         let readiness: Readiness = Arc::new(parts.readiness());
         let (start, failures) = (start_state.clone(), Arc::clone(&readiness));
         let reasons: Readiness = Arc::new(move || [vec![start.reason()], failures()].concat());
-        let known = known(&config, &instance, reasons, began)?;
+        let known = known(&config, &instance, reasons, began);
         drop(api.send_replace(starting::router(&Arc::new(known))));
         parts.catch_up(&start_state).await?;
         if config.process.roles.api {
@@ -124,13 +124,13 @@ async fn serve(
 }
 
 /// What is known of this process before it serves.
-fn known(config: &Config, instance: &str, reasons: Readiness, started: Instant) -> Result<Starting> {
+fn known(config: &Config, instance: &str, reasons: Readiness, started: Instant) -> Starting {
     let log = match &config.log {
         Log::Embedded => format!("embedded, {}", config.process.data_dir.display()),
         Log::Kafka(address) => address.describe(),
     };
     let (instance, roles) = (instance.to_owned(), config.process.roles.names());
-    Ok(Starting { instance, roles, log, tables: wire::open_store(config)?.describe(), reasons, started })
+    Starting { instance, roles, log, tables: wire::open_store(config).describe(), reasons, started }
 }
 
 async fn new_app(

@@ -113,11 +113,11 @@ async fn retry<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
 }
 
 /// Opens the store.
-pub(crate) fn open_store(config: &Config) -> Result<Arc<dyn Store>> {
-    Ok(match &config.tables {
-        Tables::Sqlite => Arc::new(SqliteStore::new(&config.process.data_dir)?),
+pub(crate) fn open_store(config: &Config) -> Arc<dyn Store> {
+    match &config.tables {
+        Tables::Sqlite => Arc::new(SqliteStore::new(&config.process.data_dir)),
         Tables::Postgres(config) => Arc::new(PostgresStore::new((**config).clone())),
-    })
+    }
 }
 
 /// Opens the store of search indexes; `None` if search is switched off.
@@ -141,7 +141,7 @@ impl Parts {
     /// Opens all parts and starts their background tasks.
     pub(crate) async fn start(config: &Config, domains: &[Domain], instance: &str, start: &Start) -> Result<Self> {
         let log = open_log(config, domains, start).await?;
-        let store = open_store(config)?;
+        let store = open_store(config);
         tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
         tracing::info!(tables = store.describe(), "tables: {}", store.describe());
         let tables = format!("the tables ({})", store.describe());

@@ -43,7 +43,7 @@ pub(crate) fn places(test: &str) -> [Place; 2] {
     let address = Address::parse(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
     let (schema, timeout) = (services::unique(test), Duration::from_secs(30));
     let postgres = PostgresStore::new(Config { address, schema, connections_max: 4, timeout });
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::new(&sqlite.0).unwrap_or_else(|error| panic!("{error}")));
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::new(&sqlite.0));
     [Place { store, _folder: sqlite }, Place { store: Arc::new(postgres), _folder: other }]
 }
 

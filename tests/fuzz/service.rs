@@ -47,7 +47,7 @@ pub(crate) fn start() -> (Runtime, Router) {
 async fn serve() -> Result<Router, Failure> {
     let folder = std::env::temp_dir().join(format!("daybook-fuzz-{}", std::process::id()));
     let event_log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&folder, &TOPICS)?);
-    let store = SqliteStore::new(&folder)?;
+    let store = SqliteStore::new(&folder);
     let control = Control::new(store.control().await?);
     let stores = Stores { tables: &store, search: None };
     let generation = open::open(&stores, &control, &Metaflow, &event_log).await?.generation;

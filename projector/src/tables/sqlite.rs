@@ -42,13 +42,9 @@ struct SqliteTransaction<'a> {
 }
 
 impl SqliteStore {
-    /// A store in a folder, which is created if it is missing.
-    pub fn new(folder: &Path) -> Result<Self, TablesError> {
-        let made = fs::create_dir_all(folder);
-        made.map_err(|e| {
-            TablesError::Unavailable(format!("cannot create the data directory {}: {e}", folder.display()))
-        })?;
-        Ok(Self { folder: folder.to_owned() })
+    /// A store in a folder, which is created with the control storage if it is missing.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
     }
 
     fn path(&self, schema: &str) -> PathBuf {
@@ -84,6 +80,8 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn control(&self) -> BoxFuture<'_, Result<Arc<dyn Tables>, TablesError>> {
         Box::pin(async move {
+            let made = fs::create_dir_all(&self.folder);
+            made.map_err(|e| TablesError::Unavailable(format!("cannot create {}: {e}", self.folder.display())))?;
             self.run_script("control", CONTROL)?;
             self.open_file("control")
         })
