@@ -16,15 +16,15 @@ mod schema_registry;
 mod search;
 mod upgrades;
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use daybook_tests::process::{Backend, Place, Server};
 
-/// Runs a test on a server of each back end.
-async fn on_both<F: Future<Output = ()>>(test: &str, check: impl Fn(Place, Server) -> F) {
+/// Runs a test on a server of each back end. The place stays until the test has ended, whether the test needs it or not.
+async fn on_both<F: Future<Output = ()>>(test: &str, check: impl Fn(Arc<Place>, Server) -> F) {
     for backend in [Backend::Embedded, Backend::Distributed] {
-        let place = Place::new(test, backend);
+        let place = Arc::new(Place::new(test, backend));
         let server = Server::start(&place);
-        check(place, server).await;
+        check(Arc::clone(&place), server).await;
     }
 }
