@@ -272,12 +272,13 @@ fn python(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Creates a topic: broker, name, and settings as `name=value`.
+/// Creates a topic and waits until the broker tells of it: broker, name, and settings as `name=value`.
 const CREATE_TOPIC: &str = "import sys; from confluent_kafka.admin import AdminClient, NewTopic; \
     settings = dict(pair.split('=') for pair in sys.argv[3:]); \
     client = AdminClient({'bootstrap.servers': sys.argv[1]}); \
     made = client.create_topics([NewTopic(sys.argv[2], 1, config=settings)]); \
-    [one.result() for one in made.values()]";
+    [one.result() for one in made.values()]; \
+    list(iter(lambda: sys.argv[2] in client.list_topics(timeout=10).topics, True))";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_log_of_the_earlier_layout_is_refused_with_the_way_on_and_left_as_it_is() {

@@ -1,7 +1,7 @@
 //! A log that was put back to an older state under its tables, at a start and under a running server: it is refused, and
 //! no write is acknowledged that later is not there.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use daybook_ingest::log::WAYS_OUT;
 use daybook_tests::{
@@ -184,4 +184,15 @@ async fn an_embedded_log_that_is_replaced_or_removed_under_a_running_server_take
         }
         assert_eq!(server.api.get("/health/ready").await.status, 503);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_in_an_embedded_log_is_named_and_nothing_after_it_is_applied() {
+    let place = Place::new("hole", Backend::Embedded);
+    make_runs_at(&place, 4).await;
+    services::python("fault/hole.py", &[&place.folder.0.join("log.db").display().to_string(), "2", "3"]);
+    remove(&place.folder.0, &TABLES);
+    let server = Server::begin(&place, &[]);
+    let named = async { while !server.api.get("/health/ready").await.text.contains("has none from 2 to 3") {} };
+    assert!(tokio::time::timeout(Duration::from_secs(60), named).await.is_ok(), "{:?}", server.logged());
 }

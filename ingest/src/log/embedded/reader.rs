@@ -80,6 +80,15 @@ impl Reader for FileReader {
                         .map_err(|e| LogError::Unavailable(e.to_string()))?,
                 };
                 for record in records {
+                    let expected = self.next.next(partition);
+                    // Nothing is ever removed from such a topic: a gap is damage.
+                    if record.position.offset != expected && !partition.topic.compacted() {
+                        let reason = format!(
+                            "the log lost records: {partition} has none from {expected} to {}",
+                            record.position.offset - 1
+                        );
+                        return Err(LogError::Unusable(reason));
+                    }
                     if !found.is_empty() && bytes + record.value.len() > limits.bytes_max {
                         break;
                     }
