@@ -100,7 +100,7 @@ pub fn step(from: &Vector, to: &Vector, hashes: &Hashes) -> Step {
     Step { statement: &MOVE, columns: moves(from, to, hashes) }
 }
 
-/// Moves checkpoints past offsets without records, as `advance` does; the last records stay what they are.
+/// Moves checkpoints past offsets without records, as `advance` does; the last records are not changed.
 pub fn skip(transaction: &mut dyn Transaction, from: &Vector, to: &Vector) -> Result<bool, TablesError> {
     let moved = transaction.execute(&SKIP, &Params::Many(skips(from, to)))?;
     Ok(moved == to.0.len() as u64)

@@ -25,7 +25,7 @@ pub struct Document {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
     /// How many records the tables had applied when its rows were read, or more. So an index that is newer than the
-    /// tables is told from theirs. Not shown.
+    /// tables is distinguished from theirs. Not shown.
     #[serde(skip)]
     pub applied: i64,
     /// Its attributes: texts, numbers, and lists of these or of flat objects.

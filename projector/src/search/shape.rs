@@ -337,7 +337,7 @@ pub(super) mod example {
 
     use super::*;
 
-    /// Books, with tags that they have from their shelves.
+    /// A library: what it has inherits the tags of its shelf.
     pub(crate) fn library() -> IndexShape {
         IndexShape {
             version: 1,

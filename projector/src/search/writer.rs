@@ -79,7 +79,7 @@ impl Writer {
         self.destination.index.id()
     }
 
-    /// Whether as much was written as may stay unseen.
+    /// Whether as much was written as may be invisible.
     pub(super) fn is_due(&self) -> bool {
         self.unrefreshed >= UNSEEN_MAX && !self.destination.index.keeps_writes()
     }

@@ -1,6 +1,6 @@
 //! Request bodies, read field by field: unknown fields are ignored, and what a field cannot hold is 400 with its name.
 //!
-//! Values stay as the client wrote them until they are read, so numbers keep their digits, and half of a surrogate
+//! Values are kept as the client wrote them until they are read, so numbers keep their digits, and half of a surrogate
 //! pair matters only in a field that is read.
 
 use std::{borrow::Cow, fmt};

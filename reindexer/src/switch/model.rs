@@ -147,7 +147,7 @@ impl Model for Switch {
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
-        if state.broken.is_none() {
+        if state.violated.is_none() {
             steps.extend_from_slice(&self.steps);
         }
     }
@@ -158,15 +158,15 @@ impl Model for Switch {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(FRESHNESS, |_, s: &State| s.broken != Some(Invariant::Freshness)),
-            Property::always(SEARCH_FRESHNESS, |_, s: &State| s.broken != Some(Invariant::SearchFreshness)),
+            Property::always(FRESHNESS, |_, s: &State| s.violated != Some(Invariant::Freshness)),
+            Property::always(SEARCH_FRESHNESS, |_, s: &State| s.violated != Some(Invariant::SearchFreshness)),
             Property::always(KNOWN, Self::live_has_what_is_known),
             Property::always(ROWS, Self::rows_agree),
             Property::always(ORDER, Self::live_is_ahead),
-            Property::always(ONE_GENERATION, |_, s: &State| s.broken != Some(Invariant::OneGeneration)),
-            Property::always(NOTHING_LOST, |_, s: &State| s.broken != Some(Invariant::NothingLost)),
+            Property::always(ONE_GENERATION, |_, s: &State| s.violated != Some(Invariant::OneGeneration)),
+            Property::always(NOTHING_LOST, |_, s: &State| s.violated != Some(Invariant::NothingLost)),
             Property::always(PREVIOUS, Self::previous_is_kept),
-            Property::always(ONE_COORDINATOR, |_, s: &State| s.broken != Some(Invariant::OneCoordinator)),
+            Property::always(ONE_COORDINATOR, |_, s: &State| s.violated != Some(Invariant::OneCoordinator)),
             Property::always(BOUNDED, |it: &Self, s| !it.settings.bounded || it.settings.is_bounded(s)),
             Property::sometimes(GOAL, Self::goal),
         ]

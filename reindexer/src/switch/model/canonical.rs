@@ -1,4 +1,4 @@
-//! States that can't be told apart become one, so that there are fewer.
+//! States that can't be distinguished become one, so that there are fewer.
 
 use crate::switch::{
     Epoch,
@@ -108,7 +108,7 @@ impl Settings {
                 let is_known = |shown: &[u8]| shown.iter().zip(known).all(|(shown, known)| *shown <= known);
                 let is_complete = |position: Option<_>| position.is_some() || self.has(Rule::OneGeneration);
                 let is_harmless = read.shown.is_some_and(|shown| {
-                    shown.broken.is_none() && is_known(&shown.offsets) && is_complete(shown.position)
+                    shown.violated.is_none() && is_known(&shown.offsets) && is_complete(shown.position)
                 });
                 // In its generation's retirement, a search must still look up its parents.
                 !is_harmless || (self.retires && read.shown.is_some_and(|shown| shown.position.is_none()))

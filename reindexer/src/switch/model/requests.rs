@@ -91,15 +91,15 @@ impl Settings {
         let stored = *s.stored(generation);
         let offsets = if read.is_search { stored.visible } else { stored.tables };
         let invariant = if read.is_search { Invariant::SearchFreshness } else { Invariant::Freshness };
-        let mut broken = None;
-        note(&mut broken, Invariant::OneGeneration, stored.dropped);
-        note(&mut broken, invariant, read.from.iter().zip(offsets).any(|(from, seen)| seen < *from));
+        let mut violated = None;
+        note(&mut violated, Invariant::OneGeneration, stored.dropped);
+        note(&mut violated, invariant, read.from.iter().zip(offsets).any(|(from, seen)| seen < *from));
         let position = match (read.is_search, self.has(Rule::SearchPosition)) {
             (false, _) => Some(offsets),
             (true, true) => None,
             (true, false) => Some(stored.index),
         };
-        read.shown = Some(Shown { generation, offsets, position, broken });
+        read.shown = Some(Shown { generation, offsets, position, violated });
         s.instances[instance].read = Some(read);
         Some(())
     }
@@ -109,8 +109,8 @@ impl Settings {
         let mut read = s.instances[instance].read?;
         let mut shown = read.shown.filter(|shown| shown.position.is_none())?;
         let generation = self.read_from(s, instance, &read.request);
-        note(&mut shown.broken, Invariant::OneGeneration, generation != shown.generation);
-        note(&mut shown.broken, Invariant::OneGeneration, s.stored(generation).dropped);
+        note(&mut shown.violated, Invariant::OneGeneration, generation != shown.generation);
+        note(&mut shown.violated, Invariant::OneGeneration, s.stored(generation).dropped);
         shown.position = Some(s.stored(generation).tables);
         read.shown = Some(shown);
         s.instances[instance].read = Some(read);
@@ -151,8 +151,8 @@ impl Settings {
     pub(super) fn send_read(s: &mut State, instance: usize) -> Option<()> {
         let read = s.instances[instance].read.take().filter(|read| read.wait == Wait::Checked)?;
         let shown = read.shown?;
-        if let Some(invariant) = shown.broken {
-            note(&mut s.broken, invariant, true);
+        if let Some(invariant) = shown.violated {
+            note(&mut s.violated, invariant, true);
         }
         let known = if read.is_search { &mut s.found } else { &mut s.known };
         for (known, shown) in known.iter_mut().zip(shown.offsets) {

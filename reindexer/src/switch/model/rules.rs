@@ -23,7 +23,7 @@ pub(super) enum Rule {
     FlipEveryPartition,
     /// ... and the candidate's index too.
     FlipIndexLag,
-    /// The checkpoints stay locked from that check until the flip commits.
+    /// The checkpoints are locked from that check until the flip commits.
     FlipUnderLock,
     /// While instances follow, writes wait for both generations.
     WritesWaitForFormer,

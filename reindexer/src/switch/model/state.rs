@@ -45,7 +45,7 @@ pub(super) struct State {
     /// Only without its rule: a flip or a completion was checked, and its locks were released.
     pub(super) is_checked: bool,
     /// The invariant that the last step broke.
-    pub(super) broken: Option<Invariant>,
+    pub(super) violated: Option<Invariant>,
 }
 
 /// One generation in the stores.
@@ -107,7 +107,7 @@ pub(super) struct Shown {
     /// What the answer waits for, once it is known.
     pub(super) position: Option<Offsets>,
     /// What is wrong with it, if it is answered.
-    pub(super) broken: Option<Invariant>,
+    pub(super) violated: Option<Invariant>,
 }
 
 /// How far an answer is.
@@ -174,7 +174,7 @@ impl State {
             coordinators: [None; 2],
             renewal: None,
             is_checked: false,
-            broken: None,
+            violated: None,
         }
     }
 

@@ -177,9 +177,9 @@ pub(super) fn changed<T: PartialEq>(place: &mut T, value: T) -> Option<()> {
     (*place != value).then(|| *place = value)
 }
 
-/// Notes the first invariant that was broken.
-pub(super) fn note(broken: &mut Option<Invariant>, invariant: Invariant, is_broken: bool) {
-    if is_broken && broken.is_none() {
-        *broken = Some(invariant);
+/// Notes the first invariant that was violated.
+pub(super) fn note(violated: &mut Option<Invariant>, invariant: Invariant, is_violated: bool) {
+    if is_violated && violated.is_none() {
+        *violated = Some(invariant);
     }
 }

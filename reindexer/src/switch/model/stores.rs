@@ -104,7 +104,7 @@ impl Settings {
         if self.has(Rule::CompareEpoch) {
             s.row = transition(&s.row, known.epoch).ok()?;
         } else {
-            note(&mut s.broken, Invariant::OneCoordinator, known.epoch != s.row.epoch);
+            note(&mut s.violated, Invariant::OneCoordinator, known.epoch != s.row.epoch);
             s.row = transition(&known, known.epoch).ok()?;
         }
         Some(())
@@ -153,7 +153,7 @@ impl Settings {
         let now = if self.has(Rule::FlipInTime) { NOW } else { DatabaseTime(-1) };
         self.change(s, coordinator, |row, epoch| row.flip(epoch, now, &reached, LATER))?;
         let (from, to) = (s.stored(before.live).tables, s.stored(s.row.live).tables);
-        note(&mut s.broken, Invariant::NothingLost, from.iter().zip(to).any(|(from, to)| to < *from));
+        note(&mut s.violated, Invariant::NothingLost, from.iter().zip(to).any(|(from, to)| to < *from));
         s.generations[index_of(s.row.live)].was_live = true;
         Some(())
     }

@@ -49,7 +49,7 @@ fn check(name: &str, settings: Settings) {
     checker.assert_properties();
 }
 
-/// Without the rule, the invariant is broken in some state.
+/// Without the rule, the invariant is violated in some state.
 fn check_needed(rule: Rule, settings: Settings, invariant: &'static str) {
     let settings = Settings { without: Some(rule), ..settings };
     let until = HasDiscoveries::AnyOf(BTreeSet::from([invariant]));
