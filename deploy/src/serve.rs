@@ -9,10 +9,10 @@ use anyhow::Result;
 use daybook_query_api::{
     app::{self, App, Readiness},
     connections,
-    live::Live,
     routes::{self, Router},
     starting::{self, Starting},
 };
+use daybook_reindexer::rebuilds::Rebuilds;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -51,7 +51,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         serve(&mut servers, listen, &routes, &stopped, limit).await?;
     }
     let start = async move {
-        let parts = Parts::start(&config, &domains, &instance, &start_state).await?;
+        let mut parts = Parts::start(&config, &domains, &instance, &start_state).await?;
         let readiness: Readiness = Arc::new(parts.readiness());
         let (start, failures) = (start_state.clone(), Arc::clone(&readiness));
         let reasons: Readiness = Arc::new(move || [vec![start.reason()], failures()].concat());
@@ -141,9 +141,9 @@ async fn new_app(
     start: &Start,
 ) -> Result<App> {
     let served = |running: &Running| {
-        let api = (running.domain.api)(&config.domains);
-        let live = Live::new(Arc::clone(&running.generation), running.search.clone(), &api.new_view);
-        app::Domain::new(api, live)
+        let (platform, standing) = (running.platform.clone(), running.standing.clone());
+        let rebuilds = Rebuilds::new(platform, standing.clone());
+        app::Domain::new((running.domain.api)(&config.domains), rebuilds, standing)
     };
     let of_app = app::Parts {
         log: Arc::clone(&parts.log),

@@ -1,7 +1,7 @@
 //! Wires the parts: log, store, and for each domain generation, projector and search.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,27 +13,23 @@ use daybook_ingest::{
 use daybook_projector::{
     backoff::Backoff,
     bookkeeping::numbers,
-    chain, commit_listener,
-    control::Control,
+    chain,
     generation::Generation,
-    lease::Lease,
     monitor,
-    runner::Runner,
-    search::{
-        SearchError, SearchStore,
-        elasticsearch::ElasticsearchStore,
-        runner::{SearchRunner, Setting},
-        state::Search,
-        tantivy::TantivyStore,
-    },
+    search::{SearchError, SearchStore, elasticsearch::ElasticsearchStore, state::Search, tantivy::TantivyStore},
     tables::{Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
 };
 use daybook_reindexer::{
+    control::Control,
+    coordinator::{self, Coordinator},
+    follower::{Follower, Generations, Standing},
+    lease::{Holding, Lease},
     open::{self, OpenError, Opened},
-    upgrade::{self, Indexes, Stores},
+    running::Platform,
+    upgrade,
 };
 use daybook_schemas::position::Vector;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     config::{self, Config, Log, Tables},
@@ -41,6 +37,8 @@ use crate::{
     start::Start,
 };
 
+/// How long a generation is kept as the way back after it was live.
+const PREVIOUS_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long the start retries a part that does not answer.
 const START_MAX: Duration = Duration::from_secs(60);
 /// Time between two reports of progress while the tables catch up.
@@ -61,12 +59,15 @@ pub(crate) struct Parts {
 /// A running domain.
 pub(crate) struct Running {
     pub(crate) domain: Domain,
-    pub(crate) generation: Arc<Generation>,
+    /// The generation with which the program started.
+    pub(crate) opened: Opened,
     pub(crate) search: Option<Arc<Search>>,
-    /// Whether its generation is live already.
-    is_live: bool,
-    runner: Option<Arc<Mutex<Runner>>>,
-    search_runner: Option<SearchRunner>,
+    /// What this process knows of its generations.
+    pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) platform: Platform,
+    generations: Generations,
+    /// Until it follows.
+    follower: Option<Follower>,
 }
 
 /// Opens the log.
@@ -130,10 +131,24 @@ fn open_search(config: &Config) -> Result<Option<Arc<dyn SearchStore>>> {
 }
 
 /// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
-async fn refuse_foreign(setting: &Setting) -> Result<()> {
-    match setting.store.check(&setting.binding()).await {
+async fn refuse_foreign(platform: &Platform, generation: &Generation) -> Result<()> {
+    let (Some(store), Some(binding)) = (&platform.indexes, platform.binding(generation)) else { return Ok(()) };
+    match store.check(&binding).await {
         Err(error @ SearchError::Foreign(_)) => Err(error.into()),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Watches the live generation until the task is dropped.
+async fn watch_live(log: Arc<dyn EventLog>, mut standing: watch::Receiver<Standing>) {
+    loop {
+        let live = standing.borrow_and_update().live().clone();
+        let number = live.generation.number;
+        tokio::select! {
+            () = monitor::watch(Arc::clone(&log), live.generation, live.search) => {}
+            // The sender lives as long as this process serves.
+            _ = standing.wait_for(|standing| standing.live().generation.number != number) => {}
+        }
     }
 }
 
@@ -145,21 +160,27 @@ impl Parts {
         tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
         tracing::info!(tables = store.describe(), "tables: {}", store.describe());
         let tables = format!("the tables ({})", store.describe());
-        let control = retry(&tables, start, || store.control(), TablesError::is_retryable).await;
-        let control = Control::new(control.context("cannot open control storage")?);
+        let control = retry(&tables, start, || Control::open(Arc::clone(&store)), TablesError::is_retryable).await;
+        let control = control.context("cannot open control storage")?;
         let instance = instance.to_owned();
-        let partitions = log::partitions(log.as_ref());
+        let holding = Holding {
+            instance: instance.clone(),
+            roles: config.process.roles.names(),
+            domains: domains.iter().map(|domain| (domain.projection)().domain()).collect(),
+            partitions: log::partitions(log.as_ref()),
+        };
         let lease = if store.shared() {
-            let roles = config.process.roles.names();
-            let join = || Lease::join(control.clone(), instance.clone(), roles.clone(), partitions.clone());
+            let join = || Lease::join(control.clone(), holding.clone());
             retry("a lease", start, join, TablesError::is_retryable).await.context("cannot take a lease")?
         } else {
-            Lease::unshared(control.clone(), instance.clone(), partitions)
+            Lease::unshared(control.clone(), holding)
         };
         let lease = Arc::new(lease);
         let mut background = JoinSet::new();
         let of_task = Arc::clone(&lease);
         background.spawn(async move { of_task.keep().await });
+        let of_task = control.clone();
+        background.spawn(async move { of_task.hear().await });
         let search = open_search(config)?;
         let parts = Self { log, store, instance, lease, domains: Vec::new(), search, control, background };
         parts.start_domains(config, domains, start).await
@@ -167,67 +188,62 @@ impl Parts {
 
     async fn start_domains(mut self, config: &Config, domains: &[Domain], start: &Start) -> Result<Self> {
         for domain in domains {
-            let projection = (domain.projection)();
-            let stores = self.stores(*domain);
-            let open = || open::open(&stores, &self.control, projection.as_ref(), &self.log);
+            let platform = self.platform(config, *domain);
+            let open = || open::open(&platform);
             let transient = |error: &OpenError| match error {
                 OpenError::Tables { source, .. } => source.is_retryable(),
                 OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
                 _ => false,
             };
-            let what = format!("the live generation of {}", projection.domain());
-            let Opened { generation, is_live } = retry(&what, start, open, transient).await?;
-            self.background.spawn(commit_listener::listen(self.instance.clone(), Arc::clone(&generation)));
-            let runner = if config.process.roles.projector {
-                let (generation, log) = (Arc::clone(&generation), Arc::clone(&self.log));
-                let assignment = self.lease.assignment();
-                let runner = Runner::start(self.instance.clone(), generation, projection, log, assignment)?;
-                Some(Arc::new(Mutex::new(runner)))
-            } else {
-                None
-            };
-            let mut running =
-                Running { domain: *domain, generation, search: None, is_live, runner, search_runner: None };
-            if let (Some(store), Some(documents)) = (&self.search, (domain.documents)()) {
-                let search = Arc::new(Search::new(documents.topics()));
-                let setting = Setting {
-                    generation: Arc::clone(&running.generation),
-                    documents,
-                    log: Arc::clone(&self.log),
-                    store: Arc::clone(store),
-                    assignment: self.lease.assignment(),
-                    search: Arc::clone(&search),
-                };
-                refuse_foreign(&setting).await?;
-                running.search_runner = Some(SearchRunner::start(setting)?);
-                running.search = Some(search);
-            }
-            let (log, generation) = (Arc::clone(&self.log), Arc::clone(&running.generation));
-            self.background.spawn(monitor::watch(log, generation, running.search.clone()));
-            self.domains.push(running);
+            let what = format!("the live generation of {}", platform.domain());
+            let opened = retry(&what, start, open, transient).await?;
+            refuse_foreign(&platform, &opened.generation).await?;
+            let follower = Follower::start(platform.clone(), &opened)?;
+            let standing = follower.standing();
+            self.background.spawn(watch_live(Arc::clone(&self.log), standing.clone()));
+            let (search, generations) = (standing.borrow().live().search.clone(), follower.generations());
+            let follower = Some(follower);
+            self.domains.push(Running { domain: *domain, opened, search, standing, platform, generations, follower });
         }
         Ok(self)
     }
 
-    /// The stores of a domain's generations.
-    fn stores(&self, domain: Domain) -> Stores<'_> {
-        let indexes = |store| (domain.documents)().map(|documents| Indexes { store, shape: documents.shape() });
-        Stores { tables: self.store.as_ref(), search: self.search.as_deref().and_then(indexes) }
+    /// What the generations of a domain run on.
+    fn platform(&self, config: &Config, domain: Domain) -> Platform {
+        Platform {
+            projection: (domain.projection)(),
+            documents: (domain.documents)(),
+            log: Arc::clone(&self.log),
+            control: self.control.clone(),
+            indexes: self.search.clone(),
+            lease: Arc::clone(&self.lease),
+            instance: self.instance.clone(),
+            projects: config.process.roles.projector,
+        }
     }
 
     /// Waits until the tables have applied all records that the log held at the start, and promotes generations that
     /// are not live.
-    pub(crate) async fn catch_up(&self, start: &Start) -> Result<()> {
+    pub(crate) async fn catch_up(&mut self, start: &Start) -> Result<()> {
         start.wait_for("the end of the log");
         let log = Arc::clone(&self.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
-        for running in &self.domains {
+        for running in &mut self.domains {
             running.catch_up(&end, start).await;
-            if !running.is_live {
+            let domain = running.platform.domain();
+            if !running.opened.is_live {
                 running.catch_up_search(&end, start).await;
-                start.wait_for(format!("the promotion of {}'s new generation", running.generation.domain));
-                upgrade::promote(&self.stores(running.domain), &self.control, &running.generation).await?;
+                start.wait_for(format!("the promotion of {domain}'s new generation"));
+                upgrade::promote(&running.platform, &running.opened.generation).await?;
             }
+            start.wait_for(format!("the generations of {domain}"));
+            if let Some(follower) = running.follower.take() {
+                follower.look().await?;
+                self.background.spawn(follower.follow());
+            }
+            let (platform, standing) = (running.platform.clone(), running.standing.clone());
+            let settings = coordinator::Settings { previous_max: PREVIOUS_MAX };
+            self.background.spawn(Coordinator::new(platform, standing, settings).coordinate());
         }
         Ok(())
     }
@@ -237,7 +253,7 @@ impl Parts {
         start.wait_for("the highest numbers in the tables");
         let mut sequences = Vec::new();
         for running in &self.domains {
-            let highest = numbers::highest(running.generation.tables.as_ref()).await?;
+            let highest = numbers::highest(running.opened.generation.tables.as_ref()).await?;
             let floor = |name: &str| highest.get(name).copied().unwrap_or(0);
             sequences.extend(running.domain.sequences.iter().map(|sequence| (*sequence, floor(sequence.name))));
         }
@@ -247,40 +263,39 @@ impl Parts {
 
     /// Returns a function that lists why this process cannot serve; the list is empty if it can.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
-        let domains: Vec<_> = self.domains.iter().map(|it| (Arc::clone(&it.generation), it.runner.clone())).collect();
+        let domains: Vec<_> = self.domains.iter().map(|it| (it.standing.clone(), it.generations.clone())).collect();
         let (log, lease) = (Arc::clone(&self.log), Arc::clone(&self.lease));
         move || {
-            let failed = |(generation, runner): &(Arc<Generation>, Option<Arc<Mutex<Runner>>>)| {
-                let failure = runner.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner).health().failure?;
-                Some(format!("projector of {}: {failure}", generation.domain))
-            };
-            let owes = |(generation, _): &(Arc<Generation>, _)| {
-                let (domain, owed) = (generation.domain, generation.progress.owed());
-                (!owed.0.is_empty()).then(|| format!("tables of {domain}: they went back, and reach {owed} again soon"))
-            };
-            let log = log.failure().map(|failure| format!("log: {failure}"));
-            let lease = lease.failure().map(|failure| format!("lease: {failure}"));
-            let refused = domains.iter().filter_map(|(generation, _)| generation.refusal().map(str::to_owned));
-            let tables = domains.iter().filter_map(failed).chain(domains.iter().filter_map(owes));
-            refused.chain(tables).chain(log).chain(lease).collect()
+            let mut reasons = Vec::new();
+            for (standing, generations) in &domains {
+                let live = Arc::clone(&standing.borrow().live().generation);
+                let (domain, owed) = (live.domain, live.progress.owed());
+                reasons.extend(live.refusal().map(str::to_owned));
+                let failures = generations.failures().into_iter().filter(|failed| failed.generation == live.number);
+                reasons.extend(failures.map(|failed| format!("projector of {domain}: {}", failed.failure)));
+                if !owed.0.is_empty() {
+                    reasons.push(format!("tables of {domain}: they went back, and reach {owed} again soon"));
+                }
+            }
+            reasons.extend(log.failure().map(|failure| format!("log: {failure}")));
+            reasons.extend(lease.failure().map(|failure| format!("lease: {failure}")));
+            reasons
         }
     }
 
     /// Stops in order: search, projectors, lease, log. What was acknowledged is durable.
     pub(crate) async fn stop(mut self, limit: Duration) {
+        // Nothing is begun any longer.
+        self.background.shutdown().await;
         let domains = std::mem::take(&mut self.domains);
         let stopping = move || {
-            for Running { runner, search_runner, .. } in domains {
-                drop(search_runner);
-                if let Some(runner) = runner {
-                    runner.lock().unwrap_or_else(PoisonError::into_inner).stop();
-                }
+            for running in domains {
+                running.generations.stop();
             }
         };
         if tokio::task::spawn_blocking(stopping).await.is_err() {
             tracing::error!("the projectors did not stop in order");
         }
-        self.background.shutdown().await;
         self.lease.leave().await;
         let log = self.log;
         if tokio::task::spawn_blocking(move || log.flush(limit)).await.is_err() {
@@ -292,11 +307,11 @@ impl Parts {
 impl Running {
     /// Waits until the tables have reached `end`, and logs progress.
     async fn catch_up(&self, end: &Vector, start: &Start) {
-        let progress = &self.generation.progress;
+        let progress = &self.opened.generation.progress;
         let topics = self.domain.topics;
         let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
         let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
-        let domain = self.generation.domain;
+        let domain = self.opened.generation.domain;
         let began = Instant::now();
         start.wait_for(format!("the tables of {domain}, which are catching up"));
         while tokio::time::timeout(REPORT, progress.wait_for(&end)).await.is_err() {
@@ -311,7 +326,7 @@ impl Running {
     /// Waits until search sees everything before `end`, or fails; and logs progress.
     async fn catch_up_search(&self, end: &Vector, start: &Start) {
         let Some(search) = &self.search else { return };
-        let domain = self.generation.domain;
+        let domain = self.opened.generation.domain;
         start.wait_for(format!("search of {domain}, which is catching up"));
         while tokio::time::timeout(REPORT, search.wait(end)).await.is_err() {
             let lag = search.lag(end);

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use daybook_schemas::position::{Position, Vector};
+use daybook_schemas::position::Position;
 
 use crate::{
     bookkeeping::{
@@ -66,10 +66,8 @@ fn run(transaction: &mut dyn Transaction, step: Step) -> Result<(), TablesError>
 
 /// The move of a batch's checkpoints.
 pub struct Move<'b> {
-    /// The checkpoints before the batch.
-    pub from: &'b Vector,
-    /// The checkpoints after the batch.
-    pub to: &'b Vector,
+    /// The move itself.
+    pub checkpoints: checkpoints::Move<'b>,
     /// The hash of the last record of each partition.
     pub hashes: &'b Hashes,
     /// The notification for other processes.
@@ -92,8 +90,8 @@ pub fn commit(
         return Ok(report);
     }
     let mut transaction = tables.begin()?;
-    if !checkpoints::advance(transaction.as_mut(), moved.from, moved.to, moved.hashes)? {
-        return Err(TablesError::Conflict(format!("checkpoints are not at {}", moved.from)));
+    if !checkpoints::advance(transaction.as_mut(), moved.checkpoints, moved.hashes)? {
+        return Err(TablesError::Conflict(format!("checkpoints are not at {}", moved.checkpoints.from)));
     }
     let mut report = batch.apply(transaction.as_mut())?;
     quarantined.extend(report.rejected.iter().map(entry));
@@ -112,7 +110,7 @@ pub fn commit_plan(
     shape: &PlanShape,
 ) -> Result<Option<Report>, TablesError> {
     let Some(mut planned) = batch.plan() else { return Ok(None) };
-    planned.steps.push(checkpoints::step(moved.from, moved.to, moved.hashes));
+    planned.steps.push(checkpoints::step(moved.checkpoints, moved.hashes));
     let plan = shape.plan(planned.steps, Some(moved.notification.clone()))?;
     let committed = tables.commit_plan(&plan)? == PlanOutcome::Committed;
     Ok(committed.then(|| Report { changed: planned.changed, ..Report::default() }))

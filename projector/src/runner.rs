@@ -10,13 +10,14 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
 };
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record};
-use daybook_schemas::position::{Offset, Partition, Vector};
+use daybook_schemas::position::{Offset, Partition, Position, Vector};
 use tokio::sync::watch;
 
 use crate::{
@@ -42,6 +43,8 @@ const LIMITS: ReadLimits =
 /// The first and the longest pause after failures.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LONGEST: Duration = Duration::from_secs(2);
+/// How long the runner of a generation that is not live waits for the live one, before it looks whether it is live now.
+const ROLE_LOOK: Duration = Duration::from_millis(100);
 
 /// Why the runner was interrupted.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -61,7 +64,13 @@ pub enum RunnerError {
     /// The fold panicked.
     #[error("the projector panicked")]
     Panic,
+    /// It is being stopped, or has other partitions to apply: no failure.
+    #[error("the projector has something else to do")]
+    Interrupted,
 }
+
+/// The generation of a domain that is live, as far as this process knows. The others apply no more than it has.
+pub type LiveGeneration = watch::Receiver<Option<Arc<Generation>>>;
 
 /// What the runner is doing, for health and status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -91,22 +100,27 @@ struct Shared {
     projection: Arc<dyn Projection>,
     log: Arc<dyn EventLog>,
     assignment: watch::Receiver<Vec<Partition>>,
+    live: LiveGeneration,
+    /// Whether its generation is live, as its checkpoints said last.
+    is_live: AtomicBool,
     stop: AtomicBool,
     health: Mutex<Health>,
 }
 
 impl Runner {
     /// Starts the runner's thread. `instance` is the name of this process, `assignment` holds the partitions that it
-    /// applies.
+    /// applies, and `live` the generation up to which it applies them while its own is not live.
     pub fn start(
         instance: String,
         generation: Arc<Generation>,
         projection: Arc<dyn Projection>,
         log: Arc<dyn EventLog>,
         assignment: watch::Receiver<Vec<Partition>>,
+        live: LiveGeneration,
     ) -> std::io::Result<Self> {
-        let (stop, health) = (AtomicBool::new(false), Mutex::default());
-        let shared = Arc::new(Shared { instance, generation, projection, log, assignment, stop, health });
+        let (is_live, stop, health) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
+        let shared = Shared { instance, generation, projection, log, assignment, live, is_live, stop, health };
+        let shared = Arc::new(shared);
         let of_thread = Arc::clone(&shared);
         let thread = RunnerThread::start("projector", move || of_thread.run())?;
         Ok(Self { shared, thread })
@@ -158,6 +172,7 @@ impl Shared {
                 tracing::debug!(reason, "another process committed the batch first: {reason}");
                 return;
             }
+            Interruption::Failed(RunnerError::Interrupted) => return,
             Interruption::Failed(error) => error,
             Interruption::Panicked => RunnerError::Panic,
         };
@@ -200,6 +215,7 @@ impl Shared {
         assigned.retain(|partition| topics.contains(&partition.topic));
         let before = self.generation.progress.applied();
         let checkpoints = self.checkpoints()?;
+        self.is_live.store(checkpoints.is_live, Ordering::Relaxed);
         let reached = &checkpoints.next;
         self.generation.note_read(&before, reached);
         held.retain(|partition, it| assigned.contains(partition) && reached.next(*partition) == it.checkpoint);
@@ -240,22 +256,73 @@ impl Shared {
 
     /// Moves checkpoints past offsets that have no records, in partitions of which none came. A gap after records is
     /// part of the next move.
-    fn skip(&self, reached: Vector, with_records: &BTreeSet<Partition>, next: &mut Vector) -> Result<(), TablesError> {
+    fn skip(&self, reached: Vector, with_records: &BTreeSet<Partition>, next: &mut Vector) -> Result<(), RunnerError> {
         let is_gap =
             |(partition, to): &(Partition, Offset)| !with_records.contains(partition) && *to > next.next(*partition);
         let to = Vector(reached.0.into_iter().filter(is_gap).collect());
         if to.0.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.generation.tables.begin()?;
-        if !checkpoints::skip(transaction.as_mut(), next, &to)? {
-            return Err(TablesError::Conflict(format!("checkpoints are not at {next}")));
-        }
-        transaction.notify(&self.notification(&to))?;
-        transaction.commit()?;
+        self.as_allowed(&to, || {
+            let mut transaction = self.generation.tables.begin()?;
+            if !checkpoints::skip(transaction.as_mut(), self.moved(next, &to))? {
+                return Err(TablesError::Conflict(format!("checkpoints are not at {next}")).into());
+            }
+            transaction.notify(&self.notification(&to))?;
+            Ok(transaction.commit()?)
+        })?;
         self.generation.note_applied(next, &to, Report::default());
         next.0.extend(to.0);
         Ok(())
+    }
+
+    /// Moves the checkpoints to `reached` by `commit`, as soon as this generation may. If a switch comes in between, it
+    /// tries again.
+    fn as_allowed<T>(&self, reached: &Vector, commit: impl Fn() -> Result<T, RunnerError>) -> Result<T, RunnerError> {
+        loop {
+            self.wait_for_live(reached)?;
+            match commit() {
+                Err(RunnerError::Tables(TablesError::Conflict(reason))) => {
+                    if !self.is_switched()? {
+                        return Err(TablesError::Conflict(reason).into());
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Reads whether the generation is live now; returns whether that has changed.
+    fn is_switched(&self) -> Result<bool, TablesError> {
+        let is_live = self.checkpoints()?.is_live;
+        Ok(self.is_live.swap(is_live, Ordering::Relaxed) != is_live)
+    }
+
+    /// Waits until the live generation has applied everything before `reached`, unless this is the live one.
+    fn wait_for_live(&self, reached: &Vector) -> Result<(), RunnerError> {
+        let mut awaited: Option<Awaited> = None;
+        while !self.is_live.load(Ordering::Relaxed) {
+            if self.ended() || self.assignment.has_changed().unwrap_or(false) {
+                return Err(RunnerError::Interrupted);
+            }
+            let live = self.live.borrow().clone();
+            match live.filter(|live| live.number != self.generation.number) {
+                Some(live) if live.progress.applied().reaches(reached) => return Ok(()),
+                Some(live) => {
+                    let of_live = awaited.take().filter(|awaited| awaited.generation == live.number);
+                    let of_live = of_live.unwrap_or_else(|| Awaited::new(&live, reached));
+                    // Once it was woken, it is made anew: tables can go back.
+                    awaited = of_live.wait().then_some(of_live);
+                }
+                None => thread::park_timeout(ROLE_LOOK),
+            }
+            self.is_switched()?;
+        }
+        Ok(())
+    }
+
+    fn moved<'m>(&self, from: &'m Vector, to: &'m Vector) -> checkpoints::Move<'m> {
+        checkpoints::Move { from, to, is_live: self.is_live.load(Ordering::Relaxed) }
     }
 
     /// Whether another process has applied a record at which a partition stops.
@@ -298,18 +365,18 @@ impl Shared {
         let batch = self.projection.batch(records, &|topic| self.log.partition_count(topic))?;
         let rejected = batch.rejected().iter().map(|rejected| quarantined(records, rejected)).collect();
         match self.commit(records, batch.as_ref(), rejected, next) {
-            Err(TablesError::Value { .. }) if records.len() > 1 => {
+            Err(RunnerError::Tables(TablesError::Value { .. })) if records.len() > 1 => {
                 records.chunks(1).try_for_each(|record| self.apply(record, next))
             }
-            Err(TablesError::Value { reason, .. }) => {
+            Err(RunnerError::Tables(TablesError::Value { reason, .. })) => {
                 let reason = format!("the tables cannot store it: {reason}");
                 let poison = |record: &Record| {
                     quarantined(records, &Rejected { position: record.position, reason: reason.clone() })
                 };
                 let nothing = self.projection.batch(&[], &|topic| self.log.partition_count(topic))?;
-                Ok(self.commit(records, nothing.as_ref(), records.iter().map(poison).collect(), next)?)
+                self.commit(records, nothing.as_ref(), records.iter().map(poison).collect(), next)
             }
-            outcome => Ok(outcome?),
+            outcome => outcome,
         }
     }
 
@@ -317,18 +384,22 @@ impl Shared {
         &self,
         records: &[Record],
         batch: &dyn Batch,
-        mut rejected: Vec<Quarantined>,
+        rejected: Vec<Quarantined>,
         next: &mut Vector,
-    ) -> Result<(), TablesError> {
+    ) -> Result<(), RunnerError> {
         let mut last: BTreeMap<Partition, &Record> = BTreeMap::new();
         last.extend(records.iter().map(|record| (record.position.partition, record)));
         let reached = Vector(last.iter().map(|(partition, it)| (*partition, it.position.offset + 1)).collect());
         let hashes: Hashes = last.iter().map(|(partition, it)| (*partition, checkpoints::hash(it))).collect();
         let timer = metrics().batch_seconds.start_timer();
-        let moved = Move { from: next, to: &reached, hashes: &hashes, notification: self.notification(&reached) };
         let (tables, plans) = (self.generation.tables.as_ref(), &self.generation.plans);
         let entry = |entry: &Rejected| quarantined(records, entry);
-        let report = batch::commit(batch, &moved, tables, plans, &mut rejected, entry)?;
+        let (report, rejected) = self.as_allowed(&reached, || {
+            let (checkpoints, notification) = (self.moved(next, &reached), self.notification(&reached));
+            let (moved, mut rejected) = (Move { checkpoints, hashes: &hashes, notification }, rejected.clone());
+            let report = batch::commit(batch, &moved, tables, plans, &mut rejected, entry)?;
+            Ok((report, rejected))
+        })?;
         timer.observe_duration();
         for entry in &rejected {
             let (at, reason) = (entry.position, entry.reason.as_str());
@@ -346,6 +417,33 @@ impl Shared {
     /// The notification that a commit sends to other processes.
     fn notification(&self, reached: &Vector) -> String {
         Notification { instance: self.instance.clone(), reached: reached.clone() }.to_string()
+    }
+}
+
+/// A vector that another generation will reach.
+struct Awaited {
+    generation: i64,
+    reached: mpsc::Receiver<()>,
+}
+
+impl Awaited {
+    fn new(live: &Generation, wanted: &Vector) -> Self {
+        let last = |(partition, next): (&Partition, &Offset)| Position { partition: *partition, offset: next - 1 };
+        let positions = wanted.0.iter().filter(|(_, next)| **next > 0).map(last).collect();
+        let (sender, reached) = mpsc::channel();
+        // Fails only if nobody waits any longer.
+        live.progress.call_when_applied(
+            positions,
+            Box::new(move |_| {
+                let _gone = sender.send(());
+            }),
+        );
+        Self { generation: live.number, reached }
+    }
+
+    /// Waits for a short time; whether it is still to come.
+    fn wait(&self) -> bool {
+        self.reached.recv_timeout(ROLE_LOOK) == Err(mpsc::RecvTimeoutError::Timeout)
     }
 }
 

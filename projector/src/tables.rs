@@ -21,7 +21,7 @@ pub mod sqlite;
 mod sqlite_readers;
 mod statement;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::BoxFuture;
 use tokio::sync::mpsc;
@@ -34,6 +34,9 @@ pub use self::{
     row::{Columns, Cursor, FromColumn, FromRow, NoColumns, Row, column_name, columns_of},
     statement::{Ddl, ORDINAL, RowColumns, Statement},
 };
+
+/// How long a process's lease lasts after its last renewal. A writer that hangs in a transaction is cut off after as long.
+pub const LEASE: Duration = Duration::from_secs(5);
 
 /// Whether a stream goes on after a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,21 @@ pub trait Transaction {
     fn commit(self: Box<Self>) -> Result<(), TablesError>;
 }
 
+/// A transaction over several schemas of a store. Dropping it without a commit rolls it back. Blocks its thread.
+///
+/// A schema takes part from its first statement on. If the engine cannot commit all of them in one step, they commit in
+/// the order in which they took part.
+pub trait JointTransaction {
+    /// Runs a statement in a schema and returns how many rows it changed.
+    fn execute(&mut self, schema: &str, statement: &Statement, params: &Params) -> Result<u64, TablesError>;
+    /// Runs a statement in a schema and returns its rows.
+    fn read(&mut self, schema: &str, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError>;
+    /// Notifies all listening processes of a schema at the commit; does nothing if there is only one process.
+    fn notify(&mut self, schema: &str, payload: &str) -> Result<(), TablesError>;
+    /// Commits the transaction.
+    fn commit(self: Box<Self>) -> Result<(), TablesError>;
+}
+
 /// The tables of one schema: a generation's, or the control storage.
 pub trait Tables: Send + Sync {
     /// Begins a transaction for writing. Blocks its thread; never called from an async worker.
@@ -153,6 +171,8 @@ pub struct SchemaDefinition {
 pub trait Store: Send + Sync {
     /// Opens the control storage, and creates it if it is missing. Several processes may call this concurrently.
     fn control(&self) -> BoxFuture<'_, Result<Arc<dyn Tables>, TablesError>>;
+    /// The name of the schema of control storage.
+    fn control_schema(&self) -> String;
     /// The name of a generation's schema, which never changes.
     fn schema(&self, domain: &str, generation: i64) -> String;
     /// Creates a generation's schema, if it is missing.
@@ -165,6 +185,9 @@ pub trait Store: Send + Sync {
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>>;
     /// Removes a schema with all its tables; nothing if there is none. Nobody may use it any more.
     fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), TablesError>>;
+    /// Begins a transaction over several schemas. It waits for locks for a short time only. Blocks its thread; never called
+    /// from an async worker.
+    fn begin_joint(&self) -> Result<Box<dyn JointTransaction>, TablesError>;
     /// Whether several processes can use this store concurrently.
     fn shared(&self) -> bool;
     /// A short description for people: kind and place, never a secret.

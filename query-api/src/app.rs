@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use axum::Router;
 use daybook_ingest::{append::Appender, log::EventLog, sequence::Sequencer};
-use daybook_projector::{lease::Lease, tables::Statement};
+use daybook_projector::tables::Statement;
+use daybook_reindexer::{follower::Standing, lease::Lease, rebuilds::Rebuilds, running::Open};
 use daybook_schemas::{Topic, generic::SchemaSets};
 use tokio::sync::{Semaphore, watch};
 
@@ -67,18 +68,49 @@ pub struct DomainApi {
 pub struct Domain {
     /// What it adds to the HTTP API.
     pub api: DomainApi,
-    live: watch::Sender<Live>,
+    /// What people ask of its generations.
+    pub rebuilds: Rebuilds,
+    standing: watch::Receiver<Standing>,
+    /// What requests need of the generations that are open, made when it is first needed.
+    views: Mutex<BTreeMap<i64, Live>>,
 }
 
 impl Domain {
-    /// A domain that serves a generation.
-    pub fn new(api: DomainApi, live: Live) -> Self {
-        Self { api, live: watch::Sender::new(live) }
+    /// A domain whose generations are followed.
+    pub fn new(api: DomainApi, rebuilds: Rebuilds, standing: watch::Receiver<Standing>) -> Self {
+        Self { api, rebuilds, standing, views: Mutex::default() }
     }
 
-    /// The live generation, as a request takes it at its start.
+    /// What this process knows of its generations.
+    pub fn standing(&self) -> watch::Ref<'_, Standing> {
+        self.standing.borrow()
+    }
+
+    /// The same, as it changes.
+    pub fn changes(&self) -> watch::Receiver<Standing> {
+        self.standing.clone()
+    }
+
+    /// The live generation. Must be called on a Tokio runtime.
     pub fn live(&self) -> Live {
-        self.live.borrow().clone()
+        let open = self.standing().live().clone();
+        self.view(open)
+    }
+
+    /// A generation that is open. Must be called on a Tokio runtime.
+    pub fn generation(&self, number: i64) -> Option<Live> {
+        let open = self.standing().open.get(&number).cloned()?;
+        Some(self.view(open))
+    }
+
+    fn view(&self, open: Open) -> Live {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = open.generation.number;
+        if !views.contains_key(&number) {
+            let standing = self.standing();
+            views.retain(|number, _| standing.open.contains_key(number));
+        }
+        views.entry(number).or_insert_with(|| Live::new(open, &self.api.new_view)).clone()
     }
 }
 

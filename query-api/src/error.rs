@@ -24,6 +24,9 @@ pub enum ApiError {
     /// The object exists already: 409.
     #[error("{0}")]
     Duplicate(String),
+    /// It was there, and is gone: 410.
+    #[error("{0}")]
+    Gone(String),
     /// The client's mistake: 400.
     #[error("{message}")]
     Invalid {
@@ -150,6 +153,7 @@ impl IntoResponse for ApiError {
             Self::NotFound(_) => (StatusCode::NOT_FOUND, plain(None)),
             Self::NotAllowed => (StatusCode::METHOD_NOT_ALLOWED, plain(None)),
             Self::Duplicate(_) => (StatusCode::CONFLICT, plain(None)),
+            Self::Gone(_) => (StatusCode::GONE, plain(None)),
             Self::Invalid { field, .. } => (StatusCode::BAD_REQUEST, plain(field)),
             Self::Shaped { status, body, .. } => (status, body),
             Self::Slow(_) => (StatusCode::REQUEST_TIMEOUT, plain(Some("body".to_owned()))),

@@ -4,6 +4,7 @@
 //! once the live tables have applied it (I2). Everything here is generic; each domain's routes are in a folder of its
 //! name under [`routes`].
 
+mod answering;
 pub mod app;
 pub mod bodies;
 pub mod connections;

@@ -8,6 +8,7 @@ use daybook_projector::{
     search::state::Search,
     tables::{Cell, Chunks, Params, Render, Row, Statement, TablesError},
 };
+use daybook_reindexer::running::{Open, Reading};
 
 use crate::{error::ApiError, idempotency::IdempotencyKeys, outcome::Outcomes};
 
@@ -25,6 +26,7 @@ pub struct LiveParts {
     pub generation: Arc<Generation>,
     /// Its search, unless that is switched off.
     pub search: Option<Arc<Search>>,
+    open: Open,
     /// Outcomes of records that were not applied completely.
     pub(crate) outcomes: Outcomes,
     /// First events by idempotency key.
@@ -34,10 +36,16 @@ pub struct LiveParts {
 
 impl Live {
     /// A generation for requests. Must be called on a Tokio runtime.
-    pub fn new(generation: Arc<Generation>, search: Option<Arc<Search>>, new_view: &NewView) -> Self {
+    pub fn new(open: Open, new_view: &NewView) -> Self {
+        let (generation, search) = (Arc::clone(&open.generation), open.search.clone());
         let (outcomes, idempotency_keys) = (Outcomes::start(&generation), IdempotencyKeys::start(&generation));
         let view = new_view(&generation);
-        Self(Arc::new(LiveParts { generation, search, outcomes, idempotency_keys, view }))
+        Self(Arc::new(LiveParts { generation, search, open, outcomes, idempotency_keys, view }))
+    }
+
+    /// Counts a request that reads the generation, until that is dropped.
+    pub(crate) fn begin(&self) -> Reading {
+        self.open.begin()
     }
 
     /// What the domain's routes need of the generation.

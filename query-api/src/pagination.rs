@@ -28,6 +28,9 @@ pub struct Key {
     pub s: String,
 }
 
+/// The parameter that names the row to go on after.
+const CURSOR: &str = "_cursor";
+
 impl Key {
     /// A key before every row.
     pub const fn first() -> Self {
@@ -56,7 +59,7 @@ pub struct Page {
 impl Page {
     /// The page that a query asks for; `None` if it asks for the whole list. `filtered` switches paging on.
     pub fn of(query: &Query, list: &str, generation: i64, filtered: bool) -> Result<Option<Self>, ApiError> {
-        let (limit, cursor) = (query.get("_limit"), query.get("_cursor"));
+        let (limit, cursor) = (query.get("_limit"), query.get(CURSOR));
         if limit.is_none() && cursor.is_none() && !filtered {
             return Ok(None);
         }
@@ -79,6 +82,16 @@ fn parse_limit(text: &str) -> Result<usize, ApiError> {
     }
     // A number that is too large to parse is larger than the largest page, too.
     Ok(text.parse::<usize>().unwrap_or(LIMIT_MAX).min(LIMIT_MAX))
+}
+
+/// The generation that a query's cursor belongs to, if it has one.
+pub(crate) fn generation_of(query: &str) -> Option<i64> {
+    if !query.contains(CURSOR) {
+        return None;
+    }
+    let query = Query::parse(query).ok()?;
+    let bytes = BASE64.decode(query.get(CURSOR)?.trim_end_matches('=')).ok()?;
+    Some(serde_json::from_slice::<Cursor>(&bytes).ok()?.g)
 }
 
 fn decode(text: &str, list: &str, generation: i64) -> Result<Key, ApiError> {

@@ -2,6 +2,7 @@
 //! routes are in a folder of its name.
 
 pub mod docs;
+mod generations;
 pub mod health;
 pub mod metaflow;
 pub mod schema_registry;
@@ -27,7 +28,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/openapi.json", get(docs::openapi))
         .route("/api/doc", get(docs::page))
         .route("/api/v1/status", get(status::show))
-        .route("/api/v1/quarantine", get(status::quarantine));
+        .route("/api/v1/quarantine", get(status::quarantine))
+        .merge(generations::routes());
     let registry = Router::new()
         .nest("/api/v1/schema-registry", schema_registry::routes(app))
         .route("/api/v1/schema-registry/", schema_registry::root_with_slash());

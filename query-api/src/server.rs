@@ -15,6 +15,7 @@ use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use tracing::Instrument;
 
 use crate::{
+    answering::Answering,
     app::App,
     bodies::Held,
     context::RequestId,
@@ -137,27 +138,29 @@ pub fn with_domain(app: &Arc<App>, name: &'static str, routes: Router<Arc<App>>)
 }
 
 async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut request: Request, next: Next) -> Response {
-    let live = app.domains[name].live();
-    request.extensions_mut().insert(live.clone());
-    let answer = async {
-        let Received { request, _held, _place } = received(&app, name, app.domains[name].api.streamed, request).await?;
-        admit(&app, name, &live, request.headers()).await?;
-        Ok::<_, ApiError>(next.run(request).await)
+    let domain = &app.domains[name];
+    let mut response = match Answering::begin(&app, domain, &request) {
+        Ok(answering) => {
+            let live = answering.live.clone();
+            request.extensions_mut().insert(live.clone());
+            let answer = async {
+                let Received { request, _held, _place } = received(&app, name, domain.api.streamed, request).await?;
+                admit(&app, name, &live, request.headers()).await?;
+                Ok::<_, ApiError>(next.run(request).await)
+            };
+            let mut response = answer.await.unwrap_or_else(ApiError::into_response);
+            if let Err(error) = answering.may_send().await {
+                response = error.into_response();
+            }
+            let headers = response.headers_mut();
+            headers.insert(GENERATION, HeaderValue::from(live.generation.number));
+            if let Ok(applied) = HeaderValue::from_str(&live.generation.progress.applied_text()) {
+                headers.insert(APPLIED, applied);
+            }
+            response
+        }
+        Err(error) => error.into_response(),
     };
-    let mut response = answer.await.unwrap_or_else(ApiError::into_response);
-    // Tables that went back lack what was acknowledged.
-    let checked = match live.generation.progress.owed().0.is_empty() {
-        true => serves(&app, &live),
-        false => Err(ApiError::Unavailable("the tables went back; try again".to_owned())),
-    };
-    if let Err(error) = checked {
-        response = error.into_response();
-    }
-    let headers = response.headers_mut();
-    headers.insert(GENERATION, HeaderValue::from(live.generation.number));
-    if let Ok(applied) = HeaderValue::from_str(&live.generation.progress.applied_text()) {
-        headers.insert(APPLIED, applied);
-    }
     response.extensions_mut().insert(DomainName(name));
     response
 }
@@ -173,22 +176,8 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Vector>, ApiErr
     Ok(Some(Vector(vector.0.into_iter().map(|(partition, offset)| (partition, offset.saturating_add(1))).collect())))
 }
 
-/// Whether this process may answer from a generation. Without the lease, what was read may be outdated: another process
-/// may work in its place. If the log does not contain what the tables have applied, they may hold what never was.
-fn serves(app: &App, live: &Live) -> Result<(), ApiError> {
-    if !app.lease.is_held() {
-        return Err(ApiError::Unavailable("this process has lost its lease; try again".to_owned()));
-    }
-    match live.generation.refusal() {
-        Some(reason) => Err(ApiError::Unavailable(reason.to_owned())),
-        None => Ok(()),
-    }
-}
-
-/// Checks that this process may answer, and waits until the domain's tables have reached the positions that a request
-/// names, and all that they reached before.
+/// Waits until the domain's tables have reached the positions that a request names, and all that they reached before.
 async fn admit(app: &App, domain: &str, live: &Live, headers: &HeaderMap) -> Result<(), ApiError> {
-    serves(app, live)?;
     let owed = live.generation.progress.owed();
     if !owed.0.is_empty() {
         let late = |_| ApiError::Unavailable("the tables went back, and have not caught up in time".to_owned());

@@ -4,6 +4,13 @@
 //! another fold builds its own generation at its start and promotes it ([`upgrade`]). [`switch`] has the rules for
 //! switching between generations while several processes serve.
 
+pub mod control;
+pub mod coordinator;
+pub mod follower;
+pub mod lease;
 pub mod open;
+pub mod rebuilds;
+pub mod running;
 pub mod switch;
+pub mod switching;
 pub mod upgrade;

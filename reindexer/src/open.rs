@@ -6,7 +6,6 @@ use std::sync::Arc;
 use daybook_ingest::log::{self, EventLog, LogError};
 use daybook_projector::{
     bookkeeping::checkpoints,
-    control::{Control, Entry, State},
     generation::{self, Generation},
     log_check::{self, CheckError, Mismatch},
     projection::Projection,
@@ -14,7 +13,11 @@ use daybook_projector::{
 };
 use daybook_schemas::position::{Partition, Position};
 
-use crate::upgrade::{self, Stores};
+use crate::{
+    control::{Control, Entry, State},
+    running::Platform,
+    upgrade::{self, Stores},
+};
 
 /// Why the live generation cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -94,7 +97,7 @@ pub enum OpenError {
     },
 }
 
-/// An open generation.
+/// The generation that a program works with.
 pub struct Opened {
     /// The generation.
     pub generation: Arc<Generation>,
@@ -104,12 +107,9 @@ pub struct Opened {
 
 /// Opens the live generation of a projection's domain, or the one that takes its place because this program's fold is
 /// another one.
-pub async fn open(
-    stores: &Stores<'_>,
-    control: &Control,
-    projection: &dyn Projection,
-    log: &Arc<dyn EventLog>,
-) -> Result<Opened, OpenError> {
+pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
+    let Platform { control, projection, log, .. } = platform;
+    let (stores, projection) = (&platform.stores(), projection.as_ref());
     let (domain, store) = (projection.domain(), stores.tables);
     let failed = |source| OpenError::Tables { domain, source };
     if control.live(domain).await.map_err(failed)?.is_none() {
@@ -134,8 +134,8 @@ pub async fn open(
     } else {
         upgrade::tidy(stores, control, domain, &ours, &entries).await.map_err(failed)?;
         let is_usable = upgrade::is_usable(store, &entry.schema).await.map_err(failed)?;
-        // Also before another generation takes its place: a log that lost records would pass for the whole one.
-        if is_usable {
+        // Before another generation takes its place: a log that lost records would pass for the whole one.
+        if is_usable && !is_live {
             check(domain, generation, store.open(&entry.schema).await.map_err(failed)?, log).await?;
         }
         if !is_live {
@@ -143,7 +143,7 @@ pub async fn open(
         } else {
             if is_usable {
                 // A crash may have left them half made.
-                fill_schema(store, &entry.schema, projection, log.as_ref()).await.map_err(failed)?;
+                fill_schema(store, &entry.schema, projection, log.as_ref(), true).await.map_err(failed)?;
             } else {
                 tracing::warn!(
                     domain,
@@ -155,12 +155,45 @@ pub async fn open(
             entry
         }
     };
-    let tables = store.open(&opened.schema).await.map_err(failed)?;
-    check(domain, opened.generation, Arc::clone(&tables), log).await?;
-    let generation = Generation::new(projection, opened.generation, opened.schema, tables).map_err(failed)?;
+    let generation = open_tables(store, projection, log, opened).await?;
+    if !store.shared() {
+        // Nobody else applies records, and no other generation has applied more.
+        set_live(&generation, true).await.map_err(failed)?;
+    }
+    Ok(Opened { generation, is_live })
+}
+
+/// Opens a generation beside the live one.
+pub(crate) async fn open_entry(platform: &Platform, entry: &Entry) -> Result<Arc<Generation>, OpenError> {
+    let (domain, store) = (platform.domain(), platform.control.store());
+    let failed = |source| OpenError::Tables { domain, source };
+    let generation = open_tables(store.as_ref(), platform.projection.as_ref(), &platform.log, entry.clone()).await?;
+    if !store.shared() {
+        // A crash between two files may have left it otherwise.
+        set_live(&generation, entry.state == State::Live).await.map_err(failed)?;
+    }
+    Ok(generation)
+}
+
+async fn open_tables(
+    store: &dyn Store,
+    projection: &dyn Projection,
+    log: &Arc<dyn EventLog>,
+    entry: Entry,
+) -> Result<Arc<Generation>, OpenError> {
+    let domain = projection.domain();
+    let failed = |source| OpenError::Tables { domain, source };
+    let tables = store.open(&entry.schema).await.map_err(failed)?;
+    check(domain, entry.generation, Arc::clone(&tables), log).await?;
+    let generation = Generation::new(projection, entry.generation, entry.schema, tables).map_err(failed)?;
     let reached = checkpoints::read(generation.tables.as_ref()).await.map_err(failed)?;
     generation.note_reached(&reached);
-    Ok(Opened { generation: Arc::new(generation), is_live })
+    Ok(Arc::new(generation))
+}
+
+/// Notes in a generation's checkpoints whether it is live.
+async fn set_live(generation: &Generation, is_live: bool) -> Result<(), TablesError> {
+    generation.tables.write(&checkpoints::SET_LIVE, vec![i64::from(is_live).into()]).await.map(|_| ())
 }
 
 /// Creates generation 1: schema, checkpoints at 0, and then the entry that makes it live.
@@ -173,10 +206,10 @@ async fn make(
     let (domain, generation) = (projection.domain(), 1);
     let schema = stores.tables.schema(domain, generation);
     let fingerprint = generation::fingerprint(projection)?;
-    let entry = Entry { generation, schema, state: State::Live, fingerprint, log_id: log.id().to_owned() };
+    let entry = Entry::new(generation, schema, State::Live, fingerprint, log.id().to_owned());
     if stores.tables.shared() {
         // Another process may do the same.
-        fill_schema(stores.tables, &entry.schema, projection, log).await?;
+        fill_schema(stores.tables, &entry.schema, projection, log, true).await?;
     } else {
         upgrade::make_tables(stores, &entry, projection, log).await?;
     }
@@ -191,11 +224,12 @@ pub(crate) async fn fill_schema(
     schema: &str,
     projection: &dyn Projection,
     log: &dyn EventLog,
+    is_live: bool,
 ) -> Result<(), TablesError> {
     store.create(schema, &generation::definition(projection)?).await?;
     let topics = projection.topics();
     let own = log::partitions(log).into_iter().filter(|partition| topics.contains(&partition.topic)).collect();
-    seed(store.open(schema).await?, own).await
+    seed(store.open(schema).await?, own, is_live).await
 }
 
 /// Checks that the log contains what a generation has applied.
@@ -216,10 +250,10 @@ async fn check(
     })
 }
 
-async fn seed(tables: Arc<dyn Tables>, partitions: Vec<Partition>) -> Result<(), TablesError> {
+async fn seed(tables: Arc<dyn Tables>, partitions: Vec<Partition>, is_live: bool) -> Result<(), TablesError> {
     let seed = move || {
         let mut transaction = tables.begin()?;
-        checkpoints::seed(transaction.as_mut(), &partitions)?;
+        checkpoints::seed(transaction.as_mut(), &partitions, is_live)?;
         transaction.commit()
     };
     let seeded = tokio::task::spawn_blocking(seed).await;

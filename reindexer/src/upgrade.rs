@@ -13,7 +13,6 @@ use daybook_projector::{
         checkpoints,
         quarantine::{self, Quarantined},
     },
-    control::{Control, Entry, State},
     generation::{self, Generation},
     projection::Projection,
     search::{SearchStore, binding::Binding, shape::IndexShape},
@@ -21,7 +20,12 @@ use daybook_projector::{
 };
 use daybook_schemas::position::Position;
 
-use crate::open::{OpenError, fill_schema};
+use crate::{
+    control::{ChangeError, Control, Entry, NewState, Seen, State},
+    open::{OpenError, fill_schema},
+    running::Platform,
+    switch::GenerationId,
+};
 
 /// Quarantined records that are read at a time.
 const PAGE: i64 = 1000;
@@ -53,9 +57,11 @@ pub(crate) async fn tidy(
 ) -> Result<(), TablesError> {
     for entry in entries {
         match entry.state {
-            State::Retired | State::Cancelled => remove(stores, domain, entry).await?,
-            State::Loading if entry.fingerprint != fingerprint => end(stores, control, domain, entry).await?,
-            State::Loading | State::Live | State::Previous => {}
+            state if state.has_ended() => remove(stores, domain, entry).await?,
+            state if state.is_candidate() && entry.fingerprint != fingerprint => {
+                end(stores, control, domain, entry).await?;
+            }
+            _ => {}
         }
     }
     Ok(())
@@ -72,12 +78,12 @@ pub(crate) async fn candidate(
     let (domain, fingerprint) = (projection.domain(), generation::fingerprint(projection)?);
     let last = entries.iter().map(|entry| entry.generation).max().unwrap_or(0);
     let is_own = |entry: &Entry| entry.fingerprint == fingerprint && entry.log_id == log.id();
-    let waits = |entry: &Entry| matches!(entry.state, State::Loading | State::Previous);
+    let waits = |entry: &Entry| entry.state.is_candidate() || entry.state == State::Previous;
     for entry in entries.into_iter().rev().filter(|entry| is_own(entry) && waits(entry)) {
         let generation = entry.generation;
         if is_usable(stores.tables, &entry.schema).await? {
             // A crash may have left it half made.
-            fill_schema(stores.tables, &entry.schema, projection, log).await?;
+            fill_schema(stores.tables, &entry.schema, projection, log, true).await?;
             tracing::info!(domain, generation, "generation {generation} of {domain} will take the live one's place");
             return Ok(entry);
         }
@@ -87,7 +93,7 @@ pub(crate) async fn candidate(
     let generation = last + 1;
     let (schema, log_id) = (stores.tables.schema(domain, generation), log.id().to_owned());
     // The entry comes first: a program that starts after a crash finds it, and removes what was made.
-    let entry = Entry { generation, schema, state: State::Loading, fingerprint, log_id };
+    let entry = Entry::new(generation, schema, State::Loading, fingerprint, log_id);
     control.add(domain, entry.clone()).await?;
     make_tables(stores, &entry, projection, log).await?;
     tracing::info!(domain, generation, "generation {generation} of {domain} is filled from the log");
@@ -102,7 +108,7 @@ pub(crate) async fn make_tables(
     log: &dyn EventLog,
 ) -> Result<(), TablesError> {
     remove(stores, projection.domain(), entry).await?;
-    fill_schema(stores.tables, &entry.schema, projection, log).await
+    fill_schema(stores.tables, &entry.schema, projection, log, true).await
 }
 
 /// Whether the tables of a schema are there and can be read.
@@ -117,8 +123,14 @@ pub(crate) async fn is_usable(store: &dyn Store, schema: &str) -> Result<bool, T
 
 /// Ends a generation that is not live. Its state is noted first: what is left of it after a crash is removed later.
 async fn end(stores: &Stores<'_>, control: &Control, domain: &'static str, entry: &Entry) -> Result<(), TablesError> {
-    let state = if entry.state == State::Previous { State::Retired } else { State::Cancelled };
-    control.set_state(domain, entry.generation, state).await?;
+    let (was_live, ended) = (entry.state == State::Previous, GenerationId(entry.generation));
+    let state = if was_live { State::Retired } else { State::Cancelled };
+    let forget = move |seen: &Seen| match seen.row.previous {
+        Some(previous) if previous == ended => Ok(seen.row.retire_alone(seen.now)?),
+        _ => Ok(seen.row),
+    };
+    let noted = control.change(domain, vec![NewState::new(entry.generation, state)], forget).await;
+    noted.map_err(unexpected)?;
     remove(stores, domain, entry).await?;
     let (generation, state) = (entry.generation, state.as_str());
     tracing::info!(domain, generation, state, "generation {generation} of {domain} is {state}");
@@ -126,7 +138,7 @@ async fn end(stores: &Stores<'_>, control: &Control, domain: &'static str, entry
 }
 
 /// Removes the tables and the index of a generation, as far as they are there.
-async fn remove(stores: &Stores<'_>, domain: &'static str, entry: &Entry) -> Result<(), TablesError> {
+pub(crate) async fn remove(stores: &Stores<'_>, domain: &'static str, entry: &Entry) -> Result<(), TablesError> {
     let Entry { schema, fingerprint, log_id, .. } = entry.clone();
     if let Some(Indexes { store, shape }) = &stores.search {
         let shape = Arc::clone(shape);
@@ -142,7 +154,8 @@ async fn remove(stores: &Stores<'_>, domain: &'static str, entry: &Entry) -> Res
 
 /// Makes a generation that has reached the end of the log the live one. A new one must not have put a record into
 /// quarantine that the live one has applied.
-pub async fn promote(stores: &Stores<'_>, control: &Control, candidate: &Generation) -> Result<(), OpenError> {
+pub async fn promote(platform: &Platform, candidate: &Generation) -> Result<(), OpenError> {
+    let (stores, control) = (&platform.stores(), &platform.control);
     let (domain, to) = (candidate.domain, candidate.number);
     let failed = |source| OpenError::Tables { domain, source };
     let entries = control.generations(domain).await.map_err(failed)?;
@@ -150,7 +163,7 @@ pub async fn promote(stores: &Stores<'_>, control: &Control, candidate: &Generat
         return Err(failed(TablesError::Unavailable("control storage has no live generation".to_owned())));
     };
     let from = live.generation;
-    let is_new = entries.iter().any(|entry| entry.generation == to && entry.state == State::Loading);
+    let is_new = entries.iter().any(|entry| entry.generation == to && entry.state.is_candidate());
     if is_new && is_usable(stores.tables, &live.schema).await.map_err(failed)? {
         let tables = stores.tables.open(&live.schema).await.map_err(failed)?;
         let (before, after) = (quarantined(tables.as_ref()).await, quarantined(candidate.tables.as_ref()).await);
@@ -161,16 +174,30 @@ pub async fn promote(stores: &Stores<'_>, control: &Control, candidate: &Generat
         }
     }
     // There is at most one previous generation.
-    for entry in entries.iter().filter(|entry| entry.state == State::Previous && entry.generation != to) {
-        end(stores, control, domain, entry).await.map_err(failed)?;
+    let is_older = |entry: &&Entry| entry.state == State::Previous && entry.generation != to;
+    let older: Vec<&Entry> = entries.iter().filter(is_older).collect();
+    let switched = [NewState::new(from, State::Previous), NewState::new(to, State::Live)];
+    let retired = older.iter().map(|entry| NewState::new(entry.generation, State::Retired));
+    let promote = move |seen: &Seen| Ok(seen.row.promote_alone(GenerationId(to), seen.now)?);
+    let promoted = control.change(domain, switched.into_iter().chain(retired).collect(), promote).await;
+    promoted.map_err(|error| failed(unexpected(error)))?;
+    for entry in older {
+        remove(stores, domain, entry).await.map_err(failed)?;
     }
-    control.switch(domain, from, to).await.map_err(failed)?;
     tracing::info!(domain, from, to, "generation {to} of {domain} is live, {from} is the previous one");
     Ok(())
 }
 
+/// The error for a step that the rules must allow, because nobody else changes the control row.
+fn unexpected(error: ChangeError) -> TablesError {
+    match error {
+        ChangeError::Tables(error) => error,
+        error => TablesError::Conflict(error.to_string()),
+    }
+}
+
 /// All records in quarantine, with the reasons.
-async fn quarantined(tables: &dyn Tables) -> Result<BTreeMap<Position, String>, TablesError> {
+pub(crate) async fn quarantined(tables: &dyn Tables) -> Result<BTreeMap<Position, String>, TablesError> {
     let (mut all, mut after) = (BTreeMap::new(), None);
     loop {
         let page = quarantine::list(tables, after, PAGE).await?;

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use daybook_ingest::log::Record;
 use daybook_projector::{
     batch::{self, Move},
+    bookkeeping::checkpoints,
     generation,
     projection::{Batch, Decoded, Projection, Report},
     projections::metaflow::Metaflow,
@@ -73,8 +74,8 @@ fn decoded(batch: &[Decoded<Event>]) -> Box<dyn Batch> {
 fn commit_plan(tables: &dyn Tables, batch: &[Decoded<Event>]) -> Option<Report> {
     let shape = generation::definition(&Metaflow).unwrap_or_else(|error| panic!("{error}")).plans;
     let (nowhere, notification) = (Vector::default(), "test metaflow/0@1".to_owned());
-    let (batch, moved) =
-        (decoded(batch), Move { from: &nowhere, to: &nowhere, hashes: &BTreeMap::new(), notification });
+    let checkpoints = checkpoints::Move { from: &nowhere, to: &nowhere, is_live: true };
+    let (batch, moved) = (decoded(batch), Move { checkpoints, hashes: &BTreeMap::new(), notification });
     batch::commit_plan(batch.as_ref(), &moved, tables, &shape).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use daybook_ingest::log::{self, EventLog, Record};
 use daybook_projector::{
-    bookkeeping::checkpoints::{self, Hashes},
+    bookkeeping::checkpoints::{self, Hashes, Move},
     log_check::{self, CheckError, Mismatch},
     tables::Tables,
 };
@@ -31,10 +31,11 @@ impl Checked {
         let partitions = log::partitions(self.log.as_ref());
         let apply = move || {
             let mut transaction = tables.begin()?;
-            checkpoints::seed(transaction.as_mut(), &partitions)?;
+            checkpoints::seed(transaction.as_mut(), &partitions, true)?;
+            let of = Move { from: &from, to: &to, is_live: true };
             let moved = match hashes {
-                Some(hashes) => checkpoints::advance(transaction.as_mut(), &from, &to, &hashes)?,
-                None => checkpoints::skip(transaction.as_mut(), &from, &to)?,
+                Some(hashes) => checkpoints::advance(transaction.as_mut(), of, &hashes)?,
+                None => checkpoints::skip(transaction.as_mut(), of)?,
             };
             assert!(moved, "{from} -> {to}");
             transaction.commit()

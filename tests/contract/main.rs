@@ -1,6 +1,7 @@
 //! Every promise of a port, run against each of its adapters on the real services.
 
 mod columns;
+mod control;
 mod fold;
 mod heartbeats;
 mod log;

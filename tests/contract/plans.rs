@@ -196,7 +196,7 @@ async fn make(store: &dyn Store, projection: &'static dyn Projection) -> Arc<dyn
     let (of_thread, topic) = (Arc::clone(&tables), projection.topics()[0]);
     let seeded = blocking(move || {
         let mut transaction = of_thread.begin()?;
-        checkpoints::seed(transaction.as_mut(), &[Partition { topic, id: 0 }])?;
+        checkpoints::seed(transaction.as_mut(), &[Partition { topic, id: 0 }], true)?;
         transaction.commit()
     });
     seeded.await.unwrap_or_else(|error| panic!("{error}"));
@@ -217,7 +217,8 @@ async fn commit(
         let notification = format!("test {to}");
         let hashes = to.0.keys().map(|partition| (*partition, "a hash".to_owned())).collect();
         let batch = projection.batch(&records, &|_| 1).unwrap_or_else(|error| panic!("{error}"));
-        let moved = Move { from: &from, to: &to, hashes: &hashes, notification };
+        let checkpoints = checkpoints::Move { from: &from, to: &to, is_live: true };
+        let moved = Move { checkpoints, hashes: &hashes, notification };
         Ok(batch::commit_plan(batch.as_ref(), &moved, tables.as_ref(), &plans)?.is_some())
     })
     .await

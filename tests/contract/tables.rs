@@ -1,29 +1,25 @@
 //! The promises of `projector::tables`, on SQLite and on PostgreSQL, and every statement on both.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use daybook_books::projection::{self, Books};
-use daybook_ingest::sequence::NumberSource;
 use daybook_projector::{
     bookkeeping::{
         self,
-        checkpoints::{self, Hashes, LastRecord},
+        checkpoints::{self, Hashes, LastRecord, Move},
     },
-    control::{self, Control, Entry, State},
     generation,
     projection::Projection,
     projections::metaflow::Metaflow,
     search::bookkeeping as search_bookkeeping,
     tables::{
-        Cell, Column, Cursor, Next, Params, Statement, Store, Tables, TablesError,
+        Cell, Column, Cursor, Next, Params, Statement, Store, Tables,
         postgres::{Address, Config, PostgresStore},
         sqlite::SqliteStore,
     },
 };
 use daybook_query_api::routes;
+use daybook_reindexer::control;
 use daybook_schemas::{
     metaflow::EVENTS,
     position::{Partition, Vector},
@@ -61,6 +57,11 @@ async fn generation_of(projection: &dyn Projection, store: &dyn Store, number: i
         store.create(&schema, &definition).await.unwrap_or_else(|error| panic!("{error}"));
     }
     store.open(&schema).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A move of a live generation's checkpoints.
+pub(crate) fn moved<'m>(from: &'m Vector, to: &'m Vector) -> Move<'m> {
+    Move { from, to, is_live: true }
 }
 
 /// Runs what blocks away from the async workers.
@@ -123,7 +124,7 @@ async fn a_schema_that_is_removed_leaves_nothing_and_can_be_made_again() {
             let partition = Partition { topic: EVENTS, id: 0 };
             blocking(move || {
                 let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
-                let seeded = checkpoints::seed(transaction.as_mut(), &[partition]);
+                let seeded = checkpoints::seed(transaction.as_mut(), &[partition], true);
                 seeded.and_then(|()| transaction.commit()).unwrap_or_else(|error| panic!("{error}"));
             })
             .await;
@@ -134,32 +135,6 @@ async fn a_schema_that_is_removed_leaves_nothing_and_can_be_made_again() {
         let tables = generation(store.as_ref(), 1).await;
         let read = checkpoints::read(tables.as_ref()).await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(read, Vector::default(), "{}", store.describe());
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_generation_becomes_live_with_both_states_or_not_at_all() {
-    for place in places("switched") {
-        let control = Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
-        let entry = |generation, state| Entry {
-            generation,
-            schema: format!("s{generation}"),
-            state,
-            fingerprint: "f".to_owned(),
-            log_id: "l".to_owned(),
-        };
-        let done = |outcome: Result<(), TablesError>| outcome.unwrap_or_else(|error| panic!("{error}"));
-        done(control.add_first("d", entry(1, State::Live)).await);
-        for _ in 0..2 {
-            done(control.add("d", entry(2, State::Loading)).await);
-        }
-        assert!(matches!(control.switch("d", 2, 1).await, Err(TablesError::Conflict(_))), "2 is not live");
-        done(control.switch("d", 1, 2).await);
-        assert_eq!(control.live("d").await.unwrap_or_default(), Some(2));
-        let states: Vec<_> = control.generations("d").await.unwrap_or_default();
-        let states: Vec<_> = states.into_iter().map(|entry| (entry.generation, entry.state)).collect();
-        assert_eq!(states, [(1, State::Previous), (2, State::Live)], "{}", place.store.describe());
-        assert!(control.switch("d", 1, 2).await.is_err(), "a switch is not repeated");
     }
 }
 
@@ -218,12 +193,12 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
         blocking(move || {
             for _ in 0..2 {
                 let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-                checkpoints::seed(transaction.as_mut(), &seeds).unwrap_or_else(|error| panic!("{error}"));
+                checkpoints::seed(transaction.as_mut(), &seeds, true).unwrap_or_else(|error| panic!("{error}"));
                 transaction.commit().unwrap_or_else(|error| panic!("{error}"));
             }
             for (from, to, expected) in moves {
                 let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-                let moved = checkpoints::advance(transaction.as_mut(), &from, &to, &hashes(&to));
+                let moved = checkpoints::advance(transaction.as_mut(), moved(&from, &to), &hashes(&to));
                 assert_eq!(moved.ok(), Some(expected), "{from} -> {to}");
                 if expected {
                     transaction.commit().unwrap_or_else(|error| panic!("{error}"));
@@ -237,7 +212,8 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
         let read = blocking(move || {
             for (from, to, expected) in skips {
                 let mut transaction = of_thread.begin().unwrap_or_else(|error| panic!("{error}"));
-                assert_eq!(checkpoints::skip(transaction.as_mut(), &from, &to).ok(), Some(expected), "{from} -> {to}");
+                let skipped = checkpoints::skip(transaction.as_mut(), moved(&from, &to));
+                assert_eq!(skipped.ok(), Some(expected), "{from} -> {to}");
                 if expected {
                     transaction.commit().unwrap_or_else(|error| panic!("{error}"));
                 }
@@ -253,83 +229,6 @@ async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothin
         let reached = checkpoints::read(tables.as_ref()).await;
         assert_eq!(reached.unwrap_or_else(|error| panic!("{error}")), eleven);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn numbers_are_taken_once_by_whoever_asks_and_above_what_the_log_holds() {
-    for place in places("numbers") {
-        let open = async || Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
-        let one = open().await;
-        // Another process, where the store allows one.
-        let two = if place.store.shared() { open().await } else { one.clone() };
-        let take = async |control: &Control, count, above| {
-            control.take("tasks", count, above).await.unwrap_or_else(|error| panic!("{error}"))
-        };
-        assert_eq!(take(&one, 1, 0).await, 1);
-        assert_eq!(take(&two, 3, 0).await, 2);
-        assert_eq!(take(&one, 1000, 7).await, 8, "numbers up to 7 are in the log");
-        assert_eq!(take(&two, 1, 3).await, 1008, "a lower floor takes nothing back");
-        assert_eq!(one.take("runs", 1, 0).await.ok(), Some(1), "each sequence counts by itself");
-        let taking = (0..40).map(|index| {
-            let control = if index % 2 == 0 { one.clone() } else { two.clone() };
-            tokio::spawn(async move { control.take("tasks", 5, 0).await })
-        });
-        let mut firsts = Vec::new();
-        for taken in taking.collect::<Vec<_>>() {
-            firsts
-                .push(taken.await.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}")));
-        }
-        firsts.sort_unstable();
-        assert!(firsts.windows(2).all(|pair| pair[0] + 5 <= pair[1]), "{firsts:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn leases_are_held_given_up_and_seen_by_all() {
-    for place in places("leases") {
-        let control = place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
-        let control = Control::new(control);
-        let lease = Duration::from_secs(60);
-        control.renew_lease("one", "api,projector", "a,b", lease).await.unwrap_or_else(|error| panic!("{error}"));
-        control.renew_lease("two", "projector", "a", lease).await.unwrap_or_else(|error| panic!("{error}"));
-        control.renew_lease("gone", "projector", "a", Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
-        let instances = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
-        let seen: Vec<_> = instances.iter().map(|it| (it.name.as_str(), it.roles.as_str(), it.leased)).collect();
-        assert_eq!(seen, [("gone", "projector", false), ("one", "api,projector", true), ("two", "projector", true)]);
-        control.leave("one").await.unwrap_or_else(|error| panic!("{error}"));
-        let left = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
-        let left: Vec<_> = left.iter().filter(|it| it.leased).map(|it| it.name.as_str()).collect();
-        assert_eq!(left, ["two"]);
-        // Those that go on see that it was there.
-        assert_eq!(control.instances().await.map(|all| all.len()).ok(), Some(3));
-        assert_eq!(control.live("metaflow").await.ok(), Some(None));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of_its_lease() {
-    let place =
-        places("ends").into_iter().find(|place| place.store.shared()).unwrap_or_else(|| panic!("no PostgreSQL"));
-    let open = async || Control::new(place.store.control().await.unwrap_or_else(|error| panic!("{error}")));
-    let lease = Duration::from_secs(60);
-    let (one, two) = (open().await, open().await);
-    one.renew_lease("one", "projector", "a", lease).await.unwrap_or_else(|error| panic!("{error}"));
-    two.renew_lease("two", "projector", "a", lease).await.unwrap_or_else(|error| panic!("{error}"));
-    let live = async || {
-        let instances = two.instances().await.unwrap_or_else(|error| panic!("{error}"));
-        (instances.iter().filter(|it| it.connected).count(), instances.len())
-    };
-    assert_eq!(live().await, (2, 2));
-    // What is dropped closes its connections, as a process that dies does.
-    drop(one);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    // Its lease has time left all the same: it may not be dead but cut off.
-    while live().await != (1, 2) {
-        assert!(Instant::now() < deadline, "an instance outlives its connections");
-        tokio::task::yield_now().await;
-    }
-    two.forget_expired(Duration::ZERO).await.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(live().await, (1, 2), "one whose lease has time left is not forgotten");
 }
 
 /// Columns and the parameters that they are compared with: `a.x = $1`, and `(a.x, a.y) < ($1, $2)`.

@@ -18,6 +18,10 @@ statements! {
     READ = "checkpoints/read", AppliedRow;
     MOVE = "checkpoints/move", split;
     SKIP = "checkpoints/skip", split;
+    /// Reads the checkpoints, and locks them until the transaction ends.
+    pub LOCK = "checkpoints/lock", split, AppliedRow;
+    /// Notes in all checkpoints whether the generation is live.
+    pub SET_LIVE = "checkpoints/set_live";
 }
 
 /// The move of checkpoints in a plan: if it changes fewer rows, another process committed first.
@@ -31,6 +35,7 @@ row! {
         next_offset: i64,
         record_offset: i64,
         record_hash: &'r str,
+        is_live: i64,
     }
 }
 
@@ -50,6 +55,20 @@ pub struct Checkpoints {
     pub next: Vector,
     /// The last record of each partition of which one was applied.
     pub last: BTreeMap<Partition, LastRecord>,
+    /// Whether the generation is live.
+    pub is_live: bool,
+}
+
+/// A move of checkpoints by compare-and-set: it is made if they are where they are thought to be, in a generation that is
+/// live, or is not, as it is thought to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Move<'m> {
+    /// The checkpoints before it.
+    pub from: &'m Vector,
+    /// The checkpoints after it.
+    pub to: &'m Vector,
+    /// Whether the generation is live.
+    pub is_live: bool,
 }
 
 /// The records with which a batch ends: for each partition, the hash of its last one.
@@ -68,65 +87,68 @@ pub fn hash(record: &Record) -> String {
 
 /// Reads the next offsets of a generation.
 pub async fn read(tables: &dyn Tables) -> Result<Vector, TablesError> {
-    Ok(checkpoints(&tables.read(&READ, Params::One(Vec::new())).await?)?.next)
+    Ok(of_rows(&tables.read(&READ, Params::One(Vec::new())).await?)?.next)
 }
 
 /// Reads the checkpoints of a generation on the caller's thread; never called from an async worker.
 pub fn read_blocking(tables: &dyn Tables) -> Result<Checkpoints, TablesError> {
-    checkpoints(&tables.begin()?.read(&READ, &Params::One(Vec::new()))?)
+    let mut transaction = tables.begin()?;
+    let rows = transaction.read(&READ, &Params::One(Vec::new()))?;
+    transaction.commit()?;
+    of_rows(&rows)
 }
 
 /// Makes a checkpoint at 0 for each partition that has none.
-pub fn seed(transaction: &mut dyn Transaction, partitions: &[Partition]) -> Result<(), TablesError> {
+pub fn seed(transaction: &mut dyn Transaction, partitions: &[Partition], is_live: bool) -> Result<(), TablesError> {
     let topics = Column::texts(partitions.iter().map(|partition| partition.topic.name()));
     let ids = Column::ints(partitions.iter().map(|partition| i64::from(partition.id)));
-    transaction.execute(&SEED, &Params::Many(vec![topics, ids])).map(|_| ())
+    let live = Column::ints(partitions.iter().map(|_| i64::from(is_live)));
+    transaction.execute(&SEED, &Params::Many(vec![topics, ids, live])).map(|_| ())
 }
 
-/// Moves checkpoints behind the records of a batch by compare-and-set: false if another process committed first; then
-/// nothing may be committed.
-pub fn advance(
-    transaction: &mut dyn Transaction,
-    from: &Vector,
-    to: &Vector,
-    hashes: &Hashes,
-) -> Result<bool, TablesError> {
-    let moved = transaction.execute(&MOVE, &Params::Many(moves(from, to, hashes)))?;
-    Ok(moved == to.0.len() as u64)
+/// Moves checkpoints behind the records of a batch: false if another process committed first, or if a switch has made the
+/// generation live, or made another one live; then nothing may be committed.
+pub fn advance(transaction: &mut dyn Transaction, of: Move<'_>, hashes: &Hashes) -> Result<bool, TablesError> {
+    let moved = transaction.execute(&MOVE, &Params::Many(moves(of, hashes)))?;
+    Ok(moved == of.to.0.len() as u64)
 }
 
 /// The same as a step of a plan.
-pub fn step(from: &Vector, to: &Vector, hashes: &Hashes) -> Step {
-    Step { statement: &MOVE, columns: moves(from, to, hashes) }
+pub fn step(of: Move<'_>, hashes: &Hashes) -> Step {
+    Step { statement: &MOVE, columns: moves(of, hashes) }
 }
 
 /// Moves checkpoints past offsets without records, as `advance` does; the last records are not changed.
-pub fn skip(transaction: &mut dyn Transaction, from: &Vector, to: &Vector) -> Result<bool, TablesError> {
-    let moved = transaction.execute(&SKIP, &Params::Many(skips(from, to)))?;
-    Ok(moved == to.0.len() as u64)
+pub fn skip(transaction: &mut dyn Transaction, of: Move<'_>) -> Result<bool, TablesError> {
+    let moved = transaction.execute(&SKIP, &Params::Many(skips(of)))?;
+    Ok(moved == of.to.0.len() as u64)
 }
 
-/// Moves as columns: topics, partitions, from, to.
-fn skips(from: &Vector, to: &Vector) -> Vec<Column> {
+/// Moves as columns: topics, partitions, from, to, whether the generation is live.
+fn skips(of: Move<'_>) -> Vec<Column> {
     vec![
-        Column::texts(to.0.keys().map(|partition| partition.topic.name())),
-        Column::ints(to.0.keys().map(|partition| i64::from(partition.id))),
-        Column::ints(to.0.keys().map(|partition| from.next(*partition))),
-        Column::ints(to.0.values().copied()),
+        Column::texts(of.to.0.keys().map(|partition| partition.topic.name())),
+        Column::ints(of.to.0.keys().map(|partition| i64::from(partition.id))),
+        Column::ints(of.to.0.keys().map(|partition| of.from.next(*partition))),
+        Column::ints(of.to.0.values().copied()),
+        Column::ints(of.to.0.values().map(|_| i64::from(of.is_live))),
     ]
 }
 
 /// The same, and the hash of the record before `to`.
-fn moves(from: &Vector, to: &Vector, hashes: &Hashes) -> Vec<Column> {
-    let mut columns = skips(from, to);
-    columns.push(Column::texts(to.0.keys().map(|partition| hashes.get(partition).map_or("", String::as_str))));
+fn moves(of: Move<'_>, hashes: &Hashes) -> Vec<Column> {
+    let mut columns = skips(of);
+    columns.push(Column::texts(of.to.0.keys().map(|partition| hashes.get(partition).map_or("", String::as_str))));
     columns
 }
 
-fn checkpoints(rows: &[Row]) -> Result<Checkpoints, TablesError> {
+/// Checkpoints as `READ` and [`LOCK`] return them.
+pub fn of_rows(rows: &[Row]) -> Result<Checkpoints, TablesError> {
     let mut checkpoints = Checkpoints::default();
     for row in rows {
-        let AppliedRow { topic, partition_id, next_offset, record_offset, record_hash } = AppliedRow::read(row)?;
+        let AppliedRow { topic, partition_id, next_offset, record_offset, record_hash, is_live } =
+            AppliedRow::read(row)?;
+        checkpoints.is_live |= is_live != 0;
         let partition = partition(topic, partition_id)?;
         checkpoints.next.0.insert(partition, next_offset);
         if record_offset >= 0 {

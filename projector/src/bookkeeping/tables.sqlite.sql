@@ -1,11 +1,13 @@
 -- For each partition, the next offset that this generation will apply, and the last record that it has applied: its
--- offset, or -1, and its hash.
+-- offset, or -1, and its hash. Whether the generation is live is the same in all rows: whoever commits a batch for a live
+-- generation, or for another one, finds here that a switch has changed that.
 CREATE TABLE IF NOT EXISTS checkpoints (
     topic TEXT NOT NULL,
     partition_id BIGINT NOT NULL,
     next_offset BIGINT NOT NULL,
     record_offset BIGINT NOT NULL,
     record_hash TEXT NOT NULL,
+    is_live BIGINT NOT NULL,
     PRIMARY KEY (topic, partition_id)
 );
 

@@ -51,6 +51,11 @@ impl Search {
         }
     }
 
+    /// Whether events of a topic touch documents.
+    pub fn shows(&self, topic: Topic) -> bool {
+        self.topics.contains(&topic)
+    }
+
     /// The index, if it is open.
     pub fn index(&self) -> Option<Arc<dyn SearchIndex>> {
         self.index.borrow().clone()
@@ -121,7 +126,7 @@ impl Search {
 
     /// The part of a vector that an index can reach.
     fn searched(&self, vector: &Vector) -> Vector {
-        let searched = vector.0.iter().filter(|(partition, _)| self.topics.contains(&partition.topic));
+        let searched = vector.0.iter().filter(|(partition, _)| self.shows(partition.topic));
         Vector(searched.map(|(partition, next)| (*partition, *next)).collect())
     }
 

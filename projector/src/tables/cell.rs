@@ -50,6 +50,12 @@ pub enum Cell {
     Texts(Option<Vec<String>>),
 }
 
+impl From<String> for Cell {
+    fn from(value: String) -> Self {
+        Self::Text(Some(value))
+    }
+}
+
 impl From<i64> for Cell {
     fn from(value: i64) -> Self {
         Self::Int(Some(value))

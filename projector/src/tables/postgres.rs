@@ -7,6 +7,7 @@
 mod address;
 mod connections;
 mod failures;
+mod joint;
 mod listening;
 mod lists;
 mod plan;
@@ -34,11 +35,10 @@ use self::{
     values::{bind, cells},
 };
 use crate::{
-    lease::LEASE,
     statement,
     tables::{
-        Cell, Chunks, Params, Plan, PlanOutcome, PlanShape, Render, Row, SchemaDefinition, Statement, Store, Tables,
-        TablesError, Transaction, cell::check_columns,
+        Cell, Chunks, JointTransaction, LEASE, Params, Plan, PlanOutcome, PlanShape, Render, Row, SchemaDefinition,
+        Statement, Store, Tables, TablesError, Transaction, cell::check_columns,
     },
 };
 
@@ -112,6 +112,8 @@ const REMOVE_SCHEMA: &str = include_str!("postgres/remove_schema.sql");
 const LOCK: Statement = statement!("postgres/lock");
 /// How long to wait for a connection, unless the address says something else.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a joint transaction waits for a lock, and how long its client may be silent.
+const JOINT_WAIT_MAX: Duration = Duration::from_millis(250);
 /// The statement's name in errors of plans.
 const PLAN: &str = "plan";
 const NOTIFY: Statement = statement!("postgres/notify");
@@ -206,6 +208,10 @@ impl Store for PostgresStore {
         })
     }
 
+    fn control_schema(&self) -> String {
+        self.config.schema.clone()
+    }
+
     fn schema(&self, domain: &str, generation: i64) -> String {
         format!("{}_{domain}_g{generation:04}", self.config.schema)
     }
@@ -229,6 +235,14 @@ impl Store for PostgresStore {
 
     fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), TablesError>> {
         Box::pin(async move { self.run_scripts(schema, &[REMOVE_SCHEMA]).await })
+    }
+
+    fn begin_joint(&self) -> Result<Box<dyn JointTransaction>, TablesError> {
+        let lock_max = format!("{}ms", JOINT_WAIT_MAX.as_millis());
+        let options = [("lock_timeout", lock_max.as_str()), ("idle_in_transaction_session_timeout", lock_max.as_str())];
+        let session = self.session(&self.config.schema, &options);
+        let connection = self.handle.block_on(self.bounded(session.open()))?;
+        joint::begin(self.handle.clone(), connection, self.config.timeout).map(|joint| Box::new(joint) as _)
     }
 
     fn shared(&self) -> bool {

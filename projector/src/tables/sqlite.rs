@@ -3,6 +3,8 @@
 //! Commits that a power cut loses are applied again from the log. One writer at a time, on the caller's thread. Reads run
 //! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
+mod joint;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -14,13 +16,14 @@ use rusqlite::{Connection, ErrorCode, ffi, types::ValueRef};
 use tokio::sync::mpsc;
 
 use crate::tables::{
-    Cell, Chunks, Column, Cursor, Params, Plan, PlanOutcome, Render, Row, Rows, SchemaDefinition, Statement, Store,
-    Tables, TablesError, Timestamp, Transaction,
+    Cell, Chunks, Column, Cursor, JointTransaction, Params, Plan, PlanOutcome, Render, Row, Rows, SchemaDefinition,
+    Statement, Store, Tables, TablesError, Timestamp, Transaction,
     cell::{check_cells, check_columns},
     row::{shape, texts_of_json},
     sqlite_readers::Readers,
 };
 
+const CONTROL_SCHEMA: &str = "control";
 const CONTROL: &str = include_str!("sqlite/control.sql");
 const OPEN: &str = include_str!("sqlite/open.sql");
 /// Statements that a connection keeps prepared.
@@ -41,6 +44,11 @@ struct SqliteTransaction<'a> {
     done: bool,
 }
 
+/// The file of a schema.
+fn file(folder: &Path, schema: &str) -> PathBuf {
+    folder.join(format!("{schema}.db"))
+}
+
 impl SqliteStore {
     /// A store in a folder, which is created with the control storage if it is missing.
     pub fn new(folder: &Path) -> Self {
@@ -48,7 +56,7 @@ impl SqliteStore {
     }
 
     fn path(&self, schema: &str) -> PathBuf {
-        self.folder.join(format!("{schema}.db"))
+        file(&self.folder, schema)
     }
 
     fn run_script(&self, schema: &str, script: &str) -> Result<(), TablesError> {
@@ -82,9 +90,13 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let made = fs::create_dir_all(&self.folder);
             made.map_err(|e| TablesError::Unavailable(format!("cannot create {}: {e}", self.folder.display())))?;
-            self.run_script("control", CONTROL)?;
-            self.open_file("control")
+            self.run_script(CONTROL_SCHEMA, CONTROL)?;
+            self.open_file(CONTROL_SCHEMA)
         })
+    }
+
+    fn control_schema(&self) -> String {
+        CONTROL_SCHEMA.to_owned()
     }
 
     fn schema(&self, domain: &str, generation: i64) -> String {
@@ -120,6 +132,10 @@ impl Store for SqliteStore {
             }
             Ok(())
         })
+    }
+
+    fn begin_joint(&self) -> Result<Box<dyn JointTransaction>, TablesError> {
+        Ok(Box::new(joint::Joint::new(&self.folder)))
     }
 
     fn shared(&self) -> bool {

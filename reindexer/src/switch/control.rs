@@ -194,6 +194,38 @@ impl ControlRow {
         Ok(self.next(self.live, None, Phase::Idle))
     }
 
+    /// Makes a generation live in one step, and forgets another previous one: for a process that is alone, before it
+    /// answers.
+    pub fn promote_alone(&self, candidate: GenerationId, now: DatabaseTime) -> Result<Self, SwitchError> {
+        let row = match self.previous {
+            Some(previous) if previous != candidate => self.retire_alone(now)?,
+            _ => self.ended_alone(now)?,
+        };
+        let announced = row.announce(row.epoch, candidate, DatabaseTime(now.0 + 1))?;
+        let flipped = announced.flip(announced.epoch, now, &[], now)?;
+        flipped.complete(flipped.epoch, now, &[])
+    }
+
+    /// Forgets the previous generation in one step, in the same case.
+    pub fn retire_alone(&self, now: DatabaseTime) -> Result<Self, SwitchError> {
+        let row = self.ended_alone(now)?;
+        if row.previous.is_none() {
+            return Ok(row);
+        }
+        let retiring = row.retire(row.epoch, now)?;
+        retiring.retired(retiring.epoch, now, &[])
+    }
+
+    /// Ends the phase that a crash has left.
+    fn ended_alone(&self, now: DatabaseTime) -> Result<Self, SwitchError> {
+        match self.phase {
+            Phase::Idle => Ok(*self),
+            Phase::Announced { .. } => self.withdraw(self.epoch),
+            Phase::Following { .. } => self.complete(self.epoch, now, &[]),
+            Phase::Retiring { .. } => self.retired(self.epoch, now, &[]),
+        }
+    }
+
     /// Whether a generation may be dropped: the row no longer names it.
     pub fn may_drop(&self, generation: GenerationId) -> bool {
         let candidate = matches!(self.phase, Phase::Announced { candidate, .. } if candidate == generation);
@@ -249,7 +281,7 @@ impl ControlRow {
 }
 
 /// How many records the candidate is behind the live tables, over all partitions, for its tables and its index.
-fn lag(reached: &[Reached]) -> i64 {
+pub(crate) fn lag(reached: &[Reached]) -> i64 {
     let behind = |it: &Reached| (it.live - it.index.map_or(it.tables, |index| it.tables.min(index))).max(0);
     reached.iter().map(behind).sum()
 }

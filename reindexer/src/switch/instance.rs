@@ -44,6 +44,11 @@ pub struct OwnLease {
 }
 
 impl Local {
+    /// Before any control row was applied: requests begin on a generation that was opened.
+    pub fn starting(live: GenerationId) -> Self {
+        Self { epoch: Epoch(-1), waits: Waits { live, former: None }, closing: None, lease: None }
+    }
+
     /// After joining: the lease, and the control row that was read with it.
     pub fn joined(row: &ControlRow, lease: OwnLease) -> Self {
         Self { lease: Some(lease), ..Self::of(row) }

@@ -1,7 +1,8 @@
 UPDATE checkpoints
 SET next_offset = $4,
     record_offset = $4 - 1,
-    record_hash = $5
+    record_hash = $6
 WHERE topic = $1
 AND partition_id = $2
 AND next_offset = $3
+AND is_live = $5

@@ -1,6 +1,7 @@
 -- The control storage. Only additions; each statement can be run again.
 CREATE SCHEMA IF NOT EXISTS {schema};
 
+-- What was built: the generations of all domains, and those that are gone. Times are in milliseconds since 1970.
 CREATE TABLE IF NOT EXISTS generations (
     domain TEXT NOT NULL,
     generation BIGINT NOT NULL,
@@ -8,12 +9,26 @@ CREATE TABLE IF NOT EXISTS generations (
     state TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     log_id TEXT NOT NULL,
+    label TEXT NOT NULL,
+    promotes BIGINT NOT NULL,
+    accepts_quarantine BIGINT NOT NULL,
+    goal TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    report TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    changed_at BIGINT NOT NULL,
     PRIMARY KEY (domain, generation)
 );
 
-CREATE TABLE IF NOT EXISTS live (
+-- The control row of each domain: which generation is live, which one was, and which switch is under way. 0 is none.
+CREATE TABLE IF NOT EXISTS domains (
     domain TEXT PRIMARY KEY,
-    generation BIGINT NOT NULL
+    epoch BIGINT NOT NULL,
+    live BIGINT NOT NULL,
+    previous BIGINT NOT NULL,
+    phase TEXT NOT NULL,
+    candidate BIGINT NOT NULL,
+    deadline BIGINT NOT NULL
 );
 
 -- Processes that hold a lease; partitions are shared among those that project.
@@ -21,7 +36,16 @@ CREATE TABLE IF NOT EXISTS instances (
     instance TEXT PRIMARY KEY,
     roles TEXT NOT NULL,
     topics TEXT NOT NULL,
+    number BIGINT NOT NULL,
     expires_at BIGINT NOT NULL
+);
+
+-- The epoch of each domain's control row that a process has acknowledged.
+CREATE TABLE IF NOT EXISTS acknowledgements (
+    instance TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    epoch BIGINT NOT NULL,
+    PRIMARY KEY (instance, domain)
 );
 
 -- The last number that any process took of each sequence.

@@ -1,4 +1,4 @@
 UPDATE generations
-SET state = $3
+SET promotes = $3
 WHERE domain = $1
 AND generation = $2

@@ -1,4 +1,4 @@
-UPDATE live
-SET generation = $3
+SELECT report
+FROM generations
 WHERE domain = $1
 AND generation = $2

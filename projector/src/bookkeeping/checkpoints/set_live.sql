@@ -1,0 +1,3 @@
+UPDATE checkpoints
+SET is_live = $1
+WHERE is_live <> $1

@@ -1,3 +1,0 @@
-INSERT INTO live (domain, generation)
-VALUES ($1, $2)
-ON CONFLICT DO NOTHING

@@ -1,3 +1,0 @@
-SELECT generation
-FROM live
-WHERE domain = $1

@@ -1,0 +1,289 @@
+//! Generations and rebuilds of all domains: lists, reports, and what people ask for.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::{HeaderValue, StatusCode, header},
+    response::Response,
+    routing::{get, post},
+};
+use daybook_reindexer::{
+    control::State as Stage,
+    rebuilds::{Known, Rebuilds, RequestError, Wanted},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{app::App, error::ApiError, json, query::Query};
+
+/// Between two looks at the progress of a rebuild whose events are sent.
+const EVENTS_LOOK: Duration = Duration::from_millis(500);
+
+/// The routes below `/api/v1`.
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/v1/generations", get(list))
+        .route("/api/v1/generations/{generation}", get(show))
+        .route("/api/v1/generations/{generation}/report", get(report))
+        .route("/api/v1/generations/{generation}/promote", post(promote))
+        .route("/api/v1/generations/{generation}/rollback", post(roll_back))
+        .route("/api/v1/generations/{generation}/cancel", post(cancel))
+        .route("/api/v1/generations/{generation}/retire", post(retire))
+        .route("/api/v1/rebuilds", get(list_rebuilds).post(rebuild))
+        .route("/api/v1/rebuilds/{rebuild}", get(show_rebuild))
+        .route("/api/v1/rebuilds/{rebuild}/events", get(events))
+}
+
+/// What a rebuild shall be.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RebuildBody {
+    label: String,
+    promote: bool,
+    accept_quarantine: bool,
+}
+
+/// Why something is done.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ReasonBody {
+    reason: String,
+}
+
+/// Longest label or reason, in bytes, inclusive.
+const TEXT_BYTES_MAX: usize = 1024;
+
+async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Response, ApiError> {
+    let mut shown = Vec::new();
+    for rebuilds in asked(&app, &query)? {
+        shown.extend(rebuilds.list().await.map_err(refused)?.iter().map(show_generation));
+    }
+    Ok(json::respond(StatusCode::OK, &shown))
+}
+
+async fn show(State(app): State<Arc<App>>, Path(number): Path<String>, query: Query) -> Result<Response, ApiError> {
+    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+    answer(rebuilds.show(number).await)
+}
+
+async fn report(State(app): State<Arc<App>>, Path(number): Path<String>, query: Query) -> Result<Response, ApiError> {
+    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+    let report = rebuilds.report(number).await.map_err(refused)?;
+    let missing = || ApiError::NotFound(format!("generation {number} of {} was not verified", rebuilds.domain()));
+    Ok(json::respond_bytes(StatusCode::OK, report.ok_or_else(missing)?.into_bytes()))
+}
+
+async fn promote(State(app): State<Arc<App>>, Path(number): Path<String>, query: Query) -> Result<Response, ApiError> {
+    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+    answer(rebuilds.promote(number).await)
+}
+
+/// The generation is the previous one, to which it goes back.
+async fn roll_back(
+    State(app): State<Arc<App>>,
+    Path(number): Path<String>,
+    query: Query,
+) -> Result<Response, ApiError> {
+    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+    let known = rebuilds.show(number).await.map_err(refused)?;
+    if known.entry.state != Stage::Previous {
+        let (domain, state) = (rebuilds.domain(), known.entry.state.as_str());
+        return Err(ApiError::Duplicate(format!("generation {number} of {domain} is {state}, not previous")));
+    }
+    answer(rebuilds.roll_back().await)
+}
+
+async fn cancel(
+    State(app): State<Arc<App>>,
+    Path(number): Path<String>,
+    query: Query,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+    let ReasonBody { reason } = parse_body(&body)?;
+    answer(rebuilds.cancel(number, checked("reason", reason)?).await)
+}
+
+async fn retire(State(app): State<Arc<App>>, Path(number): Path<String>, query: Query) -> Result<Response, ApiError> {
+    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+    answer(rebuilds.retire(number).await)
+}
+
+async fn rebuild(State(app): State<Arc<App>>, query: Query, body: Bytes) -> Result<Response, ApiError> {
+    let rebuilds = one(&app, &query)?;
+    let RebuildBody { label, promote, accept_quarantine } = parse_body(&body)?;
+    let label = checked("label", label)?;
+    let wanted = Wanted { label, promotes: promote, accepts_quarantine: accept_quarantine };
+    let known = rebuilds.rebuild(wanted).await.map_err(refused)?;
+    Ok(json::respond(StatusCode::ACCEPTED, &show_progress(&known)))
+}
+
+async fn list_rebuilds(State(app): State<Arc<App>>, query: Query) -> Result<Response, ApiError> {
+    let mut shown = Vec::new();
+    for rebuilds in asked(&app, &query)? {
+        let known = rebuilds.list().await.map_err(refused)?;
+        shown.extend(known.iter().filter(|known| is_rebuild(known)).map(show_progress));
+    }
+    Ok(json::respond(StatusCode::OK, &shown))
+}
+
+async fn show_rebuild(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let (rebuilds, number) = named(&app, &id)?;
+    let known = rebuilds.show(number).await.map_err(refused)?;
+    Ok(json::respond(StatusCode::OK, &show_progress(&known)))
+}
+
+/// The progress of a rebuild as server-sent events, one for each change, until it has ended or waits to be promoted.
+async fn events(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let (rebuilds, number) = named(&app, &id)?;
+    rebuilds.show(number).await.map_err(refused)?;
+    let rebuilds = rebuilds.clone();
+    let sent = async_stream::stream! {
+        let (mut changes, mut before) = (rebuilds.changes(), Value::Null);
+        loop {
+            changes.mark_unchanged();
+            let Ok(known) = rebuilds.show(number).await else { break };
+            let now = show_progress(&known);
+            if now != before {
+                yield Ok::<_, std::convert::Infallible>(format!("event: progress\ndata: {now}\n\n"));
+                before = now;
+            }
+            if has_ended(&known) {
+                break;
+            }
+            // Either is a reason to look.
+            let _due = tokio::time::timeout(EVENTS_LOOK, changes.changed()).await;
+        }
+    };
+    let mut response = Response::new(Body::from_stream(sent));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Whether nothing more happens to a rebuild by itself.
+fn has_ended(known: &Known) -> bool {
+    let entry = &known.entry;
+    match entry.state {
+        Stage::Ready => !entry.promotes,
+        state => !state.is_candidate(),
+    }
+}
+
+/// The first generation of a domain was not rebuilt.
+fn is_rebuild(known: &Known) -> bool {
+    known.entry.state == Stage::Planned || !known.entry.goal.is_empty()
+}
+
+fn show_generation(known: &Known) -> Value {
+    let entry = &known.entry;
+    json!({
+        "domain": known.domain,
+        "generation": entry.generation,
+        "label": entry.label,
+        "state": entry.state.as_str(),
+        "fingerprint": entry.fingerprint,
+        "created_at": entry.created_at,
+        "applied": known.applied.as_ref().map(ToString::to_string),
+        "lag_records": known.lag,
+        "tables": entry.schema,
+        "search": known.index,
+        "shared_parts": [],
+        "reason": entry.reason,
+    })
+}
+
+fn show_progress(known: &Known) -> Value {
+    let pace = known.pace(now_ms());
+    json!({
+        "rebuild": format!("{}-{}", known.domain, known.entry.generation),
+        "domain": known.domain,
+        "generation": known.entry.generation,
+        "label": known.entry.label,
+        "state": known.entry.state.as_str(),
+        "percent": (pace.percent * 10.0).round() / 10.0,
+        "events_per_second": pace.events_per_second.round(),
+        "eta_seconds": pace.eta_seconds.map(f64::ceil),
+        "lag": known.lag,
+        "documents": known.documents,
+        "promotes": known.entry.promotes,
+        "reason": known.entry.reason,
+    })
+}
+
+/// The domains that a query asks for: all, unless it names one.
+fn asked<'a>(app: &'a App, query: &Query) -> Result<Vec<&'a Rebuilds>, ApiError> {
+    match query.get("domain").filter(|name| !name.is_empty()) {
+        Some(_) => Ok(vec![one(app, query)?]),
+        None => Ok(app.domains.values().map(|domain| &domain.rebuilds).collect()),
+    }
+}
+
+/// The domain that a query names. It may be left out if there is only one.
+fn one<'a>(app: &'a App, query: &Query) -> Result<&'a Rebuilds, ApiError> {
+    let names = || app.domains.keys().copied().collect::<Vec<_>>().join(", ");
+    match query.get("domain").filter(|name| !name.is_empty()) {
+        Some(name) => match app.domains.get(name) {
+            Some(domain) => Ok(&domain.rebuilds),
+            None => Err(ApiError::NotFound(format!("there is no domain {name}; there are: {}", names()))),
+        },
+        None => match app.domains.values().collect::<Vec<_>>().as_slice() {
+            [only] => Ok(&only.rebuilds),
+            _ => Err(ApiError::invalid("domain", format!("name a domain: {}", names()))),
+        },
+    }
+}
+
+/// The rebuild with an id: the domain and the number of its generation, as in `metaflow-2`.
+fn named<'a>(app: &'a App, id: &str) -> Result<(&'a Rebuilds, i64), ApiError> {
+    let unknown = || ApiError::NotFound(format!("there is no rebuild {id}"));
+    let (domain, number) = id.rsplit_once('-').ok_or_else(unknown)?;
+    let domain = app.domains.get(domain).ok_or_else(unknown)?;
+    Ok((&domain.rebuilds, number.parse().map_err(|_| unknown())?))
+}
+
+fn parse_number(text: &str) -> Result<i64, ApiError> {
+    text.parse().map_err(|_| ApiError::invalid("generation", format!("{text:?} is not the number of a generation")))
+}
+
+/// A body of fields that may all be left out, and so may the body.
+fn parse_body<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, ApiError> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::invalid("body", format!("the body is not as expected: {error}")))
+}
+
+fn checked(field: &str, text: String) -> Result<String, ApiError> {
+    if text.contains('\0') {
+        return Err(ApiError::nul(field));
+    }
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(ApiError::invalid(field, format!("{field} has {} bytes, over {TEXT_BYTES_MAX}", text.len())));
+    }
+    Ok(text)
+}
+
+fn answer(known: Result<Known, RequestError>) -> Result<Response, ApiError> {
+    Ok(json::respond(StatusCode::OK, &show_generation(&known.map_err(refused)?)))
+}
+
+fn refused(error: RequestError) -> ApiError {
+    match error {
+        RequestError::Unknown { .. } => ApiError::NotFound(error.to_string()),
+        RequestError::Conflict(reason) => ApiError::Duplicate(reason),
+        RequestError::Late(reason) => ApiError::Unavailable(reason),
+        RequestError::Tables(error) => error.into(),
+        RequestError::Log(error) => ApiError::Unavailable(error.to_string()),
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

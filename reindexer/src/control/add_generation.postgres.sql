@@ -1,0 +1,18 @@
+INSERT INTO generations (
+    domain,
+    generation,
+    schema,
+    state,
+    fingerprint,
+    log_id,
+    label,
+    promotes,
+    accepts_quarantine,
+    goal,
+    reason,
+    report,
+    created_at,
+    changed_at
+)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', '', '', (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT, (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT)
+ON CONFLICT DO NOTHING

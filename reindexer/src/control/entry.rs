@@ -1,0 +1,180 @@
+//! A generation as control storage knows it, and where it stands in its life cycle.
+
+use daybook_projector::{
+    row,
+    tables::{Cell, FromRow, Row, TablesError},
+};
+
+row! {
+    /// A row of [`super::LIST_GENERATIONS`].
+    pub(super) struct GenerationRow {
+        generation: i64,
+        schema: String,
+        state: String,
+        fingerprint: String,
+        log_id: String,
+        label: String,
+        promotes: i64,
+        accepts_quarantine: i64,
+        goal: String,
+        reason: String,
+        created_at: i64,
+        changed_at: i64,
+    }
+}
+
+/// Where a generation stands in its life cycle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Its number is taken; nothing is made yet.
+    Planned,
+    /// Its tables are filled from the log.
+    Loading,
+    /// Its index is built from its tables.
+    Indexing,
+    /// It applies new records as they come.
+    Tailing,
+    /// It is compared with the live one.
+    Verifying,
+    /// It can be promoted.
+    Ready,
+    /// It answers requests.
+    Live,
+    /// It answered requests before the live one, and is kept as the way back.
+    Previous,
+    /// It was a previous one. Its tables and its index are gone.
+    Retired,
+    /// It could not be built, or differs. Its tables and its index are gone.
+    Failed,
+    /// It was given up before it was promoted. Its tables and its index are gone.
+    Cancelled,
+}
+
+impl State {
+    /// All of them, in order.
+    pub const ALL: [Self; 11] = [
+        Self::Planned,
+        Self::Loading,
+        Self::Indexing,
+        Self::Tailing,
+        Self::Verifying,
+        Self::Ready,
+        Self::Live,
+        Self::Previous,
+        Self::Retired,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
+    /// Its name, in control storage and for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Loading => "loading",
+            Self::Indexing => "indexing",
+            Self::Tailing => "tailing",
+            Self::Verifying => "verifying",
+            Self::Ready => "ready",
+            Self::Live => "live",
+            Self::Previous => "previous",
+            Self::Retired => "retired",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether it is on its way to be promoted.
+    pub fn is_candidate(self) -> bool {
+        matches!(self, Self::Planned | Self::Loading | Self::Indexing | Self::Tailing | Self::Verifying | Self::Ready)
+    }
+
+    /// Whether it has ended: its tables and its index are gone, or are being removed.
+    pub fn has_ended(self) -> bool {
+        matches!(self, Self::Retired | Self::Failed | Self::Cancelled)
+    }
+
+    fn parse(name: &str) -> Result<Self, TablesError> {
+        let unknown = || TablesError::Refused {
+            statement: super::LIST_GENERATIONS.name.to_owned(),
+            reason: format!("a newer program wrote the state {name}"),
+        };
+        Self::ALL.into_iter().find(|state| state.as_str() == name).ok_or_else(unknown)
+    }
+}
+
+/// A generation as control storage knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number, from 1.
+    pub generation: i64,
+    /// The schema of its tables.
+    pub schema: String,
+    /// Its state.
+    pub state: State,
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// The log that it was built from.
+    pub log_id: String,
+    /// What its rebuild was called; may be empty.
+    pub label: String,
+    /// Whether it is promoted as soon as it is ready.
+    pub promotes: bool,
+    /// Whether it may quarantine records that the live generation has applied.
+    pub accepts_quarantine: bool,
+    /// The vector at which its load ends, as text; empty until it begins.
+    pub goal: String,
+    /// Why it has its state, if there is something to say.
+    pub reason: String,
+    /// When its rebuild began, in milliseconds since 1970, by the clock of control storage.
+    pub created_at: i64,
+    /// When its state changed last.
+    pub changed_at: i64,
+}
+
+impl Entry {
+    /// A new generation. Control storage adds the times.
+    pub fn new(generation: i64, schema: String, state: State, fingerprint: String, log_id: String) -> Self {
+        let (label, goal, reason) = (String::new(), String::new(), String::new());
+        let (promotes, accepts_quarantine, created_at, changed_at) = (false, false, 0, 0);
+        Self {
+            generation,
+            schema,
+            state,
+            fingerprint,
+            log_id,
+            label,
+            promotes,
+            accepts_quarantine,
+            goal,
+            reason,
+            created_at,
+            changed_at,
+        }
+    }
+
+    /// The parameters of [`super::ADD_GENERATION`].
+    pub(super) fn added(&self, domain: &str) -> Vec<Cell> {
+        let text = |text: &str| Cell::Text(Some(text.to_owned()));
+        let texts = [&self.schema, self.state.as_str(), &self.fingerprint, &self.log_id, &self.label].map(text);
+        let flags = [self.promotes, self.accepts_quarantine].map(|flag| Cell::from(i64::from(flag)));
+        [domain.into(), self.generation.into()].into_iter().chain(texts).chain(flags).collect()
+    }
+
+    pub(super) fn read(row: &Row) -> Result<Self, TablesError> {
+        let row = GenerationRow::read(row)?;
+        Ok(Self {
+            generation: row.generation,
+            schema: row.schema,
+            state: State::parse(&row.state)?,
+            fingerprint: row.fingerprint,
+            log_id: row.log_id,
+            label: row.label,
+            promotes: row.promotes != 0,
+            accepts_quarantine: row.accepts_quarantine != 0,
+            goal: row.goal,
+            reason: row.reason,
+            created_at: row.created_at,
+            changed_at: row.changed_at,
+        })
+    }
+}

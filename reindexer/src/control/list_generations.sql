@@ -1,0 +1,16 @@
+SELECT
+    generation,
+    schema,
+    state,
+    fingerprint,
+    log_id,
+    label,
+    promotes,
+    accepts_quarantine,
+    goal,
+    reason,
+    created_at,
+    changed_at
+FROM generations
+WHERE domain = $1
+ORDER BY generation

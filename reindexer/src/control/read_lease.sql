@@ -1,0 +1,3 @@
+SELECT number, expires_at
+FROM instances
+WHERE instance = $1

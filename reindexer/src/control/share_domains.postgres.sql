@@ -1,0 +1,4 @@
+SELECT domain, epoch, live, previous, phase, candidate, deadline
+FROM domains
+ORDER BY domain
+FOR SHARE

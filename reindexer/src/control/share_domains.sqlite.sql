@@ -1,0 +1,3 @@
+SELECT domain, epoch, live, previous, phase, candidate, deadline
+FROM domains
+ORDER BY domain

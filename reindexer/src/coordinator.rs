@@ -1,0 +1,344 @@
+//! Takes the candidate of a domain from one state to the next, and carries out promotions and retirements.
+//!
+//! One process coordinates a domain: the one to which its first partition is assigned. If two disagree for a moment, they
+//! repeat each other's steps: every step is a compare-and-set in control storage, and so is what a new coordinator finds
+//! after a crash.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use daybook_ingest::log::LogError;
+use daybook_projector::{
+    bookkeeping::quarantine,
+    chain,
+    generation::{self, Generation},
+    tables::TablesError,
+};
+use daybook_schemas::position::{Partition, Position, Vector};
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    control::{ChangeError, Control, Entry, NewState, State},
+    follower::Standing,
+    open::fill_schema,
+    running::{Open, Platform},
+    switch::{
+        GenerationId,
+        control::{ControlRow, Phase, SwitchError},
+    },
+    switching::{Flip, Switching},
+    upgrade,
+};
+
+/// Between two looks, in case nothing wakes the coordinator.
+const LOOK: Duration = Duration::from_millis(200);
+/// The same while a switch is under way.
+const LOOK_SWITCHING: Duration = Duration::from_millis(20);
+/// Records that a candidate may be behind the live generation when it is verified.
+const VERIFIED_LAG_MAX: i64 = 10_000;
+/// How long a candidate that was verified may wait to be promoted, before it is verified again.
+const READY_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// What a deployment decides.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a generation is kept as the way back after it was live.
+    pub previous_max: Duration,
+}
+
+/// Why a step was not made.
+#[derive(Debug, thiserror::Error)]
+enum StepError {
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error("the background work ended: {0}")]
+    Ended(#[from] tokio::task::JoinError),
+}
+
+/// Coordinates one domain.
+pub struct Coordinator {
+    platform: Platform,
+    standing: watch::Receiver<Standing>,
+    switching: Switching,
+    settings: Settings,
+    /// Generations that have ended and of which nothing is left.
+    removed: BTreeSet<i64>,
+    verification: Option<Verification>,
+}
+
+/// A verification under way.
+struct Verification {
+    generation: i64,
+    outcome: JoinHandle<Result<(), String>>,
+}
+
+impl Coordinator {
+    /// A coordinator that works whenever this process has the domain's first partition.
+    pub fn new(platform: Platform, standing: watch::Receiver<Standing>, settings: Settings) -> Self {
+        let switching = Switching::new(platform.control.clone(), Arc::clone(&platform.lease), platform.domain());
+        Self { platform, standing, switching, settings, removed: BTreeSet::new(), verification: None }
+    }
+
+    /// Coordinates until the task is dropped.
+    pub async fn coordinate(mut self) {
+        let assignment = self.platform.lease.assignment();
+        let mut changes = self.platform.control.changes();
+        let first = self.platform.projection.topics().first().map(|topic| Partition { topic: *topic, id: 0 });
+        loop {
+            changes.mark_unchanged();
+            let coordinates = first.is_some_and(|first| assignment.borrow().contains(&first));
+            let mut pause = LOOK;
+            if coordinates {
+                match self.step().await {
+                    Ok(Phase::Idle) => {}
+                    Ok(_) => pause = LOOK_SWITCHING,
+                    Err(error) => {
+                        let (domain, chain) = (self.platform.domain(), chain(&error));
+                        tracing::warn!(domain, error = chain, "a rebuild of {domain} waits: {chain}");
+                    }
+                }
+            }
+            // Either is a reason to look.
+            let _due = tokio::time::timeout(pause, changes.changed()).await;
+        }
+    }
+
+    fn control(&self) -> &Control {
+        &self.platform.control
+    }
+
+    /// Makes the next step, if there is one. The phase that was found.
+    async fn step(&mut self) -> Result<Phase, StepError> {
+        let domain = self.platform.domain();
+        let Some(row) = self.control().domain(domain).await? else { return Ok(Phase::Idle) };
+        let entries = self.control().generations(domain).await?;
+        match row.phase {
+            Phase::Announced { candidate, .. } => self.promote(&row, candidate).await?,
+            Phase::Following { .. } => acknowledged(self.switching.complete(row.epoch).await)?,
+            Phase::Retiring { .. } => {
+                if let Some(previous) = row.previous {
+                    acknowledged(self.switching.retired(row.epoch, previous).await)?;
+                }
+            }
+            Phase::Idle => self.advance(&row, &entries).await?,
+        }
+        Ok(row.phase)
+    }
+
+    /// Tries to make the announced candidate live, until it is, or too late.
+    async fn promote(&self, row: &ControlRow, candidate: GenerationId) -> Result<(), StepError> {
+        let domain = self.platform.domain();
+        let standing = self.standing.borrow().clone();
+        let (live, open) = (standing.open.get(&row.live.0), standing.open.get(&candidate.0));
+        let behind = match (live, open) {
+            (Some(live), Some(Open { generation, search, .. })) => {
+                let (live, candidate) = (Arc::clone(&live.generation), Arc::clone(generation));
+                let flip = Flip { expected: row.epoch, live, candidate, search: search.clone() };
+                match self.switching.flip(flip).await {
+                    Err(ChangeError::Switch(SwitchError::Lag(lag))) => format!("it is {lag} records behind"),
+                    Err(ChangeError::Switch(SwitchError::Overdue)) => "it is too late".to_owned(),
+                    // Somebody else made the step.
+                    Ok(_) | Err(ChangeError::Switch(_)) => return Ok(()),
+                    Err(ChangeError::Tables(error)) if error.is_retryable() => error.to_string(),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            _ => "it is not open here".to_owned(),
+        };
+        match self.switching.withdraw_overdue(row.epoch).await {
+            Ok(_) => {
+                let number = candidate.0;
+                tracing::warn!(
+                    domain,
+                    generation = number,
+                    "generation {number} of {domain} is not promoted: {behind}"
+                );
+                self.control().set_promotes(domain, number, false).await?;
+                Ok(())
+            }
+            Err(ChangeError::Switch(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What there is to do while no switch is under way.
+    async fn advance(&mut self, row: &ControlRow, entries: &[Entry]) -> Result<(), StepError> {
+        let ours = generation::fingerprint(self.platform.projection.as_ref())?;
+        self.remove_ended(entries).await?;
+        let mut candidates = entries.iter().filter(|entry| entry.state.is_candidate() && entry.fingerprint == ours);
+        if let Some(candidate) = candidates.next() {
+            self.advance_candidate(row, candidate).await?;
+        }
+        let previous = entries.iter().find(|entry| Some(GenerationId(entry.generation)) == row.previous);
+        if let Some(previous) = previous
+            && self.age(previous) > self.settings.previous_max
+        {
+            self.switching.retire(row.epoch).await?;
+        }
+        Ok(())
+    }
+
+    /// How long a generation has had its state.
+    fn age(&self, entry: &Entry) -> Duration {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(Duration::from_millis(u64::try_from(entry.changed_at).unwrap_or(u64::MAX)))
+    }
+
+    async fn advance_candidate(&mut self, row: &ControlRow, candidate: &Entry) -> Result<(), StepError> {
+        if candidate.state == State::Planned {
+            return self.create(candidate).await;
+        }
+        let standing = self.standing.borrow().clone();
+        let Some(open) = standing.open.get(&candidate.generation) else { return Ok(()) };
+        let live = standing.live();
+        if !candidate.accepts_quarantine
+            && let Some((position, reason)) = newly_quarantined(&live.generation, &open.generation).await?
+        {
+            let reason = format!("it refuses {position}, which generation {} has applied: {reason}", row.live.0);
+            return self.move_to(candidate, State::Failed, reason).await;
+        }
+        match candidate.state {
+            State::Loading if open.generation.progress.applied().reaches(&goal(candidate)) => {
+                let next = if open.search.is_some() { State::Indexing } else { State::Tailing };
+                self.move_to(candidate, next, String::new()).await
+            }
+            State::Indexing if is_indexed(open, &goal(candidate)) => {
+                self.move_to(candidate, State::Tailing, String::new()).await
+            }
+            State::Tailing if lag(live, open) <= VERIFIED_LAG_MAX => {
+                self.move_to(candidate, State::Verifying, String::new()).await
+            }
+            State::Verifying => self.verify(candidate, live, open).await,
+            State::Ready if candidate.promotes => self.announce(row, candidate).await,
+            State::Ready if self.age(candidate) > READY_MAX => {
+                self.move_to(candidate, State::Tailing, "it was verified too long ago".to_owned()).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the empty tables of a candidate.
+    async fn create(&self, candidate: &Entry) -> Result<(), StepError> {
+        let (domain, log) = (self.platform.domain(), Arc::clone(&self.platform.log));
+        let of_log = Arc::clone(&log);
+        let mut end = tokio::task::spawn_blocking(move || of_log.end()).await??;
+        let topics = self.platform.projection.topics();
+        end.0.retain(|partition, _| topics.contains(&partition.topic));
+        let (store, projection) = (self.control().store(), self.platform.projection.as_ref());
+        fill_schema(store.as_ref(), &candidate.schema, projection, log.as_ref(), false).await?;
+        self.control().set_goal(domain, candidate.generation, end.to_string()).await?;
+        self.move_to(candidate, State::Loading, String::new()).await
+    }
+
+    async fn verify(&mut self, candidate: &Entry, live: &Open, open: &Open) -> Result<(), StepError> {
+        let number = candidate.generation;
+        match self.verification.take().filter(|running| running.generation == number) {
+            None => {
+                let (live, open) = (live.clone(), open.clone());
+                let outcome = tokio::spawn(async move { verified(&live, &open).await });
+                self.verification = Some(Verification { generation: number, outcome });
+                Ok(())
+            }
+            Some(running) if !running.outcome.is_finished() => {
+                self.verification = Some(running);
+                Ok(())
+            }
+            Some(finished) => match finished.outcome.await? {
+                Ok(()) => self.move_to(candidate, State::Ready, String::new()).await,
+                Err(reason) => self.move_to(candidate, State::Failed, reason).await,
+            },
+        }
+    }
+
+    /// Begins to promote a candidate. An older previous generation is retired first.
+    async fn announce(&self, row: &ControlRow, candidate: &Entry) -> Result<(), StepError> {
+        let to = GenerationId(candidate.generation);
+        let announced = match row.previous {
+            Some(previous) if previous != to => self.switching.retire(row.epoch).await,
+            _ => self.switching.announce(row.epoch, to).await,
+        };
+        match announced {
+            // Somebody else made a step.
+            Ok(_) | Err(ChangeError::Switch(_) | ChangeError::State { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn move_to(&self, entry: &Entry, to: State, reason: String) -> Result<(), StepError> {
+        let (domain, number) = (self.platform.domain(), entry.generation);
+        let from: &'static [State] =
+            State::ALL.iter().position(|state| *state == entry.state).map_or(&[], |index| &State::ALL[index..=index]);
+        let state = NewState { generation: number, state: to, reason: reason.clone() };
+        if self.control().move_state(domain, from, state).await? {
+            let (was, now) = (entry.state.as_str(), to.as_str());
+            if to == State::Failed {
+                tracing::error!(domain, generation = number, "generation {number} of {domain} has failed: {reason}");
+            } else {
+                tracing::info!(domain, generation = number, "generation {number} of {domain}: {was}, now {now}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the tables and the indexes of generations that have ended and that this process has closed.
+    async fn remove_ended(&mut self, entries: &[Entry]) -> Result<(), StepError> {
+        let ended = entries.iter().filter(|entry| entry.state.has_ended());
+        for entry in ended.filter(|entry| !self.removed.contains(&entry.generation)).collect::<Vec<_>>() {
+            if self.standing.borrow().open.contains_key(&entry.generation) {
+                continue;
+            }
+            upgrade::remove(&self.platform.stores(), self.platform.domain(), entry).await?;
+            self.removed.insert(entry.generation);
+        }
+        Ok(())
+    }
+}
+
+/// A step that waits for others is tried again.
+fn acknowledged(step: Result<ControlRow, ChangeError>) -> Result<(), ChangeError> {
+    match step {
+        Ok(_) | Err(ChangeError::Switch(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The vector at which a candidate's load ends.
+fn goal(entry: &Entry) -> Vector {
+    entry.goal.parse().unwrap_or_default()
+}
+
+fn is_indexed(open: &Open, goal: &Vector) -> bool {
+    open.search.as_ref().is_none_or(|search| search.is_complete() && search.lag(goal) == 0)
+}
+
+/// How many records a generation is behind the live one, for its tables and its index.
+pub(crate) fn lag(live: &Open, open: &Open) -> i64 {
+    let end = live.generation.progress.applied();
+    let tables = open.generation.progress.applied().lag(&end);
+    open.search.as_ref().map_or(tables, |search| tables.max(search.lag(&end)))
+}
+
+/// The first record that a candidate has put into quarantine although the live generation has applied it.
+async fn newly_quarantined(
+    live: &Generation,
+    candidate: &Generation,
+) -> Result<Option<(Position, String)>, TablesError> {
+    if quarantine::count(candidate.tables.as_ref()).await? == 0 {
+        return Ok(None);
+    }
+    let mut found: BTreeMap<Position, String> = upgrade::quarantined(candidate.tables.as_ref()).await?;
+    let known = upgrade::quarantined(live.tables.as_ref()).await?;
+    found.retain(|position, _| !known.contains_key(position));
+    Ok(found.into_iter().next())
+}
+
+async fn verified(_live: &Open, _open: &Open) -> Result<(), String> {
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! Follows the control row of one domain in this process: opens and closes generations, and says which one answers.
+//!
+//! A control row is applied only once the generations that it names are open (`switch/instance.rs` has the rules). What
+//! is published is one value, replaced as a whole.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use daybook_projector::{
+    chain,
+    generation::{self, Generation},
+    tables::TablesError,
+};
+use tokio::sync::watch;
+
+use crate::{
+    control::{Entry, State},
+    open::{self, OpenError, Opened},
+    running::{Open, Platform, Running},
+    switch::{
+        GenerationId,
+        control::{ControlRow, Phase},
+        instance::Local,
+    },
+};
+
+/// Between two looks at control storage, in case a notification was lost.
+const LOOK: Duration = Duration::from_millis(500);
+/// The same while a switch is under way.
+const LOOK_SWITCHING: Duration = Duration::from_millis(50);
+
+/// What this process knows of a domain: which generation answers, and which are open.
+#[derive(Clone)]
+pub struct Standing {
+    /// The control row as it was applied, without the lease.
+    pub local: Local,
+    /// The generations that are open, by number.
+    pub open: BTreeMap<i64, Open>,
+}
+
+impl Standing {
+    /// The generation on which requests begin.
+    pub fn live(&self) -> &Open {
+        let live = self.local.waits.live.0;
+        self.open.get(&live).expect("a control row is applied only once its live generation is open")
+    }
+}
+
+/// Runs the generations of one domain.
+pub struct Follower {
+    platform: Platform,
+    /// Shared with those who ask for failures.
+    running: Arc<Mutex<BTreeMap<i64, Running>>>,
+    standing: watch::Sender<Standing>,
+    live: watch::Sender<Option<Arc<Generation>>>,
+}
+
+/// The generations of a domain that run in this process. Clones share them.
+#[derive(Clone)]
+pub struct Generations(Arc<Mutex<BTreeMap<i64, Running>>>);
+
+/// A generation whose runner has failed.
+pub struct Failed {
+    /// Its number.
+    pub generation: i64,
+    /// The failure.
+    pub failure: String,
+}
+
+impl Generations {
+    /// The last failure of each runner, until its next success.
+    pub fn failures(&self) -> Vec<Failed> {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.iter().filter_map(|(number, it)| Some(Failed { generation: *number, failure: it.failure()? })).collect()
+    }
+
+    /// Stops all of them. Blocks for a bounded time.
+    pub fn stop(&self) {
+        let running = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for mut one in running.into_values() {
+            one.stop();
+        }
+    }
+}
+
+impl Follower {
+    /// Starts with the generation that was opened. It is treated as the one that answers, although it may have to be
+    /// promoted first.
+    pub fn start(platform: Platform, opened: &Opened) -> std::io::Result<Self> {
+        let generation = &opened.generation;
+        let live = watch::Sender::new(Some(Arc::clone(generation)));
+        let mut running = Running::start(&platform, generation, live.subscribe())?;
+        running.index(&platform)?;
+        let standing = Standing {
+            local: Local::starting(GenerationId(generation.number)),
+            open: [(generation.number, running.open.clone())].into(),
+        };
+        let running = Arc::new(Mutex::new(BTreeMap::from([(generation.number, running)])));
+        Ok(Self { platform, running, standing: watch::Sender::new(standing), live })
+    }
+
+    /// What this process knows, as it changes.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.standing.subscribe()
+    }
+
+    /// The generations that run.
+    pub fn generations(&self) -> Generations {
+        Generations(Arc::clone(&self.running))
+    }
+
+    /// Follows until the task is dropped.
+    pub async fn follow(self) {
+        let mut changes = self.platform.control.changes();
+        loop {
+            changes.mark_unchanged();
+            let is_idle = match self.look().await {
+                Ok(is_idle) => is_idle,
+                Err(error) => {
+                    let (domain, chain) = (self.platform.domain(), chain(&error));
+                    tracing::warn!(domain, error = chain, "cannot follow the generations of {domain}: {chain}");
+                    false
+                }
+            };
+            let pause = if is_idle { LOOK } else { LOOK_SWITCHING };
+            // Either is a reason to look.
+            let _due = tokio::time::timeout(pause, changes.changed()).await;
+        }
+    }
+
+    /// Looks at control storage once, and does what it says. Whether nothing is under way.
+    pub async fn look(&self) -> Result<bool, OpenError> {
+        let domain = self.platform.domain();
+        let failed = |source| OpenError::Tables { domain, source };
+        let control = &self.platform.control;
+        // In this order: the entries of the generations that the row names are there.
+        let row = control.domain(domain).await.map_err(failed)?;
+        let row = row.ok_or_else(|| failed(TablesError::Unavailable("control storage was emptied".to_owned())))?;
+        let entries = control.generations(domain).await.map_err(failed)?;
+        let ours = generation::fingerprint(self.platform.projection.as_ref()).map_err(failed)?;
+        let runs =
+            |entry: &&Entry| entry.fingerprint == ours && !entry.state.has_ended() && entry.state != State::Planned;
+        for entry in entries.iter().filter(runs) {
+            self.run(entry).await?;
+        }
+        self.apply(&row);
+        let kept = |number: i64| {
+            let is_named = GenerationId(number) == row.live || row.previous == Some(GenerationId(number));
+            is_named || entries.iter().filter(runs).any(|entry| entry.generation == number)
+        };
+        self.close(kept).await;
+        let local = self.standing.borrow().local;
+        let is_read = |number: GenerationId| self.standing.borrow().open.get(&number.0).is_some_and(Open::is_read);
+        self.platform.lease.acknowledge(domain, local.epoch, local.acknowledges(is_read));
+        Ok(row.phase == Phase::Idle)
+    }
+
+    /// Runs a generation, if it does not run yet; and writes its index from the state on in which it has one.
+    async fn run(&self, entry: &Entry) -> Result<(), OpenError> {
+        let number = entry.generation;
+        let is_running = self.lock().contains_key(&number);
+        if !is_running {
+            let generation = open::open_entry(&self.platform, entry).await?;
+            let running = Running::start(&self.platform, &generation, self.live.subscribe());
+            let running = running.map_err(|error| self.failed(&error))?;
+            self.standing.send_modify(|standing| drop(standing.open.insert(number, running.open.clone())));
+            self.lock().insert(number, running);
+        }
+        if entry.state != State::Loading
+            && let Some(running) = self.lock().get_mut(&number)
+        {
+            running.index(&self.platform).map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Applies a control row if it is newer, and if the generations that it names are open.
+    fn apply(&self, row: &ControlRow) {
+        let mut live = None;
+        self.standing.send_if_modified(|standing| {
+            let Some(local) = standing.local.apply(row) else { return false };
+            let is_open = |number: GenerationId| standing.open.contains_key(&number.0);
+            if !local.waits.all(is_open) {
+                return false;
+            }
+            standing.local = local;
+            live = Some(Arc::clone(&standing.live().generation));
+            true
+        });
+        if let Some(live) = live {
+            let (domain, number) = (live.domain, live.number);
+            let changed = self.live.send_replace(Some(live)).is_none_or(|before| before.number != number);
+            if changed {
+                tracing::info!(domain, generation = number, "generation {number} of {domain} answers from now on");
+            }
+        }
+    }
+
+    /// Closes generations that are not kept.
+    async fn close(&self, kept: impl Fn(i64) -> bool) {
+        let closed: Vec<i64> = self.lock().keys().copied().filter(|number| !kept(*number)).collect();
+        for number in closed {
+            self.standing.send_modify(|standing| drop(standing.open.remove(&number)));
+            let running = self.lock().remove(&number);
+            let stopped = tokio::task::spawn_blocking(move || drop(running)).await;
+            let domain = self.platform.domain();
+            match stopped {
+                Ok(()) => tracing::info!(domain, generation = number, "generation {number} of {domain} is closed"),
+                Err(error) => tracing::error!(error = %error, "generation {number} of {domain} did not stop: {error}"),
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, error: &std::io::Error) -> OpenError {
+        let source = TablesError::Unavailable(format!("cannot start a thread: {error}"));
+        OpenError::Tables { domain: self.platform.domain(), source }
+    }
+}

@@ -1,0 +1,317 @@
+//! What people ask of a domain's generations: to rebuild, to promote, to go back, to cancel, to retire.
+//!
+//! A request is noted in control storage; the process that coordinates the domain carries it out. So any process takes it,
+//! and a crash loses none.
+
+use std::{sync::Arc, time::Duration};
+
+use daybook_ingest::log::LogError;
+use daybook_projector::{generation, tables::TablesError};
+use daybook_schemas::position::Vector;
+use tokio::{sync::watch, time::Instant};
+
+use crate::{
+    control::{ChangeError, Entry, NewState, State},
+    coordinator,
+    follower::Standing,
+    running::Platform,
+    switch::{
+        Epoch, GenerationId,
+        control::{ControlRow, Phase, SwitchError},
+    },
+    switching::Switching,
+};
+
+/// How long a request waits for a switch to be carried out.
+const SWITCH_MAX: Duration = Duration::from_secs(30);
+/// Between two looks at it, in case a notification was lost.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Requests about the generations of one domain. Clones share what they need.
+#[derive(Clone)]
+pub struct Rebuilds {
+    platform: Platform,
+    standing: watch::Receiver<Standing>,
+    switching: Switching,
+}
+
+/// What a rebuild shall be.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// What it is called; may be empty.
+    pub label: String,
+    /// Whether it is promoted as soon as it is ready.
+    pub promotes: bool,
+    /// Whether it may quarantine records that the live generation has applied.
+    pub accepts_quarantine: bool,
+}
+
+/// A generation with its progress, as far as this process knows.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The domain.
+    pub domain: &'static str,
+    /// What control storage says.
+    pub entry: Entry,
+    /// What its tables have applied; `None` if it is not open here.
+    pub applied: Option<Vector>,
+    /// How many records it is behind the live generation, or behind the log if it is the live one.
+    pub lag: Option<i64>,
+    /// Where its index is, if it has one.
+    pub index: Option<String>,
+    /// Documents of its index so far, while that is built.
+    pub documents: Option<u64>,
+}
+
+/// How far a rebuild is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pace {
+    /// Of its records, how many are applied, in percent.
+    pub percent: f64,
+    /// Records applied in a second, since it began.
+    pub events_per_second: f64,
+    /// Seconds until its records are applied; `None` if that is not known.
+    pub eta_seconds: Option<f64>,
+}
+
+/// What a request waits for.
+#[derive(Debug, Clone, Copy)]
+enum Awaited {
+    /// That the generation is live, or is not to be promoted any longer.
+    Promotion,
+    /// The same for a previous one, which was announced at an epoch.
+    Rollback(Epoch),
+    /// That it is retired.
+    Retirement,
+}
+
+/// Why a request is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// There is no such generation.
+    #[error("there is no generation {generation} of {domain}")]
+    Unknown {
+        /// The domain.
+        domain: &'static str,
+        /// The generation.
+        generation: i64,
+    },
+    /// Something else is under way, or has to be done first.
+    #[error("{0}")]
+    Conflict(String),
+    /// It was noted, but not carried out in time. It may be later.
+    #[error("{0}")]
+    Late(String),
+    /// Control storage, or tables, failed.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    /// The log failed.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl Rebuilds {
+    /// Requests about the generations that a follower runs.
+    pub fn new(platform: Platform, standing: watch::Receiver<Standing>) -> Self {
+        let switching = Switching::new(platform.control.clone(), Arc::clone(&platform.lease), platform.domain());
+        Self { platform, standing, switching }
+    }
+
+    /// The domain.
+    pub fn domain(&self) -> &'static str {
+        self.platform.domain()
+    }
+
+    /// All generations, oldest first.
+    pub async fn list(&self) -> Result<Vec<Known>, RequestError> {
+        let entries = self.platform.control.generations(self.domain()).await?;
+        Ok(entries.into_iter().map(|entry| self.known(entry)).collect())
+    }
+
+    /// One generation.
+    pub async fn show(&self, generation: i64) -> Result<Known, RequestError> {
+        let found = self.list().await?.into_iter().find(|known| known.entry.generation == generation);
+        found.ok_or_else(|| self.unknown(generation))
+    }
+
+    /// The report of a generation's verification; `None` if it was not verified.
+    pub async fn report(&self, generation: i64) -> Result<Option<String>, RequestError> {
+        self.show(generation).await?;
+        let report = self.platform.control.report(self.domain(), generation).await?;
+        Ok(Some(report).filter(|report| !report.is_empty()))
+    }
+
+    /// Changes whenever control storage has changed.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.platform.control.changes()
+    }
+
+    /// Begins a rebuild. A domain has one at a time.
+    pub async fn rebuild(&self, wanted: Wanted) -> Result<Known, RequestError> {
+        let (domain, log_id) = (self.domain(), self.platform.log.id().to_owned());
+        let fingerprint = generation::fingerprint(self.platform.projection.as_ref())?;
+        let store = Arc::clone(self.platform.control.store());
+        let decide = move |row: &ControlRow, entries: Vec<Entry>| {
+            if let Some(other) = entries.iter().find(|entry| entry.state.is_candidate()) {
+                let (number, state) = (other.generation, other.state.as_str());
+                let text = format!("generation {number} of {domain} is {state}: promote or cancel it first");
+                return Err(RequestError::Conflict(text));
+            }
+            let last = entries.iter().map(|entry| entry.generation).fold(row.live.0, i64::max);
+            let schema = store.schema(domain, last + 1);
+            let Wanted { label, promotes, accepts_quarantine } = wanted;
+            let entry = Entry::new(last + 1, schema, State::Planned, fingerprint, log_id);
+            Ok(Entry { label, promotes, accepts_quarantine, ..entry })
+        };
+        let entry = self.platform.control.add_new(domain, decide).await?;
+        let (generation, label) = (entry.generation, entry.label.as_str());
+        tracing::info!(domain, generation, label, "a rebuild of {domain} begins: generation {generation}");
+        self.show(generation).await
+    }
+
+    /// Gives up a rebuild: its tables and its index are removed.
+    pub async fn cancel(&self, generation: i64, reason: String) -> Result<Known, RequestError> {
+        let cancelled = NewState { generation, state: State::Cancelled, reason };
+        let decide = move |seen: &crate::control::Seen| {
+            seen.expect_state(generation, State::is_candidate)?;
+            match seen.row.phase {
+                Phase::Announced { candidate, .. } if candidate.0 == generation => {
+                    Err(SwitchError::WrongPhase { phase: seen.row.phase }.into())
+                }
+                _ => Ok(seen.row),
+            }
+        };
+        let changed = self.platform.control.change(self.domain(), vec![cancelled], decide).await;
+        changed.map_err(|error| self.refused(error))?;
+        self.show(generation).await
+    }
+
+    /// Makes a generation live that is ready, or that was live before.
+    pub async fn promote(&self, generation: i64) -> Result<Known, RequestError> {
+        let known = self.show(generation).await?;
+        match known.entry.state {
+            State::Previous => self.roll_back().await,
+            State::Ready => {
+                self.platform.control.set_promotes(self.domain(), generation, true).await?;
+                self.wait_for(generation, Awaited::Promotion).await
+            }
+            State::Live => Ok(known),
+            state => {
+                let text = format!("generation {generation} of {} is {}, not ready", self.domain(), state.as_str());
+                Err(RequestError::Conflict(text))
+            }
+        }
+    }
+
+    /// Makes the previous generation live again.
+    pub async fn roll_back(&self) -> Result<Known, RequestError> {
+        let row = self.row().await?;
+        let nothing = || RequestError::Conflict(format!("{} has no previous generation", self.domain()));
+        let previous = row.previous.ok_or_else(nothing)?;
+        let known = self.show(previous.0).await?;
+        if known.entry.fingerprint != generation::fingerprint(self.platform.projection.as_ref())? {
+            let text =
+                format!("generation {} of {} belongs to another version of the program", previous.0, self.domain());
+            return Err(RequestError::Conflict(text));
+        }
+        let announced = self.switching.announce(row.epoch, previous).await.map_err(|error| self.refused(error))?;
+        self.wait_for(previous.0, Awaited::Rollback(announced.epoch)).await
+    }
+
+    /// Removes the previous generation.
+    pub async fn retire(&self, generation: i64) -> Result<Known, RequestError> {
+        let known = self.show(generation).await?;
+        let row = self.row().await?;
+        if row.previous != Some(GenerationId(generation)) {
+            let (domain, state) = (self.domain(), known.entry.state.as_str());
+            let text = format!("generation {generation} of {domain} is {state}: only a previous one is retired");
+            return Err(RequestError::Conflict(text));
+        }
+        self.switching.retire(row.epoch).await.map_err(|error| self.refused(error))?;
+        self.wait_for(generation, Awaited::Retirement).await
+    }
+
+    async fn row(&self) -> Result<ControlRow, RequestError> {
+        let unknown = || RequestError::Conflict(format!("{} has no generations yet", self.domain()));
+        self.platform.control.domain(self.domain()).await?.ok_or_else(unknown)
+    }
+
+    /// Waits until a request was carried out, for a bounded time.
+    async fn wait_for(&self, generation: i64, awaited: Awaited) -> Result<Known, RequestError> {
+        let (mut changes, deadline) = (self.changes(), Instant::now() + SWITCH_MAX);
+        loop {
+            changes.mark_unchanged();
+            let known = self.show(generation).await?;
+            let (domain, state) = (self.domain(), known.entry.state);
+            let is_done = match awaited {
+                Awaited::Promotion | Awaited::Rollback(_) => state == State::Live,
+                Awaited::Retirement => state == State::Retired,
+            };
+            if is_done {
+                return Ok(known);
+            }
+            let is_withdrawn = match awaited {
+                Awaited::Promotion => !known.entry.promotes,
+                Awaited::Rollback(announced) => {
+                    let row = self.row().await?;
+                    row.epoch > announced && row.phase == Phase::Idle && row.live.0 != generation
+                }
+                Awaited::Retirement => false,
+            };
+            if is_withdrawn {
+                let behind = known.lag.map_or(String::new(), |lag| format!(": it is {lag} records behind"));
+                let text = format!("generation {generation} of {domain} was not promoted{behind}");
+                return Err(RequestError::Conflict(text));
+            }
+            if Instant::now() >= deadline {
+                let text = format!("generation {generation} of {domain} is still {}; try later", state.as_str());
+                return Err(RequestError::Late(text));
+            }
+            // Either is a reason to look.
+            let _due = tokio::time::timeout(LOOK, changes.changed()).await;
+        }
+    }
+
+    fn unknown(&self, generation: i64) -> RequestError {
+        RequestError::Unknown { domain: self.domain(), generation }
+    }
+
+    fn refused(&self, error: ChangeError) -> RequestError {
+        match error {
+            ChangeError::Unknown { generation } => self.unknown(generation),
+            ChangeError::Tables(error) => error.into(),
+            ChangeError::Switch(_) | ChangeError::State { .. } => RequestError::Conflict(error.to_string()),
+        }
+    }
+
+    fn known(&self, entry: Entry) -> Known {
+        let standing = self.standing.borrow();
+        let open = standing.open.get(&entry.generation);
+        let search = open.and_then(|open| open.search.as_ref());
+        Known {
+            domain: self.domain(),
+            applied: open.map(|open| open.generation.progress.applied()),
+            lag: open.map(|open| coordinator::lag(standing.live(), open)),
+            index: search.and_then(|search| search.index()).map(|index| index.describe()),
+            documents: search.and_then(|search| search.health().rebuilding),
+            entry,
+        }
+    }
+}
+
+impl Known {
+    /// How far its rebuild is at a time, in milliseconds since 1970.
+    pub fn pace(&self, now_ms: i64) -> Pace {
+        let goal: Vector = self.entry.goal.parse().unwrap_or_default();
+        let (all, left) = match &self.applied {
+            Some(applied) => (goal.count(), applied.lag(&goal)),
+            None => return Pace::default(),
+        };
+        let seconds = (now_ms - self.entry.created_at).max(1) as f64 / 1000.0;
+        let done = (all - left) as f64;
+        let events_per_second = done / seconds;
+        let percent = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
+        let eta_seconds = (events_per_second > 0.0).then(|| left as f64 / events_per_second);
+        Pace { percent, events_per_second, eta_seconds }
+    }
+}

@@ -1,0 +1,184 @@
+//! A generation that runs in this process: its records are applied, its index is written, and requests can read it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use daybook_ingest::log::EventLog;
+use daybook_projector::{
+    commit_listener,
+    generation::Generation,
+    projection::Projection,
+    runner::{LiveGeneration, Runner},
+    search::{
+        SearchStore,
+        binding::Binding,
+        runner::{SearchRunner, Setting},
+        source::Documents,
+        state::Search,
+    },
+};
+use tokio::task::JoinSet;
+
+use crate::{
+    control::Control,
+    lease::Lease,
+    upgrade::{Indexes, Stores},
+};
+
+/// What the generations of a domain run on. Clones share it.
+#[derive(Clone)]
+pub struct Platform {
+    /// The fold.
+    pub projection: Arc<dyn Projection>,
+    /// How rows become documents; none for a domain without search.
+    pub documents: Option<Arc<dyn Documents>>,
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Control storage, in the store of the tables.
+    pub control: Control,
+    /// Where indexes live, unless search is switched off.
+    pub indexes: Option<Arc<dyn SearchStore>>,
+    /// This process's lease.
+    pub lease: Arc<Lease>,
+    /// The name of this process.
+    pub instance: String,
+    /// Whether this process applies records.
+    pub projects: bool,
+}
+
+impl Platform {
+    /// The domain.
+    pub fn domain(&self) -> &'static str {
+        self.projection.domain()
+    }
+
+    /// The stores of its generations.
+    pub fn stores(&self) -> Stores<'_> {
+        let shape = || self.documents.as_ref().map(|documents| documents.shape());
+        let of_search = |store| shape().map(|shape| Indexes { store, shape });
+        Stores { tables: self.control.store().as_ref(), search: self.indexes.as_deref().and_then(of_search) }
+    }
+
+    /// What the index of a generation is bound to; `None` for a domain without search.
+    pub fn binding(&self, generation: &Generation) -> Option<Binding> {
+        Some(Binding {
+            log_id: self.log.id().to_owned(),
+            domain: generation.domain.to_owned(),
+            schema: generation.schema.clone(),
+            fingerprint: generation.fingerprint.clone(),
+            shape: self.documents.as_ref()?.shape(),
+        })
+    }
+
+    /// How the index of a generation is written; `None` for a domain without search.
+    fn setting(&self, generation: &Arc<Generation>, search: &Arc<Search>) -> Option<Setting> {
+        Some(Setting {
+            generation: Arc::clone(generation),
+            documents: Arc::clone(self.documents.as_ref()?),
+            log: Arc::clone(&self.log),
+            store: Arc::clone(self.indexes.as_ref()?),
+            assignment: self.lease.assignment(),
+            search: Arc::clone(search),
+        })
+    }
+}
+
+/// A generation that requests can read. Clones share it.
+#[derive(Clone)]
+pub struct Open {
+    /// The generation.
+    pub generation: Arc<Generation>,
+    /// Its search, unless that is switched off.
+    pub search: Option<Arc<Search>>,
+    /// Requests that read it.
+    requests: Arc<AtomicUsize>,
+}
+
+impl Open {
+    /// A generation that nobody reads yet.
+    pub fn new(generation: Arc<Generation>, search: Option<Arc<Search>>) -> Self {
+        Self { generation, search, requests: Arc::default() }
+    }
+
+    /// Counts a request that reads it, until that is dropped.
+    pub fn begin(&self) -> Reading {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+        Reading(Arc::clone(&self.requests))
+    }
+
+    /// Whether a request reads it.
+    pub fn is_read(&self) -> bool {
+        self.requests.load(Ordering::Acquire) > 0
+    }
+}
+
+/// A request that reads a generation.
+pub struct Reading(Arc<AtomicUsize>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A generation that runs in this process. Dropping it stops it, which blocks for a bounded time.
+pub struct Running {
+    /// The generation.
+    pub open: Open,
+    runner: Option<Runner>,
+    search_runner: Option<SearchRunner>,
+    _background: JoinSet<()>,
+}
+
+impl Running {
+    /// Starts to apply records. The index is written from [`Running::index`] on.
+    pub fn start(platform: &Platform, generation: &Arc<Generation>, live: LiveGeneration) -> std::io::Result<Self> {
+        let mut background = JoinSet::new();
+        background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
+        let runner = match platform.projects {
+            true => Some(Runner::start(
+                platform.instance.clone(),
+                Arc::clone(generation),
+                Arc::clone(&platform.projection),
+                Arc::clone(&platform.log),
+                platform.lease.assignment(),
+                live,
+            )?),
+            false => None,
+        };
+        let documents = platform.indexes.as_ref().and(platform.documents.as_ref());
+        let search = documents.map(|documents| Arc::new(Search::new(documents.topics())));
+        let open = Open::new(Arc::clone(generation), search);
+        Ok(Self { open, runner, search_runner: None, _background: background })
+    }
+
+    /// How its index is written; `None` without search.
+    pub fn setting(&self, platform: &Platform) -> Option<Setting> {
+        platform.setting(&self.open.generation, self.open.search.as_ref()?)
+    }
+
+    /// Starts to write its index, unless that was started before.
+    pub fn index(&mut self, platform: &Platform) -> std::io::Result<()> {
+        if self.search_runner.is_none()
+            && let Some(setting) = self.setting(platform)
+        {
+            self.search_runner = Some(SearchRunner::start(setting)?);
+        }
+        Ok(())
+    }
+
+    /// The last failure of its runner, until the next success.
+    pub fn failure(&self) -> Option<String> {
+        self.runner.as_ref()?.health().failure
+    }
+
+    /// Stops it. Blocks for a bounded time.
+    pub fn stop(&mut self) {
+        self.search_runner = None;
+        if let Some(runner) = &mut self.runner {
+            runner.stop();
+        }
+    }
+}

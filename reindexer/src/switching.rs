@@ -1,0 +1,172 @@
+//! Carries out the steps of a switch: each is one transaction on the control row, decided by the rules in [`crate::switch`].
+//!
+//! Every step can be repeated, by any process: one that was made already is a conflict.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use daybook_projector::{
+    bookkeeping::checkpoints::{self, LOCK, SET_LIVE},
+    generation::Generation,
+    search::{bookkeeping, state::Search},
+    tables::{Params, TablesError},
+};
+use daybook_schemas::position::{Offset, Partition, Vector};
+use tokio::runtime::Handle;
+
+use crate::{
+    control::{ChangeError, Control, JointControl, NewState, Seen, State},
+    lease::Lease,
+    switch::{
+        DatabaseTime, Epoch, GenerationId,
+        control::{self, ControlRow, Reached},
+        lease::Holder,
+    },
+};
+
+/// How long instances may take to open a candidate, before anyone may withdraw its promotion.
+const ANNOUNCED_MAX: Duration = Duration::from_secs(10);
+/// How long instances may take to follow, before they can't renew their leases.
+const FOLLOWING_MAX: Duration = Duration::from_secs(5);
+/// How long instances may take to finish their requests on a generation that is retired.
+const RETIRING_MAX: Duration = Duration::from_secs(60);
+/// How long the live tables stand still, at most, until the candidate has reached them.
+const REACH_MAX: Duration = Duration::from_millis(50);
+/// Between two looks at whether the candidate has reached them.
+const REACH_LOOK: Duration = Duration::from_millis(2);
+
+/// Carries out the steps for one domain.
+#[derive(Clone)]
+pub struct Switching {
+    control: Control,
+    lease: Arc<Lease>,
+    domain: &'static str,
+}
+
+/// The generations of a flip.
+#[derive(Clone)]
+pub struct Flip {
+    /// The epoch at which the candidate was announced.
+    pub expected: Epoch,
+    /// The live generation.
+    pub live: Arc<Generation>,
+    /// The one that takes its place.
+    pub candidate: Arc<Generation>,
+    /// The candidate's search; none for a domain without.
+    pub search: Option<Arc<Search>>,
+}
+
+/// Who must acknowledge: the instances with a lease, or the one that is alone.
+fn holders<'s>(seen: &'s Seen, lone: Option<&'s Holder>) -> &'s [Holder] {
+    lone.map_or(&seen.holders, std::slice::from_ref)
+}
+
+fn until(now: DatabaseTime, time: Duration) -> DatabaseTime {
+    DatabaseTime(now.0 + i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
+}
+
+impl Switching {
+    /// The steps for a domain. A process that is alone acknowledges through its lease, not through control storage.
+    pub fn new(control: Control, lease: Arc<Lease>, domain: &'static str) -> Self {
+        Self { control, lease, domain }
+    }
+
+    /// Begins to promote a generation.
+    pub async fn announce(&self, expected: Epoch, candidate: GenerationId) -> Result<ControlRow, ChangeError> {
+        let decide = move |seen: &Seen| {
+            seen.expect_state(candidate.0, |state| matches!(state, State::Ready | State::Previous))?;
+            Ok(seen.row.announce(expected, candidate, until(seen.now, ANNOUNCED_MAX))?)
+        };
+        self.control.change(self.domain, Vec::new(), decide).await
+    }
+
+    /// Gives up a promotion that this process announced.
+    pub async fn withdraw(&self, expected: Epoch) -> Result<ControlRow, ChangeError> {
+        self.control.change(self.domain, Vec::new(), move |seen| Ok(seen.row.withdraw(expected)?)).await
+    }
+
+    /// Gives up a promotion that any process announced, after its deadline.
+    pub async fn withdraw_overdue(&self, expected: Epoch) -> Result<ControlRow, ChangeError> {
+        let decide = move |seen: &Seen| Ok(seen.row.withdraw_overdue(expected, seen.now)?);
+        self.control.change(self.domain, Vec::new(), decide).await
+    }
+
+    /// Ends a promotion once every instance has followed.
+    pub async fn complete(&self, expected: Epoch) -> Result<ControlRow, ChangeError> {
+        let lone = self.lease.lone_holder(self.domain);
+        let decide = move |seen: &Seen| Ok(seen.row.complete(expected, seen.now, holders(seen, lone.as_ref()))?);
+        self.control.change(self.domain, Vec::new(), decide).await
+    }
+
+    /// Begins to retire the previous generation.
+    pub async fn retire(&self, expected: Epoch) -> Result<ControlRow, ChangeError> {
+        let decide = move |seen: &Seen| Ok(seen.row.retire(expected, until(seen.now, RETIRING_MAX))?);
+        self.control.change(self.domain, Vec::new(), decide).await
+    }
+
+    /// Ends the retirement once no instance reads the previous generation.
+    pub async fn retired(&self, expected: Epoch, previous: GenerationId) -> Result<ControlRow, ChangeError> {
+        let lone = self.lease.lone_holder(self.domain);
+        let decide = move |seen: &Seen| Ok(seen.row.retired(expected, seen.now, holders(seen, lone.as_ref()))?);
+        self.control.change(self.domain, vec![NewState::new(previous.0, State::Retired)], decide).await
+    }
+
+    /// Makes the announced candidate live, in one transaction over control storage and the tables of both generations. If
+    /// the candidate is behind, nothing changes.
+    pub async fn flip(&self, flip: Flip) -> Result<ControlRow, ChangeError> {
+        let (this, runtime) = (self.clone(), Handle::current());
+        let flipped = tokio::task::spawn_blocking(move || this.flip_blocking(&flip, &runtime)).await;
+        self.control.wake();
+        flipped.unwrap_or_else(|e| Err(TablesError::Unavailable(format!("a switch ended: {e}")).into()))
+    }
+
+    fn flip_blocking(&self, flip: &Flip, runtime: &Handle) -> Result<ControlRow, ChangeError> {
+        let Flip { expected, live, candidate, search } = flip;
+        let store = self.control.store();
+        let nothing = Params::One(Vec::new());
+        let mut joint = store.begin_joint()?;
+        // From here on the live tables stand still.
+        let reached = checkpoints::of_rows(&joint.read(&live.schema, &LOCK, &nothing)?)?.next;
+        let began = Instant::now();
+        while began.elapsed() < REACH_MAX {
+            let tables = runtime.block_on(checkpoints::read(candidate.tables.as_ref()))?;
+            let index = runtime.block_on(indexed(candidate, search.as_deref()))?;
+            if control::lag(&of_all(&reached, &tables, search.as_deref(), &index)) == 0 {
+                break;
+            }
+            std::thread::sleep(REACH_LOOK);
+        }
+        let (schema, domain) = (store.control_schema(), self.domain);
+        let (row, now) = JointControl { joint: joint.as_mut(), schema: schema.clone(), domain }.lock()?;
+        let tables = checkpoints::of_rows(&joint.read(&candidate.schema, &LOCK, &nothing)?)?.next;
+        let index = runtime.block_on(indexed(candidate, search.as_deref()))?;
+        let flipped =
+            row.flip(*expected, now, &of_all(&reached, &tables, search.as_deref(), &index), until(now, FOLLOWING_MAX))?;
+        let states = [NewState::new(live.number, State::Previous), NewState::new(candidate.number, State::Live)];
+        joint.execute(&live.schema, &SET_LIVE, &Params::One(vec![0.into()]))?;
+        JointControl { joint: joint.as_mut(), schema, domain }.write(&flipped, &states)?;
+        joint.execute(&candidate.schema, &SET_LIVE, &Params::One(vec![1.into()]))?;
+        joint.commit()?;
+        Ok(flipped)
+    }
+}
+
+/// What the index of a generation has reached; nothing without search.
+async fn indexed(generation: &Generation, search: Option<&Search>) -> Result<Vector, TablesError> {
+    match search.and_then(Search::index) {
+        Some(index) => bookkeeping::checkpoints(generation.tables.as_ref(), index.id()).await,
+        None => Ok(Vector::default()),
+    }
+}
+
+/// What the tables and the index of a candidate have reached in each partition of the live tables.
+fn of_all(live: &Vector, tables: &Vector, search: Option<&Search>, index: &Vector) -> Vec<Reached> {
+    let reached = |(partition, live): (&Partition, &Offset)| Reached {
+        live: *live,
+        tables: tables.next(*partition),
+        index: search.filter(|search| search.shows(partition.topic)).map(|_| index.next(*partition)),
+    };
+    live.0.iter().map(reached).collect()
+}

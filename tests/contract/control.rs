@@ -1,0 +1,206 @@
+//! What control storage guarantees, on SQLite and on PostgreSQL: generations, switches, leases and numbers.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use daybook_ingest::sequence::NumberSource;
+use daybook_projector::tables::TablesError;
+use daybook_reindexer::{
+    control::{ChangeError, Control, Entry, NewState, Seen, State},
+    lease::{Holding, Lease},
+    switch::{
+        DatabaseTime, Epoch, GenerationId,
+        control::{Phase, SwitchError},
+    },
+};
+
+use crate::tables::{Place, places};
+
+async fn opened(place: &Place) -> Control {
+    Control::open(Arc::clone(&place.store)).await.unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn entry(generation: i64, state: State) -> Entry {
+    Entry::new(generation, format!("s{generation}"), state, "f".to_owned(), "l".to_owned())
+}
+
+fn holding(instance: &str, roles: &str) -> Holding {
+    let (instance, roles) = (instance.to_owned(), roles.to_owned());
+    Holding { instance, roles, domains: vec!["d"], partitions: Vec::new() }
+}
+
+fn done(outcome: Result<(), TablesError>) {
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_generation_becomes_live_with_both_states_or_not_at_all() {
+    for place in places("switched") {
+        let control = opened(&place).await;
+        done(control.add_first("d", entry(1, State::Live)).await);
+        for _ in 0..2 {
+            done(control.add("d", entry(2, State::Ready)).await);
+        }
+        let states = || vec![NewState::new(1, State::Previous), NewState::new(2, State::Live)];
+        let promote = async |to: i64| {
+            control.change("d", states(), move |seen| Ok(seen.row.promote_alone(GenerationId(to), seen.now)?)).await
+        };
+        let refused = promote(1).await;
+        assert!(matches!(refused, Err(ChangeError::Switch(SwitchError::AlreadyLive(_)))), "{refused:?}");
+        assert_eq!(control.live("d").await.unwrap_or_default(), Some(1));
+        let promoted = promote(2).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((promoted.live, promoted.previous), (GenerationId(2), Some(GenerationId(1))));
+        assert_eq!(control.domain("d").await.unwrap_or_default(), Some(promoted));
+        let states: Vec<_> = control.generations("d").await.unwrap_or_default();
+        let states: Vec<_> = states.into_iter().map(|entry| (entry.generation, entry.state)).collect();
+        assert_eq!(states, [(1, State::Previous), (2, State::Live)], "{}", place.store.describe());
+        assert!(promote(2).await.is_err(), "a switch is not repeated");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_phase_of_a_control_row_comes_back_as_it_was_written() {
+    for place in places("phases") {
+        let control = opened(&place).await;
+        done(control.add_first("d", entry(1, State::Live)).await);
+        let deadline = DatabaseTime(77);
+        let candidate = GenerationId(2);
+        let phases = [
+            Phase::Announced { candidate, deadline },
+            Phase::Following { deadline },
+            Phase::Retiring { deadline },
+            Phase::Idle,
+        ];
+        for phase in phases {
+            let change = move |seen: &Seen| {
+                let mut row = seen.row;
+                (row.epoch, row.phase, row.previous) = (Epoch(row.epoch.0 + 1), phase, Some(GenerationId(3)));
+                Ok(row)
+            };
+            let written = control.change("d", Vec::new(), change).await.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(control.domain("d").await.unwrap_or_default(), Some(written), "{}", place.store.describe());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_are_taken_once_by_whoever_asks_and_above_what_the_log_holds() {
+    for place in places("numbers") {
+        let open = async || opened(&place).await;
+        let one = open().await;
+        // Another process, where the store allows one.
+        let two = if place.store.shared() { open().await } else { one.clone() };
+        let take = async |control: &Control, count, above| {
+            control.take("tasks", count, above).await.unwrap_or_else(|error| panic!("{error}"))
+        };
+        assert_eq!(take(&one, 1, 0).await, 1);
+        assert_eq!(take(&two, 3, 0).await, 2);
+        assert_eq!(take(&one, 1000, 7).await, 8, "numbers up to 7 are in the log");
+        assert_eq!(take(&two, 1, 3).await, 1008, "a lower floor takes nothing back");
+        assert_eq!(one.take("runs", 1, 0).await.ok(), Some(1), "each sequence counts by itself");
+        let taking = (0..40).map(|index| {
+            let control = if index % 2 == 0 { one.clone() } else { two.clone() };
+            tokio::spawn(async move { control.take("tasks", 5, 0).await })
+        });
+        let mut firsts = Vec::new();
+        for taken in taking.collect::<Vec<_>>() {
+            firsts
+                .push(taken.await.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}")));
+        }
+        firsts.sort_unstable();
+        assert!(firsts.windows(2).all(|pair| pair[0] + 5 <= pair[1]), "{firsts:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_held_given_up_and_seen_by_all() {
+    for place in places("leases") {
+        let control = opened(&place).await;
+        let join = async |instance: &str, roles: &str| {
+            let joined = Lease::join(control.clone(), holding(instance, roles)).await;
+            joined.unwrap_or_else(|error| panic!("{error}"))
+        };
+        let one = join("one", "api,projector").await;
+        let two = join("two", "projector").await;
+        assert!(one.is_held() && two.is_held());
+        let again = Lease::join(control.clone(), holding("one", "api")).await.err();
+        assert!(again.is_some_and(|error| error.is_retryable()), "a name has one lease");
+        let seen = async || {
+            let instances = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
+            instances.into_iter().map(|it| (it.name, it.roles, it.leased)).collect::<Vec<_>>()
+        };
+        let known = |name: &str, roles: &str, leased| (name.to_owned(), roles.to_owned(), leased);
+        assert_eq!(seen().await, [known("one", "api,projector", true), known("two", "projector", true)]);
+        one.leave().await;
+        assert!(!one.is_held());
+        // Those that go on see that it was there.
+        assert_eq!(seen().await, [known("one", "api,projector", false), known("two", "projector", true)]);
+        assert_eq!(control.live("metaflow").await.ok(), Some(None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_reports_what_its_process_has_applied_and_a_new_one_begins_with_the_control_rows() {
+    for place in places("acknowledged") {
+        let control = opened(&place).await;
+        done(control.add_first("d", entry(1, State::Live)).await);
+        let lease = Lease::join(control.clone(), holding("one", "api")).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(!lease.is_held(), "the control row was not applied yet");
+        lease.acknowledge("d", Epoch(0), Epoch(0));
+        assert!(lease.is_held());
+        let change = control.change("d", Vec::new(), |seen| {
+            assert_eq!(seen.holders.iter().map(|holder| holder.acknowledged).collect::<Vec<_>>(), [Epoch(0)]);
+            Ok(seen.row.announce(Epoch(0), GenerationId(2), DatabaseTime(seen.now.0 + 1))?)
+        });
+        let row = change.await.unwrap_or_else(|error| panic!("{error}"));
+        lease.acknowledge("d", row.epoch, row.epoch);
+        let keep = async {
+            lease.keep().await;
+        };
+        let reported = async {
+            loop {
+                let mut changes = control.changes();
+                let acknowledged = control.change("d", Vec::new(), |seen| {
+                    let behind = seen.holders.iter().filter(|holder| holder.acknowledged < seen.row.epoch).count();
+                    if behind == 0 { Ok(seen.row) } else { Err(SwitchError::NotOverdue.into()) }
+                });
+                match acknowledged.await {
+                    Ok(_) => break,
+                    Err(ChangeError::Switch(_)) => drop(changes.changed().await),
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        let limit = tokio::time::sleep(Duration::from_secs(30));
+        tokio::select! {
+            () = keep => {}
+            () = reported => {}
+            () = limit => panic!("{}: what was acknowledged is not reported", place.store.describe()),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of_its_lease() {
+    let place =
+        places("ends").into_iter().find(|place| place.store.shared()).unwrap_or_else(|| panic!("no PostgreSQL"));
+    let (one, two) = (opened(&place).await, opened(&place).await);
+    let first = Lease::join(one, holding("one", "projector")).await.unwrap_or_else(|error| panic!("{error}"));
+    let joined = Lease::join(two.clone(), holding("two", "projector")).await;
+    let _second = joined.unwrap_or_else(|error| panic!("{error}"));
+    let live = async || {
+        let instances = two.instances().await.unwrap_or_else(|error| panic!("{error}"));
+        (instances.iter().filter(|it| it.connected).count(), instances.len())
+    };
+    assert_eq!(live().await, (2, 2));
+    // What is dropped closes its connections, as a process that dies does.
+    drop(first);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    // Its lease has time left all the same: it may not be dead but cut off.
+    while live().await != (1, 2) {
+        assert!(Instant::now() < deadline, "an instance outlives its connections");
+        tokio::task::yield_now().await;
+    }
+}
