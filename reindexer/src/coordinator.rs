@@ -18,7 +18,7 @@ use daybook_projector::{
     tables::TablesError,
 };
 use daybook_schemas::position::{Partition, Position, Vector};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
     control::{ChangeError, Control, Entry, NewState, State},
@@ -37,6 +37,8 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(200);
 /// The same while a switch is under way.
 const LOOK_SWITCHING: Duration = Duration::from_millis(20);
+/// Between two attempts to promote: the live tables stand still for a moment in each.
+const ATTEMPT_PAUSE: Duration = Duration::from_millis(500);
 /// Records that a candidate may be behind the live generation when it is verified.
 const VERIFIED_LAG_MAX: i64 = 10_000;
 /// How long a candidate that was verified may wait to be promoted, before it is verified again.
@@ -71,6 +73,8 @@ pub struct Coordinator {
     /// Generations that have ended and of which nothing is left.
     removed: BTreeSet<i64>,
     verification: Option<Verification>,
+    /// Before then, no other attempt is made to promote.
+    next_attempt: Option<Instant>,
 }
 
 /// A verification under way.
@@ -83,7 +87,15 @@ impl Coordinator {
     /// A coordinator that works whenever this process has the domain's first partition.
     pub fn new(platform: Platform, standing: watch::Receiver<Standing>, settings: Settings) -> Self {
         let switching = Switching::new(platform.control.clone(), Arc::clone(&platform.lease), platform.domain());
-        Self { platform, standing, switching, settings, removed: BTreeSet::new(), verification: None }
+        Self {
+            platform,
+            standing,
+            switching,
+            settings,
+            removed: BTreeSet::new(),
+            verification: None,
+            next_attempt: None,
+        }
     }
 
     /// Coordinates until the task is dropped.
@@ -133,7 +145,10 @@ impl Coordinator {
     }
 
     /// Tries to make the announced candidate live, until it is, or too late.
-    async fn promote(&self, row: &ControlRow, candidate: GenerationId) -> Result<(), StepError> {
+    async fn promote(&mut self, row: &ControlRow, candidate: GenerationId) -> Result<(), StepError> {
+        if self.next_attempt.is_some_and(|next| Instant::now() < next) {
+            return Ok(());
+        }
         let domain = self.platform.domain();
         let standing = self.standing.borrow().clone();
         let (live, open) = (standing.open.get(&row.live.0), standing.open.get(&candidate.0));
@@ -144,7 +159,7 @@ impl Coordinator {
                 match self.switching.flip(flip).await {
                     Err(ChangeError::Switch(SwitchError::Lag(lag))) => format!("it is {lag} records behind"),
                     Err(ChangeError::Switch(SwitchError::Overdue)) => "it is too late".to_owned(),
-                    // Somebody else made the step.
+                    // Or somebody else made the step.
                     Ok(_) | Err(ChangeError::Switch(_)) => return Ok(()),
                     Err(ChangeError::Tables(error)) if error.is_retryable() => error.to_string(),
                     Err(error) => return Err(error.into()),
@@ -152,6 +167,7 @@ impl Coordinator {
             }
             _ => "it is not open here".to_owned(),
         };
+        self.next_attempt = Some(Instant::now() + ATTEMPT_PAUSE);
         match self.switching.withdraw_overdue(row.epoch).await {
             Ok(_) => {
                 let number = candidate.0;

@@ -2,10 +2,7 @@
 //!
 //! Every step can be repeated, by any process: one that was made already is a conflict.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use daybook_projector::{
     bookkeeping::checkpoints::{self, LOCK, SET_LIVE},
@@ -14,14 +11,14 @@ use daybook_projector::{
     tables::{Params, TablesError},
 };
 use daybook_schemas::position::{Offset, Partition, Vector};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     control::{ChangeError, Control, JointControl, NewState, Seen, State},
     lease::Lease,
     switch::{
         DatabaseTime, Epoch, GenerationId,
-        control::{self, ControlRow, Reached},
+        control::{ControlRow, Reached, SwitchError},
         lease::Holder,
     },
 };
@@ -32,10 +29,12 @@ const ANNOUNCED_MAX: Duration = Duration::from_secs(10);
 const FOLLOWING_MAX: Duration = Duration::from_secs(5);
 /// How long instances may take to finish their requests on a generation that is retired.
 const RETIRING_MAX: Duration = Duration::from_secs(60);
-/// How long the live tables stand still, at most, until the candidate has reached them.
-const REACH_MAX: Duration = Duration::from_millis(50);
-/// Between two looks at whether the candidate has reached them.
-const REACH_LOOK: Duration = Duration::from_millis(2);
+/// How long the live tables stand still until the candidate has reached them: at the first attempt, and at most. It is
+/// less than a joint transaction may be idle.
+const REACH_FIRST: Duration = Duration::from_millis(50);
+const REACH_LONGEST: Duration = Duration::from_millis(200);
+/// How long it is waited for a candidate that is behind, while writes go on.
+const NEAR_MAX: Duration = Duration::from_secs(2);
 
 /// Carries out the steps for one domain.
 #[derive(Clone)]
@@ -56,6 +55,8 @@ pub struct Flip {
     pub candidate: Arc<Generation>,
     /// The candidate's search; none for a domain without.
     pub search: Option<Arc<Search>>,
+    /// How many attempts have failed.
+    pub failed: u32,
 }
 
 /// Who must acknowledge: the instances with a lease, or the one that is alone.
@@ -116,6 +117,11 @@ impl Switching {
     /// Makes the announced candidate live, in one transaction over control storage and the tables of both generations. If
     /// the candidate is behind, nothing changes.
     pub async fn flip(&self, flip: Flip) -> Result<ControlRow, ChangeError> {
+        // What was written before the live tables stand still is not waited for while they do.
+        let near = flip.live.progress.applied();
+        if timeout(NEAR_MAX, has_reached(&flip, &near)).await.is_err() {
+            return Err(SwitchError::Lag(flip.candidate.progress.applied().lag(&near).max(1)).into());
+        }
         let (this, runtime) = (self.clone(), Handle::current());
         let flipped = tokio::task::spawn_blocking(move || this.flip_blocking(&flip, &runtime)).await;
         self.control.wake();
@@ -123,20 +129,18 @@ impl Switching {
     }
 
     fn flip_blocking(&self, flip: &Flip, runtime: &Handle) -> Result<ControlRow, ChangeError> {
-        let Flip { expected, live, candidate, search } = flip;
+        let Flip { expected, live, candidate, search, failed } = flip;
         let store = self.control.store();
         let nothing = Params::One(Vec::new());
         let mut joint = store.begin_joint()?;
         // From here on the live tables stand still.
         let reached = checkpoints::of_rows(&joint.read(&live.schema, &LOCK, &nothing)?)?.next;
-        let began = Instant::now();
-        while began.elapsed() < REACH_MAX {
-            let tables = runtime.block_on(checkpoints::read(candidate.tables.as_ref()))?;
-            let index = runtime.block_on(indexed(candidate, search.as_deref()))?;
-            if control::lag(&of_all(&reached, &tables, search.as_deref(), &index)) == 0 {
-                break;
-            }
-            std::thread::sleep(REACH_LOOK);
+        let reach_max = REACH_LONGEST.min(REACH_FIRST * 2u32.saturating_pow(*failed));
+        let late = runtime.block_on(async { timeout(reach_max, has_reached(flip, &reached)).await.is_err() });
+        if late {
+            let applied = candidate.progress.applied();
+            let lag = search.as_ref().map_or(0, |search| search.lag(&reached)).max(applied.lag(&reached));
+            return Err(SwitchError::Lag(lag).into());
         }
         let (schema, domain) = (store.control_schema(), self.domain);
         let (row, now) = JointControl { joint: joint.as_mut(), schema: schema.clone(), domain }.lock()?;
@@ -150,6 +154,14 @@ impl Switching {
         joint.execute(&candidate.schema, &SET_LIVE, &Params::One(vec![1.into()]))?;
         joint.commit()?;
         Ok(flipped)
+    }
+}
+
+/// Waits until a candidate has reached a vector, its index as well, as this process sees it.
+async fn has_reached(flip: &Flip, vector: &Vector) {
+    flip.candidate.progress.wait_for(vector).await;
+    if let Some(search) = &flip.search {
+        search.wait(vector).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     extract::{Path, State},
     http::{HeaderValue, StatusCode, header},
     response::Response,
@@ -17,7 +17,7 @@ use daybook_reindexer::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{app::App, error::ApiError, json, query::Query};
+use crate::{app::App, bodies::Bounded, error::ApiError, json, query::Query};
 
 /// Between two looks at the progress of a rebuild whose events are sent.
 const EVENTS_LOOK: Duration = Duration::from_millis(500);
@@ -100,7 +100,7 @@ async fn cancel(
     State(app): State<Arc<App>>,
     Path(number): Path<String>,
     query: Query,
-    body: Bytes,
+    Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
     let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
     let ReasonBody { reason } = parse_body(&body)?;
@@ -112,7 +112,7 @@ async fn retire(State(app): State<Arc<App>>, Path(number): Path<String>, query: 
     answer(rebuilds.retire(number).await)
 }
 
-async fn rebuild(State(app): State<Arc<App>>, query: Query, body: Bytes) -> Result<Response, ApiError> {
+async fn rebuild(State(app): State<Arc<App>>, query: Query, Bounded(body): Bounded) -> Result<Response, ApiError> {
     let rebuilds = one(&app, &query)?;
     let RebuildBody { label, promote, accept_quarantine } = parse_body(&body)?;
     let label = checked("label", label)?;

@@ -281,7 +281,7 @@ impl ControlRow {
 }
 
 /// How many records the candidate is behind the live tables, over all partitions, for its tables and its index.
-pub(crate) fn lag(reached: &[Reached]) -> i64 {
+fn lag(reached: &[Reached]) -> i64 {
     let behind = |it: &Reached| (it.live - it.index.map_or(it.tables, |index| it.tables.min(index))).max(0);
     reached.iter().map(behind).sum()
 }
