@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod batch;
 pub mod bookkeeping;
 pub mod commit_listener;
+pub mod comparison;
 pub mod control;
 mod error_chain;
 pub mod generation;

@@ -7,3 +7,4 @@
 pub mod open;
 pub mod switch;
 pub mod upgrade;
+pub mod verify;

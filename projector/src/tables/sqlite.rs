@@ -3,6 +3,8 @@
 //! Commits that a power cut loses are applied again from the log. One writer at a time, on the caller's thread. Reads run
 //! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
+mod row_functions;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -326,6 +328,11 @@ fn run_many(
         Ok(())
     };
     inner().map_err(|e| error(statement.name, &e))
+}
+
+/// Adds the functions that only reads use.
+pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
+    row_functions::register(connection)
 }
 
 /// Reads all rows of a statement.
