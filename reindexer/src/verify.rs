@@ -26,11 +26,11 @@ use daybook_projector::{
 };
 use daybook_schemas::position::Vector;
 
-use self::{ranges::Comparison, wait::wait_for};
 pub use self::report::{
     CheckpointDifference, CheckpointsReport, Difference, IndexCounts, IndexReport, Limits, NewlyQuarantined,
     QuarantineReport, Report, TableReport,
 };
+use self::{ranges::Comparison, wait::wait_for};
 
 /// How often what differs is read again.
 const ATTEMPTS: usize = 3;
@@ -210,7 +210,9 @@ async fn compare_checkpoints(live: &Generation, candidate: &Generation) -> Resul
     let of_candidate = checkpoints::read_with_last(candidate.tables.as_ref()).await?;
     let mut report = CheckpointsReport::default();
     for (partition, last) in &of_live.last {
-        let Some(other) = of_candidate.last.get(partition).filter(|other| other.offset == last.offset) else { continue };
+        let Some(other) = of_candidate.last.get(partition).filter(|other| other.offset == last.offset) else {
+            continue;
+        };
         report.compared += 1;
         if other.hash != last.hash {
             let position = Vector([(*partition, last.offset)].into()).to_string();

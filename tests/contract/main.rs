@@ -10,3 +10,4 @@ mod plans;
 mod postgres;
 mod search;
 mod tables;
+mod verify;

@@ -80,10 +80,7 @@ impl Sink for Each<'_> {
 }
 
 /// Visits every visible document of an index, newest first.
-async fn each_indexed(
-    index: &dyn SearchIndex,
-    visit: &mut (dyn FnMut(&Document) + Send),
-) -> Result<(), SearchError> {
+async fn each_indexed(index: &dyn SearchIndex, visit: &mut (dyn FnMut(&Document) + Send)) -> Result<(), SearchError> {
     let (mut request, mut seen) = (Request::all(index.shape(), PAGE), 0);
     loop {
         let found = index.search(request.clone()).await?;

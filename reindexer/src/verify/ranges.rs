@@ -62,10 +62,8 @@ pub(super) fn judge<T: PartialEq>(
 impl Comparison<'_> {
     /// How many ranges a table is expected to have.
     pub(super) async fn ranges(&self, reader: &Reader) -> Result<u64, TablesError> {
-        let (live, candidate) = tokio::try_join!(
-            reader.count(self.live.tables.as_ref()),
-            reader.count(self.candidate.tables.as_ref())
-        )?;
+        let (live, candidate) =
+            tokio::try_join!(reader.count(self.live.tables.as_ref()), reader.count(self.candidate.tables.as_ref()))?;
         Ok(u64::try_from(live.max(candidate) / ROWS[0]).unwrap_or(0) + 1)
     }
 
@@ -129,12 +127,7 @@ impl Comparison<'_> {
     }
 
     /// Reads the keys of a small range until each is known to be equal, to differ, or to change all the time.
-    async fn compare_rows(
-        &self,
-        reader: &Reader,
-        range: &Range,
-        report: &mut TableReport,
-    ) -> Result<(), VerifyError> {
+    async fn compare_rows(&self, reader: &Reader, range: &Range, report: &mut TableReport) -> Result<(), VerifyError> {
         let mut changing = None;
         for _ in 0..ATTEMPTS {
             let before = self.rows_passed(self.live, self.candidate, reader, range).await?;
@@ -211,8 +204,12 @@ mod tests {
     #[test]
     fn only_what_did_not_change_meanwhile_is_known_to_differ() {
         let side = |text: &str| -> BTreeMap<String, char> {
-            ["a", "b", "c", "d", "e"].into_iter().zip(text.chars()).filter(|(_, value)| *value != '-')
-                .map(|(key, value)| (key.to_owned(), value)).collect()
+            ["a", "b", "c", "d", "e"]
+                .into_iter()
+                .zip(text.chars())
+                .filter(|(_, value)| *value != '-')
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect()
         };
         let all = judge(&side("1111-"), &side("121-3"), &side("11213"), None);
         // a is equal, b differs, c changed to what the candidate does not show yet, d is missing, e is new on both.

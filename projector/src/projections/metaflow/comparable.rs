@@ -31,7 +31,15 @@ pub(super) fn tables() -> Vec<Comparable> {
         Comparable::of("tasks")
             .by_integer("task_id")
             .by_text("flow_id")
-            .columns(["run_number", "step_name", "task_name", "user_name", "ts_epoch", "heartbeat_at", "latest_attempt"])
+            .columns([
+                "run_number",
+                "step_name",
+                "task_name",
+                "user_name",
+                "ts_epoch",
+                "heartbeat_at",
+                "latest_attempt",
+            ])
             .columns(POSITION),
         Comparable::of("artifacts")
             .by_integer("task_id")
