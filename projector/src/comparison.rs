@@ -85,6 +85,8 @@ pub struct Comparable {
     pub key: Vec<Name>,
     /// All compared columns, the key's among them.
     pub columns: Vec<Name>,
+    /// The compared columns of kind JSON, which are compared as texts.
+    pub json: Vec<Name>,
     /// Columns that are shown with a difference, but not compared.
     pub shown: Vec<Name>,
 }
@@ -92,7 +94,8 @@ pub struct Comparable {
 impl Comparable {
     /// A table. The calls that follow add its columns: those of the order first.
     pub fn of(table: impl Into<Name>) -> Self {
-        Self { table: table.into(), order: Vec::new(), key: Vec::new(), columns: Vec::new(), shown: Vec::new() }
+        let (order, key, columns, json, shown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { table: table.into(), order, key, columns, json, shown }
     }
 
     fn by(mut self, column: Name, kind: OrderKind) -> Self {
@@ -124,6 +127,15 @@ impl Comparable {
     /// Adds compared columns.
     pub fn columns(mut self, columns: impl IntoIterator<Item = &'static str>) -> Self {
         self.columns.extend(columns.into_iter().map(Name::from));
+        self
+    }
+
+    /// Adds compared columns of kind JSON.
+    pub fn json(mut self, columns: impl IntoIterator<Item = &'static str>) -> Self {
+        for column in columns {
+            self.json.push(column.into());
+            self.columns.push(column.into());
+        }
         self
     }
 

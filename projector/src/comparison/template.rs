@@ -47,7 +47,7 @@ impl Template {
     /// The statement for a table.
     pub(super) fn fill(&self, comparable: &Comparable) -> Result<&'static Statement, TablesError> {
         static MADE: Mutex<Option<HashMap<(String, String), &'static Statement>>> = Mutex::new(None);
-        let Comparable { table, order, key, columns, shown } = comparable;
+        let Comparable { table, order, key, columns, json, shown } = comparable;
         let mut names = order.iter().map(|(name, _)| name).chain(key).chain(columns).chain(shown).chain([table]);
         if let Some(name) = names.find(|name| !is_name(name)) {
             let reason = format!("{name:?} is not the name of a table or a column");
@@ -62,6 +62,7 @@ impl Template {
             ("{order}", listed(order)),
             ("{key}", listed(key)),
             ("{columns}", listed(columns)),
+            ("{hashed}", hashed(columns, json)),
             ("{shown}", listed(columns.iter().chain(shown))),
             ("{from}", numbered(0, from)),
             ("{to}", numbered(from, to)),
@@ -92,6 +93,15 @@ fn listed<'a>(names: impl IntoIterator<Item = &'a Name>) -> String {
     names.into_iter().map(|name| format!("t.\"{name}\"")).collect::<Vec<_>>().join(", ")
 }
 
+/// The same for PostgreSQL, which hashes no JSON.
+fn hashed(names: &[Name], json: &[Name]) -> String {
+    let column = |name: &Name| match json.contains(name) {
+        true => format!("t.\"{name}\"::TEXT"),
+        false => format!("t.\"{name}\""),
+    };
+    names.iter().map(column).collect::<Vec<_>>().join(", ")
+}
+
 /// Parameters, counted from 0.
 fn numbered(from: usize, to: usize) -> String {
     (from..to).map(|index| format!("${}", index + 1)).collect::<Vec<_>>().join(", ")
@@ -103,13 +113,14 @@ mod tests {
 
     #[test]
     fn a_template_takes_names_and_numbers_its_parameters() {
-        let table = Comparable::of("runs").by_integer("number").by_text("flow").columns(["user"]);
+        let table = Comparable::of("runs").by_integer("number").by_text("flow").columns(["user"]).json(["tags"]);
         let text = |template: Template| template.fill(&table).map(|made| made.postgres).unwrap_or_default();
         let within = text(Template::BOUND_WITHIN);
         assert!(within.contains("(t.\"number\", t.\"flow\") > ($1, $2)"), "{within}");
         assert!(within.contains("< ($3, $4)") && within.ends_with("OFFSET $5\n"), "{within}");
         assert!(text(Template::BOUND).ends_with("OFFSET $3\n"));
-        assert!(text(Template::DIGEST).contains("ROW(t.\"number\", t.\"flow\", t.\"user\")"));
+        let hashed = "ROW(t.\"number\", t.\"flow\", t.\"user\", t.\"tags\"::TEXT)";
+        assert!(text(Template::DIGEST).contains(hashed));
         assert!(text(Template::CONTENT).contains("(t.\"number\", t.\"flow\") = ($1, $2)"));
         assert!(std::ptr::eq(text(Template::COUNT), text(Template::COUNT)), "a statement is made twice");
     }
