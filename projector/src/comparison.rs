@@ -207,6 +207,20 @@ impl Reader {
         &self.comparable
     }
 
+    /// Its statements, so that a test can prepare each on every engine.
+    pub const fn statements(&self) -> [&'static Statement; 8] {
+        [
+            self.count,
+            self.bound,
+            self.bound_within,
+            self.digest,
+            self.digest_rest,
+            self.rows,
+            self.rows_rest,
+            self.content,
+        ]
+    }
+
     /// All rows.
     pub fn all(&self) -> Range {
         let lowest = |(_, kind): &(Name, OrderKind)| match kind {

@@ -98,6 +98,10 @@ impl Steps<'_> {
         self.done = (self.done + done).min(self.all);
         (self.progress)(self.done, self.all);
     }
+
+    fn end(&mut self) {
+        self.add(self.all);
+    }
 }
 
 /// A table to be compared, by the columns that both generations have.
@@ -147,7 +151,7 @@ pub async fn verify(
     if let Some((index, source)) = index {
         report.index = Some(documents::compare(&mut comparison, index, source).await?);
     }
-    comparison.steps.add(u64::MAX / 2);
+    comparison.steps.end();
     report.judge(limits);
     report.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)

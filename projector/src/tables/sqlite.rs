@@ -3,7 +3,7 @@
 //! Commits that a power cut loses are applied again from the log. One writer at a time, on the caller's thread. Reads run
 //! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
-mod row_functions;
+pub(super) mod row_functions;
 
 use std::{
     fs, io,
@@ -70,6 +70,7 @@ impl SqliteStore {
             let connection = Connection::open(&path)?;
             connection.execute_batch(OPEN)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+            row_functions::register(&connection)?;
             Ok(connection)
         };
         let mut writer = open().map_err(|e| error("open", &e))?;
@@ -328,11 +329,6 @@ fn run_many(
         Ok(())
     };
     inner().map_err(|e| error(statement.name, &e))
-}
-
-/// Adds the functions that only reads use.
-pub(super) fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
-    row_functions::register(connection)
 }
 
 /// Reads all rows of a statement.

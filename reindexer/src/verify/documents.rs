@@ -198,7 +198,7 @@ fn add(document: &Document, buckets: &mut [Bucket], count: &mut u64, steps: &mut
         bucket.sum = bucket.sum.wrapping_add(hasher.finish());
     }
     *count += 1;
-    if *count % STEP == 0 {
+    if count.is_multiple_of(STEP) {
         steps.add(1);
     }
 }

@@ -68,10 +68,16 @@ impl Indexed {
 
     async fn check(&self) -> Report {
         let index = self.search.opened().await.unwrap_or_else(|error| panic!("{error}"));
-        let both = Some((index.as_ref(), self.documents.as_ref()));
-        let Pair { live, candidate, projection, .. } = &self.pair;
-        let report = verify(live, candidate, projection, both, &Limits::default(), &|_, _| {}).await;
-        report.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
+        let (documents, live) = (Arc::clone(&self.documents), Arc::clone(&self.pair.live));
+        let (candidate, projection) = (Arc::clone(&self.pair.candidate), Arc::clone(&self.pair.projection));
+        let verified = tokio::spawn(async move {
+            let both = Some((index.as_ref(), documents.as_ref()));
+            verify(&live, &candidate, &projection, both, &Limits::default(), &|_, _| {}).await
+        });
+        verified
+            .await
+            .unwrap_or_else(|error| panic!("{error}"))
+            .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
     }
 
     async fn index(&self) -> IndexReport {

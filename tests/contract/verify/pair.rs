@@ -17,7 +17,8 @@ use daybook_ingest::{
     log::{self, EventLog, Record, embedded::EmbeddedLog},
 };
 use daybook_projector::{
-    comparison::Comparable,
+    bookkeeping::checkpoints,
+    comparison::{Comparable, Reader},
     generation::{self, Generation},
     projection::{Batch, NewerRecord, Projection, Rejected, Report},
     runner::Runner,
@@ -47,7 +48,7 @@ pub(super) struct Pair {
     /// The candidate's.
     pub(super) projection: Arc<dyn Projection>,
     pub(super) log: Arc<dyn EventLog>,
-    _runners: Vec<Runner>,
+    runners: Vec<Runner>,
     _folder: Folder,
 }
 
@@ -59,6 +60,22 @@ pub(super) async fn made(place: &Place, projection: &dyn Projection, number: i64
     let tables = place.store.open(&schema).await.unwrap_or_else(|error| panic!("{error}"));
     let made = Generation::new(projection, number, schema, tables);
     Arc::new(made.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// Starts a runner that fills an empty generation from the log.
+async fn follow(generation: &Arc<Generation>, projection: Arc<dyn Projection>, log: &Arc<dyn EventLog>) -> Runner {
+    let partitions = log::partitions(log.as_ref());
+    let (tables, seeds) = (Arc::clone(&generation.tables), partitions.clone());
+    blocking(move || {
+        let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
+        let seeded = checkpoints::seed(transaction.as_mut(), &seeds);
+        seeded.and_then(|()| transaction.commit()).unwrap_or_else(|error| panic!("{error}"));
+    })
+    .await;
+    let (_, assignment) = watch::channel(partitions);
+    let name = format!("of {}", generation.number);
+    let runner = Runner::start(name, Arc::clone(generation), projection, Arc::clone(log), assignment);
+    runner.unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Pair {
@@ -79,20 +96,17 @@ impl Pair {
         let projection = Arc::clone(&of_candidate);
         let mut runners = Vec::new();
         for (generation, projection) in [(&live, of_live), (&candidate, of_candidate)] {
-            let partitions = log::partitions(log.as_ref());
-            let (tables, seeds) = (Arc::clone(&generation.tables), partitions.clone());
-            blocking(move || {
-                let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
-                let seeded = daybook_projector::bookkeeping::checkpoints::seed(transaction.as_mut(), &seeds);
-                seeded.and_then(|()| transaction.commit()).unwrap_or_else(|error| panic!("{error}"));
-            })
-            .await;
-            let (_, assignment) = watch::channel(partitions);
-            let name = format!("of {}", generation.number);
-            let runner = Runner::start(name, Arc::clone(generation), projection, Arc::clone(&log), assignment);
-            runners.push(runner.unwrap_or_else(|error| panic!("{error}")));
+            runners.push(follow(generation, projection, &log).await);
         }
-        Self { live, candidate, projection, log, _runners: runners, _folder: folder }
+        Self { live, candidate, projection, log, runners, _folder: folder }
+    }
+
+    /// Takes another candidate, which reads the log from its beginning as it is now.
+    pub(super) async fn replay(&mut self, place: &Place) {
+        self.runners.truncate(1);
+        self.candidate = made(place, self.projection.as_ref(), self.candidate.number + 10_000).await;
+        self.runners.push(follow(&self.candidate, Arc::clone(&self.projection), &self.log).await);
+        self.caught_up().await;
     }
 
     /// Appends events, and waits until both generations have applied them.
@@ -142,6 +156,21 @@ pub(super) async fn table_names(place: &Place, generation: &Generation) -> Vec<S
         rows.iter().map(|row| daybook_projector::tables::Cursor::text(row, 0).unwrap_or_default().to_owned()).collect();
     assert!(names.len() > 5, "{names:?}");
     names
+}
+
+/// Prepares the statements that compare a table. The columns of their rows are those of their structs.
+pub(super) async fn check_statements(generation: &Generation, reader: &Reader) {
+    let (tables, statements) = (Arc::clone(&generation.tables), reader.statements());
+    blocking(move || {
+        for statement in statements {
+            let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
+            let found = transaction.columns(statement).unwrap_or_else(|error| panic!("{}: {error}", statement.name));
+            if let Some(declared) = statement.columns {
+                assert!(declared.all().eq(found.iter().map(String::as_str)), "{}: {found:?}", statement.name);
+            }
+        }
+    })
+    .await;
 }
 
 fn envelope<E>(at: i64, event: E) -> Envelope<E> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Any number of arguments.
 const ANY: i32 = -1;
 
-pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
+pub(in crate::tables) fn register(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("ROW_HASH", ANY, flags, |row| Ok(hash(row).cast_signed()))?;
     connection.create_scalar_function("ROW_JSON", ANY, flags, |row| Ok(json(row)))?;
