@@ -180,96 +180,107 @@ fn envelope<E>(at: i64, event: E) -> Envelope<E> {
 /// A flow with runs, each of one task that has an artifact, metadata and a heartbeat. `key` is an idempotency key.
 pub(super) fn flow(name: &str, runs: RangeInclusive<i64>, key: Option<&str>) -> Vec<Envelope<Event>> {
     let flow_id = FlowId::from(name);
-    let (tags, system_tags): (Vec<String>, Vec<String>) = (vec!["a".to_owned()], vec!["s".to_owned()]);
+    let (tags, system_tags) = tags();
     let mut registered = envelope(
         1_700_000_000_000,
-        Event::FlowRegistered(FlowRegistered {
-            flow_id: flow_id.clone(),
-            user_name: None,
-            tags: tags.clone(),
-            system_tags: system_tags.clone(),
-        }),
+        Event::FlowRegistered(FlowRegistered { flow_id: flow_id.clone(), user_name: None, tags, system_tags }),
     );
     registered.idempotency_key = key.map(str::to_owned);
     let mut events = vec![registered];
     for run in runs {
-        let (run_number, step_name, task_id) = (RunNumber(run), StepName::from("start"), TaskId(run + 4));
-        let (tags, system_tags) = (tags.clone(), system_tags.clone());
-        let artifact = Artifact {
-            name: "model".into(),
-            location: "s3://there".into(),
-            ds_type: "s3".into(),
-            sha: Some("sha".to_owned()),
-            r#type: None,
-            content_type: None,
-            user_name: None,
-            attempt_id: 0,
-            tags: vec![],
-            system_tags: vec![],
-        };
-        let entry = MetadataEntry {
-            field_name: "attempt".into(),
-            value: "0".into(),
-            r#type: "attempt".into(),
-            user_name: None,
-            tags: vec![],
-            system_tags: vec![],
-        };
-        let of_run = [
-            Event::RunStarted(RunStarted {
-                flow_id: flow_id.clone(),
-                run_number,
-                run_id: None,
-                user_name: Some("ann".to_owned()),
-                tags: tags.clone(),
-                system_tags: system_tags.clone(),
-                heartbeat: true,
-            }),
-            Event::StepRegistered(StepRegistered {
-                flow_id: flow_id.clone(),
-                run_number,
-                step_name: step_name.clone(),
-                user_name: None,
-                tags: tags.clone(),
-                system_tags: system_tags.clone(),
-            }),
-            Event::TaskRegistered(TaskRegistered {
-                flow_id: flow_id.clone(),
-                run_number,
-                step_name: step_name.clone(),
-                task_id,
-                task_name: None,
-                user_name: None,
-                tags,
-                system_tags,
-                heartbeat: true,
-            }),
-            Event::ArtifactsRegistered(ArtifactsRegistered {
-                flow_id: flow_id.clone(),
-                run_number,
-                step_name: step_name.clone(),
-                task_id,
-                entries: vec![artifact],
-            }),
-            Event::MetadataRegistered(MetadataRegistered {
-                flow_id: flow_id.clone(),
-                run_number,
-                step_name: step_name.clone(),
-                task_id,
-                first_id: MetadataId(run + 8),
-                entries: vec![entry],
-            }),
-            Event::HeartbeatRecorded(HeartbeatRecorded {
-                flow_id: flow_id.clone(),
-                run_number,
-                step_name: Some(step_name),
-                task_id: Some(task_id),
-            }),
-        ];
+        let of_run = [of_run(&flow_id, run), of_task(&flow_id, run)].concat();
         events.extend(of_run.into_iter().map(|event| envelope(1_700_000_000_000 + run, event)));
         events.push(beat(name, run, 5000));
     }
     events
+}
+
+fn tags() -> (Vec<String>, Vec<String>) {
+    (vec!["a".to_owned()], vec!["s".to_owned()])
+}
+
+/// A run with a step and a task.
+fn of_run(flow_id: &FlowId, run: i64) -> Vec<Event> {
+    let (run_number, step_name, (tags, system_tags)) = (RunNumber(run), StepName::from("start"), tags());
+    vec![
+        Event::RunStarted(RunStarted {
+            flow_id: flow_id.clone(),
+            run_number,
+            run_id: None,
+            user_name: Some("ann".to_owned()),
+            tags: tags.clone(),
+            system_tags: system_tags.clone(),
+            heartbeat: true,
+        }),
+        Event::StepRegistered(StepRegistered {
+            flow_id: flow_id.clone(),
+            run_number,
+            step_name: step_name.clone(),
+            user_name: None,
+            tags: tags.clone(),
+            system_tags: system_tags.clone(),
+        }),
+        Event::TaskRegistered(TaskRegistered {
+            flow_id: flow_id.clone(),
+            run_number,
+            step_name,
+            task_id: TaskId(run + 4),
+            task_name: None,
+            user_name: None,
+            tags,
+            system_tags,
+            heartbeat: true,
+        }),
+    ]
+}
+
+/// What belongs to the task of a run.
+fn of_task(flow_id: &FlowId, run: i64) -> Vec<Event> {
+    let (run_number, step_name, task_id) = (RunNumber(run), StepName::from("start"), TaskId(run + 4));
+    let artifact = Artifact {
+        name: "model".into(),
+        location: "s3://there".into(),
+        ds_type: "s3".into(),
+        sha: Some("sha".to_owned()),
+        r#type: None,
+        content_type: None,
+        user_name: None,
+        attempt_id: 0,
+        tags: vec![],
+        system_tags: vec![],
+    };
+    let entry = MetadataEntry {
+        field_name: "attempt".into(),
+        value: "0".into(),
+        r#type: "attempt".into(),
+        user_name: None,
+        tags: vec![],
+        system_tags: vec![],
+    };
+    let (first_id, entries) = (MetadataId(run + 8), vec![entry]);
+    vec![
+        Event::ArtifactsRegistered(ArtifactsRegistered {
+            flow_id: flow_id.clone(),
+            run_number,
+            step_name: step_name.clone(),
+            task_id,
+            entries: vec![artifact],
+        }),
+        Event::MetadataRegistered(MetadataRegistered {
+            flow_id: flow_id.clone(),
+            run_number,
+            step_name: step_name.clone(),
+            task_id,
+            first_id,
+            entries,
+        }),
+        Event::HeartbeatRecorded(HeartbeatRecorded {
+            flow_id: flow_id.clone(),
+            run_number,
+            step_name: Some(step_name),
+            task_id: Some(task_id),
+        }),
+    ]
 }
 
 /// A heartbeat of a run.
