@@ -7,6 +7,7 @@ pub mod numbers;
 pub mod quarantine;
 
 use crate::{
+    comparison::Comparable,
     ddl,
     tables::{Ddl, PlanStatement, Statement},
 };
@@ -24,3 +25,28 @@ pub fn statements() -> Vec<&'static Statement> {
 pub(crate) const PLANNED_BEFORE: [PlanStatement; 1] = [checkpoints::PLANNED];
 /// The statements that follow a projection's.
 pub(crate) const PLANNED_AFTER: [PlanStatement; 2] = [idempotency::PLANNED, numbers::PLANNED];
+
+/// The tables of bookkeeping that verification compares, but for the quarantine. Compacted topics leave nothing in them, so
+/// they are the same in every replay.
+pub fn comparable() -> Vec<Comparable> {
+    vec![
+        Comparable::of("idempotency_keys").by_text("record_key").by_text("idempotency_key").columns([
+            "kind",
+            "number",
+            "entries",
+            "topic",
+            "partition_id",
+            "record_offset",
+        ]),
+        Comparable::of("numbers").by_text("sequence").columns(["highest"]),
+    ]
+}
+
+/// The quarantine, by positions. Reasons are shown: another version of the fold may word them differently.
+pub fn comparable_quarantine() -> Comparable {
+    Comparable::of("quarantine")
+        .by_text("topic")
+        .by_integer("partition_id")
+        .by_integer("record_offset")
+        .shown(["reason"])
+}

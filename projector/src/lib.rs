@@ -7,6 +7,7 @@ pub mod backoff;
 pub mod batch;
 pub mod bookkeeping;
 pub mod commit_listener;
+pub mod comparison;
 mod error_chain;
 pub mod generation;
 pub mod log_check;

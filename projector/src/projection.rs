@@ -20,6 +20,7 @@ use daybook_schemas::{
 
 use crate::{
     batch::EventBatch,
+    comparison::Comparable,
     error_chain::chain,
     tables::{Ddl, PlanStatement, Step, TablesError, Transaction},
 };
@@ -116,6 +117,9 @@ pub trait Fold: Send + Sync + 'static {
     /// The same as `apply` for an ordinary batch, whose records are all applied and whose rows do not exist yet. Else
     /// the plan is declined and changes nothing. `None` for a batch that is not ordinary.
     fn plan(&self, batch: &[&Decoded<Self::Event>]) -> Option<Planned>;
+    /// Its tables, as verification compares them between two generations. Rows that keep the position of the event that
+    /// made them are compared by it, too.
+    fn comparable(&self) -> Vec<Comparable>;
 }
 
 /// Records on their way into tables, decoded.
@@ -158,6 +162,8 @@ pub trait Projection: Send + Sync {
         records: &[Record],
         partition_count: &dyn Fn(Topic) -> PartitionId,
     ) -> Result<Box<dyn Batch + 'a>, NewerRecord>;
+    /// Its tables, as verification compares them between two generations.
+    fn comparable(&self) -> Vec<Comparable>;
 }
 
 impl<F: Fold> Projection for F {
@@ -197,6 +203,10 @@ impl<F: Fold> Projection for F {
             }
         }
         Ok(Box::new(EventBatch { fold: self, decoded, rejected }))
+    }
+
+    fn comparable(&self) -> Vec<Comparable> {
+        Fold::comparable(self)
     }
 }
 

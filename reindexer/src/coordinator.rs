@@ -31,6 +31,7 @@ use crate::{
     },
     switching::{Flip, Switching},
     upgrade,
+    verify::{self, Limits, Report, VerifyError},
 };
 
 /// Between two looks, in case nothing wakes the coordinator.
@@ -60,6 +61,8 @@ enum StepError {
     Log(#[from] LogError),
     #[error(transparent)]
     Change(#[from] ChangeError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     #[error("the background work ended: {0}")]
     Ended(#[from] tokio::task::JoinError),
 }
@@ -75,12 +78,14 @@ pub struct Coordinator {
     verification: Option<Verification>,
     /// Before then, no other attempt is made to promote.
     next_attempt: Option<Instant>,
+    /// Attempts that have failed in a row.
+    failed: u32,
 }
 
 /// A verification under way.
 struct Verification {
     generation: i64,
-    outcome: JoinHandle<Result<(), String>>,
+    outcome: JoinHandle<Result<Report, VerifyError>>,
 }
 
 impl Coordinator {
@@ -95,6 +100,7 @@ impl Coordinator {
             removed: BTreeSet::new(),
             verification: None,
             next_attempt: None,
+            failed: 0,
         }
     }
 
@@ -155,19 +161,22 @@ impl Coordinator {
         let behind = match (live, open) {
             (Some(live), Some(Open { generation, search, .. })) => {
                 let (live, candidate) = (Arc::clone(&live.generation), Arc::clone(generation));
-                let flip = Flip { expected: row.epoch, live, candidate, search: search.clone() };
+                let flip = Flip { expected: row.epoch, live, candidate, search: search.clone(), failed: self.failed };
                 match self.switching.flip(flip).await {
                     Err(ChangeError::Switch(SwitchError::Lag(lag))) => format!("it is {lag} records behind"),
                     Err(ChangeError::Switch(SwitchError::Overdue)) => "it is too late".to_owned(),
                     // Or somebody else made the step.
-                    Ok(_) | Err(ChangeError::Switch(_)) => return Ok(()),
+                    Ok(_) | Err(ChangeError::Switch(_)) => {
+                        self.failed = 0;
+                        return Ok(());
+                    }
                     Err(ChangeError::Tables(error)) if error.is_retryable() => error.to_string(),
                     Err(error) => return Err(error.into()),
                 }
             }
             _ => "it is not open here".to_owned(),
         };
-        self.next_attempt = Some(Instant::now() + ATTEMPT_PAUSE);
+        (self.next_attempt, self.failed) = (Some(Instant::now() + ATTEMPT_PAUSE), self.failed + 1);
         match self.switching.withdraw_overdue(row.epoch).await {
             Ok(_) => {
                 let number = candidate.0;
@@ -257,8 +266,9 @@ impl Coordinator {
         let number = candidate.generation;
         match self.verification.take().filter(|running| running.generation == number) {
             None => {
-                let (live, open) = (live.clone(), open.clone());
-                let outcome = tokio::spawn(async move { verified(&live, &open).await });
+                let (platform, live, open) = (self.platform.clone(), live.clone(), open.clone());
+                let limits = Limits { accept_quarantine: candidate.accepts_quarantine, ..Limits::default() };
+                let outcome = tokio::spawn(async move { verified(&platform, &live, &open, &limits).await });
                 self.verification = Some(Verification { generation: number, outcome });
                 Ok(())
             }
@@ -267,8 +277,15 @@ impl Coordinator {
                 Ok(())
             }
             Some(finished) => match finished.outcome.await? {
-                Ok(()) => self.move_to(candidate, State::Ready, String::new()).await,
-                Err(reason) => self.move_to(candidate, State::Failed, reason).await,
+                Ok(report) => {
+                    let text = serde_json::to_string(&report).unwrap_or_default();
+                    self.control().keep_report(self.platform.domain(), number, text).await?;
+                    let next = if report.passed { State::Ready } else { State::Failed };
+                    self.move_to(candidate, next, report.reasons.join("; ")).await
+                }
+                // It is tried again.
+                Err(error) if error.is_retryable() => Err(error.into()),
+                Err(error) => self.move_to(candidate, State::Failed, chain(&error)).await,
             },
         }
     }
@@ -355,6 +372,9 @@ async fn newly_quarantined(
     Ok(found.into_iter().next())
 }
 
-async fn verified(_live: &Open, _open: &Open) -> Result<(), String> {
-    Ok(())
+/// Compares a candidate with the live generation. The report, and what is different, if anything is.
+async fn verified(platform: &Platform, live: &Open, open: &Open, limits: &Limits) -> Result<Report, VerifyError> {
+    let index = open.search.as_ref().and_then(|search| search.index());
+    let index = index.as_deref().zip(platform.documents.as_deref());
+    verify::verify(&live.generation, &open.generation, &platform.projection, index, limits, &|_, _| {}).await
 }

@@ -14,3 +14,4 @@ pub mod running;
 pub mod switch;
 pub mod switching;
 pub mod upgrade;
+pub mod verify;

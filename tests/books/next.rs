@@ -6,6 +6,7 @@ use std::{process::ExitCode, sync::Arc};
 use daybook::domains::{self, Domain};
 use daybook_ingest::log::Record;
 use daybook_projector::{
+    comparison::Comparable,
     projection::{Batch, NewerRecord, Planned, Projection, Rejected, Report},
     tables::{Ddl, PlanStatement, TablesError, Transaction},
 };
@@ -60,6 +61,10 @@ impl Projection for Next {
         let refused = records.iter().filter(refused).map(reject);
         let rejected = batch.rejected().iter().cloned().chain(refused).collect();
         Ok(Box::new(Accepted { batch, rejected }))
+    }
+
+    fn comparable(&self) -> Vec<Comparable> {
+        self.0.comparable()
     }
 }
 

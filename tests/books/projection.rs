@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use daybook_ingest::log::{BoxFuture, Record};
 use daybook_projector::{
+    comparison::Comparable,
     ddl,
     projection::{Decoded, Fold, Planned, Report},
     row,
@@ -109,6 +110,11 @@ impl Fold for Books {
     fn plan(&self, batch: &[&Decoded<Event>]) -> Option<Planned> {
         let ids: BTreeSet<i64> = batch.iter().map(|decoded| book_of(&decoded.envelope.event).book_id).collect();
         (ids.len() == batch.len()).then(|| Planned { steps: vec![step(batch)], changed: Vec::new() })
+    }
+
+    fn comparable(&self) -> Vec<Comparable> {
+        let columns = ["shelf", "title", "author", "added_at", "record_partition", "record_offset"];
+        vec![Comparable::of("books").by_integer("book_id").columns(columns)]
     }
 }
 

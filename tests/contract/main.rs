@@ -11,3 +11,4 @@ mod plans;
 mod postgres;
 mod search;
 mod tables;
+mod verify;

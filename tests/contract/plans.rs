@@ -11,6 +11,7 @@ use daybook_ingest::log::Record;
 use daybook_projector::{
     batch::{self, Move},
     bookkeeping::{checkpoints, idempotency, numbers},
+    comparison::Comparable,
     generation,
     projection::{Decoded, Fold, Planned, Projection, Report},
     projections::metaflow::Metaflow,
@@ -125,6 +126,10 @@ impl Fold for Families {
         };
         // Not in the order of the shape, which alone counts.
         Some(Planned { steps: vec![rows(&CHILDREN), rows(&PARENTS)], changed: Vec::new() })
+    }
+
+    fn comparable(&self) -> Vec<Comparable> {
+        ["parents", "children"].map(|table| Comparable::of(table).by_integer("c1")).to_vec()
     }
 }
 

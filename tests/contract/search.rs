@@ -31,15 +31,15 @@ use serde_json::json;
 use self::model::{World, expected, filter, query, shapes};
 
 /// An engine with a place of the test's own.
-struct Engine {
-    name: &'static str,
-    store: Arc<dyn SearchStore>,
+pub(crate) struct Engine {
+    pub(crate) name: &'static str,
+    pub(crate) store: Arc<dyn SearchStore>,
     index: Arc<dyn SearchIndex>,
     /// Removed with the engine.
     _folder: Option<Folder>,
 }
 
-async fn engines(test: &str, shape: &Arc<IndexShape>) -> Vec<Engine> {
+pub(crate) async fn engines(test: &str, shape: &Arc<IndexShape>) -> Vec<Engine> {
     let folder = Folder::new(&format!("search-{test}"));
     let embedded: Arc<dyn SearchStore> = Arc::new(TantivyStore::new(folder.0.clone()));
     let (address, _) = address(test);

@@ -8,7 +8,7 @@ use daybook_projector::{
         self,
         checkpoints::{self, Hashes, LastRecord, Move},
     },
-    generation,
+    comparison, generation,
     projection::Projection,
     projections::metaflow::Metaflow,
     search::bookkeeping as search_bookkeeping,
@@ -280,8 +280,13 @@ async fn every_statement_runs_on_every_engine() {
         let control = place.store.control().await.unwrap_or_else(|error| panic!("{error}"));
         let tables = generation(place.store.as_ref(), 1).await;
         let books = generation_of(&Books, place.store.as_ref(), 1).await;
-        let of_any_domain =
-            [bookkeeping::statements(), search_bookkeeping::STATEMENTS.to_vec(), routes::statements()].concat();
+        let of_any_domain = [
+            bookkeeping::statements(),
+            comparison::STATEMENTS.to_vec(),
+            search_bookkeeping::STATEMENTS.to_vec(),
+            routes::statements(),
+        ]
+        .concat();
         let of_metaflow = [of_any_domain, Metaflow::statements(), routes_of_metaflow()].concat();
         let of_books = [projection::STATEMENTS.to_vec(), (daybook_books::routes::api().statements)()].concat();
         let on = |tables: &Arc<dyn Tables>, statements: Vec<&'static Statement>| -> Vec<_> {

@@ -90,6 +90,11 @@ pub async fn read(tables: &dyn Tables) -> Result<Vector, TablesError> {
     Ok(of_rows(&tables.read(&READ, Params::One(Vec::new())).await?)?.next)
 }
 
+/// Reads the checkpoints of a generation, with the last records.
+pub async fn read_with_last(tables: &dyn Tables) -> Result<Checkpoints, TablesError> {
+    of_rows(&tables.read(&READ, Params::One(Vec::new())).await?)
+}
+
 /// Reads the checkpoints of a generation on the caller's thread; never called from an async worker.
 pub fn read_blocking(tables: &dyn Tables) -> Result<Checkpoints, TablesError> {
     let mut transaction = tables.begin()?;

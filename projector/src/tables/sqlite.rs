@@ -4,6 +4,7 @@
 //! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
 mod joint;
+pub(super) mod row_functions;
 
 use std::{
     fs, io,
@@ -76,6 +77,7 @@ impl SqliteStore {
             let connection = Connection::open(&path)?;
             connection.execute_batch(OPEN)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+            row_functions::register(&connection)?;
             Ok(connection)
         };
         let mut writer = open().map_err(|e| error("open", &e))?;

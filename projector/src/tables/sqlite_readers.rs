@@ -131,6 +131,7 @@ fn open(path: &Path, statements_max: usize) -> Result<Connection, TablesError> {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.execute_batch(OPEN)?;
         connection.set_prepared_statement_cache_capacity(statements_max);
+        sqlite::row_functions::register(&connection)?;
         Ok(connection)
     };
     open().map_err(|e| sqlite::error("open", &e))

@@ -10,6 +10,7 @@
 //! - heartbeats: the last of a run or a task wins, whatever its time.
 
 mod artifacts;
+mod comparable;
 mod documents;
 mod flows;
 mod fold;
@@ -30,6 +31,7 @@ use daybook_schemas::{
 
 use self::{fold::Fold, items::Sorted};
 use crate::{
+    comparison::Comparable,
     ddl,
     projection::{self, Decoded, Planned, Report},
     tables::{Ddl, PlanStatement, Statement, TablesError, Transaction},
@@ -123,5 +125,9 @@ impl projection::Fold for Metaflow {
         ];
         steps.extend(heartbeats::steps(sorted.tasks.iter(), &sorted.heartbeats));
         Some(Planned { steps, changed: Vec::new() })
+    }
+
+    fn comparable(&self) -> Vec<Comparable> {
+        comparable::tables()
     }
 }

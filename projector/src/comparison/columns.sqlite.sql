@@ -1,0 +1,3 @@
+SELECT c.name
+FROM PRAGMA_TABLE_INFO($1) AS c
+ORDER BY c.cid

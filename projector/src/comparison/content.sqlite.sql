@@ -1,0 +1,4 @@
+SELECT ROW_JSON({shown}) AS content
+FROM {table} AS t
+WHERE ({key}) = ({from})
+LIMIT 1

@@ -1,0 +1,4 @@
+SELECT COUNT(*) AS row_count, ROW_DIGEST({columns}) AS digest
+FROM {table} AS t
+WHERE ({order}) >= ({from})
+AND ({order}) < ({to})

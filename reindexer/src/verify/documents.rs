@@ -1,0 +1,281 @@
+//! Compares an index with the documents that its tables make: ids, revisions and contents.
+//!
+//! Neither side can be asked for a range of ids, so documents are counted and hashed by buckets of ids on both sides.
+//! Only the ids of buckets that differ are kept, a bounded number at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use daybook_ingest::log::BoxFuture;
+use daybook_projector::{
+    bookkeeping::checkpoints,
+    generation::Generation,
+    search::{
+        SearchError, SearchIndex, bookkeeping,
+        document::Document,
+        request::Request,
+        source::{Documents, Sink, SourceError},
+    },
+    tables::TablesError,
+};
+
+use super::{
+    ATTEMPTS, IndexReport, LISTED_MAX, Steps, VerifyError,
+    ranges::{Comparison, judge},
+    wait::wait_for_index,
+};
+
+/// Buckets of ids.
+const BUCKETS: usize = 1 << 16;
+/// Ids that are kept at a time, as far as a single bucket has no more.
+const IDS_MAX: u64 = 100_000;
+/// Documents of one page of the index.
+const PAGE: usize = 1000;
+/// Documents that count as one step of the progress.
+const STEP: u64 = 8192;
+/// Refused documents that are known of.
+const REFUSED_MAX: i64 = 100_000;
+
+/// The documents of a bucket.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Bucket {
+    count: u64,
+    sum: u64,
+}
+
+/// A document without its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct State {
+    revision: i64,
+    content: u64,
+}
+
+impl State {
+    fn of(document: &Document) -> Self {
+        let mut hasher = DefaultHasher::new();
+        document.parent.hash(&mut hasher);
+        for (name, value) in &document.source {
+            (name, value.to_string()).hash(&mut hasher);
+        }
+        Self { revision: document.revision, content: hasher.finish() }
+    }
+}
+
+fn bucket_of(id: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    usize::try_from(hasher.finish() % BUCKETS as u64).unwrap_or(0)
+}
+
+/// Hands each document on.
+struct Each<'a>(&'a mut (dyn FnMut(&Document) + Send));
+
+impl Sink for Each<'_> {
+    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>> {
+        documents.iter().for_each(&mut self.0);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Visits every visible document of an index, newest first.
+async fn each_indexed(index: &dyn SearchIndex, visit: &mut (dyn FnMut(&Document) + Send)) -> Result<(), SearchError> {
+    let (mut request, mut seen) = (Request::all(index.shape(), PAGE), 0);
+    loop {
+        let found = index.search(request.clone()).await?;
+        found.hits.iter().for_each(|hit| visit(&hit.document));
+        seen += found.hits.len() as u64;
+        let after = found.hits.last().and_then(|last| request.sort.after(index.shape(), &last.document));
+        let is_last = found.hits.len() < PAGE;
+        // A document whose time was altered could lead back: then the pages have no end.
+        let (Some(after), false, false) = (after, is_last, seen > found.total + PAGE as u64) else { return Ok(()) };
+        request.start = after;
+    }
+}
+
+/// The index of a generation, and how its rows become documents.
+struct Compared<'a> {
+    generation: &'a Generation,
+    index: &'a dyn SearchIndex,
+    documents: &'a dyn Documents,
+}
+
+impl Compared<'_> {
+    async fn each_made(&self, visit: &mut (dyn FnMut(&Document) + Send)) -> Result<(), SourceError> {
+        self.documents.all(self.generation.tables.as_ref(), &mut Each(visit)).await
+    }
+
+    /// The states of the documents of some buckets, as the tables make them.
+    async fn made(&self, buckets: &BTreeSet<usize>) -> Result<BTreeMap<String, State>, VerifyError> {
+        let mut states = BTreeMap::new();
+        self.each_made(&mut |document| keep(document, buckets, &mut states)).await?;
+        Ok(states)
+    }
+
+    /// The same as the index shows them.
+    async fn indexed(&self, buckets: &BTreeSet<usize>) -> Result<BTreeMap<String, State>, VerifyError> {
+        let mut states = BTreeMap::new();
+        each_indexed(self.index, &mut |document| keep(document, buckets, &mut states)).await?;
+        Ok(states)
+    }
+}
+
+fn keep(document: &Document, buckets: &BTreeSet<usize>, states: &mut BTreeMap<String, State>) {
+    if buckets.contains(&bucket_of(&document.id)) {
+        states.insert(document.id.clone(), State::of(document));
+    }
+}
+
+/// Steps of the progress that an index is expected to take.
+pub(super) async fn expected(index: &dyn SearchIndex) -> Result<u64, SearchError> {
+    match index.search(Request::all(index.shape(), 0)).await {
+        Ok(found) => Ok(2 * (found.total / STEP + 1)),
+        Err(SearchError::Gone(_)) => Ok(1),
+        Err(error) => Err(error),
+    }
+}
+
+/// Compares the candidate's index with its tables.
+pub(super) async fn compare(
+    comparison: &mut Comparison<'_>,
+    index: &dyn SearchIndex,
+    documents: &dyn Documents,
+) -> Result<IndexReport, VerifyError> {
+    let mut report = IndexReport::default();
+    let compared = Compared { generation: comparison.candidate, index, documents };
+    let outcome = match index.newest().await {
+        Ok(_) => compare_buckets(&compared, comparison.live, &mut comparison.steps, &mut report).await,
+        Err(error) => Err(error.into()),
+    };
+    match outcome {
+        Ok(()) => Ok(report),
+        Err(VerifyError::Search(SearchError::Gone(reason))) => {
+            report.gone = Some(reason);
+            Ok(report)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn compare_buckets(
+    compared: &Compared<'_>,
+    live: &Generation,
+    steps: &mut Steps<'_>,
+    report: &mut IndexReport,
+) -> Result<(), VerifyError> {
+    let (mut made, mut indexed) = (vec![Bucket::default(); BUCKETS], vec![Bucket::default(); BUCKETS]);
+    compared.each_made(&mut |document| add(document, &mut made, &mut report.documents, steps)).await?;
+    let count = &mut report.counts.indexed;
+    each_indexed(compared.index, &mut |document| add(document, &mut indexed, count, steps)).await?;
+    let mut suspects: Vec<(usize, u64)> = Vec::new();
+    for (place, (one, other)) in made.iter().zip(&indexed).enumerate().filter(|(_, (one, other))| one != other) {
+        suspects.push((place, one.count.max(other.count)));
+    }
+    let mut rest = suspects.as_slice();
+    // Once there are faults, what is left would only add to their number.
+    while !rest.is_empty() && !report.has_faults() {
+        let mut ids = 0;
+        let fitting = rest.iter().take_while(|(_, count)| {
+            ids += count;
+            ids <= IDS_MAX
+        });
+        let (part, left) = rest.split_at(fitting.count().max(1));
+        rest = left;
+        let part = part.iter().map(|(place, _)| *place).collect();
+        compare_ids(compared, live, &part, report).await?;
+    }
+    report.complete = rest.is_empty();
+    Ok(())
+}
+
+fn add(document: &Document, buckets: &mut [Bucket], count: &mut u64, steps: &mut Steps<'_>) {
+    let mut hasher = DefaultHasher::new();
+    let State { revision, content } = State::of(document);
+    (&document.id, revision, content).hash(&mut hasher);
+    if let Some(bucket) = buckets.get_mut(bucket_of(&document.id)) {
+        bucket.count += 1;
+        bucket.sum = bucket.sum.wrapping_add(hasher.finish());
+    }
+    *count += 1;
+    if count.is_multiple_of(STEP) {
+        steps.add(1);
+    }
+}
+
+/// Reads the documents of some buckets until each is known to be equal, to differ, or to change all the time.
+async fn compare_ids(
+    compared: &Compared<'_>,
+    live: &Generation,
+    buckets: &BTreeSet<usize>,
+    report: &mut IndexReport,
+) -> Result<(), VerifyError> {
+    let mut changing = None;
+    for _ in 0..ATTEMPTS {
+        let before = compared.made(buckets).await?;
+        let wanted = checkpoints::read(compared.generation.tables.as_ref()).await?;
+        wait_for_index(compared.generation, compared.index, compared.documents, &wanted).await?;
+        let indexed = compared.indexed(buckets).await?;
+        // An index is never ahead of its tables.
+        let after = compared.made(buckets).await?;
+        let judged = judge(&before, &indexed, &after, changing.as_ref());
+        let mut missing = Vec::new();
+        for id in judged.differing {
+            match (after.get(&id), indexed.get(&id)) {
+                (Some(_), None) => missing.push(id),
+                (None, _) => note(&mut report.extra, &mut report.counts.extra, id),
+                (Some(is), Some(found)) if found.revision < is.revision => {
+                    note(&mut report.stale, &mut report.counts.stale, id);
+                }
+                (Some(_), Some(_)) => note(&mut report.altered, &mut report.counts.altered, id),
+            }
+        }
+        note_missing(missing, compared, live, report).await?;
+        let is_done = judged.changing.is_empty();
+        changing = Some(judged.changing);
+        if is_done {
+            break;
+        }
+    }
+    report.counts.changing += changing.map_or(0, |ids| ids.len() as u64);
+    Ok(())
+}
+
+fn note(listed: &mut Vec<String>, count: &mut u64, id: String) {
+    *count += 1;
+    if listed.len() < LISTED_MAX {
+        listed.push(id);
+    }
+}
+
+/// Notes missing documents. One that the indexes of both generations refused is none of the candidate's faults.
+async fn note_missing(
+    missing: Vec<String>,
+    compared: &Compared<'_>,
+    live: &Generation,
+    report: &mut IndexReport,
+) -> Result<(), TablesError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let refused = async |generation: &Generation| {
+        let refused = bookkeeping::list_quarantine(generation.tables.as_ref(), REFUSED_MAX).await?;
+        Ok::<BTreeSet<String>, TablesError>(refused.into_iter().map(|one| one.id).collect())
+    };
+    let (ours, of_live) = (refused(compared.generation).await?, refused(live).await?);
+    for id in missing {
+        if ours.contains(&id) && of_live.contains(&id) {
+            report.counts.refused += 1;
+        } else {
+            note(&mut report.missing, &mut report.counts.missing, id);
+        }
+    }
+    Ok(())
+}
+
+impl IndexReport {
+    fn has_faults(&self) -> bool {
+        let counts = &self.counts;
+        counts.missing + counts.extra + counts.stale + counts.altered > 0
+    }
+}
