@@ -14,6 +14,7 @@ pub mod lease;
 pub mod log_check;
 pub mod metrics;
 pub mod monitor;
+pub mod numbered;
 mod priority;
 pub mod progress;
 pub mod projection;

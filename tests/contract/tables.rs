@@ -384,7 +384,7 @@ async fn every_statement_runs_on_every_engine() {
         let of_any_domain =
             [bookkeeping::statements(), search_bookkeeping::STATEMENTS.to_vec(), routes::statements()].concat();
         let of_metaflow = [of_any_domain, Metaflow::statements(), routes_of_metaflow()].concat();
-        let of_books = [projection::STATEMENTS.to_vec(), (daybook_books::routes::api().statements)()].concat();
+        let of_books = projection::STATEMENTS.to_vec();
         let on = |tables: &Arc<dyn Tables>, statements: Vec<&'static Statement>| -> Vec<_> {
             statements.into_iter().map(|statement| (Arc::clone(tables), statement)).collect()
         };

@@ -25,7 +25,7 @@ use crate::{
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
-    idempotency::Recorded,
+    idempotency::{Recorded, made_by},
     json,
     lists::{self, List, Shown},
     pagination::{Key, Page},
@@ -124,10 +124,4 @@ fn write_registered(event: &FlowRegistered, occurred_at: i64, out: &mut Vec<u8>)
         system_tags: &system_tags,
     };
     objects::write_flow(&flow, out);
-}
-
-/// Whether a row was created by the first of the recorded events.
-pub(super) fn made_by(recorded: &[Recorded], record_partition: i64, record_offset: i64) -> bool {
-    let first = recorded.first().map(|it| (i64::from(it.position.partition.id), it.position.offset));
-    first == Some((record_partition, record_offset))
 }

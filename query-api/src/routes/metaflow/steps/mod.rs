@@ -18,9 +18,7 @@ use daybook_schemas::{
 
 use super::{
     description::description,
-    errors,
-    flows::made_by,
-    objects,
+    errors, objects,
     rows::{ListedStepRow, StepRow},
     shared_columns::SharedColumns,
     view::View,
@@ -31,7 +29,7 @@ use crate::{
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
-    idempotency::Recorded,
+    idempotency::{Recorded, made_by},
     json,
     lists::{self, List, Shown},
     pagination::{Key, Page},
