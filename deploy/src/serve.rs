@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Listen, Log},
-    domains::{self, Domain},
+    domains::Domain,
     listener,
     start::Start,
     wire::{self, Parts, Running},
@@ -41,10 +41,10 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let reasons: Readiness = Arc::new(move || vec![of_reasons.reason()]);
     let shown = starting::router(&Arc::new(known(&config, &instance, reasons, began)));
     let (api, of_api) = watch::channel(shown.clone());
-    let (migration, of_migration) = watch::channel(shown);
+    let (second, of_second) = watch::channel(shown);
     let places = [
         config.process.roles.api.then_some((&config.http.listen, of_api)),
-        config.domains.migration_listen().map(|listen| (listen, of_migration)),
+        config.domains.second().map(|second| (&second.listen, of_second)),
     ];
     let limit = config.process.shutdown_max;
     for (listen, routes) in places.into_iter().flatten() {
@@ -60,7 +60,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         parts.catch_up(&start_state).await?;
         if config.process.roles.api {
             let app = Arc::new(new_app(&config, &domains, &parts, readiness, &start_state).await?);
-            drop(migration.send_replace(domains::migration_router(&app)));
+            drop(second.send_replace(config.domains.second_router(&app)));
             drop(api.send_replace(routes::router(&app)));
         }
         Ok::<_, anyhow::Error>(parts)
@@ -141,7 +141,7 @@ async fn new_app(
     start: &Start,
 ) -> Result<App> {
     let served = |running: &Running| {
-        let api = (running.domain.api)(&config.domains);
+        let api = config.domains.api(&running.domain);
         let live = Live::new(Arc::clone(&running.generation), running.search.clone(), &api.new_view);
         app::Domain::new(api, live)
     };
