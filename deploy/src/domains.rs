@@ -45,6 +45,8 @@ pub enum Api {
 
 /// The settings of a domain.
 pub struct ApiSettings {
+    /// The prefix of the paths of the domain's search, whatever the settings are.
+    pub(crate) search_prefix: &'static str,
     pub(crate) settings: &'static [Setting],
     /// The names of its own environment variables, which are read beside the `DAYBOOK_*` ones.
     pub(crate) variable_names: fn() -> Vec<&'static str>,
@@ -77,6 +79,19 @@ pub(crate) struct FromVariables {
 }
 
 impl Domain {
+    /// Its name.
+    pub(crate) fn name(&self) -> &'static str {
+        (self.schemas)().domain()
+    }
+
+    /// The prefix of the paths of its search.
+    pub(crate) fn search_prefix(&self) -> &'static str {
+        match self.api {
+            Api::Plain(api) => api().search_prefix,
+            Api::WithSettings(settings) => settings.search_prefix,
+        }
+    }
+
     /// The topics of several domains.
     pub(crate) fn topics_of(domains: &[Self]) -> Vec<Topic> {
         domains.iter().flat_map(|domain| domain.topics).copied().collect()
@@ -126,8 +141,7 @@ impl Settings {
         match domain.api {
             Api::Plain(api) => api(),
             Api::WithSettings(_) => {
-                let name = (domain.schemas)().domain();
-                let checked = self.0.iter().find(|checked| checked.api.name == name);
+                let checked = self.0.iter().find(|checked| checked.api.name == domain.name());
                 checked.expect("only domains of the list have settings, and `check` checks all of them").api.clone()
             }
         }

@@ -28,6 +28,7 @@ pub(super) const DOMAIN: Domain = Domain {
 };
 
 static API: ApiSettings = ApiSettings {
+    search_prefix: routes::metaflow::SEARCH_PREFIX,
     settings: Settings::SETTINGS,
     variable_names: environment::variable_names,
     variables: environment::variables,
