@@ -157,11 +157,14 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Said(&'static str, &'static str);
+    struct Said {
+        code: &'static str,
+        message: &'static str,
+    }
 
     impl fmt::Display for Said {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.1)
+            f.write_str(self.message)
         }
     }
 
@@ -169,11 +172,11 @@ mod tests {
 
     impl DatabaseError for Said {
         fn message(&self) -> &str {
-            self.1
+            self.message
         }
 
         fn code(&self) -> Option<Cow<'_, str>> {
-            Some(self.0.into())
+            Some(self.code.into())
         }
 
         fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
@@ -194,7 +197,7 @@ mod tests {
     }
 
     fn said(code: &'static str, message: &'static str) -> Error {
-        Error::Database(Box::new(Said(code, message)))
+        Error::Database(Box::new(Said { code, message }))
     }
 
     #[test]
