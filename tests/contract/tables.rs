@@ -1,4 +1,4 @@
-//! The promises of `projector::tables`, on SQLite and on PostgreSQL, and every statement on both.
+//! The guarantees of `projector::tables`, on SQLite and on PostgreSQL, and every statement on both.
 
 use std::{
     sync::Arc,

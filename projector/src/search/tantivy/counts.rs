@@ -96,7 +96,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Counts what a request matches, which is `matching`. Of requests that are alike and come at once, one counts.
+    /// Counts what a request matches, which is `matching`. Of concurrent requests that are alike, one counts.
     pub(super) fn count(
         &self,
         fields: &Fields,

@@ -53,7 +53,7 @@ const REMEDIES: [(&str, &str); 6] = [
     ("55000", "let the database accept connections, or name another one"),
 ];
 
-/// Whether to try the same connection again at once: the server is not up yet.
+/// Whether to try the same connection again without a pause: the server is not up yet.
 pub(super) fn is_not_yet(error: &Error) -> bool {
     match error {
         Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,

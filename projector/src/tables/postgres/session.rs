@@ -1,7 +1,7 @@
 //! A session: its settings, and what the tables need of the server behind it.
 //!
 //! Settings are made after the connection is: poolers refuse or drop those that come with its start. Then it is looked
-//! whether they hold, and whether the server can hold what is promised.
+//! whether they hold, and whether the server keeps what the port guarantees.
 
 use std::time::Duration;
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_used_only_if_it_holds_and_its_server_holds_what_is_promised() {
+    fn a_session_is_used_only_if_its_settings_hold_and_its_server_keeps_the_guarantees() {
         assert_eq!(good().check(&session()).map_err(|error| error.to_string()), Ok(()));
         let checked = |look: Look| look.check(&session()).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(checked(Look { search_path: "public".to_owned(), ..good() }).contains("transaction or statement mode"));

@@ -102,7 +102,7 @@ impl Facts {
             NumberOrName::Number(number) => {
                 let row = view.runs.load(vec![number.into(), flow.into()]).await?;
                 let facts = |row| {
-                    let run = RunRow::read(row)?;
+                    let run = RunRow::read(row)?.run;
                     let run_id = run.run_id.map(str::to_owned);
                     Ok(RunFacts { run_number: RunNumber(number), run_id, system_tags: tags(run.system_tags)? })
                 };
@@ -161,7 +161,7 @@ impl Facts {
             NumberOrName::Number(number) => {
                 let row = view.tasks.load(vec![number.into(), flow.into(), run.0.into(), step.into()]).await?;
                 let facts = |row| {
-                    let task_name = TaskRow::read(row)?.task_name.map(str::to_owned);
+                    let task_name = TaskRow::read(row)?.task.task_name.map(str::to_owned);
                     Ok(TaskFacts { task_id: TaskId(number), task_name })
                 };
                 row.as_ref().map(|row| facts(row)).transpose()?

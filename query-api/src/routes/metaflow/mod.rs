@@ -10,6 +10,7 @@ mod facts;
 mod filters;
 mod flows;
 mod heartbeats;
+mod lists_of_run;
 mod metadata;
 mod migration;
 mod objects;

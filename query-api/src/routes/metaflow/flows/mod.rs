@@ -35,7 +35,7 @@ use crate::{
 
 statements! {
     pub(super) STATEMENTS;
-    LIST = "list", FlowRow;
+    LIST = "list", Flow;
 }
 
 pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError> {
@@ -46,11 +46,11 @@ pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError>
         params: Vec::new(),
         after: |key| vec![key.t.into(), key.s.as_str().into()],
         key: |row| {
-            let flow = FlowRow::read(row)?;
+            let flow = Flow::read(row)?;
             Ok(Key { t: flow.ts_epoch, n: 0, s: flow.flow_id.to_owned() })
         },
         write: Box::new(|row, out| {
-            objects::write_flow(&FlowRow::read(row)?.flow(), out);
+            objects::write_flow(&Flow::read(row)?, out);
             Ok(Shown::Yes)
         }),
         filtered: false,
@@ -60,7 +60,7 @@ pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError>
 
 pub(super) async fn show(view: View, Path(flow): Path<String>) -> Result<Response, ApiError> {
     let row = view.flows.load(vec![flow.as_str().into()]).await?.ok_or_else(errors::not_found)?;
-    let flow = FlowRow::read(&row)?.flow();
+    let flow = FlowRow::read(&row)?.flow;
     Ok(json::respond_object(|out| objects::write_flow(&flow, out)))
 }
 
@@ -109,7 +109,7 @@ impl Creation for Registration<'_> {
         if !made_by(recorded, row.record_partition, row.record_offset) {
             return Err(errors::duplicate(format!("flow {flow} exists already")));
         }
-        Ok(ReadBack::Answer(json::respond_object(|out| objects::write_flow(&row.flow(), out))))
+        Ok(ReadBack::Answer(json::respond_object(|out| objects::write_flow(&row.flow, out))))
     }
 }
 
