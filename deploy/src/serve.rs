@@ -32,8 +32,7 @@ const STOP_MARGIN: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let began = Instant::now();
-    let config = Arc::new(config);
-    let domains = domains.to_vec();
+    let (config, domains) = (Arc::new(config), domains.to_vec());
     let (stop, stopped) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
