@@ -3,9 +3,12 @@
 
 mod help;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Everything, Flags, LogOnly};
+use crate::{
+    config::{Everything, Flags, LogOnly},
+    domains::Domain,
+};
 
 /// An event-sourced metadata platform: writes are events on a log, tables are built from them.
 ///
@@ -19,6 +22,19 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
+impl Cli {
+    /// The command line of this process. Ends the process if it is not valid, or asks for help.
+    pub(crate) fn read(domains: &[Domain]) -> Self {
+        Self::from_arg_matches(&Self::of_domains(domains).get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The command line, with the fields of these domains in the help of `search`.
+    fn of_domains(domains: &[Domain]) -> clap::Command {
+        let end = format!("{}\n{}", help::fields(domains), help::SEARCH);
+        Self::command().mut_subcommand("search", |search| search.after_long_help(end))
+    }
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Serves the API and applies the log to the tables.
@@ -30,12 +46,10 @@ pub(crate) enum Command {
     /// Shows what a running daybook is doing.
     #[command(after_long_help = help::STATUS)]
     Status(ServerOptions),
-    /// Searches flows, runs, steps, tasks and artifacts.
+    /// Searches what is recorded.
     ///
     /// QUERY is words, all of which must be found: field:word, prefix*, "phrases", -not, OR, parentheses.
-    /// The fields are type, flow, run, step, task, artifact, user, tag, status, metadata.
     /// Quote the query for the shell, and write -- before one that begins with a hyphen.
-    #[command(after_long_help = help::SEARCH)]
     Search(SearchOptions),
     /// Shows the events of the log, decoded.
     ///
@@ -113,21 +127,13 @@ pub(crate) struct ServerOptions {
 pub(crate) struct SearchOptions {
     /// What to look for; everything if left out.
     pub(crate) query: Vec<String>,
-    /// Only this type: flow, run, step, task, artifact; may be given several times.
-    #[arg(long = "type")]
-    pub(crate) types: Vec<String>,
-    /// Only this flow; may be given several times.
-    #[arg(long = "flow")]
-    pub(crate) flows: Vec<String>,
-    /// Only what this user owns; may be given several times.
-    #[arg(long = "user")]
-    pub(crate) users: Vec<String>,
-    /// Only what has this tag; given several times, all of them are required.
-    #[arg(long = "tag")]
-    pub(crate) tags: Vec<String>,
-    /// Only this status: running, completed, failed; may be given several times.
-    #[arg(long = "status")]
-    pub(crate) statuses: Vec<String>,
+    /// The domain to search; the first one below if left out.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) domain: Option<String>,
+    /// Only what has this value in this field; may be given several times. One of several values of a field is enough,
+    /// unless it says `all` below.
+    #[arg(long = "filter", value_name = "FIELD=VALUE", value_parser = Filter::parse)]
+    pub(crate) filters: Vec<Filter>,
     /// Only what was registered at or after this: 2026-11-26, 2026-11-26T18:00:00Z, milliseconds since 1970, or an age
     /// as in -7d.
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
@@ -135,14 +141,32 @@ pub(crate) struct SearchOptions {
     /// Only what was registered before this.
     #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
     pub(crate) to: Option<String>,
-    /// The order: relevance, created_at, run, flow, user, type, status; a hyphen before the name reverses it.
-    #[arg(long, allow_hyphen_values = true, value_name = "ORDER")]
+    /// The field to sort by; a hyphen before it reverses the order. Left out: by relevance if there is a query, else the
+    /// newest first.
+    #[arg(long, allow_hyphen_values = true, value_name = "FIELD")]
     pub(crate) sort: Option<String>,
     /// How many hits to show, at most 500.
     #[arg(long, default_value_t = 20, value_name = "NUMBER")]
     pub(crate) limit: usize,
     #[command(flatten)]
     pub(crate) server: ServerOptions,
+}
+
+/// A field with a value that it must have.
+#[derive(Clone)]
+pub(crate) struct Filter {
+    pub(crate) field: String,
+    pub(crate) value: String,
+}
+
+impl Filter {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (field, value) = text.split_once('=').ok_or("expected FIELD=VALUE")?;
+        if value.is_empty() {
+            return Err("the value is empty".to_owned());
+        }
+        Ok(Self { field: field.to_owned(), value: value.to_owned() })
+    }
 }
 
 #[derive(Subcommand)]
@@ -165,9 +189,9 @@ pub(crate) enum LogCommand {
 }
 
 impl LogCommand {
-    pub(crate) const fn flags(&self) -> &Flags<LogOnly> {
+    pub(crate) const fn options(&self) -> &LogOptions {
         match self {
-            Self::Cat(options) | Self::Tail { options, .. } => &options.flags,
+            Self::Cat(options) | Self::Tail { options, .. } => options,
         }
     }
 }
@@ -205,10 +229,8 @@ pub(crate) struct LogFilter {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-    use crate::config::Golden;
+    use crate::{config::Golden, domains};
 
     fn check(command: &mut clap::Command, name: &str) {
         let text = command.render_long_help().to_string();
@@ -224,7 +246,7 @@ mod tests {
 
     #[test]
     fn each_command_s_help_is_the_one_that_was_reviewed() {
-        let mut command = Cli::command().term_width(110).bin_name("daybook");
+        let mut command = Cli::of_domains(domains::ALL).term_width(110).bin_name("daybook");
         command.build();
         check(&mut command, "daybook");
     }
@@ -236,6 +258,7 @@ mod tests {
         assert!(parses("daybook log tail -n 3 --follow --log embedded --data-dir x --topic y"));
         assert!(parses("daybook config show --origin --json --tables sqlite"));
         assert!(parses("daybook status --json --server http://x"));
+        assert!(parses("daybook search --domain d --filter type=run --filter tag=a=b --sort=-created_at x"));
         for line in [
             "daybook --log embedded serve",
             "daybook serve --server http://x",
@@ -244,6 +267,9 @@ mod tests {
             "daybook status --config x",
             "daybook status --url http://x",
             "daybook search --data-dir x",
+            "daybook search --type run",
+            "daybook search --filter run",
+            "daybook search --filter run=",
             "daybook quarantine list --listen x",
             "daybook log cat --listen x",
             "daybook log cat --tables sqlite",

@@ -6,7 +6,7 @@ use daybook_ingest::sequence::Sequence;
 use daybook_projector::{projection::Projection, search::source::Documents};
 use daybook_query_api::{
     app::{App, DomainApi},
-    routes,
+    routes::Router,
 };
 use daybook_schemas::{SchemaSet, Topic, core::CoreEvent, event::Encoded, generic::SchemaSets};
 
@@ -31,10 +31,67 @@ pub struct Domain {
     /// Its search documents, if it has any.
     pub documents: fn() -> Option<Arc<dyn Documents>>,
     /// What it adds to the HTTP API.
-    pub api: fn(&Settings) -> DomainApi,
+    pub api: Api,
+}
+
+/// What a domain adds to the HTTP API.
+#[derive(Clone, Copy)]
+pub enum Api {
+    /// Without settings.
+    Plain(fn() -> DomainApi),
+    /// According to settings.
+    WithSettings(&'static ApiSettings),
+}
+
+/// The settings of a domain.
+pub struct ApiSettings {
+    /// The prefix of the paths of the domain's search, whatever the settings are.
+    pub(crate) search_prefix: &'static str,
+    pub(crate) settings: &'static [Setting],
+    /// The names of its own environment variables, which are read beside the `DAYBOOK_*` ones.
+    pub(crate) variable_names: fn() -> Vec<&'static str>,
+    /// The settings from these variables.
+    pub(crate) variables: fn(&Environment) -> Vec<FromVariables>,
+    /// Checks the settings.
+    pub(crate) check: fn(&Given, &mut Vec<String>) -> Option<Checked>,
+}
+
+/// What a domain adds according to its checked settings.
+pub(crate) struct Checked {
+    pub(crate) api: DomainApi,
+    /// A second address, beside the one of the API.
+    pub(crate) second: Option<SecondAddress>,
+}
+
+/// A second address with its routes.
+pub(crate) struct SecondAddress {
+    pub(crate) listen: Listen,
+    pub(crate) router: fn(&Arc<App>) -> Router,
+}
+
+/// A setting from a domain's own environment variables.
+pub(crate) struct FromVariables {
+    /// The setting's flag.
+    pub(crate) flag: &'static str,
+    pub(crate) text: String,
+    /// The variables that it was made from.
+    pub(crate) variables: String,
 }
 
 impl Domain {
+    /// Its name.
+    pub(crate) fn name(&self) -> &'static str {
+        (self.schemas)().domain()
+    }
+
+    /// The prefix of the paths of its search.
+    pub(crate) fn search_prefix(&self) -> &'static str {
+        match self.api {
+            Api::Plain(api) => api().search_prefix,
+            Api::WithSettings(settings) => settings.search_prefix,
+        }
+    }
+
     /// The topics of several domains.
     pub(crate) fn topics_of(domains: &[Self]) -> Vec<Topic> {
         domains.iter().flat_map(|domain| domain.topics).copied().collect()
@@ -47,48 +104,56 @@ impl Domain {
     }
 }
 
-/// The checked settings of the domains.
-pub struct Settings {
-    metaflow: metaflow::Settings,
-}
-
-/// The routes of the second address: those of the migration service.
-pub(crate) fn migration_router(app: &Arc<App>) -> routes::Router {
-    routes::metaflow::migration_router(app)
-}
-
-/// A setting from a domain's own environment variables, beside the `DAYBOOK_*` ones.
-pub(crate) struct FromVariables {
-    /// The setting's flag.
-    pub(crate) flag: &'static str,
-    pub(crate) text: String,
-    /// The variables that it was made from.
-    pub(crate) variables: String,
+fn with_settings() -> impl Iterator<Item = &'static ApiSettings> {
+    ALL.iter().filter_map(|domain| match domain.api {
+        Api::Plain(_) => None,
+        Api::WithSettings(settings) => Some(settings),
+    })
 }
 
 /// The settings of all domains.
 pub(crate) fn settings() -> impl Iterator<Item = &'static Setting> {
-    metaflow::Settings::SETTINGS.iter()
+    with_settings().flat_map(|of_domain| of_domain.settings)
 }
 
 /// The names of the domains' own variables.
-pub(crate) fn variable_names() -> Vec<&'static str> {
-    metaflow::variable_names()
+pub(crate) fn variable_names() -> impl Iterator<Item = &'static str> {
+    with_settings().flat_map(|of_domain| (of_domain.variable_names)())
 }
 
 /// The settings from the domains' own variables.
-pub(crate) fn variables(environment: &Environment) -> Vec<FromVariables> {
-    metaflow::variables(environment)
+pub(crate) fn variables(environment: &Environment) -> impl Iterator<Item = FromVariables> {
+    with_settings().flat_map(|of_domain| (of_domain.variables)(environment))
 }
 
+/// The checked settings of the domains that have any.
+pub(crate) struct Settings(Vec<Checked>);
+
 impl Settings {
-    /// Checks the settings of the domains.
+    /// Checks the settings of all domains.
     pub(crate) fn check(given: &Given, faults: &mut Vec<String>) -> Option<Self> {
-        Some(Self { metaflow: metaflow::Settings::check(given, faults)? })
+        let checked: Vec<_> = with_settings().map(|of_domain| (of_domain.check)(given, faults)).collect();
+        checked.into_iter().collect::<Option<_>>().map(Self)
     }
 
-    /// A second address to serve: that of the migration service.
-    pub(crate) const fn migration_listen(&self) -> Option<&Listen> {
-        self.metaflow.migration_listen.as_ref()
+    /// What a domain adds to the HTTP API.
+    pub(crate) fn api(&self, domain: &Domain) -> DomainApi {
+        match domain.api {
+            Api::Plain(api) => api(),
+            Api::WithSettings(_) => {
+                let checked = self.0.iter().find(|checked| checked.api.name == domain.name());
+                checked.expect("only domains of the list have settings, and `check` checks all of them").api.clone()
+            }
+        }
+    }
+
+    /// The second address, if a domain serves one.
+    pub(crate) fn second(&self) -> Option<&SecondAddress> {
+        self.0.iter().find_map(|checked| checked.second.as_ref())
+    }
+
+    /// The routes of the second address.
+    pub(crate) fn second_router(&self, app: &Arc<App>) -> Router {
+        self.second().map_or_else(Router::new, |second| (second.router)(app))
     }
 }

@@ -22,7 +22,6 @@ mod wire;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::Parser;
 use tokio::{
     runtime::{Builder, Runtime},
     signal::unix::{SignalKind, signal},
@@ -37,7 +36,7 @@ use crate::{
 
 /// Runs the command line with these domains.
 pub fn run(domains: &[Domain]) -> ExitCode {
-    exit::report(run_command(Cli::parse().command, domains, &Environment::of_process()))
+    exit::report(run_command(Cli::read(domains).command, domains, &Environment::of_process()))
 }
 
 fn run_command(command: Command, domains: &[Domain], environment: &Environment) -> Result<()> {
@@ -53,7 +52,7 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
             outcome
         }
         Command::Log(command) => {
-            let loaded = config::load(&command.flags().given, environment);
+            let loaded = config::load(&command.options().flags.given, environment);
             let config = config::check_log(&loaded).map_err(Failure::of_faults)?;
             telemetry::start(&config.telemetry, &loaded.warnings);
             interruptible(log_command::run(config, domains, command))
@@ -65,7 +64,7 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
         }
         Command::Search(options) => {
             let server = server(&options.server, environment)?;
-            interruptible(search_command::run(&server, &options))
+            interruptible(search_command::run(&server, domains, &options))
         }
         Command::Quarantine(command) => {
             let server = server(command.server(), environment)?;

@@ -24,7 +24,9 @@ pub(crate) async fn bind(listen: &Listen) -> Result<Vec<TcpListener>> {
         Failure::because(code, format!("cannot listen on {listen}"), error)
     };
     let hosts = if listen.host.is_empty() { vec!["::", "0.0.0.0"] } else { vec![listen.host.as_str()] };
-    let (mut listeners, mut port, mut absent) = (Vec::<TcpListener>::new(), listen.port, None);
+    let mut listeners = Vec::<TcpListener>::new();
+    let mut port = listen.port;
+    let mut absent = None;
     for host in hosts {
         for address in net::lookup_host((host, port)).await.map_err(failed)? {
             let address = with_port(address, port);

@@ -58,24 +58,22 @@ impl Source {
 }
 
 fn print(source: &Source, schemas: &SchemaSets, command: &LogCommand) -> Result<()> {
-    let (options, newest, follow) = match command {
-        LogCommand::Cat(options) => (options, None, false),
-        LogCommand::Tail { records, follow, options } => {
-            (options, Some(usize::try_from(*records).unwrap_or(0)), *follow)
+    let options = command.options();
+    let end = of_topics(source.end()?, &options.filter.topics)?;
+    let mut next = match command {
+        LogCommand::Cat(_) => Vector(end.0.keys().map(|partition| (*partition, 0)).collect()),
+        LogCommand::Tail { records, .. } => {
+            newest::begin(|from| source.reader(from), &end, usize::try_from(*records).unwrap_or(0))?
         }
     };
-    let end = of_topics(source.end()?, &options.filter.topics)?;
-    let mut next = match newest {
-        None => Vector(end.0.keys().map(|partition| (*partition, 0)).collect()),
-        Some(count) => newest::begin(|from| source.reader(from), &end, count)?,
-    };
+    let follow = matches!(command, LogCommand::Tail { follow: true, .. });
     let mut reader = source.reader(&next)?;
     let mut out = io::stdout().lock();
     let for_people = begin(&mut out, options)?;
     while follow || !next.reaches(&end) {
         for record in reader.read(LIMITS)? {
             match Line::of(schemas, &record, &options.filter) {
-                Some(line) if for_people => output::write_row(&mut out, line::WIDTHS, &line.row())?,
+                Some(line) if for_people => output::write_row(&mut out, &line::WIDTHS, &line.row())?,
                 Some(line) => output::write_line(&mut out, &line)?,
                 None => {}
             }
@@ -102,7 +100,7 @@ fn of_topics(mut end: Vector, topics: &[String]) -> Result<Vector> {
 fn begin(out: &mut impl Write, options: &LogOptions) -> Result<bool> {
     let for_people = output::is_for_people(options.json);
     if for_people {
-        output::write_row(out, line::WIDTHS, &line::HEAD.map(str::to_owned))?;
+        output::write_row(out, &line::WIDTHS, &line::HEAD.map(str::to_owned))?;
     }
     Ok(for_people)
 }

@@ -31,19 +31,21 @@ pub(crate) fn write_line(out: &mut impl Write, document: &impl Serialize) -> Res
     Ok(writeln!(out)?)
 }
 
-/// Prints a table, with columns as wide as their widest cell.
-pub(crate) fn write_table<const N: usize>(out: &mut impl Write, head: [&str; N], rows: &[[String; N]]) -> Result<()> {
-    let head = head.map(str::to_owned);
-    let length = |row: &[String; N], column: usize| row[column].chars().count();
-    let mut widths = [0; N];
-    for (column, width) in widths.iter_mut().enumerate() {
-        *width = rows.iter().chain([&head]).map(|row| length(row, column)).max().unwrap_or(0);
-    }
-    rows.iter().fold(write_row(out, widths, &head), |written, row| written.and_then(|()| write_row(out, widths, row)))
+/// Prints a table, with columns as wide as their widest cell. All rows have as many cells as the head.
+pub(crate) fn write_table<R: AsRef<[String]>>(
+    out: &mut impl Write,
+    head: &[impl AsRef<str>],
+    rows: &[R],
+) -> Result<()> {
+    let head: Vec<String> = head.iter().map(|name| name.as_ref().to_owned()).collect();
+    let all = || std::iter::once(head.as_slice()).chain(rows.iter().map(AsRef::as_ref));
+    let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..head.len()).filter_map(width).collect();
+    all().try_for_each(|row| write_row(out, &widths, row))
 }
 
 /// Prints one row; the last cell is not padded.
-pub(crate) fn write_row<const N: usize>(out: &mut impl Write, widths: [usize; N], row: &[String; N]) -> Result<()> {
+pub(crate) fn write_row(out: &mut impl Write, widths: &[usize], row: &[String]) -> Result<()> {
     let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
     Ok(writeln!(out, "{}", cells.join("  ").trim_end())?)
 }
@@ -118,7 +120,7 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let mut out = Vec::new();
         let rows = [["ab", "x"], ["a", "yy"]].map(|row| row.map(str::to_owned));
-        assert!(write_table(&mut out, ["A", "LONG"], &rows).is_ok());
+        assert!(write_table(&mut out, &["A", "LONG"], &rows).is_ok());
         assert_eq!(String::from_utf8_lossy(&out), "A   LONG\nab  x\na   yy\n");
     }
 }

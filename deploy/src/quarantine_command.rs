@@ -43,7 +43,9 @@ pub(crate) async fn run(server: &Server, command: &QuarantineCommand) -> Result<
 }
 
 async fn list(server: &Server, for_people: bool) -> Result<()> {
-    let (mut out, mut after, mut count) = (io::stdout().lock(), String::new(), 0_usize);
+    let mut out = io::stdout().lock();
+    let mut after = String::new();
+    let mut count = 0_usize;
     // The server answers in pages, in order of position.
     loop {
         let entries: Vec<Entry> = ask(server, &format!("/api/v1/quarantine?after={}", encode(&after))).await?;
@@ -55,10 +57,10 @@ async fn list(server: &Server, for_people: bool) -> Result<()> {
                 continue;
             }
             if count == 0 {
-                output::write_row(&mut out, WIDTHS, &["POSITION", "KEY", "BYTES", "REASON"].map(str::to_owned))?;
+                output::write_row(&mut out, &WIDTHS, &["POSITION", "KEY", "BYTES", "REASON"].map(str::to_owned))?;
             }
             count += 1;
-            output::write_row(&mut out, WIDTHS, &row(entry))?;
+            output::write_row(&mut out, &WIDTHS, &row(entry))?;
         }
     }
     if for_people && count == 0 {

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Listen, Log},
-    domains::{self, Domain},
+    domains::Domain,
     listener,
     start::Start,
     wire::{self, Parts, Running},
@@ -31,7 +31,8 @@ use crate::{
 const STOP_MARGIN: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
-    let (began, config, domains) = (Instant::now(), Arc::new(config), domains.to_vec());
+    let began = Instant::now();
+    let (config, domains) = (Arc::new(config), domains.to_vec());
     let (stop, stopped) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -41,10 +42,10 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let reasons: Readiness = Arc::new(move || vec![of_reasons.reason()]);
     let shown = starting::router(&Arc::new(known(&config, &instance, reasons, began)));
     let (api, of_api) = watch::channel(shown.clone());
-    let (migration, of_migration) = watch::channel(shown);
+    let (second, of_second) = watch::channel(shown);
     let places = [
         config.process.roles.api.then_some((&config.http.listen, of_api)),
-        config.domains.migration_listen().map(|listen| (listen, of_migration)),
+        config.domains.second().map(|second| (&second.listen, of_second)),
     ];
     let limit = config.process.shutdown_max;
     for (listen, routes) in places.into_iter().flatten() {
@@ -60,7 +61,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         parts.catch_up(&start_state).await?;
         if config.process.roles.api {
             let app = Arc::new(new_app(&config, &domains, &parts, readiness, &start_state).await?);
-            drop(migration.send_replace(domains::migration_router(&app)));
+            drop(second.send_replace(config.domains.second_router(&app)));
             drop(api.send_replace(routes::router(&app)));
         }
         Ok::<_, anyhow::Error>(parts)
@@ -143,7 +144,7 @@ async fn new_app(
     let served = |running: &Running| {
         let (platform, standing) = (running.platform.clone(), running.standing.clone());
         let rebuilds = Rebuilds::new(platform, standing.clone());
-        app::Domain::new((running.domain.api)(&config.domains), rebuilds, standing)
+        app::Domain::new(config.domains.api(&running.domain), rebuilds, standing)
     };
     let of_app = app::Parts {
         log: Arc::clone(&parts.log),

@@ -126,7 +126,7 @@ impl Generation {
 
 /// The definition of a generation's schema: the tables of bookkeeping and of the projection.
 pub fn definition(projection: &dyn Projection) -> Result<SchemaDefinition, TablesError> {
-    let mut ddl = vec![bookkeeping::TABLES];
+    let mut ddl = vec![bookkeeping::tables()];
     ddl.extend(projection.ddl());
     Ok(SchemaDefinition { ddl, plans: plan_shape(projection)? })
 }

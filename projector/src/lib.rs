@@ -13,6 +13,7 @@ pub mod generation;
 pub mod log_check;
 pub mod metrics;
 pub mod monitor;
+pub mod numbered;
 mod priority;
 pub mod progress;
 pub mod projection;

@@ -31,7 +31,7 @@ pub use self::{
     cell::{Cell, Column, Params, Timestamp, json_array},
     chunks::Chunks,
     plan::{Plan, PlanOutcome, PlanShape, PlanStatement, Rows, Step},
-    row::{Columns, Cursor, FromColumn, FromRow, NoColumns, Row, column_name, columns_of},
+    row::{Columns, Cursor, FromColumn, FromRow, NoColumns, Row, column_name, columns_of, joined},
     statement::{Ddl, ORDINAL, RowColumns, Statement},
 };
 

@@ -26,6 +26,12 @@ pub struct Recorded {
     pub entries: usize,
 }
 
+/// Whether a row was created by the first of the recorded events.
+pub fn made_by(recorded: &[Recorded], record_partition: i64, record_offset: i64) -> bool {
+    let first = recorded.first().map(|it| (i64::from(it.position.partition.id), it.position.offset));
+    first == Some((record_partition, record_offset))
+}
+
 /// Looks up first events, with one query for many requests.
 pub(crate) struct IdempotencyKeys(Loader);
 

@@ -17,6 +17,7 @@ pub mod lists;
 pub mod live;
 pub mod loader;
 mod metrics;
+pub mod numbered;
 mod outcome;
 pub mod pagination;
 pub mod path;

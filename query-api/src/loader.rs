@@ -60,7 +60,7 @@ async fn collect(
         if pending.is_empty() {
             continue;
         }
-        let params = Params::Many(columns(pending.iter().map(|(key, _)| key)));
+        let params = Params::Many(Column::of_rows(pending.iter().map(|(key, _)| key.clone())));
         let outcome = tables.read(statement, params).await.and_then(|rows| by_ordinal(rows, pending.len()));
         match outcome {
             Ok(rows) => {
@@ -76,23 +76,6 @@ async fn collect(
             }
         }
     }
-}
-
-/// Keys as columns. All keys of a loader have the same shape.
-fn columns<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<Column> {
-    let mut columns: Vec<Column> = Vec::new();
-    for key in keys {
-        for (index, cell) in key.iter().enumerate() {
-            match (columns.get_mut(index), cell) {
-                (Some(Column::Ints(values)), Cell::Int(value)) => values.push(*value),
-                (Some(Column::Texts(values)), Cell::Text(value)) => values.push(value.clone()),
-                (None, Cell::Int(value)) => columns.push(Column::Ints(vec![*value])),
-                (None, Cell::Text(value)) => columns.push(Column::Texts(vec![value.clone()])),
-                _ => debug_assert!(false, "keys of one loader differ in shape"),
-            }
-        }
-    }
-    columns
 }
 
 fn by_ordinal(rows: Vec<Row>, keys: usize) -> Result<Vec<Option<Row>>, TablesError> {

@@ -4,18 +4,18 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{event::Encoded, registry::SchemaSet, schema_files};
+use crate::{events, registry::SchemaSet, schema_files};
 
 /// Schema ids of the core: 1 to 99.
 static SCHEMAS: LazyLock<SchemaSet> =
     LazyLock::new(|| SchemaSet::new("core", 1..100, &[schema_files!("core/v1": "log-created")]));
 
-/// Events of the log itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum CoreEvent {
-    /// A topic was created as a part of a log.
-    #[serde(alias = "io.daybook.core.LogCreated")]
-    LogCreated(LogCreated),
+events! {
+    /// Events of the log itself.
+    pub enum CoreEvent of SCHEMAS {
+        /// A topic was created as a part of a log.
+        LogCreated = "io.daybook.core.LogCreated",
+    }
 }
 
 /// A topic was created as a part of a log.
@@ -24,16 +24,4 @@ pub enum CoreEvent {
 pub struct LogCreated {
     /// The log's id, a UUID.
     pub log_id: String,
-}
-
-impl Encoded for CoreEvent {
-    fn schemas() -> &'static SchemaSet {
-        &SCHEMAS
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::LogCreated(_) => "LogCreated",
-        }
-    }
 }

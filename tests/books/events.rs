@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 use daybook_ingest::sequence::Sequence;
 use daybook_schemas::{
     EventSet, SchemaSet, Topic,
-    event::{Encoded, Numbers},
+    event::Numbers,
+    events,
     rules::{self, Violation},
     topics::Declaration,
 };
@@ -21,12 +22,12 @@ pub const BOOK_IDS: Sequence = Sequence { name: "books.ids", block: 100 };
 pub static SCHEMAS: LazyLock<SchemaSet> =
     LazyLock::new(|| SchemaSet::new("books", 900..1000, &[&[include_str!("book-added.avsc")]]));
 
-/// Any event of the domain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
-    /// A book was added to a shelf.
-    #[serde(alias = "io.daybook.books.BookAdded")]
-    BookAdded(BookAdded),
+events! {
+    /// Any event of the domain.
+    pub enum Event of SCHEMAS {
+        /// A book was added to a shelf.
+        BookAdded = "io.daybook.books.BookAdded",
+    }
 }
 
 /// A book was added to a shelf.
@@ -40,16 +41,6 @@ pub struct BookAdded {
     pub title: String,
     /// Who wrote it.
     pub author: Option<String>,
-}
-
-impl Encoded for Event {
-    fn schemas() -> &'static SchemaSet {
-        &SCHEMAS
-    }
-
-    fn kind(&self) -> &'static str {
-        "BookAdded"
-    }
 }
 
 impl EventSet for Event {
@@ -72,7 +63,6 @@ impl EventSet for Event {
 
     fn numbers(&self) -> Option<Numbers> {
         let Self::BookAdded(event) = self;
-        let (first, last) = (event.book_id, event.book_id);
-        Some(Numbers { sequence: BOOK_IDS.name, first, last, explicit_max: i64::MAX / 2 })
+        Some(Numbers::one(BOOK_IDS.name, event.book_id, i64::MAX / 2))
     }
 }

@@ -1,5 +1,5 @@
-//! The domain `books`: books that stand on shelves. It shows how a domain is made (`docs/EXTENDING.md`), and tests run it to
-//! show that generic code serves any domain.
+//! The domain `books`: books that stand on shelves. It shows how a domain is made (`docs/EXTENDING.md`), and tests run it
+//! to show that generic code serves any domain.
 
 pub mod events;
 pub mod projection;
@@ -7,7 +7,7 @@ pub mod routes;
 
 use std::sync::Arc;
 
-use daybook::domains::Domain;
+use daybook::domains::{Api, Domain};
 
 /// The domain as a value: what generic code works with.
 pub const DOMAIN: Domain = Domain {
@@ -16,5 +16,5 @@ pub const DOMAIN: Domain = Domain {
     schemas: || &events::SCHEMAS,
     projection: || Arc::new(projection::Books),
     documents: || Some(Arc::new(projection::Books)),
-    api: |_settings| routes::api(),
+    api: Api::Plain(routes::api),
 };

@@ -10,36 +10,25 @@ use axum::{
     routing::{get, post},
 };
 use daybook_ingest::sequence::Sequence;
-use daybook_projector::{
-    statements,
-    tables::{FromRow, Row},
-};
+use daybook_projector::tables::FromRow;
 use daybook_query_api::{
     app::{App, DomainApi},
     bodies::Bounded,
     context::WriteContext,
-    create::{Creation, ReadBack, create},
     error::ApiError,
-    idempotency::Recorded,
     json,
     live::Live,
-    loader::Loader,
+    numbered::{self, NumberedRoutes},
     path::Path,
 };
-use daybook_schemas::{Envelope, EventSet};
 use serde_json::json;
 
 use crate::{
     events::{BOOK_IDS, BOOKS, BookAdded, Event},
-    projection::BookRow,
+    projection::{BookRow, Books},
 };
 
-statements! {
-    STATEMENTS;
-    BOOK = "sql/book", split, keyed BookRow;
-}
-
-/// What the domain adds to the HTTP surface.
+/// What the domain adds to the HTTP API.
 pub fn api() -> DomainApi {
     DomainApi {
         name: "books",
@@ -51,23 +40,31 @@ pub fn api() -> DomainApi {
         }),
         streamed: &[],
         search_prefix: "/api/books",
-        new_view: Arc::new(|generation| Arc::new(Loader::start(&generation.tables, &BOOK))),
-        statements: || STATEMENTS.to_vec(),
+        new_view: numbered::new_view::<Books>(),
+        statements: Vec::new,
+    }
+}
+
+impl NumberedRoutes for Books {
+    const KIND: &'static str = "BookAdded";
+    const SEQUENCE: Sequence = BOOK_IDS;
+
+    fn record(book: &BookRow<'_>) -> [i64; 2] {
+        [book.record_partition, book.record_offset]
+    }
+
+    fn respond(BookRow { book_id, shelf, title, author, added_at, .. }: &BookRow<'_>) -> Response {
+        let body = json!({"book_id": book_id, "shelf": shelf, "title": title, "author": author, "added_at": added_at});
+        json::respond(StatusCode::OK, &body)
     }
 }
 
 async fn show(live: Live, Path((shelf, book_id)): Path<(String, i64)>) -> Result<Response, ApiError> {
-    let row = live.view::<Loader>()?.load(vec![book_id.into()]).await?;
+    let row = numbered::load(&live, book_id).await?;
     match row.as_ref().map(|row| BookRow::read(row)).transpose()? {
-        Some(book) if book.shelf == shelf => Ok(shown(&book)),
+        Some(book) if book.shelf == shelf => Ok(Books::respond(&book)),
         _ => Err(ApiError::NotFound(format!("shelf {shelf} has no book {book_id}"))),
     }
-}
-
-fn shown(book: &BookRow<'_>) -> Response {
-    let BookRow { book_id, shelf, title, author, added_at, .. } = book;
-    let body = json!({"book_id": book_id, "shelf": shelf, "title": title, "author": author, "added_at": added_at});
-    json::respond(StatusCode::OK, &body)
 }
 
 async fn add(
@@ -78,58 +75,8 @@ async fn add(
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
     let object = json::object(&body)?;
-    let title = object.required_text("title", "")?;
-    let author = object.text("author")?;
-    create(&app, &live, &context, Addition { live: &live, shelf, title, author }).await
-}
-
-struct Addition<'a> {
-    live: &'a Live,
-    shelf: String,
-    title: String,
-    author: Option<String>,
-}
-
-impl Addition<'_> {
-    async fn row(&self, book_id: i64) -> Result<Option<Row>, ApiError> {
-        Ok(self.live.view::<Loader>()?.load(vec![book_id.into()]).await?)
-    }
-}
-
-impl Creation for Addition<'_> {
-    type Event = Event;
-    const KIND: &'static str = "BookAdded";
-    const SEQUENCE: Option<Sequence> = Some(BOOK_IDS);
-
-    fn record_key(&self) -> &str {
-        &self.shelf
-    }
-
-    async fn decide(&self, app: &App) -> Result<Vec<Event>, ApiError> {
-        let book_id = app.sequencer.next(BOOK_IDS).await?;
-        let (shelf, title, author) = (self.shelf.clone(), self.title.clone(), self.author.clone());
-        let event = Event::BookAdded(BookAdded { shelf, book_id, title, author });
-        event.check()?;
-        Ok(vec![event])
-    }
-
-    async fn answer(&self, envelopes: &[Envelope<Event>]) -> Result<Response, ApiError> {
-        let Some(Envelope { event: Event::BookAdded(book), .. }) = envelopes.first() else {
-            return Err(ApiError::Internal("an addition recorded no book".to_owned()));
-        };
-        show(self.live.clone(), Path((self.shelf.clone(), book.book_id))).await
-    }
-
-    async fn read_back(&self, recorded: &[Recorded]) -> Result<ReadBack, ApiError> {
-        let Some(first) = recorded.first() else { return Ok(ReadBack::NumberTaken) };
-        let row = self.row(first.number).await?;
-        let own = |book: &BookRow<'_>| {
-            book.record_partition == i64::from(first.position.partition.id)
-                && book.record_offset == first.position.offset
-        };
-        match row.as_ref().map(|row| BookRow::read(row)).transpose()?.filter(own) {
-            Some(book) => Ok(ReadBack::Answer(shown(&book))),
-            None => Ok(ReadBack::NumberTaken),
-        }
-    }
+    let (title, author) = (object.required_text("title", "")?, object.text("author")?);
+    let book = BookAdded { shelf, book_id: 0, title, author };
+    numbered::add::<Books>(&app, &live, &context, |book_id| Event::BookAdded(BookAdded { book_id, ..book.clone() }))
+        .await
 }

@@ -1,4 +1,4 @@
-//! The promises of `ingest::log`, on the embedded log and on Kafka.
+//! The guarantees of `ingest::log`, on the embedded log and on Kafka.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

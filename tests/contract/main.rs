@@ -1,4 +1,4 @@
-//! Every promise of a port, run against each of its adapters on the real services.
+//! Every guarantee of a port, run against each of its adapters on the real services.
 
 mod columns;
 mod control;

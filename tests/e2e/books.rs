@@ -50,6 +50,14 @@ async fn a_domain_beside_metaflow_is_written_read_searched_and_replayed() {
         assert_eq!(titles(&server, "author=Knuth", &last).await.len(), 2);
         assert_eq!(titles(&server, "q=fundamental+-searching", &last).await, ["Fundamental Algorithms"]);
         let found = server.api.get("/api/books/search?q=sorting").await.json();
+        let shown =
+            server.command(&["search", "--domain", "books", "--filter", "shelf=Algorithms", "--sort", "added_at"]);
+        let shown: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();
+        assert_eq!(shown["hits"][0]["title"], "Fundamental Algorithms", "{shown}");
+        for wrong in [["--domain", "nothing"], ["--filter", "shelf=Algorithms"]] {
+            let refused = server.command(&[&["search"], &wrong[..]].concat());
+            assert_eq!(refused.status.code(), Some(2), "{wrong:?}: {refused:?}");
+        }
         assert_eq!(found["hits"][0]["path"], json!(path), "a hit's path is not where it is served");
         let status = server.api.get("/api/v1/status").await.json();
         let domains: Vec<_> = status["generations"].as_array().into_iter().flatten().map(|it| &it["domain"]).collect();

@@ -2,6 +2,7 @@
 
 mod answers;
 mod books;
+mod bulk;
 mod command_line;
 mod entries;
 mod errors;

@@ -177,7 +177,7 @@ async fn posts_count_what_they_made_and_skip_artifacts_that_are_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_run_s_tags_are_shown_on_everything_below_it() {
-    on_both("grafted", |_place, server| async move {
+    on_both("inserted", |_place, server| async move {
         let (path, run, _) = task(&server.api, "F").await;
         let artifact = json!([{"name": "x", "tags": ["own"], "location": "l", "ds_type": "s3"}]);
         server.api.post(&format!("{path}/artifact"), &artifact).await;

@@ -55,6 +55,8 @@ async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
         }
         let latest = format!("{PREFIX}/schemas?latestOnly=true&subjectPrefix={subject}&offset=0&limit=1");
         assert_eq!(api.get(&latest).await.json()[0]["id"], 100);
+        // What the registry takes for no limit.
+        assert_eq!(api.get(&format!("{PREFIX}/subjects?offset=0&limit=-1")).await.json()[0], subject);
         assert_eq!(api.get(&format!("{PREFIX}/schemas/ids/100?fetchMaxId=true")).await.json()["maxId"], 100);
         for (method, path, status, code) in [
             (Method::GET, "/nothing", 404, 404),
@@ -63,6 +65,9 @@ async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
             (Method::GET, "/subjects/%ff/versions", 400, 400),
             (Method::GET, "/subjects/%00/versions", 400, 400),
             (Method::GET, "/subjects?subjectPrefix=%ff", 400, 400),
+            (Method::GET, "/subjects?limit=x", 400, 400),
+            (Method::GET, "/schemas?offset=1.5", 400, 400),
+            (Method::GET, "/schemas/ids/100/subjects?limit=99999999999999999999", 400, 400),
             (Method::GET, "/schemas/ids/x", 404, 40403),
             (Method::GET, "/schemas/ids/99999999999999999999", 404, 40403),
             (Method::POST, "/schemas/types", 405, 405),

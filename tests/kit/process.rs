@@ -233,6 +233,7 @@ pub struct Server {
     /// Its API; the address is of no use for a process without the role.
     pub api: Api,
     lines: Arc<Mutex<Vec<String>>>,
+    program: &'static str,
 }
 
 impl Server {
@@ -282,12 +283,12 @@ impl Server {
                 of_thread.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
-        Self { child, api: Api::new(&format!("http://{}", listen.unwrap_or_default())), lines }
+        Self { child, api: Api::new(&format!("http://{}", listen.unwrap_or_default())), lines, program: place.program }
     }
 
     /// Runs a command that asks this server, to its end.
     pub fn command(&self, arguments: &[&str]) -> Output {
-        run(&[arguments, &["--server", &self.api.base]].concat())
+        run_program(self.program, &[arguments, &["--server", &self.api.base]].concat())
     }
 
     /// Runs a command that asks this server on a terminal; whether it ended well, and what it printed.

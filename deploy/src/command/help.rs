@@ -1,12 +1,46 @@
 //! What `--help` shows at its end: examples and exit codes.
 
+use daybook_projector::search::shape::{FieldShape, Filter, RELEVANCE};
+
+use crate::domains::Domain;
+
 /// Help of `--server`. It is no doc comment, as rustdoc wants links there in place of URLs.
 pub(super) const SERVER: &str = "URL of the running daybook. [env: DAYBOOK_SERVER] [default: http://127.0.0.1:8080]";
 
+/// The fields of the domains' documents, and what each can be used for.
+pub(super) fn fields(domains: &[Domain]) -> String {
+    let mut text = String::new();
+    for domain in domains {
+        let Some(documents) = (domain.documents)() else { continue };
+        let shape = documents.shape();
+        let list = |serves: fn(&FieldShape) -> bool, shown: fn(&FieldShape) -> String| {
+            let fields = shape.fields.iter().filter(|field| serves(field));
+            fields.map(shown).collect::<Vec<_>>().join(", ")
+        };
+        let name = |field: &FieldShape| field.name.to_string();
+        let queried = list(|field| field.words.is_some(), name);
+        let (filtered, sorted) = (list(|field| field.filter.is_some(), filtered), list(|field| field.sort, name));
+        text.push_str(&format!("Fields of {}:\n  query   {queried}\n  filter  {filtered}\n", domain.name()));
+        for field in shape.fields.iter().filter(|field| !field.allowed.is_empty()) {
+            text.push_str(&format!("          {} is one of {}\n", field.name, field.allowed.join(", ")));
+        }
+        text.push_str(&format!("  sort    {RELEVANCE}, {sorted}\n"));
+    }
+    text
+}
+
+/// A field to filter by, and what several values mean if not that one of them is enough.
+fn filtered(field: &FieldShape) -> String {
+    let all = if field.filter == Some(Filter::AllOf) { " (all of several)" } else { "" };
+    format!("{}{all}", field.name)
+}
+
 macro_rules! help {
-    ($name:ident, [$($example:literal),+ $(,)?], $codes:literal) => {
-        pub(super) const $name: &str =
-            concat!("Examples:", $("\n  ", $example,)+ "\n\nExit codes:\n  ", $codes);
+    ($name:ident, [$($example:literal),+ $(,)?], [$($code:literal),+ $(,)?]) => {
+        pub(super) const $name: &str = concat!(
+            "Examples:", $("\n  ", $example,)+
+            "\n\nExit codes:", $("\n  ", $code,)+
+        );
     };
 }
 
@@ -18,8 +52,16 @@ help!(
         "daybook search 'tag:nightly -status:completed'",
         "daybook log tail -n 20 --follow"
     ],
-    "0 done, 1 failed, 2 usage or configuration, 3 not found, 4 denied, 5 conflict, 7 unavailable or timed out,\n  \
-     130 interrupted"
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage or configuration",
+        "  3  not found",
+        "  4  denied",
+        "  5  conflict",
+        "  7  unavailable or timed out",
+        "130  interrupted"
+    ]
 );
 help!(
     SERVE,
@@ -29,26 +71,44 @@ help!(
         "daybook serve --roles projector --log kafka://broker:9092 --tables postgres://host/db",
         "daybook serve --config /etc/daybook.toml",
     ],
-    "0 stopped in order, 1 failed, 2 usage or configuration, 7 the log or the tables are unavailable"
+    [
+        "  0  stopped in order",
+        "  1  failed",
+        "  2  usage or configuration",
+        "  7  the log or the tables are unavailable"
+    ]
 );
 help!(
     STATUS,
     ["daybook status", "daybook status --server http://daybook:8080", "daybook status --json | jq .generations"],
-    "0 done, 1 failed, 2 usage, 7 no server answers, 130 interrupted"
+    ["  0  done", "  1  failed", "  2  usage", "  7  no server answers", "130  interrupted"]
 );
 help!(
     SEARCH,
     [
         "daybook search 'tag:nightly user:ann -status:completed'",
-        "daybook search --type run --status failed --from=-7d --sort=-created_at",
+        "daybook search --filter type=run --filter status=failed --from=-7d --sort=-created_at",
         "daybook search --json train | jq -r .hits[].path",
     ],
-    "0 done (also if nothing is found), 1 failed, 2 usage or a query that cannot be read, 7 unavailable, 130 interrupted"
+    [
+        "  0  done (also if nothing is found)",
+        "  1  failed",
+        "  2  usage or a query that cannot be read",
+        "  7  unavailable",
+        "130  interrupted"
+    ]
 );
 help!(
     LOG,
     ["daybook log cat --key MyFlow", "daybook log tail -n 20 --follow"],
-    "0 done, 1 failed, 2 usage or configuration, 3 no such topic, 7 the log is unavailable, 130 interrupted"
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage or configuration",
+        "  3  no such topic",
+        "  7  the log is unavailable",
+        "130  interrupted"
+    ]
 );
 help!(
     LOG_CAT,
@@ -57,27 +117,41 @@ help!(
         "daybook log cat --type RunStarted --json | jq -r .key",
         "daybook log cat --log kafka://broker:9092/prefix --since 1795718460000",
     ],
-    "0 done, 1 failed, 2 usage or configuration, 3 no such topic, 7 the log is unavailable, 130 interrupted"
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage or configuration",
+        "  3  no such topic",
+        "  7  the log is unavailable",
+        "130  interrupted"
+    ]
 );
 help!(
     LOG_TAIL,
     ["daybook log tail", "daybook log tail -n 20 --follow --key MyFlow", "daybook log tail -n 0 -f --type RunStarted"],
-    "0 done, 1 failed, 2 usage or configuration, 3 no such topic, 7 the log is unavailable, 130 interrupted"
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage or configuration",
+        "  3  no such topic",
+        "  7  the log is unavailable",
+        "130  interrupted"
+    ]
 );
 help!(
     QUARANTINE,
     ["daybook quarantine list", "daybook quarantine list --json | jq -r .reason"],
-    "0 done, 1 failed, 2 usage, 3 not in quarantine, 7 unavailable, 130 interrupted"
+    ["  0  done", "  1  failed", "  2  usage", "  3  not in quarantine", "  7  unavailable", "130  interrupted"]
 );
 help!(
     QUARANTINE_LIST,
     ["daybook quarantine list", "daybook quarantine list --json | jq -r .reason"],
-    "0 done (also if there are none), 1 failed, 2 usage, 7 unavailable, 130 interrupted"
+    ["  0  done (also if there are none)", "  1  failed", "  2  usage", "  7  unavailable", "130  interrupted"]
 );
 help!(
     QUARANTINE_SHOW,
     ["daybook quarantine show \"$(daybook quarantine list --json | head -n 1 | jq -r .position)\""],
-    "0 done, 1 failed, 2 usage, 3 not in quarantine, 7 unavailable, 130 interrupted"
+    ["  0  done", "  1  failed", "  2  usage", "  3  not in quarantine", "  7  unavailable", "130  interrupted"]
 );
 help!(
     CONFIG,
@@ -86,7 +160,7 @@ help!(
         "daybook config check --config daybook.toml",
         "daybook config show --origin"
     ],
-    "0 done, 1 failed, 2 usage or configuration"
+    ["  0  done", "  1  failed", "  2  usage or configuration"]
 );
 help!(
     CONFIG_SHOW,
@@ -95,11 +169,11 @@ help!(
         "daybook config show --origin --config daybook.toml",
         "daybook config show --json | jq .http"
     ],
-    "0 done, 1 failed, 2 usage or configuration (what could be read is shown)"
+    ["  0  done", "  1  failed", "  2  usage or configuration (what could be read is shown)"]
 );
 help!(
     CONFIG_CHECK,
     ["daybook config check", "daybook config check --config daybook.toml"],
-    "0 no fault, 2 usage or faults"
+    ["  0  no fault", "  2  usage or faults"]
 );
-help!(CONFIG_EXAMPLE, ["daybook config example > daybook.toml"], "0 done, 1 failed, 2 usage");
+help!(CONFIG_EXAMPLE, ["daybook config example > daybook.toml"], ["  0  done", "  1  failed", "  2  usage"]);

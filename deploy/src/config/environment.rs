@@ -53,7 +53,7 @@ impl Environment {
 
     /// Faults: variables that are settings and not UTF-8.
     pub(crate) fn unreadable(&self) -> Vec<String> {
-        let of_domains = crate::domains::variable_names().into_iter().map(str::to_owned);
+        let of_domains = crate::domains::variable_names().map(str::to_owned);
         let known: Vec<String> = known().into_iter().chain(of_domains).collect();
         let read = self.unreadable.iter().filter(|name| known.contains(name));
         read.map(|name| format!("the environment variable {name} is not UTF-8")).collect()

@@ -41,10 +41,10 @@ impl Shown {
     pub(crate) fn write_table(&self, out: &mut impl Write) -> Result<()> {
         let rows = self.rows();
         if self.with_origins {
-            return output::write_table(out, ["SETTING", "VALUE", "ORIGIN"], &rows);
+            return output::write_table(out, &["SETTING", "VALUE", "ORIGIN"], &rows);
         }
         let rows: Vec<_> = rows.into_iter().map(|[setting, value, _]| [setting, value]).collect();
-        output::write_table(out, ["SETTING", "VALUE"], &rows)
+        output::write_table(out, &["SETTING", "VALUE"], &rows)
     }
 
     /// Setting, value, origin.

@@ -66,7 +66,7 @@ fn defaults_are_embedded_and_local() {
     assert!(matches!((config.log, config.tables, config.search), (Log::Embedded, Tables::Sqlite, Search::Embedded)));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.process.roles.names(), "api,projector");
-    assert_eq!(config.domains.migration_listen(), None);
+    assert!(config.domains.second().is_none());
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub fn decide_task(
 }
 
 /// Whether to record a heartbeat at `now_ms` after one at `last`, in seconds. One in the future comes from a clock that
-/// was wrong: the next one is due at once.
+/// was wrong: the next one is due immediately.
 fn due(last: Option<i64>, now_ms: i64) -> bool {
     last.is_none_or(|last| !(0..INTERVAL_SECONDS).contains(&(now_ms.div_euclid(1000) - last)))
 }

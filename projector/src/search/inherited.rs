@@ -269,7 +269,7 @@ fn sum(own: Counts, inherited: &HashMap<String, u64>, facet: &Facet) -> Counts {
         *counts.entry(value.clone()).or_default() += count;
     }
     let mut counts: Counts = counts.into_iter().collect();
-    counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    counts.sort_unstable_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.cmp(b)));
     counts.truncate(facet.values_max);
     counts
 }

@@ -313,13 +313,13 @@ impl Parts {
         let searcher = self.reader.searcher();
         let matching = self.queries().matching(request);
         let counted = self.counts.count(&self.fields, &searcher, matching.as_ref(), request)?;
-        let (total, facets) = (counted.0, counted.1.clone());
+        let total = counted.total;
         let page = if request.hits_max == 0 { Vec::new() } else { self.page(&searcher, matching, request, total)? };
         let hits: tantivy::Result<_> = page
             .into_iter()
             .map(|(score, address)| Ok(Hit { document: self.source(&searcher, address)?, score }))
             .collect();
-        Ok(Found { total, hits: hits?, facets })
+        Ok(Found { total, hits: hits?, facets: counted.facets.clone() })
     }
 
     /// The page of a request which `total` documents match on all pages.

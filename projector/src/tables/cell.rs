@@ -68,6 +68,12 @@ impl From<&str> for Cell {
     }
 }
 
+impl From<Option<&str>> for Cell {
+    fn from(value: Option<&str>) -> Self {
+        Self::Text(value.map(str::to_owned))
+    }
+}
+
 impl Cell {
     /// Whether it holds no value.
     pub const fn is_null(&self) -> bool {
@@ -114,6 +120,47 @@ impl Column {
     /// A column of text arrays, as their parameters are: JSON arrays.
     pub fn text_arrays<'a>(values: impl IntoIterator<Item = Option<&'a [String]>>) -> Self {
         Self::Texts(values.into_iter().map(|value| value.map(json_array)).collect())
+    }
+
+    /// Rows as columns. All rows have cells of the same kinds.
+    pub fn of_rows(rows: impl IntoIterator<Item = Vec<Cell>>) -> Vec<Self> {
+        let mut columns: Vec<Self> = Vec::new();
+        for row in rows {
+            for (index, cell) in row.into_iter().enumerate() {
+                match columns.get_mut(index) {
+                    Some(column) => column.push(cell),
+                    None => columns.push(Self::of_cell(cell)),
+                }
+            }
+        }
+        columns
+    }
+
+    /// A column of one row.
+    fn of_cell(cell: Cell) -> Self {
+        match cell {
+            Cell::Int(value) => Self::Ints(vec![value]),
+            Cell::Text(value) => Self::Texts(vec![value]),
+            Cell::Bool(value) => Self::Bools(vec![value]),
+            Cell::Float(value) => Self::Floats(vec![value]),
+            Cell::Bytes(value) => Self::Bytes(vec![value]),
+            Cell::Timestamp(value) => Self::Timestamps(vec![value]),
+            Cell::Texts(value) => Self::Texts(vec![value.as_deref().map(json_array)]),
+        }
+    }
+
+    /// Adds a row.
+    fn push(&mut self, cell: Cell) {
+        match (self, cell) {
+            (Self::Ints(values), Cell::Int(value)) => values.push(value),
+            (Self::Texts(values), Cell::Text(value)) => values.push(value),
+            (Self::Texts(values), Cell::Texts(value)) => values.push(value.as_deref().map(json_array)),
+            (Self::Bools(values), Cell::Bool(value)) => values.push(value),
+            (Self::Floats(values), Cell::Float(value)) => values.push(value),
+            (Self::Bytes(values), Cell::Bytes(value)) => values.push(value),
+            (Self::Timestamps(values), Cell::Timestamp(value)) => values.push(value),
+            _ => debug_assert!(false, "rows of one statement have cells of the same kinds"),
+        }
     }
 
     /// How many rows it has.

@@ -193,6 +193,18 @@ pub const fn column_name(field: &'static str) -> &'static str {
     }
 }
 
+/// Two lists of names as one; `N` is how many they are together.
+#[doc(hidden)]
+pub const fn joined<const N: usize>(first: &[&'static str], second: &[&'static str]) -> [&'static str; N] {
+    let mut all = [""; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
+}
+
 /// Declares a struct for the rows of a statement: each field is the column of its name, in the statement's order. It
 /// implements [`FromRow`](crate::tables::FromRow); a contract test compares its fields with the statement's columns.
 ///
@@ -206,8 +218,36 @@ pub const fn column_name(field: &'static str) -> &'static str {
 ///     }
 /// }
 /// ```
+///
+/// A row that begins with the columns of another one holds it: `struct PlacedRun<'r>: run: Run { … }`.
 #[macro_export]
 macro_rules! row {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident<$life:lifetime>: $base:ident: $of:ident {
+        $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty),+ $(,)?
+    }) => {
+        $(#[$meta])*
+        $vis struct $name<$life> { $vis $base: $of<$life>, $($(#[$field_meta])* $field_vis $field: $type),+ }
+
+        impl<$life> $crate::tables::FromRow<$life> for $name<$life> {
+            const COLUMNS: &'static [&'static str] = {
+                const BASE: &[&str] = <$of<'static> as $crate::tables::FromRow<'static>>::COLUMNS;
+                const OWN: &[&str] = &[$($crate::tables::column_name(stringify!($field))),+];
+                &$crate::tables::joined::<{ BASE.len() + OWN.len() }>(BASE, OWN)
+            };
+
+            fn read_from(
+                row: &$life dyn $crate::tables::Cursor,
+                first: usize,
+            ) -> Result<Self, $crate::tables::TablesError> {
+                let $base = $of::read_from(row, first)?;
+                let mut columns = $crate::tables::Columns::new(row, first + $of::COLUMNS.len());
+                Ok(Self {
+                    $base,
+                    $($field: columns.next($crate::tables::column_name(stringify!($field)))?),+
+                })
+            }
+        }
+    };
     ($(#[$meta:meta])* $vis:vis struct $name:ident<$life:lifetime> {
         $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty),+ $(,)?
     }) => {
@@ -249,6 +289,21 @@ mod tests {
             at: Option<i64>,
             live: bool,
         }
+    }
+
+    row! {
+        /// A row with one column more.
+        struct Longer<'r>: named: Named {
+            more: i64,
+        }
+    }
+
+    #[test]
+    fn a_row_that_begins_with_another_one_has_the_columns_of_both() {
+        assert_eq!(Longer::COLUMNS, ["type", "at", "live", "more"]);
+        let row = Row(vec![2.into(), "a".into(), 3.into(), 1.into(), 7.into()]);
+        let longer = Longer::read_from(&row, 1).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((longer.named, longer.more), (Named { r#type: "a", at: Some(3), live: true }, 7));
     }
 
     #[test]

@@ -25,14 +25,19 @@ pub struct Ddl {
     pub sqlite: Cow<'static, str>,
 }
 
+impl Ddl {
+    /// A script for both engines. SQLite compares texts by bytes without being told, as PostgreSQL does with
+    /// `COLLATE "C"`, and does not know that name.
+    pub fn shared(text: &'static str) -> Self {
+        Self { postgres: Cow::Borrowed(text), sqlite: Cow::Owned(text.replace(" COLLATE \"C\"", "")) }
+    }
+}
+
 /// Declares a [`Ddl`](crate::tables::Ddl) from `.sql` files beside the caller, like [`statement!`](crate::statement).
 #[macro_export]
 macro_rules! ddl {
     ($name:literal) => {
-        $crate::tables::Ddl {
-            postgres: std::borrow::Cow::Borrowed(include_str!(concat!($name, ".sql"))),
-            sqlite: std::borrow::Cow::Borrowed(include_str!(concat!($name, ".sql"))),
-        }
+        $crate::tables::Ddl::shared(include_str!(concat!($name, ".sql")))
     };
     ($name:literal, split) => {
         $crate::tables::Ddl {

@@ -124,21 +124,28 @@ fn find_id(app: &App, id: &str) -> Result<&'static Released, Refusal> {
 }
 
 /// The part of a list that a query asks for. What is deleted is nothing here.
-fn page<T>(query: &Query, items: impl Iterator<Item = T>) -> Vec<T> {
-    let number = |name: &str| query.get(name).and_then(|value| value.parse::<usize>().ok());
+fn page<T>(query: &Query, items: impl Iterator<Item = T>) -> Result<Vec<T>, Refusal> {
+    let (offset, limit) = (number(query, "offset")?.unwrap_or(0), number(query, "limit")?.unwrap_or(usize::MAX));
     if ["deletedOnly", "deleted_only"].iter().any(|name| is_set(query, name)) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    items.skip(number("offset").unwrap_or(0)).take(number("limit").unwrap_or(usize::MAX)).collect()
+    Ok(items.skip(offset).take(limit).collect())
 }
 
-async fn subjects(State(app): State<Arc<App>>, query: Query) -> Response {
-    shown(&page(&query, all(&app, &query).map(|(subject, _)| subject)))
+/// A parameter that is a number. A negative one, as Confluent's default of -1, counts as not given.
+fn number(query: &Query, name: &'static str) -> Result<Option<usize>, Refusal> {
+    let Some(text) = query.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let number = text.parse::<i64>().map_err(|_| Refusal::InvalidNumber { name, text: text.to_owned() })?;
+    Ok(usize::try_from(number).ok())
+}
+
+async fn subjects(State(app): State<Arc<App>>, query: Query) -> Answer {
+    Ok(shown(&page(&query, all(&app, &query).map(|(subject, _)| subject))?))
 }
 
 async fn versions(State(app): State<Arc<App>>, Path(subject): Path<String>, query: Query) -> Answer {
     let released = released_of(&app, subject_name(&subject))?;
-    Ok(shown(&page(&query, released.iter().map(|it| it.version))))
+    Ok(shown(&page(&query, released.iter().map(|it| it.version))?))
 }
 
 async fn version(State(app): State<Arc<App>>, Path((subject, version)): Path<(String, String)>) -> Answer {
@@ -172,14 +179,14 @@ async fn latest_with_metadata(State(app): State<Arc<App>>, Path(subject): Path<S
     }
 }
 
-async fn schemas(State(app): State<Arc<App>>, query: Query) -> Response {
+async fn schemas(State(app): State<Arc<App>>, query: Query) -> Answer {
     let wanted = |released: &'static [Released]| {
         if is_set(&query, "latestOnly") { &released[released.len().saturating_sub(1)..] } else { released }
     };
     let entries = all(&app, &query).flat_map(|(subject, released)| {
         wanted(released).iter().map(move |it| entry(&subject, it)).collect::<Vec<Value>>()
     });
-    shown(&page(&query, entries))
+    Ok(shown(&page(&query, entries)?))
 }
 
 async fn schema(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) -> Answer {
@@ -202,7 +209,7 @@ fn with_id(app: &App, id: &str, query: &Query) -> Result<Vec<(String, u32)>, Ref
     let found = all(app, query).filter(|(subject, released)| {
         named.is_none_or(|named| named == subject) && released.iter().any(|it| it.id == wanted.id)
     });
-    Ok(page(query, found.map(|(subject, _)| (subject, wanted.version))))
+    page(query, found.map(|(subject, _)| (subject, wanted.version)))
 }
 
 async fn subjects_of_schema(State(app): State<Arc<App>>, Path(id): Path<String>, query: Query) -> Answer {

@@ -10,12 +10,13 @@ use daybook_projector::{
 use daybook_schemas::position::{Position, Vector};
 use serde_json::{Value, json};
 
+use super::search::parameters::{check_names, number};
 use crate::{app::App, error::ApiError, json, live::Live, query::Query};
 
 /// Documents that the index refused in one answer, at most.
 const REFUSED_MAX: i64 = 20;
 /// Entries of quarantine in one answer, at most.
-const QUARANTINE_MAX: i64 = 500;
+const QUARANTINE_MAX: usize = 500;
 
 pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let log = Arc::clone(&app.log);
@@ -75,24 +76,27 @@ async fn show_search(live: &Live, search: &Search, end: Option<&Vector>) -> Resu
     }))
 }
 
-/// Records in quarantine, in order of position. `after` is the position to begin after, `position` the only one to
-/// show.
+/// Records in quarantine, in order of position. `after` is the position to begin after, `limit` how many to show, and
+/// `position` the only one to show.
 pub(super) async fn quarantine(State(app): State<Arc<App>>, query: Query) -> Result<Response, ApiError> {
+    check_names(&query, &["after", "limit", "position"])?;
+    let limit = number(&query, "limit", QUARANTINE_MAX, 1, QUARANTINE_MAX)?;
     let position = |name: &str| {
         let given = query.get(name).filter(|text| !text.is_empty()).map(str::parse::<Position>).transpose();
         given.map_err(|e| ApiError::invalid(name, e.to_string()))
     };
     let (only, after) = (position("position")?, position("after")?);
     let before = |at: Position| Position { offset: at.offset - 1, ..at };
-    let (after, count_max) = only.map_or((after, QUARANTINE_MAX), |only| (Some(before(only)), 1));
+    let (after, count_max) = only.map_or((after, limit), |only| (Some(before(only)), 1));
+    let rows_max = i64::try_from(count_max).unwrap_or(i64::MAX);
     let mut records = Vec::new();
     for domain in app.domains.values() {
         let live = domain.live();
-        records.extend(quarantine::list(live.generation.tables.as_ref(), after, count_max).await?);
+        records.extend(quarantine::list(live.generation.tables.as_ref(), after, rows_max).await?);
     }
     records.retain(|record| only.is_none_or(|only| record.position == only));
     records.sort_by_key(|record| record.position);
-    records.truncate(usize::try_from(QUARANTINE_MAX).unwrap_or(usize::MAX));
+    records.truncate(count_max);
     let entry = |record: &Quarantined| {
         json!({
             "position": record.position.to_string(),

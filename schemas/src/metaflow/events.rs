@@ -8,39 +8,32 @@ use super::{
     rules,
 };
 use crate::{
-    event::{Encoded, EventSet, Numbers},
-    registry::SchemaSet,
+    event::{EventSet, Numbers},
+    events,
     rules::Violation,
     topics::Topic,
 };
 
-/// Any event of the domain.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub enum Event {
-    /// A flow was registered.
-    #[serde(alias = "io.daybook.metaflow.FlowRegistered")]
-    FlowRegistered(FlowRegistered),
-    /// A run was started.
-    #[serde(alias = "io.daybook.metaflow.RunStarted")]
-    RunStarted(RunStarted),
-    /// A step was registered.
-    #[serde(alias = "io.daybook.metaflow.StepRegistered")]
-    StepRegistered(StepRegistered),
-    /// A task was registered.
-    #[serde(alias = "io.daybook.metaflow.TaskRegistered")]
-    TaskRegistered(TaskRegistered),
-    /// Artifacts of a task were registered.
-    #[serde(alias = "io.daybook.metaflow.ArtifactsRegistered")]
-    ArtifactsRegistered(ArtifactsRegistered),
-    /// Metadata of a task was registered.
-    #[serde(alias = "io.daybook.metaflow.MetadataRegistered")]
-    MetadataRegistered(MetadataRegistered),
-    /// User tags of a run were changed.
-    #[serde(alias = "io.daybook.metaflow.RunTagsMutated")]
-    RunTagsMutated(RunTagsMutated),
-    /// A run or task was alive.
-    #[serde(alias = "io.daybook.metaflow.HeartbeatRecorded")]
-    HeartbeatRecorded(HeartbeatRecorded),
+events! {
+    /// Any event of the domain.
+    pub enum Event of SCHEMAS {
+        /// A flow was registered.
+        FlowRegistered = "io.daybook.metaflow.FlowRegistered",
+        /// A run was started.
+        RunStarted = "io.daybook.metaflow.RunStarted",
+        /// A step was registered.
+        StepRegistered = "io.daybook.metaflow.StepRegistered",
+        /// A task was registered.
+        TaskRegistered = "io.daybook.metaflow.TaskRegistered",
+        /// Artifacts of a task were registered.
+        ArtifactsRegistered = "io.daybook.metaflow.ArtifactsRegistered",
+        /// Metadata of a task was registered.
+        MetadataRegistered = "io.daybook.metaflow.MetadataRegistered",
+        /// User tags of a run were changed.
+        RunTagsMutated = "io.daybook.metaflow.RunTagsMutated",
+        /// A run or task was alive.
+        HeartbeatRecorded = "io.daybook.metaflow.HeartbeatRecorded",
+    }
 }
 
 /// A flow was registered.
@@ -280,25 +273,6 @@ impl Event {
             Self::MetadataRegistered(event) => &event.flow_id,
             Self::RunTagsMutated(event) => &event.flow_id,
             Self::HeartbeatRecorded(event) => &event.flow_id,
-        }
-    }
-}
-
-impl Encoded for Event {
-    fn schemas() -> &'static SchemaSet {
-        &SCHEMAS
-    }
-
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::FlowRegistered(_) => "FlowRegistered",
-            Self::RunStarted(_) => "RunStarted",
-            Self::StepRegistered(_) => "StepRegistered",
-            Self::TaskRegistered(_) => "TaskRegistered",
-            Self::ArtifactsRegistered(_) => "ArtifactsRegistered",
-            Self::MetadataRegistered(_) => "MetadataRegistered",
-            Self::RunTagsMutated(_) => "RunTagsMutated",
-            Self::HeartbeatRecorded(_) => "HeartbeatRecorded",
         }
     }
 }

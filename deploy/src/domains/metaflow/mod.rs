@@ -12,11 +12,11 @@ use daybook_projector::projections::metaflow::Metaflow;
 use daybook_query_api::routes;
 use daybook_schemas::metaflow::{SCHEMAS, TOPICS};
 
-pub(crate) use self::{
-    environment::{variable_names, variables},
-    settings::Settings,
+use self::settings::Settings;
+use crate::{
+    config::Given,
+    domains::{Api, ApiSettings, Checked, Domain, SecondAddress},
 };
-use crate::domains::Domain;
 
 pub(super) const DOMAIN: Domain = Domain {
     topics: &TOPICS,
@@ -24,10 +24,22 @@ pub(super) const DOMAIN: Domain = Domain {
     schemas: || &SCHEMAS,
     projection: || Arc::new(Metaflow),
     documents: || Some(Arc::new(Metaflow)),
-    api: |settings| {
-        routes::metaflow::api(routes::metaflow::Settings {
-            path_prefix: settings.metaflow.path_prefix.clone(),
-            run_inactive_cutoff_seconds: settings.metaflow.run_inactive_cutoff_seconds,
-        })
-    },
+    api: Api::WithSettings(&API),
 };
+
+static API: ApiSettings = ApiSettings {
+    search_prefix: routes::metaflow::SEARCH_PREFIX,
+    settings: Settings::SETTINGS,
+    variable_names: environment::variable_names,
+    variables: environment::variables,
+    check,
+};
+
+fn check(given: &Given, faults: &mut Vec<String>) -> Option<Checked> {
+    let Settings { migration_listen, path_prefix, run_inactive_cutoff_seconds } = Settings::check(given, faults)?;
+    let router = routes::metaflow::migration_router;
+    Some(Checked {
+        api: routes::metaflow::api(routes::metaflow::Settings { path_prefix, run_inactive_cutoff_seconds }),
+        second: migration_listen.map(|listen| SecondAddress { listen, router }),
+    })
+}

@@ -1,5 +1,6 @@
 //! Tests of Metaflow's variables.
 
+use super::Settings;
 use crate::config::{self, Config, Environment, FromFlags, Tables};
 
 fn check(given: &[(&'static str, &str)], variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
@@ -38,8 +39,9 @@ fn metaflow_s_other_variables_are_honoured() {
     ];
     let config = check(&[], &variables).unwrap_or_else(|faults| panic!("{faults:?}"));
     assert_eq!(config.http.listen.to_string(), "0.0.0.0:8080");
-    assert_eq!(config.domains.migration_listen().map(ToString::to_string), Some("0.0.0.0:8082".to_owned()));
-    let settings = &config.domains.metaflow;
+    assert_eq!(config.domains.second().map(|second| second.listen.to_string()), Some("0.0.0.0:8082".to_owned()));
+    let loaded = config::load(&FromFlags::default(), &Environment::of_pairs(&variables));
+    let settings = Settings::check(&loaded.given, &mut Vec::new()).unwrap_or_else(|| panic!("faults"));
     assert_eq!((settings.path_prefix.as_str(), settings.run_inactive_cutoff_seconds), ("/metadata", 60));
     assert_eq!(config.telemetry.log_level, "warn");
 }

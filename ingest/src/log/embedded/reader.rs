@@ -7,7 +7,7 @@ use std::{
 };
 
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Row};
 
 use super::Shared;
 use crate::log::{LogError, ReadLimits, Reader, Record};
@@ -18,6 +18,26 @@ pub(super) struct FileReader {
     next: Vector,
     /// Whether to poll the file, because another process may be the writer.
     polls_file: bool,
+}
+
+/// Reads a part of a partition.
+const READ: &str = include_str!("read.sql");
+
+/// A row of [`READ`].
+struct RecordRow<'r> {
+    record_offset: Offset,
+    record_key: &'r [u8],
+    value: &'r [u8],
+}
+
+impl<'r> RecordRow<'r> {
+    fn read(row: &'r Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            record_offset: row.get("record_offset")?,
+            record_key: row.get_ref("record_key")?.as_bytes()?,
+            value: row.get_ref("value")?.as_blob()?,
+        })
+    }
 }
 
 /// Time between two polls of a file that another process writes.
@@ -45,17 +65,17 @@ impl FileReader {
         room: usize,
         bytes_max: usize,
     ) -> rusqlite::Result<Vec<Record>> {
-        let mut statement = self.connection.prepare_cached(include_str!("read.sql"))?;
+        let mut statement = self.connection.prepare_cached(READ)?;
         let room = i64::try_from(room).unwrap_or(i64::MAX);
         let mut rows = statement.query((partition.topic.name(), partition.id, next, room))?;
         let (mut records, mut bytes) = (Vec::new(), 0);
         while bytes <= bytes_max
             && let Some(row) = rows.next()?
         {
-            let value: Arc<[u8]> = row.get_ref(2)?.as_blob()?.into();
+            let RecordRow { record_offset: offset, record_key, value } = RecordRow::read(row)?;
             bytes += value.len();
-            let key = Some(row.get_ref(1)?.as_bytes()?.into());
-            records.push(Record { position: Position { partition, offset: row.get(0)? }, key, value });
+            let position = Position { partition, offset };
+            records.push(Record { position, key: Some(record_key.into()), value: value.into() });
         }
         Ok(records)
     }

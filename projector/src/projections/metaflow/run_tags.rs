@@ -48,7 +48,9 @@ pub(super) fn apply(fold: &mut Fold<'_>, items: &[Item<'_, RunTagsMutated>]) -> 
     let mut found = read(fold, &changes.keys().copied().collect::<Vec<_>>())?;
     let mut written = Vec::new();
     for (run, items) in changes {
-        let (mut tagged, mut changes) = (found.remove(&run), 0);
+        let (run_number, flow_id) = run;
+        let mut tagged = found.remove(&run);
+        let mut changes = 0;
         for item in items {
             match &mut tagged {
                 Some(tagged) if tagged.made_at < item.position.offset => {
@@ -59,7 +61,7 @@ pub(super) fn apply(fold: &mut Fold<'_>, items: &[Item<'_, RunTagsMutated>]) -> 
             }
         }
         if let Some(tagged) = tagged {
-            fold.report.changed.push(runs::entity(run.1, run.0));
+            fold.report.changed.push(runs::entity(flow_id, run_number));
             written.push(Written { run, tags: json_array(&tagged.tags), changes });
         }
     }

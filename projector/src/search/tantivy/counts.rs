@@ -64,19 +64,29 @@ fn bytes(asked: &Asked, values: &[Vec<(String, u64)>]) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
-/// A total, and for each facet its most frequent values.
-pub(super) type Counted = (u64, Vec<Vec<(String, u64)>>);
+/// What was counted.
+pub(super) struct Counted {
+    pub(super) total: u64,
+    /// For each facet, its most frequent values.
+    pub(super) facets: Vec<Vec<(String, u64)>>,
+}
+
+/// A searcher by its generation, which is another one with every change, and what was asked of it.
+#[derive(PartialEq, Eq, Hash)]
+struct WholeKey {
+    generation: u64,
+    asked: Arc<Asked>,
+}
 
 /// Counts that were made.
 pub(super) struct Counts {
-    /// By the generation of a searcher, which is another one with every change.
-    whole: Cache<(u64, Arc<Asked>), Arc<Counted>>,
+    whole: Cache<WholeKey, Arc<Counted>>,
     segments: Cache<Key, Arc<OfSegment>>,
 }
 
 impl Default for Counts {
     fn default() -> Self {
-        let of_whole = |key: &(u64, Arc<Asked>), counted: &Arc<Counted>| bytes(&key.1, &counted.1);
+        let of_whole = |key: &WholeKey, counted: &Arc<Counted>| bytes(&key.asked, &counted.facets);
         let of_segment = |key: &Key, counted: &Arc<OfSegment>| bytes(&key.asked, &counted.values);
         Self {
             whole: Cache::builder().max_capacity(WHOLE_BYTES_MAX).weigher(of_whole).time_to_idle(KEPT).build(),
@@ -86,7 +96,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// Counts what a request matches, which is `matching`. Of requests that are alike and come at once, one counts.
+    /// Counts what a request matches, which is `matching`. Of concurrent requests that are alike, one counts.
     pub(super) fn count(
         &self,
         fields: &Fields,
@@ -94,9 +104,12 @@ impl Counts {
         matching: &dyn Query,
         request: &Request,
     ) -> tantivy::Result<Arc<Counted>> {
-        let (query, filter, facets) = (request.query.clone(), request.filter.clone(), request.facets.clone());
-        let asked = Arc::new(Asked { query, filter, facets });
-        let key = (searcher.generation().generation_id(), Arc::clone(&asked));
+        let asked = Arc::new(Asked {
+            query: request.query.clone(),
+            filter: request.filter.clone(),
+            facets: request.facets.clone(),
+        });
+        let key = WholeKey { generation: searcher.generation().generation_id(), asked: Arc::clone(&asked) };
         let counted =
             self.whole.try_get_with(key, || self.count_segments(fields, searcher, matching, &asked).map(Arc::new));
         counted.map_err(|error| TantivyError::clone(&error))
@@ -125,14 +138,14 @@ impl Counts {
             }
             top(values, facet.values_max)
         };
-        Ok((total, asked.facets.iter().enumerate().map(facet).collect()))
+        Ok(Counted { total, facets: asked.facets.iter().enumerate().map(facet).collect() })
     }
 }
 
 /// The most frequent values; those alike in order of value.
 fn top(values: HashMap<&str, u64>, values_max: usize) -> Vec<(String, u64)> {
     let mut values: Vec<(&str, u64)> = values.into_iter().collect();
-    values.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+    values.sort_unstable_by(|(a, of_a), (b, of_b)| of_b.cmp(of_a).then_with(|| a.cmp(b)));
     values.into_iter().take(values_max).map(|(value, count)| (value.to_owned(), count)).collect()
 }
 

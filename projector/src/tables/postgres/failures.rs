@@ -53,7 +53,7 @@ const REMEDIES: [(&str, &str); 6] = [
     ("55000", "let the database accept connections, or name another one"),
 ];
 
-/// Whether to try the same connection again at once: the server is not up yet.
+/// Whether to try the same connection again without a pause: the server is not up yet.
 pub(super) fn is_not_yet(error: &Error) -> bool {
     match error {
         Error::Io(error) => error.kind() == ErrorKind::ConnectionRefused,
@@ -157,11 +157,14 @@ mod tests {
     use super::*;
 
     #[derive(Debug)]
-    struct Said(&'static str, &'static str);
+    struct Said {
+        code: &'static str,
+        message: &'static str,
+    }
 
     impl fmt::Display for Said {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str(self.1)
+            f.write_str(self.message)
         }
     }
 
@@ -169,11 +172,11 @@ mod tests {
 
     impl DatabaseError for Said {
         fn message(&self) -> &str {
-            self.1
+            self.message
         }
 
         fn code(&self) -> Option<Cow<'_, str>> {
-            Some(self.0.into())
+            Some(self.code.into())
         }
 
         fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
@@ -194,7 +197,7 @@ mod tests {
     }
 
     fn said(code: &'static str, message: &'static str) -> Error {
-        Error::Database(Box::new(Said(code, message)))
+        Error::Database(Box::new(Said { code, message }))
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A session: its settings, and what the tables need of the server behind it.
 //!
 //! Settings are made after the connection is: poolers refuse or drop those that come with its start. Then it is looked
-//! whether they hold, and whether the server can hold what is promised.
+//! whether they hold, and whether the server keeps what the port guarantees.
 
 use std::time::Duration;
 
@@ -91,8 +91,8 @@ impl Session {
         let (mut one, mut two) = (self.open().await?, self.open().await?);
         let mut first = None;
         for _ in 0..LOOKS {
-            let found = (look(&mut one).await?.process, look(&mut two).await?.process);
-            if found.0 == found.1 || *first.get_or_insert(found) != found {
+            let [of_one, of_two] = [look(&mut one).await?.process, look(&mut two).await?.process];
+            if of_one == of_two || *first.get_or_insert([of_one, of_two]) != [of_one, of_two] {
                 return Err(TablesError::Unusable(POOLER.to_owned()));
             }
         }
@@ -118,12 +118,12 @@ where
 impl Look {
     fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            search_path: row.try_get(0)?,
-            schema: row.try_get(1)?,
-            read_only: row.try_get(2)?,
-            encoding: row.try_get(3)?,
-            version: row.try_get(4)?,
-            process: row.try_get(5)?,
+            search_path: row.try_get("search_path")?,
+            schema: row.try_get("schema")?,
+            read_only: row.try_get("read_only")?,
+            encoding: row.try_get("encoding")?,
+            version: row.try_get("version")?,
+            process: row.try_get("process")?,
         })
     }
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_is_used_only_if_it_holds_and_its_server_holds_what_is_promised() {
+    fn a_session_is_used_only_if_its_settings_hold_and_its_server_keeps_the_guarantees() {
         assert_eq!(good().check(&session()).map_err(|error| error.to_string()), Ok(()));
         let checked = |look: Look| look.check(&session()).err().map(|error| error.to_string()).unwrap_or_default();
         assert!(checked(Look { search_path: "public".to_owned(), ..good() }).contains("transaction or statement mode"));

@@ -104,23 +104,21 @@ pub(super) async fn ingest(
     if context.record.idempotency_key.is_some() {
         return Err(ApiError::invalid("Idempotency-Key", "in bulk, each line carries its own idempotency_key"));
     }
-    let (parents, batch, rejects) = (Parents::default(), Vec::new(), Vec::new());
-    let (reached, respond_async) = (Vector::default(), context.respond_async);
-    let (line, accepted, rejected, batch_bytes) = (0, 0, 0, 0);
+    let respond_async = context.respond_async;
     let mut load = Load {
         app: &app,
         view: &view,
         context,
-        parents,
-        batch,
+        parents: Parents::default(),
+        batch: Vec::new(),
         unnumbered: Vec::new(),
         explicit: HashMap::new(),
-        batch_bytes,
-        line,
-        accepted,
-        rejected,
-        rejects,
-        reached,
+        batch_bytes: 0,
+        line: 0,
+        accepted: 0,
+        rejected: 0,
+        rejects: Vec::new(),
+        reached: Vector::default(),
     };
     let mut pending = Vec::new();
     loop {
@@ -136,17 +134,15 @@ pub(super) async fn ingest(
     pending.push(b'\n');
     load.take_lines(&mut pending).await?;
     load.record().await?;
-    let (accepted, rejected, rejects) = (load.accepted, load.rejected, std::mem::take(&mut load.rejects));
-    let last = load.reached.to_string();
     let status = if respond_async { StatusCode::ACCEPTED } else { StatusCode::OK };
     if !respond_async {
         let next = load.reached.0.iter().map(|(partition, last)| (*partition, last + 1)).collect();
         app.reached(&view.live, &Vector(next)).await?;
     }
-    Ok(json::respond(
-        status,
-        &json!({"accepted": accepted, "rejected": rejected, "rejects": rejects, "positions": last}),
-    ))
+    let Load { accepted, rejected, rejects, reached, .. } = load;
+    let positions = reached.to_string();
+    let report = json!({"accepted": accepted, "rejected": rejected, "rejects": rejects, "positions": positions});
+    Ok(json::respond(status, &report))
 }
 
 impl Load<'_> {
@@ -224,7 +220,12 @@ impl Load<'_> {
     async fn decide(&self, line: &[u8]) -> Result<(Envelope<Event>, Option<Missing>), ApiError> {
         let text =
             std::str::from_utf8(line).map_err(|e| ApiError::invalid("line", format!("the line is not UTF-8: {e}")))?;
+        // Deserializing would take an array for an object without the names of its fields.
+        if !text.trim_start().starts_with('{') {
+            return Err(ApiError::invalid("line", "the line is not a JSON object"));
+        }
         let mut line: Line = serde_json::from_str(text).map_err(|e| ApiError::invalid("line", e.to_string()))?;
+        remove_nulls(&mut line.event)?;
         let numbered = numbered(&line.r#type);
         let missing = numbered.and_then(|(sequence, field)| missing_number(sequence, field, &mut line.event));
         let mut tagged = Map::new();
@@ -340,6 +341,18 @@ fn numbered(kind: &str) -> Option<(Sequence, &'static str)> {
         "MetadataRegistered" => Some((METADATA_IDS, "first_id")),
         _ => None,
     }
+}
+
+/// Removes the fields of an event and of its entries that are null: null counts as absent, as in the other routes.
+fn remove_nulls(event: &mut Map<String, Value>) -> Result<(), ApiError> {
+    event.retain(|_, value| !value.is_null());
+    let entries = event.get_mut("entries").and_then(Value::as_array_mut);
+    for (index, entry) in entries.into_iter().flatten().enumerate() {
+        let entry = entry.as_object_mut();
+        let entry = entry.ok_or_else(|| ApiError::invalid("event", format!("entry {index} is not an object")))?;
+        entry.retain(|_, value| !value.is_null());
+    }
+    Ok(())
 }
 
 /// The number that a line leaves out, if it does. The event has a placeholder until the batch is recorded.

@@ -19,42 +19,53 @@ use super::{
 /// Entries of each cache, at most.
 const ENTRIES_MAX: usize = 20_000;
 
-type RunKey = (String, String);
-type StepKey = (String, i64, String);
-type TaskKey = (String, i64, String, String);
+/// A run by the number or name of a path. With borrowed texts it looks a run up, so that no text is copied.
+#[derive(PartialEq, Eq, Hash)]
+struct RunKey<T> {
+    flow: T,
+    run: T,
+}
 
-/// A borrowed key for a look-up, so that no text is copied.
-#[derive(Hash)]
-struct RunName<'a>(&'a str, &'a str);
-#[derive(Hash)]
-struct StepName<'a>(&'a str, i64, &'a str);
-#[derive(Hash)]
-struct TaskName<'a>(&'a str, i64, &'a str, &'a str);
+#[derive(PartialEq, Eq, Hash)]
+struct StepKey<T> {
+    flow: T,
+    run: i64,
+    step: T,
+}
 
-impl Equivalent<RunKey> for RunName<'_> {
-    fn equivalent(&self, key: &RunKey) -> bool {
-        self.0 == key.0 && self.1 == key.1
+/// A task by the number or name of a path.
+#[derive(PartialEq, Eq, Hash)]
+struct TaskKey<T> {
+    flow: T,
+    run: i64,
+    step: T,
+    task: T,
+}
+
+impl Equivalent<RunKey<String>> for RunKey<&str> {
+    fn equivalent(&self, key: &RunKey<String>) -> bool {
+        self.flow == key.flow && self.run == key.run
     }
 }
 
-impl Equivalent<StepKey> for StepName<'_> {
-    fn equivalent(&self, key: &StepKey) -> bool {
-        self.0 == key.0 && self.1 == key.1 && self.2 == key.2
+impl Equivalent<StepKey<String>> for StepKey<&str> {
+    fn equivalent(&self, key: &StepKey<String>) -> bool {
+        self.flow == key.flow && self.run == key.run && self.step == key.step
     }
 }
 
-impl Equivalent<TaskKey> for TaskName<'_> {
-    fn equivalent(&self, key: &TaskKey) -> bool {
-        self.0 == key.0 && self.1 == key.1 && self.2 == key.2 && self.3 == key.3
+impl Equivalent<TaskKey<String>> for TaskKey<&str> {
+    fn equivalent(&self, key: &TaskKey<String>) -> bool {
+        self.flow == key.flow && self.run == key.run && self.step == key.step && self.task == key.task
     }
 }
 
 /// Cached facts. Runs and tasks are added when they are created or looked up, flows and steps when they are looked up.
 pub(super) struct Facts {
     flows: Cache<String, ()>,
-    runs: QuickCache<RunKey, Arc<RunFacts>>,
-    steps: QuickCache<StepKey, ()>,
-    tasks: QuickCache<TaskKey, Arc<TaskFacts>>,
+    runs: QuickCache<RunKey<String>, Arc<RunFacts>>,
+    steps: QuickCache<StepKey<String>, ()>,
+    tasks: QuickCache<TaskKey<String>, Arc<TaskFacts>>,
 }
 
 impl Default for Facts {
@@ -83,7 +94,7 @@ impl Facts {
 
     /// The run that a path names by number or by name.
     pub(super) async fn run(&self, view: &View, flow: &str, run: &str) -> Result<Option<Arc<RunFacts>>, TablesError> {
-        if let Some(facts) = self.runs.get(&RunName(flow, run)) {
+        if let Some(facts) = self.runs.get(&RunKey { flow, run }) {
             return Ok(Some(facts));
         }
         let facts = match NumberOrName::parse(run, RUN_NUMBER_MAX) {
@@ -91,7 +102,7 @@ impl Facts {
             NumberOrName::Number(number) => {
                 let row = view.runs.load(vec![number.into(), flow.into()]).await?;
                 let facts = |row| {
-                    let run = RunRow::read(row)?;
+                    let run = RunRow::read(row)?.run;
                     let run_id = run.run_id.map(str::to_owned);
                     Ok(RunFacts { run_number: RunNumber(number), run_id, system_tags: tags(run.system_tags)? })
                 };
@@ -109,7 +120,8 @@ impl Facts {
         };
         let facts = facts.map(Arc::new);
         if let Some(facts) = &facts {
-            self.runs.insert((flow.to_owned(), run.to_owned()), Arc::clone(facts));
+            let key = RunKey { flow: flow.to_owned(), run: run.to_owned() };
+            self.runs.insert(key, Arc::clone(facts));
         }
         Ok(facts)
     }
@@ -122,12 +134,12 @@ impl Facts {
         run: RunNumber,
         step: &str,
     ) -> Result<bool, TablesError> {
-        if self.steps.get(&StepName(flow, run.0, step)).is_some() {
+        if self.steps.get(&StepKey { flow, run: run.0, step }).is_some() {
             return Ok(true);
         }
         let found = view.steps.load(vec![run.0.into(), step.into(), flow.into()]).await?.is_some();
         if found {
-            self.steps.insert((flow.to_owned(), run.0, step.to_owned()), ());
+            self.steps.insert(StepKey { flow: flow.to_owned(), run: run.0, step: step.to_owned() }, ());
         }
         Ok(found)
     }
@@ -141,7 +153,7 @@ impl Facts {
         step: &str,
         task: &str,
     ) -> Result<Option<Arc<TaskFacts>>, TablesError> {
-        if let Some(facts) = self.tasks.get(&TaskName(flow, run.0, step, task)) {
+        if let Some(facts) = self.tasks.get(&TaskKey { flow, run: run.0, step, task }) {
             return Ok(Some(facts));
         }
         let facts = match NumberOrName::parse(task, TASK_ID_MAX) {
@@ -149,7 +161,7 @@ impl Facts {
             NumberOrName::Number(number) => {
                 let row = view.tasks.load(vec![number.into(), flow.into(), run.0.into(), step.into()]).await?;
                 let facts = |row| {
-                    let task_name = TaskRow::read(row)?.task_name.map(str::to_owned);
+                    let task_name = TaskRow::read(row)?.task.task_name.map(str::to_owned);
                     Ok(TaskFacts { task_id: TaskId(number), task_name })
                 };
                 row.as_ref().map(|row| facts(row)).transpose()?
@@ -166,7 +178,8 @@ impl Facts {
         };
         let facts = facts.map(Arc::new);
         if let Some(facts) = &facts {
-            let key = (flow.to_owned(), run.0, step.to_owned(), task.to_owned());
+            let (flow, step, task) = (flow.to_owned(), step.to_owned(), task.to_owned());
+            let key = TaskKey { flow, run: run.0, step, task };
             self.tasks.insert(key, Arc::clone(facts));
         }
         Ok(facts)
@@ -174,18 +187,18 @@ impl Facts {
 
     /// Caches a run that was applied as its event says: its children usually follow.
     pub(super) fn add_run(&self, event: &RunStarted) {
-        let (run_number, run_id, system_tags) = (event.run_number, event.run_id.clone(), event.system_tags.clone());
-        let named = run_id.clone().unwrap_or_else(|| run_number.to_string());
-        let facts = RunFacts { run_number, run_id, system_tags };
-        self.runs.insert((event.flow_id.0.clone(), named), Arc::new(facts));
+        let RunStarted { flow_id, run_number, run_id, system_tags, .. } = event;
+        let run = run_id.clone().unwrap_or_else(|| run_number.to_string());
+        let facts = RunFacts { run_number: *run_number, run_id: run_id.clone(), system_tags: system_tags.clone() };
+        self.runs.insert(RunKey { flow: flow_id.0.clone(), run }, Arc::new(facts));
     }
 
     /// Caches a task that was applied as its event says.
     pub(super) fn add_task(&self, event: &TaskRegistered) {
-        let (task_id, task_name) = (event.task_id, event.task_name.clone());
-        let named = task_name.clone().unwrap_or_else(|| task_id.to_string());
-        let key = (event.flow_id.0.clone(), event.run_number.0, event.step_name.0.clone(), named);
-        self.tasks.insert(key, Arc::new(TaskFacts { task_id, task_name }));
+        let TaskRegistered { flow_id, run_number, step_name, task_id, task_name, .. } = event;
+        let task = task_name.clone().unwrap_or_else(|| task_id.to_string());
+        let key = TaskKey { flow: flow_id.0.clone(), run: run_number.0, step: step_name.0.clone(), task };
+        self.tasks.insert(key, Arc::new(TaskFacts { task_id: *task_id, task_name: task_name.clone() }));
     }
 
     /// The task that a path names, with its run; `None` if either does not exist.

@@ -1,5 +1,5 @@
 //! Heartbeats of runs and tasks. A heartbeat within ten seconds of the last one is answered and not recorded; one after
-//! a last one in the future is recorded at once.
+//! a last one in the future is recorded immediately.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(super) async fn task(
     let (run, task) = found.ok_or_else(unknown)?;
     let key = vec![task.task_id.0.into(), flow.as_str().into(), run.run_number.0.into(), step.as_str().into()];
     let row = view.tasks.load(key).await?.ok_or_else(unknown)?;
-    let last = TaskRow::read(&row)?.heartbeat();
+    let last = TaskRow::read(&row)?.task.heartbeat();
     // A task's heartbeat also counts for its run.
     let of_run = heartbeat_of_run(&view, &flow, run.run_number).await?;
     let (flow, step) = (FlowId(flow), StepName(step));
@@ -60,7 +60,7 @@ pub(super) async fn task(
 async fn heartbeat_of_run(view: &View, flow: &str, run: RunNumber) -> Result<Option<Event>, ApiError> {
     let now = now_ms();
     let row = view.runs.load(vec![run.0.into(), flow.into()]).await?.ok_or_else(unknown)?;
-    Ok(decide_run(&FlowId(flow.to_owned()), run, RunRow::read(&row)?.heartbeat(now), now))
+    Ok(decide_run(&FlowId(flow.to_owned()), run, RunRow::read(&row)?.run.heartbeat(now), now))
 }
 
 /// The body of every answer: clients decode it twice, as it is a JSON string that holds JSON.

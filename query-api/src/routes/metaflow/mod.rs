@@ -10,6 +10,7 @@ mod facts;
 mod filters;
 mod flows;
 mod heartbeats;
+mod lists_of_run;
 mod metadata;
 mod migration;
 mod objects;
@@ -45,6 +46,9 @@ use crate::{
 /// The version of Metaflow's service that answers report; clients enable features by it.
 pub(crate) const SERVICE_VERSION: &str = "2.6.1";
 
+/// The prefix of the paths of search.
+pub const SEARCH_PREFIX: &str = "/api/v1";
+
 /// The path of bulk ingestion.
 const EVENTS: &str = "/api/v1/events";
 
@@ -75,7 +79,7 @@ pub fn api(settings: Settings) -> DomainApi {
         topics: TOPICS.to_vec(),
         routes: Arc::new(move |_| routes(settings.clone())),
         streamed: &[EVENTS],
-        search_prefix: "/api/v1",
+        search_prefix: SEARCH_PREFIX,
         new_view: Arc::new(|generation| Arc::new(view::Loaders::new(generation))),
         statements,
     }

@@ -24,8 +24,8 @@ pub(super) fn owner<'a>(user_name: Option<&'a str>, system_tags: &str) -> Option
     found.then_some(name)
 }
 
-/// Writes a run. Reads show the owner; the status is shown if the request filters by it.
-pub(super) fn write_run(run: &Run<'_>, shows_owner: bool, status: Option<&str>, out: &mut Vec<u8>) {
+/// Writes a run as it is at `now_ms`. Reads show the owner; the status is shown if the request filters by it.
+pub(super) fn write_run(run: &Run<'_>, now_ms: i64, shows_owner: bool, status: Option<&str>, out: &mut Vec<u8>) {
     let mut object = ObjectWriter::open(out);
     object.text("flow_id", run.flow_id);
     object.number_or_name("run_number", run.run_number, run.run_id);
@@ -33,7 +33,7 @@ pub(super) fn write_run(run: &Run<'_>, shows_owner: bool, status: Option<&str>, 
     object.int("ts_epoch", run.ts_epoch);
     object.raw("tags", run.tags);
     object.raw("system_tags", run.system_tags);
-    object.optional_int("last_heartbeat_ts", run.heartbeat);
+    object.optional_int("last_heartbeat_ts", run.heartbeat(now_ms));
     if let Some(owner) = owner(run.user_name, run.system_tags).filter(|_| shows_owner) {
         object.text("user", owner);
     }
@@ -70,7 +70,7 @@ pub(super) fn write_task(task: &Task<'_>, out: &mut Vec<u8>) {
     object.int("ts_epoch", task.ts_epoch);
     object.raw("tags", task.tags);
     object.raw("system_tags", task.system_tags);
-    object.optional_int("last_heartbeat_ts", task.heartbeat);
+    object.optional_int("last_heartbeat_ts", task.heartbeat());
     object.close();
 }
 

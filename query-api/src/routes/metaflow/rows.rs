@@ -1,7 +1,7 @@
-//! Rows of Metaflow's objects, and the objects themselves as answers show them.
+//! Rows of Metaflow's objects, which are the objects as answers show them.
 //!
-//! A row struct declares the columns of its statements. An object borrows from a row, or from a row and the columns
-//! that all rows of its list share (see [`super::shared_columns`]).
+//! A row struct declares the columns of its statements. Lists are read without the columns that all of their rows share
+//! (see [`super::shared_columns`]).
 
 use daybook_projector::row;
 
@@ -10,12 +10,18 @@ const CLOCK_SKEW_SECONDS_MAX: i64 = 10;
 
 row! {
     /// A flow.
-    pub(super) struct FlowRow<'r> {
+    pub(super) struct Flow<'r> {
         pub(super) flow_id: &'r str,
         pub(super) user_name: Option<&'r str>,
         pub(super) ts_epoch: i64,
         pub(super) tags: &'r str,
         pub(super) system_tags: &'r str,
+    }
+}
+
+row! {
+    /// A flow with the position of the event that made it.
+    pub(super) struct FlowRow<'r>: flow: Flow {
         pub(super) record_partition: i64,
         pub(super) record_offset: i64,
     }
@@ -23,7 +29,7 @@ row! {
 
 row! {
     /// A run.
-    pub(super) struct RunRow<'r> {
+    pub(super) struct Run<'r> {
         pub(super) flow_id: &'r str,
         pub(super) run_number: i64,
         pub(super) run_id: Option<&'r str>,
@@ -34,6 +40,12 @@ row! {
         pub(super) heartbeat_at: Option<i64>,
         pub(super) beat_at: Option<i64>,
         pub(super) outcome: Option<&'r str>,
+    }
+}
+
+row! {
+    /// A run with the position of the event that made it.
+    pub(super) struct RunRow<'r>: run: Run {
         pub(super) record_partition: i64,
         pub(super) record_offset: i64,
     }
@@ -49,7 +61,7 @@ row! {
 
 row! {
     /// A step.
-    pub(super) struct StepRow<'r> {
+    pub(super) struct Step<'r> {
         pub(super) flow_id: &'r str,
         pub(super) run_number: i64,
         pub(super) run_id: Option<&'r str>,
@@ -58,6 +70,12 @@ row! {
         pub(super) ts_epoch: i64,
         pub(super) tags: &'r str,
         pub(super) system_tags: &'r str,
+    }
+}
+
+row! {
+    /// A step with the position of the event that made it.
+    pub(super) struct StepRow<'r>: step: Step {
         pub(super) record_partition: i64,
         pub(super) record_offset: i64,
     }
@@ -74,7 +92,7 @@ row! {
 
 row! {
     /// A task.
-    pub(super) struct TaskRow<'r> {
+    pub(super) struct Task<'r> {
         pub(super) flow_id: &'r str,
         pub(super) run_number: i64,
         pub(super) run_id: Option<&'r str>,
@@ -87,6 +105,12 @@ row! {
         pub(super) system_tags: &'r str,
         pub(super) heartbeat_at: Option<i64>,
         pub(super) beat_at: Option<i64>,
+    }
+}
+
+row! {
+    /// A task with the position of the event that made it.
+    pub(super) struct TaskRow<'r>: task: Task {
         pub(super) record_partition: i64,
         pub(super) record_offset: i64,
     }
@@ -122,7 +146,7 @@ row! {
 
 row! {
     /// An artifact.
-    pub(super) struct ArtifactRow<'r> {
+    pub(super) struct Artifact<'r> {
         pub(super) flow_id: &'r str,
         pub(super) run_number: i64,
         pub(super) run_id: Option<&'r str>,
@@ -144,26 +168,9 @@ row! {
 }
 
 row! {
-    /// An artifact of a run's list, without the columns of the run.
-    pub(super) struct ArtifactOfRunRow<'r> {
+    /// An artifact of a list, without the columns of the run.
+    pub(super) struct ListedArtifactRow<'r> {
         pub(super) step_name: &'r str,
-        pub(super) task_id: i64,
-        pub(super) task_name: Option<&'r str>,
-        pub(super) name: &'r str,
-        pub(super) location: &'r str,
-        pub(super) ds_type: &'r str,
-        pub(super) sha: Option<&'r str>,
-        pub(super) r#type: Option<&'r str>,
-        pub(super) content_type: Option<&'r str>,
-        pub(super) user_name: Option<&'r str>,
-        pub(super) attempt_id: i64,
-        pub(super) ts_epoch: i64,
-    }
-}
-
-row! {
-    /// An artifact of a step's or a task's list, without the columns of run and step.
-    pub(super) struct ArtifactOfStepRow<'r> {
         pub(super) task_id: i64,
         pub(super) task_name: Option<&'r str>,
         pub(super) name: &'r str,
@@ -186,8 +193,8 @@ row! {
 }
 
 row! {
-    /// A metadata entry of a run's list, without the columns of the run.
-    pub(super) struct MetadataOfRunRow<'r> {
+    /// A metadata entry of a list, without the columns of the run.
+    pub(super) struct ListedMetadataRow<'r> {
         pub(super) step_name: &'r str,
         pub(super) task_id: i64,
         pub(super) task_name: Option<&'r str>,
@@ -201,156 +208,6 @@ row! {
         pub(super) system_tags: &'r str,
     }
 }
-
-row! {
-    /// A metadata entry of a task's list, without the columns of run and step.
-    pub(super) struct MetadataOfTaskRow<'r> {
-        pub(super) task_id: i64,
-        pub(super) task_name: Option<&'r str>,
-        pub(super) id: i64,
-        pub(super) field_name: &'r str,
-        pub(super) value: &'r str,
-        pub(super) r#type: &'r str,
-        pub(super) user_name: Option<&'r str>,
-        pub(super) ts_epoch: i64,
-        pub(super) tags: &'r str,
-        pub(super) system_tags: &'r str,
-    }
-}
-
-/// A flow as answers show it.
-pub(super) struct Flow<'r> {
-    pub(super) flow_id: &'r str,
-    pub(super) user_name: Option<&'r str>,
-    pub(super) ts_epoch: i64,
-    pub(super) tags: &'r str,
-    pub(super) system_tags: &'r str,
-}
-
-impl<'r> FlowRow<'r> {
-    pub(super) fn flow(&self) -> Flow<'r> {
-        Flow {
-            flow_id: self.flow_id,
-            user_name: self.user_name,
-            ts_epoch: self.ts_epoch,
-            tags: self.tags,
-            system_tags: self.system_tags,
-        }
-    }
-}
-
-/// A run as answers show it.
-pub(super) struct Run<'r> {
-    pub(super) flow_id: &'r str,
-    pub(super) run_number: i64,
-    pub(super) run_id: Option<&'r str>,
-    pub(super) user_name: Option<&'r str>,
-    pub(super) ts_epoch: i64,
-    pub(super) tags: &'r str,
-    pub(super) system_tags: &'r str,
-    /// The newest heartbeat, in seconds.
-    pub(super) heartbeat: Option<i64>,
-}
-
-impl<'r> RunRow<'r> {
-    /// The newest heartbeat, in seconds: a registration's or one of the heartbeat topic. Their topics have no order, so the
-    /// later one counts, unless it is from a clock that was ahead.
-    pub(super) fn heartbeat(&self, now_ms: i64) -> Option<i64> {
-        let plausible_max = now_ms.div_euclid(1000) + CLOCK_SKEW_SECONDS_MAX;
-        let plausible = |at: &i64| *at <= plausible_max;
-        let newest = self.heartbeat_at.filter(plausible).max(self.beat_at.filter(plausible));
-        newest.or(self.beat_at).or(self.heartbeat_at)
-    }
-
-    pub(super) fn run(&self, now_ms: i64) -> Run<'r> {
-        Run {
-            flow_id: self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id,
-            user_name: self.user_name,
-            ts_epoch: self.ts_epoch,
-            tags: self.tags,
-            system_tags: self.system_tags,
-            heartbeat: self.heartbeat(now_ms),
-        }
-    }
-}
-
-/// A step as answers show it.
-pub(super) struct Step<'r> {
-    pub(super) flow_id: &'r str,
-    pub(super) run_number: i64,
-    pub(super) run_id: Option<&'r str>,
-    pub(super) step_name: &'r str,
-    pub(super) user_name: Option<&'r str>,
-    pub(super) ts_epoch: i64,
-    pub(super) tags: &'r str,
-    pub(super) system_tags: &'r str,
-}
-
-impl<'r> StepRow<'r> {
-    pub(super) fn step(&self) -> Step<'r> {
-        Step {
-            flow_id: self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id,
-            step_name: self.step_name,
-            user_name: self.user_name,
-            ts_epoch: self.ts_epoch,
-            tags: self.tags,
-            system_tags: self.system_tags,
-        }
-    }
-}
-
-/// A task as answers show it.
-pub(super) struct Task<'r> {
-    pub(super) flow_id: &'r str,
-    pub(super) run_number: i64,
-    pub(super) run_id: Option<&'r str>,
-    pub(super) step_name: &'r str,
-    pub(super) task_id: i64,
-    pub(super) task_name: Option<&'r str>,
-    pub(super) user_name: Option<&'r str>,
-    pub(super) ts_epoch: i64,
-    pub(super) tags: &'r str,
-    pub(super) system_tags: &'r str,
-    /// The newest heartbeat, in seconds.
-    pub(super) heartbeat: Option<i64>,
-}
-
-impl<'r> TaskRow<'r> {
-    /// The last heartbeat, in seconds; the registration is before all of the heartbeat topic.
-    pub(super) fn heartbeat(&self) -> Option<i64> {
-        self.beat_at.or(self.heartbeat_at)
-    }
-
-    pub(super) fn task(&self) -> Task<'r> {
-        Task {
-            flow_id: self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id,
-            step_name: self.step_name,
-            task_id: self.task_id,
-            task_name: self.task_name,
-            user_name: self.user_name,
-            ts_epoch: self.ts_epoch,
-            tags: self.tags,
-            system_tags: self.system_tags,
-            heartbeat: self.heartbeat(),
-        }
-    }
-}
-
-impl ListedTaskRow<'_> {
-    /// The last heartbeat, in seconds; the registration is before all of the heartbeat topic.
-    pub(super) fn heartbeat(&self) -> Option<i64> {
-        self.beat_at.or(self.heartbeat_at)
-    }
-}
-
-/// An artifact as answers show it.
-pub(super) type Artifact<'r> = ArtifactRow<'r>;
 
 /// A metadata entry as answers show it.
 pub(super) struct Metadata<'r> {
@@ -370,12 +227,30 @@ pub(super) struct Metadata<'r> {
     pub(super) system_tags: &'r str,
 }
 
+impl Run<'_> {
+    /// The newest heartbeat, in seconds: a registration's or one of the heartbeat topic. Their topics have no order, so the
+    /// later one counts, unless it is from a clock that was ahead.
+    pub(super) fn heartbeat(&self, now_ms: i64) -> Option<i64> {
+        let plausible_max = now_ms.div_euclid(1000) + CLOCK_SKEW_SECONDS_MAX;
+        let plausible = |at: &i64| *at <= plausible_max;
+        let newest = self.heartbeat_at.filter(plausible).max(self.beat_at.filter(plausible));
+        newest.or(self.beat_at).or(self.heartbeat_at)
+    }
+}
+
+impl Task<'_> {
+    /// The last heartbeat, in seconds; the registration is before all of the heartbeat topic.
+    pub(super) fn heartbeat(&self) -> Option<i64> {
+        self.beat_at.or(self.heartbeat_at)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn heartbeat(registered: Option<i64>, beat: Option<i64>) -> Option<i64> {
-        let row = RunRow {
+        let run = Run {
             flow_id: "F",
             run_number: 1,
             run_id: None,
@@ -386,10 +261,8 @@ mod tests {
             heartbeat_at: registered,
             beat_at: beat,
             outcome: None,
-            record_partition: 0,
-            record_offset: 0,
         };
-        row.heartbeat(10_000_500)
+        run.heartbeat(10_000_500)
     }
 
     #[test]

@@ -27,21 +27,22 @@ pub(super) struct Tags {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Epoch(u64);
 
-type Key = (i64, String);
+/// A run; with a borrowed text it looks one up, so that no text is copied.
+#[derive(PartialEq, Eq, Hash)]
+struct Key<T> {
+    run_number: i64,
+    flow: T,
+}
 
-/// A borrowed key for a look-up.
-#[derive(Hash)]
-struct Run<'a>(i64, &'a str);
-
-impl Equivalent<Key> for Run<'_> {
-    fn equivalent(&self, key: &Key) -> bool {
-        self.0 == key.0 && self.1 == key.1
+impl Equivalent<Key<String>> for Key<&str> {
+    fn equivalent(&self, key: &Key<String>) -> bool {
+        self.run_number == key.run_number && self.flow == key.flow
     }
 }
 
 /// Tags of runs, by number and flow.
 pub(super) struct RunTags {
-    entries: Cache<Key, Arc<Tags>>,
+    entries: Cache<Key<String>, Arc<Tags>>,
     epoch: AtomicU64,
     /// Held while an entry is added or removed, so that the epoch cannot change meanwhile.
     changing: Mutex<()>,
@@ -56,7 +57,7 @@ impl Default for RunTags {
 impl RunTags {
     /// The tags of a run, if they are cached.
     pub(super) fn get(&self, run_number: i64, flow: &str) -> Option<Arc<Tags>> {
-        self.entries.get(&Run(run_number, flow))
+        self.entries.get(&Key { run_number, flow })
     }
 
     /// The current epoch; to be taken before tags are read.
@@ -68,7 +69,7 @@ impl RunTags {
     pub(super) fn insert(&self, epoch: Epoch, run_number: i64, flow: &str, tags: Arc<Tags>) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.epoch() == epoch {
-            self.entries.insert((run_number, flow.to_owned()), tags);
+            self.entries.insert(Key { run_number, flow: flow.to_owned() }, tags);
         }
     }
 
@@ -77,14 +78,16 @@ impl RunTags {
         match changes {
             Changes::Of(entities) => {
                 let runs = entities.iter().filter_map(runs::of_entity);
-                self.remove(&runs.map(|(run, flow)| (run, flow.to_owned())).collect::<Vec<_>>());
+                self.remove(
+                    &runs.map(|(run_number, flow)| Key { run_number, flow: flow.to_owned() }).collect::<Vec<_>>(),
+                );
             }
             Changes::Unknown => self.clear(),
         }
     }
 
     /// Removes the tags of runs.
-    fn remove(&self, runs: &[Key]) {
+    fn remove(&self, runs: &[Key<String>]) {
         if runs.is_empty() {
             return;
         }
@@ -113,7 +116,7 @@ mod tests {
         let epoch = all.epoch();
         all.insert(epoch, 1, "F", Arc::clone(&old));
         assert_eq!(all.get(1, "F").as_ref(), Some(&old));
-        all.remove(&[(1, "F".to_owned())]);
+        all.remove(&[Key { run_number: 1, flow: "F".to_owned() }]);
         assert_eq!(all.get(1, "F"), None);
         all.insert(epoch, 1, "F", Arc::clone(&old));
         assert_eq!(all.get(1, "F"), None, "tags from before the change were cached");

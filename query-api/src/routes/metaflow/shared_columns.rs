@@ -6,19 +6,29 @@ use std::sync::Arc;
 use daybook_ingest::metaflow::RunFacts;
 
 use super::{
-    rows::{
-        Artifact, ArtifactOfRunRow, ArtifactOfStepRow, ListedStepRow, ListedTaskRow, Metadata, MetadataOfRunRow,
-        MetadataOfTaskRow, Step, Task,
-    },
+    rows::{Artifact, ListedArtifactRow, ListedMetadataRow, ListedStepRow, ListedTaskRow, Metadata, Step, Task},
     run_tags::Tags,
 };
+
+/// An object of a list: the columns of its run, those of its row, and others that the list shares.
+macro_rules! of_list {
+    ($object:ident, $shared:ident, $row:ident { $($field:ident),+ }, $($other:ident),*) => {
+        $object {
+            flow_id: &$shared.flow_id,
+            run_number: $shared.run_number,
+            run_id: $shared.run_id.as_deref(),
+            $($field: $row.$field,)+
+            $($other),*
+        }
+    };
+}
 
 /// The columns that the rows of one list share.
 pub(super) struct SharedColumns {
     flow_id: String,
     run_number: i64,
     run_id: Option<String>,
-    /// Empty if rows have steps of their own.
+    /// The step of tasks; other rows have steps of their own.
     step_name: String,
     tags: Arc<Tags>,
 }
@@ -36,115 +46,64 @@ impl SharedColumns {
     }
 
     pub(super) fn step<'a>(&'a self, row: &ListedStepRow<'a>) -> Step<'a> {
-        Step {
-            flow_id: &self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id.as_deref(),
-            step_name: row.step_name,
-            user_name: row.user_name,
-            ts_epoch: row.ts_epoch,
-            tags: &self.tags.tags,
-            system_tags: &self.tags.system_tags,
-        }
+        let Tags { tags, system_tags } = self.tags.as_ref();
+        of_list!(Step, self, row { step_name, user_name, ts_epoch }, tags, system_tags)
     }
 
     pub(super) fn task<'a>(&'a self, row: &ListedTaskRow<'a>) -> Task<'a> {
-        Task {
-            flow_id: &self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id.as_deref(),
-            step_name: &self.step_name,
-            task_id: row.task_id,
-            task_name: row.task_name,
-            user_name: row.user_name,
-            ts_epoch: row.ts_epoch,
-            tags: &self.tags.tags,
-            system_tags: &self.tags.system_tags,
-            heartbeat: row.heartbeat(),
-        }
+        let (Tags { tags, system_tags }, step_name) = (self.tags.as_ref(), &self.step_name);
+        of_list!(
+            Task,
+            self,
+            row { task_id, task_name, user_name, ts_epoch, heartbeat_at, beat_at },
+            step_name,
+            tags,
+            system_tags
+        )
     }
 
-    pub(super) fn artifact_of_run<'a>(&'a self, row: &ArtifactOfRunRow<'a>) -> Artifact<'a> {
-        Artifact {
-            flow_id: &self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id.as_deref(),
-            step_name: row.step_name,
-            task_id: row.task_id,
-            task_name: row.task_name,
-            name: row.name,
-            location: row.location,
-            ds_type: row.ds_type,
-            sha: row.sha,
-            r#type: row.r#type,
-            content_type: row.content_type,
-            user_name: row.user_name,
-            attempt_id: row.attempt_id,
-            ts_epoch: row.ts_epoch,
-            tags: &self.tags.tags,
-            system_tags: &self.tags.system_tags,
-        }
-    }
-
-    pub(super) fn artifact_of_step<'a>(&'a self, row: &ArtifactOfStepRow<'a>) -> Artifact<'a> {
-        Artifact {
-            flow_id: &self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id.as_deref(),
-            step_name: &self.step_name,
-            task_id: row.task_id,
-            task_name: row.task_name,
-            name: row.name,
-            location: row.location,
-            ds_type: row.ds_type,
-            sha: row.sha,
-            r#type: row.r#type,
-            content_type: row.content_type,
-            user_name: row.user_name,
-            attempt_id: row.attempt_id,
-            ts_epoch: row.ts_epoch,
-            tags: &self.tags.tags,
-            system_tags: &self.tags.system_tags,
-        }
+    pub(super) fn artifact<'a>(&'a self, row: &ListedArtifactRow<'a>) -> Artifact<'a> {
+        let Tags { tags, system_tags } = self.tags.as_ref();
+        of_list!(
+            Artifact,
+            self,
+            row {
+                step_name,
+                task_id,
+                task_name,
+                name,
+                location,
+                ds_type,
+                sha,
+                r#type,
+                content_type,
+                user_name,
+                attempt_id,
+                ts_epoch
+            },
+            tags,
+            system_tags
+        )
     }
 
     /// Entries have tags of their own.
-    pub(super) fn metadata_of_run<'a>(&'a self, row: &MetadataOfRunRow<'a>) -> Metadata<'a> {
-        Metadata {
-            flow_id: &self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id.as_deref(),
-            step_name: row.step_name,
-            task_id: row.task_id,
-            task_name: row.task_name,
-            id: row.id,
-            field_name: row.field_name,
-            value: row.value,
-            r#type: row.r#type,
-            user_name: row.user_name,
-            ts_epoch: row.ts_epoch,
-            tags: row.tags,
-            system_tags: row.system_tags,
-        }
-    }
-
-    /// Entries have tags of their own.
-    pub(super) fn metadata_of_task<'a>(&'a self, row: &MetadataOfTaskRow<'a>) -> Metadata<'a> {
-        Metadata {
-            flow_id: &self.flow_id,
-            run_number: self.run_number,
-            run_id: self.run_id.as_deref(),
-            step_name: &self.step_name,
-            task_id: row.task_id,
-            task_name: row.task_name,
-            id: row.id,
-            field_name: row.field_name,
-            value: row.value,
-            r#type: row.r#type,
-            user_name: row.user_name,
-            ts_epoch: row.ts_epoch,
-            tags: row.tags,
-            system_tags: row.system_tags,
-        }
+    pub(super) fn metadata<'a>(&'a self, row: &ListedMetadataRow<'a>) -> Metadata<'a> {
+        of_list!(
+            Metadata,
+            self,
+            row {
+                step_name,
+                task_id,
+                task_name,
+                id,
+                field_name,
+                value,
+                r#type,
+                user_name,
+                ts_epoch,
+                tags,
+                system_tags
+            },
+        )
     }
 }

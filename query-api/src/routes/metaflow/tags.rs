@@ -49,7 +49,7 @@ impl Mutation<'_> {
         let run = self.view.facts.run(self.view, flow, &self.command.run).await?.ok_or_else(errors::not_found)?;
         let row = self.view.runs.load(vec![run.run_number.0.into(), flow.into()]).await?;
         let row = row.ok_or_else(errors::not_found)?;
-        Ok(facts::tags(RunRow::read(&row)?.tags)?)
+        Ok(facts::tags(RunRow::read(&row)?.run.tags)?)
     }
 
     async fn respond(&self) -> Result<Response, ApiError> {

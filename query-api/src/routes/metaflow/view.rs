@@ -89,7 +89,7 @@ impl View {
         let epoch = cache.epoch();
         let row = self.runs.load(vec![run_number.into(), flow.into()]).await?;
         let row = row.ok_or_else(|| ApiError::Internal(format!("run {flow}/{run_number} has no row")))?;
-        let run = RunRow::read(&row)?;
+        let run = RunRow::read(&row)?.run;
         let tags = Arc::new(Tags { tags: run.tags.to_owned(), system_tags: run.system_tags.to_owned() });
         cache.insert(epoch, run_number, flow, Arc::clone(&tags));
         Ok(tags)

@@ -31,17 +31,20 @@ pub(super) enum Refusal {
          \"latest\""
     )]
     InvalidVersion(String),
+    #[error("{name} is {text:?}, not a whole number")]
+    InvalidNumber { name: &'static str, text: String },
     #[error("Subject {0} is in read-only mode: schemas are released with the program")]
     ReadOnly(String),
 }
 
 impl Refusal {
-    /// The code; its first three digits are the status.
+    /// The code: a status, with two more digits where the registry tells several reasons apart.
     const fn code(&self) -> u16 {
         match self {
             Self::NoSubject(_) => 40401,
             Self::NoVersion(_) => 40402,
             Self::NoSchema => 40403,
+            Self::InvalidNumber { .. } => 400,
             Self::InvalidSchema(_) => 42201,
             Self::InvalidVersion(_) => 42202,
             Self::ReadOnly(_) => 42205,
@@ -51,8 +54,10 @@ impl Refusal {
 
 impl axum::response::IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.code() / 100).unwrap_or(StatusCode::BAD_REQUEST);
-        json::respond(status, &json!({"error_code": self.code(), "message": self.to_string()}))
+        let code = self.code();
+        let status = if code < 1000 { code } else { code / 100 };
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        json::respond(status, &json!({"error_code": code, "message": self.to_string()}))
     }
 }
 

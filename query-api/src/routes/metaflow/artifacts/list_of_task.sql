@@ -1,5 +1,5 @@
-SELECT a.task_id, a.task_name, a.name, a.location, a.ds_type, a.sha, a.type, a.content_type, a.user_name,
-    a.attempt_id, a.ts_epoch
+SELECT a.step_name, a.task_id, a.task_name, a.name, a.location, a.ds_type, a.sha, a.type, a.content_type,
+    a.user_name, a.attempt_id, a.ts_epoch
 FROM artifacts AS a
 INNER JOIN tasks AS t
     ON t.task_id = a.task_id

@@ -26,8 +26,10 @@ use serde_json::json;
 pub(super) use self::lists::{list_of_attempt, list_of_run, list_of_step, list_of_task};
 use super::{
     entries::{self, Entries},
-    errors, objects,
-    rows::ArtifactRow,
+    errors,
+    lists_of_run::TaskPath,
+    objects,
+    rows::Artifact as ArtifactRow,
     view::View,
 };
 use crate::{
@@ -51,8 +53,6 @@ statements! {
 pub(super) fn statements() -> Vec<&'static Statement> {
     [STATEMENTS_OF_ONE, lists::STATEMENTS].concat()
 }
-
-type TaskPath = (String, String, String, String);
 
 /// The parameters that name a task.
 async fn task_params(view: &View, path: &TaskPath) -> Result<Vec<Cell>, ApiError> {

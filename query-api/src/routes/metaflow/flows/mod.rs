@@ -25,7 +25,7 @@ use crate::{
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
-    idempotency::Recorded,
+    idempotency::{Recorded, made_by},
     json,
     lists::{self, List, Shown},
     pagination::{Key, Page},
@@ -35,7 +35,7 @@ use crate::{
 
 statements! {
     pub(super) STATEMENTS;
-    LIST = "list", FlowRow;
+    LIST = "list", Flow;
 }
 
 pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError> {
@@ -46,11 +46,11 @@ pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError>
         params: Vec::new(),
         after: |key| vec![key.t.into(), key.s.as_str().into()],
         key: |row| {
-            let flow = FlowRow::read(row)?;
+            let flow = Flow::read(row)?;
             Ok(Key { t: flow.ts_epoch, n: 0, s: flow.flow_id.to_owned() })
         },
         write: Box::new(|row, out| {
-            objects::write_flow(&FlowRow::read(row)?.flow(), out);
+            objects::write_flow(&Flow::read(row)?, out);
             Ok(Shown::Yes)
         }),
         filtered: false,
@@ -60,7 +60,7 @@ pub(super) async fn list(view: View, query: Query) -> Result<Response, ApiError>
 
 pub(super) async fn show(view: View, Path(flow): Path<String>) -> Result<Response, ApiError> {
     let row = view.flows.load(vec![flow.as_str().into()]).await?.ok_or_else(errors::not_found)?;
-    let flow = FlowRow::read(&row)?.flow();
+    let flow = FlowRow::read(&row)?.flow;
     Ok(json::respond_object(|out| objects::write_flow(&flow, out)))
 }
 
@@ -109,7 +109,7 @@ impl Creation for Registration<'_> {
         if !made_by(recorded, row.record_partition, row.record_offset) {
             return Err(errors::duplicate(format!("flow {flow} exists already")));
         }
-        Ok(ReadBack::Answer(json::respond_object(|out| objects::write_flow(&row.flow(), out))))
+        Ok(ReadBack::Answer(json::respond_object(|out| objects::write_flow(&row.flow, out))))
     }
 }
 
@@ -124,10 +124,4 @@ fn write_registered(event: &FlowRegistered, occurred_at: i64, out: &mut Vec<u8>)
         system_tags: &system_tags,
     };
     objects::write_flow(&flow, out);
-}
-
-/// Whether a row was created by the first of the recorded events.
-pub(super) fn made_by(recorded: &[Recorded], record_partition: i64, record_offset: i64) -> bool {
-    let first = recorded.first().map(|it| (i64::from(it.position.partition.id), it.position.offset));
-    first == Some((record_partition, record_offset))
 }

@@ -1,4 +1,5 @@
-SELECT m.task_id, m.task_name, m.id, m.field_name, m.value, m.type, m.user_name, m.ts_epoch, m.tags, m.system_tags
+SELECT m.step_name, m.task_id, m.task_name, m.id, m.field_name, m.value, m.type, m.user_name, m.ts_epoch, m.tags,
+    m.system_tags
 FROM metadata AS m
 WHERE m.flow_id = $1
 AND m.run_number = $2

@@ -12,7 +12,7 @@ use daybook_ingest::{
 };
 use daybook_projector::{
     statements,
-    tables::{Cursor, FromRow},
+    tables::{FromRow, Statement},
 };
 use daybook_schemas::{
     Envelope,
@@ -26,9 +26,9 @@ use serde_json::json;
 
 use super::{
     entries::{self, Entries},
+    lists_of_run::{self, Kind, TaskPath},
     objects,
-    rows::{MetadataOfRunRow, MetadataOfTaskRow},
-    shared_columns::SharedColumns,
+    rows::ListedMetadataRow,
     view::View,
 };
 use crate::{
@@ -39,47 +39,36 @@ use crate::{
     error::ApiError,
     idempotency::Recorded,
     json::{self, Object},
-    lists::{self, List, Shown},
-    pagination::{Key, Page},
+    pagination::Key,
     path::Path,
     query::Query,
 };
 
 statements! {
     pub(super) STATEMENTS;
-    LIST_OF_TASK = "list_of_task", MetadataOfTaskRow;
-    LIST_OF_RUN = "list_of_run", MetadataOfRunRow;
+    LIST_OF_TASK = "list_of_task", ListedMetadataRow;
+    LIST_OF_RUN = "list_of_run", ListedMetadataRow;
 }
 
-type TaskPath = (String, String, String, String);
-
-pub(super) async fn list_of_task(
-    view: View,
-    Path((flow, run, step, task)): Path<TaskPath>,
-    query: Query,
-) -> Result<Response, ApiError> {
-    let page = Page::of(&query, "metadata-of-task", view.live.generation.number, false)?;
-    let found = view.facts.run_and_task(&view, (&flow, &run, &step, &task)).await?;
-    let Some((run, task)) = found else { return Ok(lists::respond_empty(page)) };
-    let tags = view.run_tags(&flow, run.run_number.0).await?;
-    let shared = SharedColumns::new(&flow, &run, Some(&step), tags);
-    let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
-        objects::write_metadata(&shared.metadata_of_task(&MetadataOfTaskRow::read(row)?), out);
-        Ok(Shown::Yes)
-    };
-    let list = List {
-        name: "metadata-of-task",
-        statement: &LIST_OF_TASK,
-        params: vec![flow.as_str().into(), run.run_number.0.into(), step.as_str().into(), task.task_id.0.into()],
+fn kind(name: &'static str, statement: &'static Statement) -> Kind {
+    Kind {
+        name,
+        statement,
         after: |key| vec![key.t.into(), key.n.into()],
         key: |row| {
-            let entry = MetadataOfTaskRow::read(row)?;
+            let entry = ListedMetadataRow::read(row)?;
             Ok(Key { t: entry.ts_epoch, n: entry.id, s: String::new() })
         },
-        write: Box::new(write),
-        filtered: false,
-    };
-    lists::respond(&view.live, list, page).await
+        write: |shared, row, out| {
+            objects::write_metadata(&shared.metadata(&ListedMetadataRow::read(row)?), out);
+            Ok(())
+        },
+    }
+}
+
+pub(super) async fn list_of_task(view: View, Path(path): Path<TaskPath>, query: Query) -> Result<Response, ApiError> {
+    let scope = lists_of_run::task(&view, &path).await?;
+    lists_of_run::respond(&view, &query, kind("metadata-of-task", &LIST_OF_TASK), scope).await
 }
 
 pub(super) async fn list_of_run(
@@ -87,27 +76,8 @@ pub(super) async fn list_of_run(
     Path((flow, run)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let page = Page::of(&query, "metadata-of-run", view.live.generation.number, false)?;
-    let Some(run) = view.facts.run(&view, &flow, &run).await? else { return Ok(lists::respond_empty(page)) };
-    let tags = view.run_tags(&flow, run.run_number.0).await?;
-    let shared = SharedColumns::new(&flow, &run, None, tags);
-    let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
-        objects::write_metadata(&shared.metadata_of_run(&MetadataOfRunRow::read(row)?), out);
-        Ok(Shown::Yes)
-    };
-    let list = List {
-        name: "metadata-of-run",
-        statement: &LIST_OF_RUN,
-        params: vec![flow.as_str().into(), run.run_number.0.into()],
-        after: |key| vec![key.t.into(), key.n.into()],
-        key: |row| {
-            let entry = MetadataOfRunRow::read(row)?;
-            Ok(Key { t: entry.ts_epoch, n: entry.id, s: String::new() })
-        },
-        write: Box::new(write),
-        filtered: false,
-    };
-    lists::respond(&view.live, list, page).await
+    let scope = lists_of_run::run(&view, &flow, &run, None).await?;
+    lists_of_run::respond(&view, &query, kind("metadata-of-run", &LIST_OF_RUN), scope).await
 }
 
 pub(super) async fn register(

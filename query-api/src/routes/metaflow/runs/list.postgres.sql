@@ -5,7 +5,7 @@ SELECT r.flow_id, r.run_number, r.run_id, r.user_name, r.ts_epoch, r.tags, r.sys
         FROM run_heartbeats AS h
         WHERE h.run_number = r.run_number
         AND h.flow_id = r.flow_id
-    ) AS beat_at, r.outcome, r.record_partition, r.record_offset
+    ) AS beat_at, r.outcome
 FROM runs AS r
 WHERE r.flow_id = $1
 AND (r.ts_epoch, r.run_number) < ($2, $3)

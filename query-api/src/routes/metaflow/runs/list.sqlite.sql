@@ -1,5 +1,5 @@
 SELECT r.flow_id, r.run_number, r.run_id, r.user_name, r.ts_epoch, r.tags, r.system_tags,
-    r.heartbeat_at, h.beat_at, r.outcome, r.record_partition, r.record_offset
+    r.heartbeat_at, h.beat_at, r.outcome
 FROM runs AS r
 LEFT JOIN run_heartbeats AS h
     ON h.run_number = r.run_number

@@ -30,7 +30,6 @@ use super::{
     description::description,
     errors,
     filters::{Filter, RunField, Value},
-    flows::made_by,
     objects,
     rows::{Run, RunRow},
     view::View,
@@ -41,7 +40,7 @@ use crate::{
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
-    idempotency::Recorded,
+    idempotency::{Recorded, made_by},
     json,
     lists::{self, List, Shown},
     pagination::{Key, Page},
@@ -51,7 +50,7 @@ use crate::{
 
 statements! {
     pub(super) STATEMENTS;
-    LIST = "list", split, RunRow;
+    LIST = "list", split, Run;
 }
 
 pub(super) async fn list(
@@ -66,12 +65,12 @@ pub(super) async fn list(
     let (now, cutoff) = (now_ms(), settings.run_inactive_cutoff_seconds);
     let uses_status = filter.uses_status();
     let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
-        let run = RunRow::read(row)?;
+        let run = Run::read(row)?;
         let status = uses_status.then(|| status(&run, now, cutoff));
         if filtered && !matches(&filter, &run, status, now) {
             return Ok(Shown::No);
         }
-        objects::write_run(&run.run(now), true, status.map(Status::as_str), out);
+        objects::write_run(&run, now, true, status.map(Status::as_str), out);
         Ok(Shown::Yes)
     };
     let list = List {
@@ -80,7 +79,7 @@ pub(super) async fn list(
         params: vec![flow.as_str().into()],
         after: |key| vec![key.t.into(), key.n.into()],
         key: |row| {
-            let run = RunRow::read(row)?;
+            let run = Run::read(row)?;
             Ok(Key { t: run.ts_epoch, n: run.run_number, s: String::new() })
         },
         write: Box::new(write),
@@ -89,12 +88,12 @@ pub(super) async fn list(
     lists::respond(&view.live, list, page).await
 }
 
-fn status(run: &RunRow<'_>, now_ms: i64, cutoff_seconds: i64) -> Status {
+fn status(run: &Run<'_>, now_ms: i64, cutoff_seconds: i64) -> Status {
     let outcome = run.outcome.and_then(Status::parse);
     status_of(outcome, run.heartbeat(now_ms), now_ms.div_euclid(1000), cutoff_seconds)
 }
 
-fn matches(filter: &Filter<RunField>, run: &RunRow<'_>, status: Option<Status>, now_ms: i64) -> bool {
+fn matches(filter: &Filter<RunField>, run: &Run<'_>, status: Option<Status>, now_ms: i64) -> bool {
     let value_of = |field| match field {
         RunField::FlowId => Value::Text(run.flow_id),
         RunField::RunNumber => Value::Int(run.run_number),
@@ -125,8 +124,8 @@ pub(super) async fn show(view: View, Path((flow, run)): Path<(String, String)>) 
 
 /// Only reads show the owner.
 fn respond(row: &Row, shows_owner: bool) -> Result<Response, ApiError> {
-    let run = RunRow::read(row)?.run(now_ms());
-    Ok(json::respond_object(|out| objects::write_run(&run, shows_owner, None, out)))
+    let run = RunRow::read(row)?.run;
+    Ok(json::respond_object(|out| objects::write_run(&run, now_ms(), shows_owner, None, out)))
 }
 
 pub(super) async fn start(
@@ -205,7 +204,9 @@ fn write_started(event: &RunStarted, occurred_at: i64, out: &mut Vec<u8>) {
         ts_epoch: occurred_at,
         tags: &tags,
         system_tags: &system_tags,
-        heartbeat: event.heartbeat.then_some(occurred_at.div_euclid(1000)),
+        heartbeat_at: event.heartbeat.then_some(occurred_at.div_euclid(1000)),
+        beat_at: None,
+        outcome: None,
     };
-    objects::write_run(&run, false, None, out);
+    objects::write_run(&run, now_ms(), false, None, out);
 }

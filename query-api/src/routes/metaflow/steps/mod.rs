@@ -6,7 +6,7 @@ use axum::{extract::State, response::Response};
 use daybook_ingest::metaflow::step::{RegisterStep, decide};
 use daybook_projector::{
     statements,
-    tables::{Cursor, FromRow, Row},
+    tables::{FromRow, Row},
 };
 use daybook_schemas::{
     Envelope,
@@ -19,10 +19,9 @@ use daybook_schemas::{
 use super::{
     description::description,
     errors,
-    flows::made_by,
+    lists_of_run::{self, Kind},
     objects,
     rows::{ListedStepRow, StepRow},
-    shared_columns::SharedColumns,
     view::View,
 };
 use crate::{
@@ -31,10 +30,9 @@ use crate::{
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
-    idempotency::Recorded,
+    idempotency::{Recorded, made_by},
     json,
-    lists::{self, List, Shown},
-    pagination::{Key, Page},
+    pagination::Key,
     path::Path,
     query::Query,
 };
@@ -49,27 +47,21 @@ pub(super) async fn list(
     Path((flow, run)): Path<(String, String)>,
     query: Query,
 ) -> Result<Response, ApiError> {
-    let page = Page::of(&query, "steps", view.live.generation.number, false)?;
-    let Some(run) = view.facts.run(&view, &flow, &run).await? else { return Ok(lists::respond_empty(page)) };
-    let tags = view.run_tags(&flow, run.run_number.0).await?;
-    let shared = SharedColumns::new(&flow, &run, None, tags);
-    let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
-        objects::write_step(&shared.step(&ListedStepRow::read(row)?), out);
-        Ok(Shown::Yes)
-    };
-    let list = List {
+    let kind = Kind {
         name: "steps",
         statement: &LIST,
-        params: vec![flow.as_str().into(), run.run_number.0.into()],
         after: |key| vec![key.t.into(), key.s.as_str().into()],
         key: |row| {
             let step = ListedStepRow::read(row)?;
             Ok(Key { t: step.ts_epoch, n: 0, s: step.step_name.to_owned() })
         },
-        write: Box::new(write),
-        filtered: false,
+        write: |shared, row, out| {
+            objects::write_step(&shared.step(&ListedStepRow::read(row)?), out);
+            Ok(())
+        },
     };
-    lists::respond(&view.live, list, page).await
+    let scope = lists_of_run::run(&view, &flow, &run, None).await?;
+    lists_of_run::respond(&view, &query, kind, scope).await
 }
 
 pub(super) async fn show(
@@ -86,7 +78,7 @@ async fn load(view: &View, flow: &str, run: i64, step: &str) -> Result<Option<Ro
 }
 
 fn respond(row: &Row) -> Result<Response, ApiError> {
-    let step = StepRow::read(row)?.step();
+    let step = StepRow::read(row)?.step;
     Ok(json::respond_object(|out| objects::write_step(&step, out)))
 }
 

@@ -27,7 +27,6 @@ use super::{
     description::description,
     errors,
     filters::{Filter, TaskField, Value},
-    flows::made_by,
     objects,
     rows::{ListedTaskRow, Task, TaskMetadataRow, TaskRow},
     shared_columns::SharedColumns,
@@ -39,7 +38,7 @@ use crate::{
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
-    idempotency::Recorded,
+    idempotency::{Recorded, made_by},
     json,
     lists::{self, List, Shown},
     pagination::{Key, Page},
@@ -71,11 +70,11 @@ pub(super) async fn list(
     let tags = view.run_tags(&flow, run.run_number.0).await?;
     let shared = SharedColumns::new(&flow, &run, Some(&step), tags);
     let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
-        let task = ListedTaskRow::read(row)?;
+        let task = shared.task(&ListedTaskRow::read(row)?);
         if filtered && !matches(&filter, &task) {
             return Ok(Shown::No);
         }
-        objects::write_task(&shared.task(&task), out);
+        objects::write_task(&task, out);
         Ok(Shown::Yes)
     };
     let list = List {
@@ -93,7 +92,7 @@ pub(super) async fn list(
     lists::respond(&view.live, list, page).await
 }
 
-fn matches(filter: &Filter<TaskField>, task: &ListedTaskRow<'_>) -> bool {
+fn matches(filter: &Filter<TaskField>, task: &Task<'_>) -> bool {
     let value_of = |field| match field {
         TaskField::TaskId => Value::Int(task.task_id),
         TaskField::TaskName => task.task_name.into(),
@@ -112,7 +111,7 @@ pub(super) async fn show(view: View, Path((flow, run, step, task)): Path<TaskPat
 }
 
 fn respond(row: &Row) -> Result<Response, ApiError> {
-    let task = TaskRow::read(row)?.task();
+    let task = TaskRow::read(row)?.task;
     Ok(json::respond_object(|out| objects::write_task(&task, out)))
 }
 
@@ -184,7 +183,8 @@ impl Creation for Registration<'_> {
             ts_epoch: *occurred_at,
             tags: &tags.tags,
             system_tags: &tags.system_tags,
-            heartbeat: event.heartbeat.then_some(occurred_at.div_euclid(1000)),
+            heartbeat_at: event.heartbeat.then_some(occurred_at.div_euclid(1000)),
+            beat_at: None,
         };
         Ok(json::respond_object(|out| objects::write_task(&task, out)))
     }

@@ -1,5 +1,0 @@
-SELECT b.book_id, b.shelf, b.title, b.author, b.added_at, b.record_partition, b.record_offset
-FROM books AS b
-WHERE b.book_id > $1
-ORDER BY b.book_id
-LIMIT $2
