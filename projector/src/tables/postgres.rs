@@ -26,7 +26,7 @@ use tokio::{
     sync::mpsc,
 };
 
-pub use self::address::{Address, is_address, pairs};
+pub use self::address::{Address, Fault, is_address, pairs};
 use self::{
     connections::{Connections, Epoch, Taken},
     failures::error,
