@@ -173,7 +173,7 @@ impl PostgresStore {
 
     async fn run_scripts(&self, schema: &str, scripts: &[&str]) -> Result<(), TablesError> {
         let session = Session { exists: false, ..self.session(schema, &[]) };
-        let mut connection = self.bounded(session.open()).await?;
+        let (mut connection, _) = self.bounded(session.open()).await?;
         let create = async {
             let mut transaction = connection.begin().await?;
             transaction.execute(LOCK.postgres).await?;
@@ -278,7 +278,16 @@ async fn within<T>(
     statement: &str,
     run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, TablesError>,
 ) -> Result<T, TablesError> {
-    let mut taken = connections.take().await?;
+    on(timeout, connections.take().await?, statement, run).await
+}
+
+/// The same on a connection that was taken.
+async fn on<T>(
+    timeout: Duration,
+    mut taken: Taken,
+    statement: &str,
+    run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, TablesError>,
+) -> Result<T, TablesError> {
     let outcome = tokio::time::timeout(timeout, run(taken.connection())).await;
     let outcome = outcome.unwrap_or_else(|_| Err(silent(statement, timeout)));
     match &outcome {
@@ -305,6 +314,13 @@ impl PostgresTables {
         Ok(call)
     }
 
+    /// Takes the connection for writing, once its server may be committed to.
+    async fn take_to_commit(&self) -> Result<Taken, TablesError> {
+        let taken = self.writes.connections.take().await?;
+        self.epoch.hold().await;
+        Ok(taken)
+    }
+
     fn read_from<'a>(
         &self,
         connections: &'a Connections,
@@ -321,7 +337,7 @@ impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
         let runtime = self.writes.runtime()?;
         self.writes.activity.note();
-        let taken = runtime.block_on(self.writes.connections.take())?;
+        let taken = runtime.block_on(self.take_to_commit())?;
         let mut transaction = PostgresTransaction { tables: self, runtime, taken: Some(taken) };
         transaction.run("begin", async |connection| connection.execute("BEGIN").await)?;
         Ok(Box::new(transaction))
@@ -334,8 +350,9 @@ impl Tables for PostgresTables {
         let call = self.call(plan.shape)?;
         let runtime = self.writes.runtime()?;
         self.writes.activity.note();
-        let run = within(self.timeout, &self.writes.connections, PLAN, async |connection| {
-            match plan::bind(&call, plan).execute(connection).await {
+        let taken = runtime.block_on(self.take_to_commit())?;
+        let run =
+            on(self.timeout, taken, PLAN, async |connection| match plan::bind(&call, plan).execute(connection).await {
                 Ok(_) => Ok(PlanOutcome::Committed),
                 Err(sqlx::Error::Database(database))
                     if database.code().is_some_and(|code| plan::DECLINED.contains(&code.as_ref())) =>
@@ -343,8 +360,7 @@ impl Tables for PostgresTables {
                     Ok(PlanOutcome::Declined)
                 }
                 Err(failed) => Err(error(PLAN, &failed)),
-            }
-        });
+            });
         runtime.block_on(run)
     }
 
