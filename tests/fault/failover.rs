@@ -106,10 +106,14 @@ async fn a_process_that_only_reads_never_answers_from_a_former_primary_what_anot
             })
         })
         .collect();
+    // Just after it has renewed its lease: it writes nothing else, and so learns of the switch late.
+    let lease = format!("SELECT max(expires_at) FROM {}.instances WHERE roles = 'api'", place.topics().1);
+    let granted = sql(&former, &lease);
+    until("the lease is renewed", async || sql(&former, &lease) != granted).await;
     sql(&former, "ALTER SYSTEM SET default_transaction_read_only = on");
     sql(&former, "SELECT pg_reload_conf()");
-    proxy.redirect(own.port("standby", "port"));
     sql(&new, "SELECT pg_promote()");
+    proxy.redirect(own.port("standby", "port"));
 
     // As soon as a write is acknowledged, it is seen through the other process, or that one does not answer.
     let (mut acknowledged, mut pace) = (0, tokio::time::interval(Duration::from_millis(5)));
