@@ -242,6 +242,11 @@ impl Store for PostgresStore {
         let database = connect.get_database().unwrap_or("postgres");
         format!("postgres, {host}:{port}/{database}, schema {}, TLS mode {mode:?}", self.config.schema)
     }
+
+    fn contents(&self) -> String {
+        let database = self.config.address.connect.get_database().unwrap_or("postgres");
+        format!("the schemas {0} and {0}_* of the database {database}", self.config.schema)
+    }
 }
 
 struct PostgresTransaction<'a> {

@@ -22,6 +22,8 @@ use crate::tables::{
 };
 
 const CONTROL: &str = include_str!("sqlite/control.sql");
+/// The name of control storage.
+const CONTROL_SCHEMA: &str = "control";
 const OPEN: &str = include_str!("sqlite/open.sql");
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
@@ -45,6 +47,11 @@ impl SqliteStore {
     /// A store in a folder, which is created with the control storage if it is missing.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
+    }
+
+    /// Whether there is control storage in a folder.
+    pub fn is_in(folder: &Path) -> bool {
+        Self::new(folder).path(CONTROL_SCHEMA).exists()
     }
 
     fn path(&self, schema: &str) -> PathBuf {
@@ -82,8 +89,8 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let made = fs::create_dir_all(&self.folder);
             made.map_err(|e| TablesError::Unavailable(format!("cannot create {}: {e}", self.folder.display())))?;
-            self.run_script("control", CONTROL)?;
-            self.open_file("control")
+            self.run_script(CONTROL_SCHEMA, CONTROL)?;
+            self.open_file(CONTROL_SCHEMA)
         })
     }
 
@@ -128,6 +135,10 @@ impl Store for SqliteStore {
 
     fn describe(&self) -> String {
         format!("sqlite, {}", self.folder.display())
+    }
+
+    fn contents(&self) -> String {
+        format!("{}, and all other files *.db* there but log.db*", self.folder.join("control.db*").display())
     }
 }
 
