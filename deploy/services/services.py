@@ -306,6 +306,16 @@ def as_server_user(home):
     return prefix, home
 
 
+def listening(prefix):
+    """Where a server listens: both loopback addresses, and a socket in a folder whose path is short enough for one."""
+    folder = tempfile.mkdtemp(prefix="daybook-socket-")
+    os.chmod(folder, 0o755)
+    if prefix:
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+    return folder, ["-c", "listen_addresses=127.0.0.1,::1", "-c", f"unix_socket_directories={folder}"]
+
+
 def start_postgres():
     binaries = postgres_bin()
     shutil.rmtree(HOME / "postgres", ignore_errors=True)
@@ -313,12 +323,12 @@ def start_postgres():
     data, port = home / "data", free_port()
     plain = {"cwd": "/", "env": {**os.environ, "LC_ALL": "C.UTF-8"}}
     run([*prefix, binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"], **plain)
-    command = [*prefix, binaries / "postgres", "-D", data, "-p", str(port), "-c", "listen_addresses=127.0.0.1"]
-    command += ["-c", "unix_socket_directories=", "-c", "max_connections=200"]
+    socket_folder, listens = listening(prefix)
+    command = [*prefix, binaries / "postgres", "-D", data, "-p", str(port), *listens, "-c", "max_connections=200"]
     ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
     started = start_process(command, HOME / "postgres.log", {"port": port, "ready": ready})
     url = f"postgres://postgres@127.0.0.1:{port}/postgres"
-    return {"postgres": {**started, "url": url, "data": str(data), "bin": str(binaries)}}
+    return {"postgres": {**started, "url": url, "socket": socket_folder, "data": str(data), "bin": str(binaries)}}
 
 
 def start_standby():
@@ -406,18 +416,23 @@ def env():
         print(f"export DAYBOOK_TEST_{name.upper()}='{service['url']}'")
         if "scram_url" in service:
             print(f"export DAYBOOK_TEST_{name.upper()}_SCRAM='{service['scram_url']}'")
+        if "socket" in service:
+            print(f"export DAYBOOK_TEST_{name.upper()}_SOCKET='{service['socket']}'")
 
 
 def down(names):
     running = state()
     wanted = BROKERS if names == ["brokers"] else names
     for name in [name for name in wanted if name in running]:
-        pid = running.pop(name)["pid"]
+        service = running.pop(name)
+        pid = service["pid"]
         if alive(pid):
             os.kill(pid, signal.SIGINT if name in ("postgres", "standby") else signal.SIGTERM)
             if not wait_for_end(pid, STOP_SECONDS_MAX):
                 os.kill(pid, signal.SIGKILL)
             say(f"{name} stopped")
+        if "socket" in service:
+            shutil.rmtree(service["socket"], ignore_errors=True)
         STATE.write_text(json.dumps(running, indent=1))
 
 
@@ -460,6 +475,8 @@ def start_again(names):
             while works_in(service["data"]):
                 time.sleep(0.02)
             pathlib.Path(service["data"], "postmaster.pid").unlink(missing_ok=True)
+            for lock in pathlib.Path(service.get("socket", service["data"])).glob(".s.PGSQL.*"):
+                lock.unlink(missing_ok=True)
         place = {key: service[key] for key in ("port", "ready", "name") if key in service}
         running[name] = {**service, **start_process(service["command"], pathlib.Path(service["log"]), place)}
         STATE.write_text(json.dumps(running, indent=1))

@@ -76,6 +76,8 @@ pub(crate) struct FromVariables {
     pub(crate) text: String,
     /// The variables that it was made from.
     pub(crate) variables: String,
+    /// Faults of single variables. If there are any, the text is only shown.
+    pub(crate) faults: Vec<String>,
 }
 
 impl Domain {

@@ -1,6 +1,7 @@
 //! Wires the parts: log, store, and for each domain generation, projector and search.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,7 +29,7 @@ use daybook_reindexer::{
     running::Platform,
     upgrade,
 };
-use daybook_schemas::position::Vector;
+use daybook_schemas::{Topic, position::Vector};
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
@@ -78,7 +79,7 @@ async fn open_log(config: &Config, domains: &[Domain], start: &Start) -> Result<
         Log::Embedded => {
             let folder = config.process.data_dir.clone();
             start.wait_for("the embedded log");
-            let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder, &topics)).await?;
+            let opened = tokio::task::spawn_blocking(move || open_embedded(&folder, &topics)).await?;
             Ok(Arc::new(opened.context("cannot open the embedded log")?))
         }
         Log::Kafka(address) => {
@@ -88,6 +89,12 @@ async fn open_log(config: &Config, domains: &[Domain], start: &Start) -> Result<
             Ok(Arc::new(opened))
         }
     }
+}
+
+/// Opens the embedded log; creates it, unless there are tables that were built from one.
+fn open_embedded(folder: &Path, topics: &[Topic]) -> Result<EmbeddedLog, LogError> {
+    let open = if SqliteStore::is_in(folder) { EmbeddedLog::open_existing } else { EmbeddedLog::open };
+    open(folder, topics)
 }
 
 /// Retries an attempt that fails with a retryable error, for a bounded time.
@@ -229,7 +236,7 @@ impl Parts {
         let log = Arc::clone(&self.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
         for running in &mut self.domains {
-            running.catch_up(&end, start).await;
+            running.catch_up(&end, start).await?;
             let domain = running.platform.domain();
             if !running.opened.is_live {
                 running.catch_up_search(&end, start).await;
@@ -306,7 +313,7 @@ impl Parts {
 
 impl Running {
     /// Waits until the tables have reached `end`, and logs progress.
-    async fn catch_up(&self, end: &Vector, start: &Start) {
+    async fn catch_up(&self, end: &Vector, start: &Start) -> Result<()> {
         let progress = &self.opened.generation.progress;
         let topics = self.domain.topics;
         let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
@@ -315,12 +322,16 @@ impl Running {
         let began = Instant::now();
         start.wait_for(format!("the tables of {domain}, which are catching up"));
         while tokio::time::timeout(REPORT, progress.wait_for(&end)).await.is_err() {
+            if let Some(reason) = self.opened.generation.refusal() {
+                anyhow::bail!("{reason}");
+            }
             let lag = progress.applied().lag(&end);
             let done = end.0.values().sum::<i64>() - lag;
             let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
             start.wait_for(format!("the tables of {domain}, which are catching up: {lag} records left"));
             tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
         }
+        Ok(())
     }
 
     /// Waits until search sees everything before `end`, or fails; and logs progress.

@@ -140,6 +140,9 @@ pub enum LogError {
     /// The log cannot be used as it is. Terminal until an operator fixes it.
     #[error("log is unusable: {0}")]
     Unusable(String),
+    /// The log is damaged: what it held cannot be read, or is not there any more. Terminal; the text names the ways out.
+    #[error("{0}")]
+    Damaged(String),
     /// The offset is not in the log: the topic was truncated or recreated. Terminal.
     #[error("{0} is not in the log any more: the topic was truncated or recreated")]
     OffsetGone(Position),

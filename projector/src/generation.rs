@@ -4,6 +4,7 @@
 
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use daybook_ingest::log::LogError;
 use daybook_schemas::position::{Position, Vector};
 use sha2::{Digest, Sha256};
 
@@ -33,6 +34,8 @@ pub struct Generation {
     pub progress: Progress,
     /// Why it must not be used any more.
     refusal: OnceLock<String>,
+    /// Which log and tables they are, for refusals.
+    places: String,
     subscribers: RwLock<Vec<Subscriber>>,
 }
 
@@ -58,14 +61,32 @@ impl Generation {
     ) -> Result<Self, TablesError> {
         let (domain, plans, fingerprint) = (projection.domain(), plan_shape(projection)?, fingerprint(projection)?);
         let (progress, refusal, subscribers) = (Progress::default(), OnceLock::new(), RwLock::default());
-        Ok(Self { domain, number, schema, fingerprint, tables, plans, progress, refusal, subscribers })
+        let places = String::new();
+        Ok(Self { domain, number, schema, fingerprint, tables, plans, progress, refusal, places, subscribers })
+    }
+
+    /// The same with a text that says which log and which tables these are.
+    #[must_use]
+    pub fn at(self, places: String) -> Self {
+        Self { places, ..self }
     }
 
     /// From now on it serves nobody and applies nothing, until the process restarts: the log does not contain what its
     /// tables have applied.
     pub fn refuse(&self, mismatch: &Mismatch) {
-        let (domain, number, reason) = (self.domain, self.number, mismatch.to_string());
-        if self.refusal.set(format!("generation {number} of {domain} does not belong to this log: {reason}")).is_ok() {
+        let (domain, number, places) = (self.domain, self.number, &self.places);
+        let reason = format!("generation {number} of {domain} does not belong to this log{places}: {mismatch}");
+        self.set_refusal(reason);
+    }
+
+    /// The same if the log is damaged.
+    pub fn refuse_damaged(&self, error: &LogError) {
+        self.set_refusal(error.to_string());
+    }
+
+    fn set_refusal(&self, reason: String) {
+        let (domain, number) = (self.domain, self.number);
+        if self.refusal.set(reason.clone()).is_ok() {
             tracing::error!(domain, reason, "generation {number} of {domain} is not served any more: {reason}");
         }
     }

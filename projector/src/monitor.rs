@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daybook_ingest::log::EventLog;
+use daybook_ingest::log::{EventLog, LogError};
 use daybook_schemas::position::Vector;
 use tokio::time::Instant;
 
@@ -49,6 +49,7 @@ pub async fn watch(log: Arc<dyn EventLog>, generation: Arc<Generation>, search: 
                     generation.refuse(&mismatch);
                 }
             }
+            Ok(Err(CheckError::Log(error @ LogError::Damaged(_)))) => generation.refuse_damaged(&error),
             Ok(Err(error)) => tracing::debug!(error = chain(&error), "cannot look at the log: {}", chain(&error)),
             Err(error) => tracing::error!(error = %error, "a look at the log ended: {error}"),
         }

@@ -184,6 +184,9 @@ impl Shared {
 
     /// Refuses the generation if work on it showed that the log does not contain what the tables have applied.
     fn proven(&self, outcome: Result<(), RunnerError>) -> Result<(), RunnerError> {
+        if let Err(RunnerError::Log(error @ LogError::Damaged(_))) = &outcome {
+            self.generation.refuse_damaged(error);
+        }
         let mismatch = match &outcome {
             Err(RunnerError::Mismatch(mismatch)) => Some(mismatch.clone()),
             Err(RunnerError::Log(LogError::OffsetGone(_))) => {

@@ -192,4 +192,6 @@ pub trait Store: Send + Sync {
     fn shared(&self) -> bool;
     /// A short description for people: kind and place, never a secret.
     fn describe(&self) -> String;
+    /// What a person removes to empty it: files or schemas, by their names.
+    fn contents(&self) -> String;
 }

@@ -33,7 +33,7 @@ pub enum OpenError {
     /// The tables were built from another log than this one.
     #[error(
         "generation {generation} of {domain} was built from log {built_from}, but this log is {log}: the log was \
-         recreated or another one is configured; point to the former log, or to an empty place for tables"
+         recreated or another one is configured; point to the former log, or to an empty place for tables{places}"
     )]
     OtherLog {
         /// The domain.
@@ -44,9 +44,11 @@ pub enum OpenError {
         built_from: String,
         /// The configured log.
         log: String,
+        /// Which log and tables these are.
+        places: String,
     },
     /// The log does not contain what the tables have applied.
-    #[error("generation {generation} of {domain} does not belong to this log")]
+    #[error("generation {generation} of {domain} does not belong to this log{places}")]
     NotInLog {
         /// The domain.
         domain: &'static str,
@@ -54,6 +56,8 @@ pub enum OpenError {
         generation: i64,
         /// What it does not contain.
         source: Mismatch,
+        /// Which log and tables these are.
+        places: String,
     },
     /// The log failed.
     #[error("cannot compare the live generation of {domain} with the log")]
@@ -121,9 +125,10 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
     let entry =
         entry.ok_or_else(|| failed(TablesError::Unavailable("control storage has no live generation".to_owned())))?;
     let (generation, ours) = (entry.generation, generation::fingerprint(projection).map_err(failed)?);
+    let places = places(log.as_ref(), store);
     if entry.log_id != log.id() {
         let (built_from, log) = (entry.log_id, log.id().to_owned());
-        return Err(OpenError::OtherLog { domain, generation, built_from, log });
+        return Err(OpenError::OtherLog { domain, generation, built_from, log, places });
     }
     let is_live = entry.fingerprint == ours;
     if store.shared() && !is_live {
@@ -136,7 +141,7 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
         let is_usable = upgrade::is_usable(store, &entry.schema).await.map_err(failed)?;
         // Before another generation takes its place: a log that lost records would pass for the whole one.
         if is_usable && !is_live {
-            check(domain, generation, store.open(&entry.schema).await.map_err(failed)?, log).await?;
+            check(domain, generation, store.open(&entry.schema).await.map_err(failed)?, log, &places).await?;
         }
         if !is_live {
             upgrade::candidate(stores, control, projection, log.as_ref(), entries).await.map_err(failed)?
@@ -183,9 +188,11 @@ async fn open_tables(
 ) -> Result<Arc<Generation>, OpenError> {
     let domain = projection.domain();
     let failed = |source| OpenError::Tables { domain, source };
+    let places = places(log.as_ref(), store);
     let tables = store.open(&entry.schema).await.map_err(failed)?;
-    check(domain, entry.generation, Arc::clone(&tables), log).await?;
+    check(domain, entry.generation, Arc::clone(&tables), log, &places).await?;
     let generation = Generation::new(projection, entry.generation, entry.schema, tables).map_err(failed)?;
+    let generation = generation.at(places);
     let reached = checkpoints::read(generation.tables.as_ref()).await.map_err(failed)?;
     generation.note_reached(&reached);
     Ok(Arc::new(generation))
@@ -232,18 +239,26 @@ pub(crate) async fn fill_schema(
     seed(store.open(schema).await?, own, is_live).await
 }
 
+/// Which log and tables these are, for a person who has to change one of them.
+fn places(log: &dyn EventLog, store: &dyn Store) -> String {
+    format!(" (the log: {}; to empty the tables, remove {})", log.describe(), store.contents())
+}
+
 /// Checks that the log contains what a generation has applied.
 async fn check(
     domain: &'static str,
     generation: i64,
     tables: Arc<dyn Tables>,
     log: &Arc<dyn EventLog>,
+    places: &str,
 ) -> Result<(), OpenError> {
     let log = Arc::clone(log);
     let checked = tokio::task::spawn_blocking(move || log_check::check(log.as_ref(), tables.as_ref())).await;
     checked.unwrap_or_else(|e| Err(LogError::Unavailable(format!("the check ended: {e}")).into())).map_err(|error| {
         match error {
-            CheckError::Mismatch(source) => OpenError::NotInLog { domain, generation, source },
+            CheckError::Mismatch(source) => {
+                OpenError::NotInLog { domain, generation, source, places: places.to_owned() }
+            }
             CheckError::Log(source) => OpenError::Log { domain, source },
             CheckError::Tables(source) => OpenError::Tables { domain, source },
         }

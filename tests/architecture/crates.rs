@@ -26,7 +26,7 @@ pub(crate) const WITH_DOMAINS: [&str; 5] = ["schemas/", "ingest/", "projector/",
 
 /// Crates that speak to outside systems or give the code its shape, and the only modules and folders that use them.
 /// A member has the dependency only if one of these is in it.
-const OWNERS: [(&str, &[&str]); 21] = [
+const OWNERS: [(&str, &[&str]); 22] = [
     ("apache-avro", &["schemas"]),
     ("serde_avro_fast", &["schemas"]),
     ("rdkafka", &["ingest/src/log/kafka"]),
@@ -40,6 +40,7 @@ const OWNERS: [(&str, &[&str]); 21] = [
         ],
     ),
     ("sqlx", &["projector/src/tables/postgres"]),
+    ("native-tls", &["projector/src/tables/postgres/address"]),
     ("deadpool", &["projector/src/tables/postgres"]),
     ("elasticsearch", &["projector/src/search/elasticsearch"]),
     ("tantivy", &["projector/src/search/tantivy"]),

@@ -12,7 +12,7 @@ use daybook_tests::services::{self, OwnServices, sql};
 use crate::tables::generation;
 
 fn store(url: &str, schema: &str) -> PostgresStore {
-    let address = Address::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    let address = Address::parse(url).unwrap_or_else(|faults| panic!("{url}: {faults:?}"));
     let (schema, timeout) = (schema.to_owned(), Duration::from_secs(3));
     PostgresStore::new(Config { address, schema, connections_max: 4, timeout })
 }

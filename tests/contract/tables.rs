@@ -36,7 +36,7 @@ pub(crate) struct Place {
 pub(crate) fn places(test: &str) -> [Place; 2] {
     let (sqlite, other) = (Folder::new(test), Folder::new(test));
     let url = services::postgres();
-    let address = Address::parse(&url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    let address = Address::parse(&url).unwrap_or_else(|faults| panic!("{url}: {faults:?}"));
     let (schema, timeout) = (services::unique(test), Duration::from_secs(30));
     let postgres = PostgresStore::new(Config { address, schema, connections_max: 4, timeout });
     let store: Arc<dyn Store> = Arc::new(SqliteStore::new(&sqlite.0));

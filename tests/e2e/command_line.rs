@@ -100,6 +100,71 @@ fn what_is_given_is_taken_or_refused_by_its_name() {
     assert!(nowhere.status.code() == Some(2) && said(&nowhere).contains("no-such-host.invalid:1"), "{nowhere:?}");
 }
 
+/// Makes a key and its certificate in a folder.
+fn make_certificate(folder: &Folder, name: &str) {
+    let path = |end: &str| folder.0.join(format!("{name}{end}")).display().to_string();
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]);
+    let made = command.args(["-keyout", &path(".key"), "-out", &path(".pem")]).output();
+    let made = made.unwrap_or_else(|error| panic!("cannot run openssl: {error}"));
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[test]
+fn certificate_files_that_cannot_work_are_faults_that_name_what_named_them() {
+    let folder = Folder::new("certificates");
+    for name in ["one", "two"] {
+        make_certificate(&folder, name);
+    }
+    let path = |name: &str| folder.0.join(name).display().to_string();
+    let read = |name: &str| fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{error}"));
+    let write = |name: &str, text: &str| fs::write(path(name), text).unwrap_or_else(|error| panic!("{error}"));
+    write("empty.pem", "");
+    write("cut.pem", read("one.pem").split_at(200).0);
+    write("both.pem", &[read("one.pem"), read("two.pem")].concat());
+    let (root, certificate, key) =
+        ("MF_METADATA_DB_SSL_ROOT_CERT_PATH", "MF_METADATA_DB_SSL_CERT_PATH", "MF_METADATA_DB_SSL_KEY_PATH");
+    let check = |mode: &str, given: &[(&str, &str)]| {
+        let files: Vec<_> = given.iter().map(|(variable, name)| (*variable, path(name))).collect();
+        let files = files.iter().map(|(variable, path)| (*variable, path.as_str()));
+        let variables: Vec<_> =
+            files.chain([("MF_METADATA_DB_SSL_MODE", mode), ("DAYBOOK_LOG", "kafka://b:9092")]).collect();
+        run_in(&variables, &["config", "check"])
+    };
+    for good in [&[(root, "one.pem")][..], &[(certificate, "one.pem"), (key, "one.key")]] {
+        let checked = check("require", good);
+        assert!(checked.status.success(), "{good:?}: {}", said(&checked));
+    }
+    for (given, named) in [
+        (&[(root, "nowhere.pem")][..], &[root][..]),
+        (&[(root, "empty.pem")], &[root]),
+        (&[(root, "cut.pem")], &[root]),
+        (&[(root, "one.key")], &[root]),
+        (&[(root, "both.pem")], &[root]),
+        (&[(certificate, "one.pem")], &[certificate]),
+        (&[(key, "one.key")], &[key]),
+        (&[(certificate, "one.pem"), (key, "one.pem")], &[key]),
+        (&[(certificate, "one.pem"), (key, "two.key")], &[certificate, key]),
+    ] {
+        let checked = check("verify-full", given);
+        let text = said(&checked);
+        assert_eq!(checked.status.code(), Some(2), "{given:?}: {text}");
+        let found: Vec<_> = [root, certificate, key].into_iter().filter(|variable| text.contains(variable)).collect();
+        assert!(found == named && !text.contains("SSL_MODE"), "{given:?}: {text}");
+        // Without TLS nobody reads them.
+        assert!(check("disable", given).status.success(), "{given:?}");
+    }
+    let dsn = format!("postgres://u@h/d?sslmode=verify-ca&sslrootcert={}", path("nowhere.pem"));
+    let log = format!("kafka://b:9092?security.protocol=SSL&ssl.ca.location={}", path("nowhere.pem"));
+    let checked = run_in(&[("DAYBOOK_TABLES", &dsn), ("DAYBOOK_LOG", &log)], &["config", "check"]);
+    let text = said(&checked);
+    for part in
+        ["--tables (from DAYBOOK_TABLES)", "sslrootcert names", "--log (from DAYBOOK_LOG)", "ssl.ca.location names"]
+    {
+        assert!(checked.status.code() == Some(2) && text.contains(part), "{part}: {text}");
+    }
+}
+
 #[test]
 fn numbers_in_the_file_are_numbers() {
     let folder = Folder::new("numbers");

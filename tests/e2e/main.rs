@@ -1,5 +1,6 @@
 //! End to end: running servers, real clients, both back ends. Each test has a place of its own.
 
+mod addresses;
 mod answers;
 mod books;
 mod bulk;

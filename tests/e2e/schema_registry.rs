@@ -60,6 +60,11 @@ async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
         assert_eq!(api.get(&format!("{PREFIX}/schemas/ids/100?fetchMaxId=true")).await.json()["maxId"], 100);
         for (method, path, status, code) in [
             (Method::GET, "/nothing", 404, 404),
+            (Method::GET, "/associations/resources/cluster/topic?resourceType=topic", 404, 404),
+            (Method::POST, "/associations", 404, 404),
+            (Method::DELETE, "/associations/resources/topic", 404, 404),
+            (Method::GET, "/v1/metadata/id", 404, 404),
+            (Method::GET, "/v1/metadata/version/", 404, 404),
             (Method::GET, "//subjects", 404, 404),
             (Method::GET, "/subjects//versions", 404, 404),
             (Method::GET, "/subjects/%ff/versions", 400, 400),

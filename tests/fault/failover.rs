@@ -3,10 +3,12 @@
 use std::{process::Command, time::Duration};
 
 use daybook_tests::{
+    api::Api,
     process::{Place, Server, binary},
     proxy::Proxy,
     services::{self, OwnServices, sql},
 };
+use reqwest::Method;
 use serde_json::json;
 
 /// Between two looks, and how many.
@@ -75,6 +77,68 @@ async fn a_former_primary_that_keeps_its_connections_is_left_and_nothing_acknowl
     add_flows(&server, &["F"]).await;
     assert_eq!(server.api.post("/flows/C", &json!({})).await.status, 409);
     assert_eq!(sql(&new, "SELECT pg_is_in_recovery()"), "f");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_only_reads_never_answers_from_a_former_primary_what_another_process_has_changed() {
+    let own = OwnServices::start("kafka,postgres,standby");
+    let (former, new) = (own.url("postgres"), own.url("standby"));
+    let proxy = Proxy::start(0, own.port("postgres", "port")).await;
+    let proxied = format!("postgres://postgres@127.0.0.1:{}/postgres", proxy.port);
+    let place = Place::on("failover_read", &own.url("kafka"), &proxied).with_search(None);
+    let writer = Server::start(&place);
+    let reader = Server::start_with(&place, &["--roles", "api"]);
+    add_flows(&writer, &["Old"]).await;
+    let written = sql(&former, "SELECT pg_current_wal_lsn()");
+    until("the standby has followed", async || {
+        sql(&new, &format!("SELECT pg_last_wal_replay_lsn() >= '{written}'")) == "t"
+    })
+    .await;
+    // Its connections stay in use, so that none is looked at because it was idle.
+    let busy: Vec<_> = (0..8)
+        .map(|_| {
+            let api = Api::new(&reader.api.base);
+            tokio::spawn(async move {
+                loop {
+                    let answer = api.get("/flows/Old").await;
+                    assert!([200, 503].contains(&answer.status), "{}: {}", answer.status, answer.text);
+                }
+            })
+        })
+        .collect();
+    // Just after it has renewed its lease: it writes nothing else, and so learns of the switch late.
+    let lease = format!("SELECT max(expires_at) FROM {}.instances WHERE roles = 'api'", place.topics().1);
+    let granted = sql(&former, &lease);
+    until("the lease is renewed", async || sql(&former, &lease) != granted).await;
+    sql(&former, "ALTER SYSTEM SET default_transaction_read_only = on");
+    sql(&former, "SELECT pg_reload_conf()");
+    sql(&new, "SELECT pg_promote()");
+    proxy.redirect(own.port("standby", "port"));
+
+    // As soon as a write is acknowledged, it is seen through the other process, or that one does not answer.
+    let (mut acknowledged, mut pace) = (0, tokio::time::interval(Duration::from_millis(5)));
+    for index in 0..LOOKS {
+        pace.tick().await;
+        let path = format!("/flows/F{index}");
+        let made = writer.api.post(&path, &json!({})).await;
+        if made.status != 200 {
+            assert_eq!(made.status, 503, "{}", made.text);
+            continue;
+        }
+        acknowledged += 1;
+        let plain = reader.api.get(&path).await;
+        assert!([200, 503].contains(&plain.status), "after {acknowledged}: {}: {}", plain.status, plain.text);
+        let position = made.header("daybook-position");
+        let waited = reader.api.send(Method::GET, &path, None, &[("daybook-min-position", position)]).await;
+        assert!([200, 503].contains(&waited.status), "{position}: {}: {}", waited.status, waited.text);
+        if plain.status == 200 && waited.status == 200 && acknowledged >= 200 {
+            assert!(!position.is_empty());
+            assert!(busy.iter().all(|task| !task.is_finished()), "a read failed");
+            busy.iter().for_each(tokio::task::JoinHandle::abort);
+            return;
+        }
+    }
+    panic!("{acknowledged} writes were acknowledged");
 }
 
 /// Starts a server that must refuse to; its exit code and what it says.

@@ -1,8 +1,12 @@
-"""Deletes records from the middle of an embedded log, as damage might: hole.py FILE FIRST LAST"""
+"""Deletes records from an embedded log, as damage might: hole.py FILE FIRST LAST [any]
+
+With `any`, from every topic.
+"""
 
 import sqlite3
 import sys
 
-file, first, last = sys.argv[1:]
+file, first, last, *every = sys.argv[1:]
+chosen = "TRUE" if every else "topic = 'metaflow'"
 with sqlite3.connect(file) as log:
-    log.execute("DELETE FROM records WHERE topic = 'metaflow' AND record_offset BETWEEN ? AND ?", (first, last))
+    log.execute(f"DELETE FROM records WHERE {chosen} AND record_offset BETWEEN ? AND ?", (first, last))

@@ -106,7 +106,8 @@ impl Place {
         Self { backend, folder: Folder::new(test), name: services::unique(test), urls, search, program: DAYBOOK }
     }
 
-    /// A place of its own on another broker and server than the tests share.
+    /// A place of its own on another broker and server than the tests share. Without an address of tables, the process
+    /// gets it another way.
     pub fn on(test: &str, kafka: &str, postgres: &str) -> Self {
         let (name, urls) = (services::unique(test), (kafka.to_owned(), postgres.to_owned()));
         let search = Some(services::elasticsearch());
@@ -136,7 +137,9 @@ impl Place {
                 let schema = self.name.clone();
                 let search = self.search.as_ref().map_or("off".to_owned(), |url| format!("{url}/{}", self.name));
                 let options = ["--log", &log, "--tables", &tables, "--tables-schema", &schema, "--search", &search];
-                options.map(str::to_owned).to_vec()
+                // An empty address of tables is given by other means than an option.
+                let pairs = options.chunks(2).filter(|pair| pair.last().is_some_and(|value| !value.is_empty()));
+                pairs.flatten().map(|text| (*text).to_owned()).collect()
             }
         }
     }
@@ -244,21 +247,27 @@ impl Server {
 
     /// Starts a server with more options and waits until it is ready.
     pub fn start_with(place: &Place, options: &[&str]) -> Self {
-        Self::start_until(place, options, "ready after")
+        Self::start_until(place, &[&["--listen", "127.0.0.1:0"], options].concat(), &[], "ready after")
+    }
+
+    /// Starts a server that takes its settings from variables and these options alone, besides what names its place; and
+    /// waits until it is ready.
+    pub fn start_by(place: &Place, variables: &[(&str, &str)], options: &[&str]) -> Self {
+        Self::start_until(place, options, variables, "ready after")
     }
 
     /// Starts a server with more options and waits until it listens. It may not be ready yet.
     pub fn begin(place: &Place, options: &[&str]) -> Self {
-        Self::start_until(place, options, "listening on")
+        Self::start_until(place, &[&["--listen", "127.0.0.1:0"], options].concat(), &[], "listening on")
     }
 
     /// Starts a server and waits until it logs a line that contains `sign`.
     ///
     /// # Panics
     /// If it ends before that; its output is shown.
-    fn start_until(place: &Place, options: &[&str], sign: &str) -> Self {
+    fn start_until(place: &Place, options: &[&str], variables: &[(&str, &str)], sign: &str) -> Self {
         let mut command = Command::new(binary_of(place.program));
-        command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(place.options()).args(options);
+        command.arg("serve").args(place.options()).args(options).envs(variables.iter().copied());
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start daybook: {error}"));
         let stderr = child.stderr.take().unwrap_or_else(|| panic!("stderr is piped"));

@@ -30,6 +30,13 @@ pub fn postgres() -> String {
     address("DAYBOOK_TEST_POSTGRES")
 }
 
+/// Where the server listens besides 127.0.0.1: the folder of its socket, and its port.
+pub fn postgres_socket() -> (String, u16) {
+    let url = postgres();
+    let port = url.rsplit_once(':').and_then(|(_, rest)| rest.split('/').next()?.parse().ok());
+    (address("DAYBOOK_TEST_POSTGRES_SOCKET"), port.unwrap_or_else(|| panic!("no port in {url}")))
+}
+
 /// The `http://` URL of Elasticsearch.
 pub fn elasticsearch() -> String {
     address("DAYBOOK_TEST_ELASTICSEARCH")

@@ -19,12 +19,12 @@ pub(super) struct Entry {
     pub(super) line: usize,
 }
 
-/// Reads a file and adds its faults to `faults`.
-pub(super) fn read(path: &str, faults: &mut Vec<String>) -> Vec<Entry> {
+/// Reads a file and adds its faults to `faults`. `origin` is what named the file.
+pub(super) fn read(path: &str, origin: &str, faults: &mut Vec<String>) -> Vec<Entry> {
     match fs::read_to_string(path) {
         Ok(text) => parse(path, &text, faults),
         Err(error) => {
-            faults.push(format!("cannot read the file {path}: {error}"));
+            faults.push(format!("cannot read the file {path} (from {origin}): {error}"));
             Vec::new()
         }
     }

@@ -40,6 +40,8 @@ impl fmt::Display for Origin {
 struct Text {
     text: String,
     origin: Origin,
+    /// What is wrong with that from which it was made.
+    faults: Vec<String>,
 }
 
 /// The texts that are given, by the setting's flag, and the file that was read.
@@ -72,11 +74,13 @@ pub(crate) fn load(flags: &FromFlags, environment: &Environment) -> Loaded {
     }
     faults.extend(environment.unreadable());
     for found in crate::domains::variables(environment) {
-        given.add(found.flag, found.text, Origin::Environment(found.variables));
+        given.add_made(found.flag, found.text, Origin::Environment(found.variables), found.faults);
     }
-    given.file = flags.config.clone().or_else(|| environment.get(environment::CONFIG).map(str::to_owned));
+    let named = environment.get(environment::CONFIG).map(str::to_owned);
+    let origin = if flags.config.is_some() { "--config" } else { environment::CONFIG };
+    given.file = flags.config.clone().or(named);
     if let Some(path) = given.file.clone() {
-        for entry in file::read(&path, &mut faults) {
+        for entry in file::read(&path, origin, &mut faults) {
             given.add(entry.setting.flag, entry.text, Origin::File { path: path.clone(), line: entry.line });
         }
     }
@@ -86,7 +90,11 @@ pub(crate) fn load(flags: &FromFlags, environment: &Environment) -> Loaded {
 impl Given {
     /// Adds a text, unless there is one of higher precedence.
     fn add(&mut self, flag: &'static str, text: String, origin: Origin) {
-        self.texts.entry(flag).or_insert(Text { text, origin });
+        self.add_made(flag, text, origin, Vec::new());
+    }
+
+    fn add_made(&mut self, flag: &'static str, text: String, origin: Origin, faults: Vec<String>) {
+        self.texts.entry(flag).or_insert(Text { text, origin, faults });
     }
 
     /// The text in effect; empty if none is given and there is no default.
@@ -111,6 +119,13 @@ impl Given {
         read: impl Fn(&str, &Setting) -> Result<T, String>,
         faults: &mut Vec<String>,
     ) -> Option<T> {
+        let of_parts = self.texts.get(setting.flag).map_or(&[][..], |given| given.faults.as_slice());
+        if !of_parts.is_empty() {
+            // Several settings may be made from one variable.
+            let new: Vec<_> = of_parts.iter().filter(|fault| !faults.contains(fault)).cloned().collect();
+            faults.extend(new);
+            return None;
+        }
         read(self.text(setting), setting).map_err(|expected| faults.push(self.fault(setting, &expected))).ok()
     }
 

@@ -27,5 +27,6 @@ fn log(text: &str, _setting: &Setting) -> Result<Log, String> {
         return Ok(Log::Embedded);
     }
     let decode = |value: &str| percent_decode_str(value).decode_utf8_lossy().into_owned();
-    Address::parse(text, decode).map(Log::Kafka).map_err(|error| format!("embedded, or a URL of Kafka: {error}"))
+    let address = Address::parse(text, decode).and_then(|address| address.check_options().map(|()| address));
+    address.map(Log::Kafka).map_err(|error| format!("embedded, or a URL of Kafka: {error}"))
 }

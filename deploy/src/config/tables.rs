@@ -47,16 +47,15 @@ impl Tables {
     pub(crate) fn check(given: &Given, faults: &mut Vec<String>) -> Option<Self> {
         let TablesSettings { url, schema, connections_max, timeout } = TablesSettings::check(given, faults)?;
         let Some(url) = url else { return Some(Self::Sqlite) };
-        match postgres::Address::parse(&url) {
-            Ok(address) => {
-                Some(Self::Postgres(Box::new(postgres::Config { address, schema, connections_max, timeout })))
-            }
-            Err(error) => {
-                let setting = TablesSettings::SETTINGS.first()?;
-                faults.push(given.fault(setting, &format!("an address of PostgreSQL: {error}")));
-                None
-            }
-        }
+        let (address, found) = match postgres::Address::parse(&url) {
+            Ok(address) => (Some(address.clone()), address.check_files()),
+            Err(found) => (None, found),
+        };
+        let setting = TablesSettings::SETTINGS.first()?;
+        let fault = |fault: &postgres::Fault| given.fault(setting, &format!("an address of PostgreSQL: {fault}"));
+        faults.extend(found.iter().map(fault));
+        let address = address.filter(|_| found.is_empty())?;
+        Some(Self::Postgres(Box::new(postgres::Config { address, schema, connections_max, timeout })))
     }
 }
 

@@ -5,6 +5,7 @@
 //! does not read the file. A lock on the folder keeps a second process out. Durability of SQLite:
 //! <https://www.sqlite.org/wal.html>.
 
+mod damage;
 mod opened_file;
 mod reader;
 mod tail;
@@ -53,6 +54,8 @@ pub struct EmbeddedLog {
     shared: Arc<Shared>,
     queue: Mutex<Option<mpsc::Sender<Waiting>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// Reads the end of the file, which others may have changed.
+    looks: Mutex<Connection>,
     _lock: File,
 }
 
@@ -83,6 +86,18 @@ impl EmbeddedLog {
     /// Opens the log in `folder` with these topics and creates what is missing. Holds the folder's lock until it is
     /// dropped.
     pub fn open(folder: &Path, topics: &[Topic]) -> Result<Self, LogError> {
+        Self::open_or_create(folder, topics, true)
+    }
+
+    /// Opens a log that tables were built from: nothing is created in place of one that is not there.
+    pub fn open_existing(folder: &Path, topics: &[Topic]) -> Result<Self, LogError> {
+        let path = folder.join(FILE);
+        // An empty file is a new database to SQLite.
+        let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0);
+        if is_there { Self::open_or_create(folder, topics, false) } else { Err(missing(&path)) }
+    }
+
+    fn open_or_create(folder: &Path, topics: &[Topic], creates: bool) -> Result<Self, LogError> {
         let unusable = |what: &str, error: &dyn std::fmt::Display| {
             LogError::Unusable(format!("{what} in {}: {error}", folder.display()))
         };
@@ -98,7 +113,7 @@ impl EmbeddedLog {
             let is_earlier = has_earlier_layout(&connection)?;
             Ok((connection, is_earlier))
         };
-        let (mut connection, is_earlier) = open().map_err(|e| unusable("cannot open log.db", &e))?;
+        let (mut connection, is_earlier) = open().map_err(|e| damage::sort(&path, "open", &e))?;
         if is_earlier {
             return Err(earlier_layout(folder));
         }
@@ -111,13 +126,14 @@ impl EmbeddedLog {
             }
             Ok(())
         };
-        prepare().map_err(|e| unusable("cannot open log.db", &e))?;
-        let id = identify(&mut connection, &path, &topics, &shared)?;
+        prepare().map_err(|e| damage::sort(&path, "open", &e))?;
+        let id = identify(&mut connection, &path, &topics, &shared, creates)?;
+        let looks = open_read_only(&path).map_err(|e| damage::sort(&path, "open", &e))?;
         let file = Arc::new(OpenedFile::at(&path).map_err(|e| unusable("cannot find log.db", &e))?);
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
         let writer = writer::start(connection, Arc::clone(&file), Arc::clone(&shared), appends)?;
         let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
-        Ok(Self { id, path, file, topics, shared, queue, writer, _lock: lock })
+        Ok(Self { id, path, file, topics, shared, queue, writer, looks: Mutex::new(looks), _lock: lock })
     }
 }
 
@@ -127,6 +143,7 @@ fn identify(
     path: &Path,
     topics: &[Topic],
     shared: &Arc<Shared>,
+    creates: bool,
 ) -> Result<String, LogError> {
     let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: Duration::ZERO };
     let (mut ids, mut new) = (Vec::new(), Vec::new());
@@ -138,11 +155,15 @@ fn identify(
         let mut reader = reader::open(path, Arc::clone(shared), &identity::start(*topic))?;
         ids.push((*topic, identity::read(*topic, &mut reader, limits)?));
     }
-    let id = identity::agree(&ids)?.unwrap_or_else(identity::new_id);
+    let known = identity::agree(&ids)?;
+    if known.is_none() && !creates {
+        return Err(missing(path));
+    }
+    let id = known.unwrap_or_else(identity::new_id);
     let first = |topic: &Topic| identity::first_record(*topic, &id, now_ms());
     let first = new.iter().map(first).collect::<Result<Vec<_>, _>>()?;
     if !first.is_empty() {
-        let written = writer::commit(connection, shared, &[&first]);
+        let written = writer::commit(connection, path, shared, &[&first]);
         written.map_err(|e| LogError::Unusable(format!("cannot write {}: {e}", path.display())))?;
     }
     Ok(id)
@@ -170,24 +191,36 @@ pub fn open_reader(folder: &Path, from: &Vector) -> Result<Box<dyn Reader>, LogE
 pub fn end(folder: &Path, topics: &[Topic]) -> Result<Vector, LogError> {
     topics::declare(topics);
     let path = folder.join(FILE);
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let unreadable = |error: rusqlite::Error| LogError::Unusable(format!("cannot read {}: {error}", path.display()));
-    let connection = Connection::open_with_flags(&path, flags).map_err(unreadable)?;
+    let unreadable = |error: rusqlite::Error| damage::sort(&path, "read", &error);
+    let connection = open_read_only(&path).map_err(unreadable)?;
     if has_earlier_layout(&connection).map_err(unreadable)? {
         return Err(earlier_layout(folder));
     }
     read_ends(&connection, topics).map_err(unreadable)
 }
 
+/// The error for a folder with tables and without the log that they were built from.
+fn missing(path: &Path) -> LogError {
+    let (file, folder) = (path.display(), path.parent().unwrap_or(path).display());
+    LogError::Unusable(format!(
+        "{file} is missing or empty, but tables that were built from it are in {folder}: restore {file}, or begin anew \
+         without what it held by deleting control.db* and all other files *.db* there but log.db*"
+    ))
+}
+
+fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
 /// The end of each topic.
 fn read_ends(connection: &Connection, topics: &[Topic]) -> rusqlite::Result<Vector> {
-    let end = |topic: &Topic| {
-        let partition = partition(*topic);
-        let key = (topic.name(), partition.id);
-        let end: Offset = connection.query_row(include_str!("embedded/end.sql"), key, |row| row.get(0))?;
-        Ok((partition, end))
-    };
+    let end = |topic: &Topic| Ok((partition(*topic), read_end(connection, *topic)?));
     topics.iter().map(end).collect::<rusqlite::Result<_>>().map(Vector)
+}
+
+fn read_end(connection: &Connection, topic: Topic) -> rusqlite::Result<Offset> {
+    let mut statement = connection.prepare_cached(include_str!("embedded/end.sql"))?;
+    statement.query_row((topic.name(), partition(topic).id), |row| row.get(0))
 }
 
 /// Takes the folder's lock; an error if another process holds it.
@@ -231,8 +264,17 @@ impl EventLog for EmbeddedLog {
             self.shared.note(Some(reason.clone()));
             LogError::Unusable(reason)
         })?;
+        // In this order: the file only grows.
         let end = |topic: &Topic| (partition(*topic), self.shared.tails.end(partition(*topic)));
-        Ok(Vector(self.topics.iter().map(end).collect()))
+        let known = Vector(self.topics.iter().map(end).collect());
+        let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_file = read_ends(&looks, &self.topics).map_err(|e| damage::of_reading(&self.path, &e));
+        let shorter = |of_file: Vector| match known.0.iter().find(|(it, end)| of_file.next(**it) < **end) {
+            Some((partition, end)) => Err(damage::lost(&self.path, *partition, of_file.next(*partition), end - 1)),
+            None => Ok(()),
+        };
+        of_file.and_then(shorter).inspect_err(|error| self.shared.note(Some(error.to_string())))?;
+        Ok(known)
     }
 
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError> {

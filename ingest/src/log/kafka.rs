@@ -5,6 +5,7 @@
 //! Daybook's guarantees depend on cannot be set.
 
 mod condition;
+mod options;
 mod produce;
 mod reader;
 mod topics;

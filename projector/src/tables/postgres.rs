@@ -27,7 +27,7 @@ use tokio::{
     sync::mpsc,
 };
 
-pub use self::address::{Address, is_address, pairs};
+pub use self::address::{Address, Fault, is_address, pairs};
 use self::{
     connections::{Connections, Epoch, Taken},
     failures::error,
@@ -175,7 +175,7 @@ impl PostgresStore {
 
     async fn run_scripts(&self, schema: &str, scripts: &[&str]) -> Result<(), TablesError> {
         let session = Session { exists: false, ..self.session(schema, &[]) };
-        let mut connection = self.bounded(session.open()).await?;
+        let (mut connection, _) = self.bounded(session.open()).await?;
         let create = async {
             let mut transaction = connection.begin().await?;
             transaction.execute(LOCK.postgres).await?;
@@ -240,9 +240,9 @@ impl Store for PostgresStore {
     fn begin_joint(&self) -> Result<Box<dyn JointTransaction>, TablesError> {
         let lock_max = format!("{}ms", JOINT_WAIT_MAX.as_millis());
         let options = [("lock_timeout", lock_max.as_str()), ("idle_in_transaction_session_timeout", lock_max.as_str())];
-        let session = self.session(&self.config.schema, &options);
-        let connection = self.handle.block_on(self.bounded(session.open()))?;
-        joint::begin(self.handle.clone(), connection, self.config.timeout).map(|joint| Box::new(joint) as _)
+        let connections = self.connections(&self.config.schema, 1, &options);
+        let taken = self.handle.block_on(connections.take())?;
+        joint::begin(self.handle.clone(), taken, self.config.timeout).map(|joint| Box::new(joint) as _)
     }
 
     fn shared(&self) -> bool {
@@ -255,6 +255,11 @@ impl Store for PostgresStore {
         let mode = connect.get_ssl_mode();
         let database = connect.get_database().unwrap_or("postgres");
         format!("postgres, {host}:{port}/{database}, schema {}, TLS mode {mode:?}", self.config.schema)
+    }
+
+    fn contents(&self) -> String {
+        let database = self.config.address.connect.get_database().unwrap_or("postgres");
+        format!("the schemas {0} and {0}_* of the database {database}", self.config.schema)
     }
 }
 
@@ -292,7 +297,16 @@ async fn within<T>(
     statement: &str,
     run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, TablesError>,
 ) -> Result<T, TablesError> {
-    let mut taken = connections.take().await?;
+    on(timeout, connections.take().await?, statement, run).await
+}
+
+/// The same on a connection that was taken.
+async fn on<T>(
+    timeout: Duration,
+    mut taken: Taken,
+    statement: &str,
+    run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, TablesError>,
+) -> Result<T, TablesError> {
     let outcome = tokio::time::timeout(timeout, run(taken.connection())).await;
     let outcome = outcome.unwrap_or_else(|_| Err(silent(statement, timeout)));
     match &outcome {
@@ -319,6 +333,13 @@ impl PostgresTables {
         Ok(call)
     }
 
+    /// Takes the connection for writing, once its server may be committed to.
+    async fn take_to_commit(&self) -> Result<Taken, TablesError> {
+        let taken = self.writes.connections.take().await?;
+        self.epoch.hold().await;
+        Ok(taken)
+    }
+
     fn read_from<'a>(
         &self,
         connections: &'a Connections,
@@ -335,7 +356,7 @@ impl Tables for PostgresTables {
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
         let runtime = self.writes.runtime()?;
         self.writes.activity.note();
-        let taken = runtime.block_on(self.writes.connections.take())?;
+        let taken = runtime.block_on(self.take_to_commit())?;
         let mut transaction = PostgresTransaction { tables: self, runtime, taken: Some(taken) };
         transaction.run("begin", async |connection| connection.execute("BEGIN").await)?;
         Ok(Box::new(transaction))
@@ -348,8 +369,9 @@ impl Tables for PostgresTables {
         let call = self.call(plan.shape)?;
         let runtime = self.writes.runtime()?;
         self.writes.activity.note();
-        let run = within(self.timeout, &self.writes.connections, PLAN, async |connection| {
-            match plan::bind(&call, plan).execute(connection).await {
+        let taken = runtime.block_on(self.take_to_commit())?;
+        let run =
+            on(self.timeout, taken, PLAN, async |connection| match plan::bind(&call, plan).execute(connection).await {
                 Ok(_) => Ok(PlanOutcome::Committed),
                 Err(sqlx::Error::Database(database))
                     if database.code().is_some_and(|code| plan::DECLINED.contains(&code.as_ref())) =>
@@ -357,8 +379,7 @@ impl Tables for PostgresTables {
                     Ok(PlanOutcome::Declined)
                 }
                 Err(failed) => Err(error(PLAN, &failed)),
-            }
-        });
+            });
         runtime.block_on(run)
     }
 

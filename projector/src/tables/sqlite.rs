@@ -24,8 +24,9 @@ use crate::tables::{
     sqlite_readers::Readers,
 };
 
-const CONTROL_SCHEMA: &str = "control";
 const CONTROL: &str = include_str!("sqlite/control.sql");
+/// The name of control storage.
+const CONTROL_SCHEMA: &str = "control";
 const OPEN: &str = include_str!("sqlite/open.sql");
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
@@ -54,6 +55,11 @@ impl SqliteStore {
     /// A store in a folder, which is created with the control storage if it is missing.
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned() }
+    }
+
+    /// Whether there is control storage in a folder.
+    pub fn is_in(folder: &Path) -> bool {
+        Self::new(folder).path(CONTROL_SCHEMA).exists()
     }
 
     fn path(&self, schema: &str) -> PathBuf {
@@ -146,6 +152,10 @@ impl Store for SqliteStore {
 
     fn describe(&self) -> String {
         format!("sqlite, {}", self.folder.display())
+    }
+
+    fn contents(&self) -> String {
+        format!("{}, and all other files *.db* there but log.db*", self.folder.join("control.db*").display())
     }
 }
 

@@ -7,7 +7,10 @@ import sys
 
 import fastavro
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, ServerConfig
-from confluent_kafka.schema_registry.common.schema_registry_client import ConfigCompatibilityLevel
+from confluent_kafka.schema_registry.common.schema_registry_client import (
+    AssociationCreateOrUpdateRequest,
+    ConfigCompatibilityLevel,
+)
 from confluent_kafka.schema_registry.error import SchemaRegistryError
 
 url, subject, file = sys.argv[1:]
@@ -110,6 +113,7 @@ for change in (
     refused(change, 405, 405)
 refused(lambda it: it.get_associations_by_resource_name("topic", "cluster"), 404, 404)
 refused(lambda it: it.delete_associations("topic"), 404, 404)
+refused(lambda it: it.create_association(AssociationCreateOrUpdateRequest(resource_id="topic")), 404, 404)
 
 # Another library decodes a record with what it got.
 value = open(file, "rb").read()

@@ -1,18 +1,27 @@
 //! The variables of Metaflow's own metadata service, as settings of daybook. What is given is passed on as it is, so
 //! that the check names the variable if it cannot be used. An empty variable is not given.
 
-use crate::{config::Environment, domains::FromVariables};
+use std::ops::RangeInclusive;
 
-/// Converts a value of Metaflow's into one of Daybook's.
-type Convert = fn(&str) -> String;
+use daybook_projector::tables::postgres;
+
+use crate::{
+    config::{Environment, Listen},
+    domains::FromVariables,
+};
+
+/// Converts a value of Metaflow's into one of Daybook's. The error says what is expected.
+type Convert = fn(&str) -> Result<String, String>;
 
 const CONVERTED: [(&str, &str, Convert); 5] = [
-    ("path-prefix", "PATH_PREFIX", str::to_owned),
-    ("tables-connections-max", "MF_METADATA_DB_POOL_MAX", str::to_owned),
+    ("path-prefix", "PATH_PREFIX", unchanged),
+    ("tables-connections-max", "MF_METADATA_DB_POOL_MAX", unchanged),
     ("tables-timeout-ms", "MF_METADATA_DB_TIMEOUT", milliseconds),
-    ("run-inactive-cutoff-seconds", "RUN_INACTIVE_CUTOFF_TIME", str::to_owned),
+    ("run-inactive-cutoff-seconds", "RUN_INACTIVE_CUTOFF_TIME", unchanged),
     ("log-level", "LOGLEVEL", level),
 ];
+/// Of `MF_METADATA_DB_TIMEOUT`.
+const TIMEOUT_SECONDS: RangeInclusive<u64> = 1..=3600;
 const HOST: &str = "MF_METADATA_HOST";
 const PORT: &str = "MF_METADATA_PORT";
 const MIGRATION_PORT: &str = "MF_MIGRATION_PORT";
@@ -40,8 +49,12 @@ pub(crate) fn variable_names() -> Vec<&'static str> {
 /// The settings from the variables.
 pub(crate) fn variables(environment: &Environment) -> Vec<FromVariables> {
     let converted = CONVERTED.into_iter().filter_map(|(flag, variable, convert)| {
-        let text = convert(environment.get(variable)?);
-        Some(FromVariables { flag, text, variables: variable.to_owned() })
+        let given = environment.get(variable)?;
+        let (text, faults) = match convert(given) {
+            Ok(text) => (text, Vec::new()),
+            Err(expected) => (given.to_owned(), vec![fault(variable, given, &expected)]),
+        };
+        Some(FromVariables { flag, text, variables: variable.to_owned(), faults })
     });
     let made = [
         address(environment, "listen", PORT, Some("8080")),
@@ -51,16 +64,33 @@ pub(crate) fn variables(environment: &Environment) -> Vec<FromVariables> {
     converted.chain(made.into_iter().flatten()).collect()
 }
 
-/// Seconds as milliseconds. Anything else is returned unchanged, and the check refuses it.
-fn milliseconds(seconds: &str) -> String {
-    let number = seconds.trim().parse::<u64>();
-    number.map_or_else(|_| seconds.to_owned(), |seconds| seconds.saturating_mul(1000).to_string())
+/// A fault of one variable, which holds no secret.
+fn fault(variable: &str, value: &str, expected: &str) -> String {
+    format!("{variable} is {value:?}: expected {expected}")
+}
+
+/// For values that mean the same here.
+fn unchanged(value: &str) -> Result<String, String> {
+    Ok(value.to_owned())
+}
+
+fn milliseconds(seconds: &str) -> Result<String, String> {
+    let number = seconds.trim().parse::<u64>().ok().filter(|seconds| TIMEOUT_SECONDS.contains(seconds));
+    let (min, max) = (TIMEOUT_SECONDS.start(), TIMEOUT_SECONDS.end());
+    let expected = || format!("a whole number of seconds from {min} to {max}");
+    number.map(|seconds| (seconds * 1000).to_string()).ok_or_else(expected)
 }
 
 /// Python's names of levels.
-fn level(level: &str) -> String {
-    let level = level.to_lowercase().replace("warning", "warn").replace("critical", "error");
-    level.replace("fatal", "error").replace("notset", "trace")
+fn level(level: &str) -> Result<String, String> {
+    Ok(match level.to_lowercase().as_str() {
+        "warning" => "warn".to_owned(),
+        "critical" | "fatal" => "error".to_owned(),
+        "notset" => "trace".to_owned(),
+        "error" | "warn" | "info" | "debug" | "trace" => level.to_lowercase(),
+        // The check of the setting shows it as it was given.
+        _ => level.to_owned(),
+    })
 }
 
 /// An address of `MF_METADATA_HOST` and a port; without a default port, only if the port is given.
@@ -70,23 +100,39 @@ fn address(
     port: &'static str,
     default_port: Option<&str>,
 ) -> Option<FromVariables> {
-    let (host, given_port) = (environment.get(HOST), environment.get(port));
-    if given_port.is_none() && (host.is_none() || default_port.is_none()) {
+    let (given_host, given_port) = (environment.get(HOST).map(str::trim), environment.get(port).map(str::trim));
+    if given_port.is_none() && (given_host.is_none() || default_port.is_none()) {
         return None;
     }
-    let (host, port_text) = (host.unwrap_or("127.0.0.1"), given_port.or(default_port)?);
+    let (host, port_text) = (given_host.unwrap_or("127.0.0.1"), given_port.or(default_port)?);
     let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
-    let text = if is_bare_ipv6 { format!("[{host}]:{port_text}") } else { format!("{host}:{port_text}") };
-    Some(FromVariables { flag, text, variables: named(environment, &[HOST, port]) })
+    let host = if is_bare_ipv6 { format!("[{host}]") } else { host.to_owned() };
+    let mut faults = Vec::new();
+    if let Some(given) = given_host
+        && (given.is_empty() || Listen::parse(&format!("{host}:1")).is_none())
+    {
+        faults.push(fault(HOST, given, "an address or a name, as in 127.0.0.1, ::1 or localhost"));
+    }
+    if let Some(given) = given_port
+        && Listen::parse(&format!("x:{given}")).is_none()
+    {
+        faults.push(fault(port, given, "a whole number from 0 to 65535"));
+    }
+    Some(FromVariables {
+        flag,
+        text: format!("{host}:{port_text}"),
+        variables: set(environment, &[HOST, port]),
+        faults,
+    })
 }
 
 /// The address of the tables, if any variable names them: the DSN as it is, or libpq's words.
 fn tables(environment: &Environment) -> Option<FromVariables> {
     if let Some(dsn) = environment.get(DSN) {
-        return Some(FromVariables { flag: "tables", text: dsn.to_owned(), variables: DSN.to_owned() });
+        let (text, variables) = (dsn.to_owned(), DSN.to_owned());
+        return Some(FromVariables { flag: "tables", text, variables, faults: Vec::new() });
     }
-    let names = PARTS.map(|(variable, _, _)| variable);
-    let variables = named(environment, &names);
+    let variables = set(environment, &PARTS.map(|(variable, _, _)| variable));
     let word = |(variable, key, default): (&str, &str, Option<&str>)| {
         let value = match (key, environment.get(variable).or(default)?) {
             // Metaflow's own word for no TLS.
@@ -96,11 +142,20 @@ fn tables(environment: &Environment) -> Option<FromVariables> {
         Some(format!("{key}='{}'", value.replace('\\', r"\\").replace('\'', r"\'")))
     };
     let text = PARTS.into_iter().filter_map(word).collect::<Vec<_>>().join(" ");
-    (!variables.is_empty()).then_some(FromVariables { flag: "tables", text, variables })
+    let found = postgres::Address::parse(&text).map_or_else(|found| found, |address| address.check_files());
+    // A value may be a password in the wrong place: none is shown.
+    let fault = |fault: postgres::Fault| {
+        let named = PARTS.iter().filter(|(_, key, _)| fault.keys.contains(key)).map(|(variable, _, _)| *variable);
+        let named = set(environment, &named.collect::<Vec<_>>());
+        let named = if named.is_empty() { &variables } else { &named };
+        format!("{named} cannot be used: {fault}")
+    };
+    let faults = found.into_iter().map(fault).collect();
+    (!variables.is_empty()).then_some(FromVariables { flag: "tables", text, variables, faults })
 }
 
-/// The variables that are set.
-fn named(environment: &Environment, variables: &[&str]) -> String {
+/// Those of some variables that are set.
+fn set(environment: &Environment, variables: &[&str]) -> String {
     let set = variables.iter().filter(|variable| environment.get(variable).is_some());
     set.copied().collect::<Vec<_>>().join(", ")
 }

@@ -91,6 +91,78 @@ fn what_is_given_and_cannot_be_used_names_its_variable() {
     assert!(local.contains("local log under network tables (--tables, from MF_METADATA_DB_SSL_MODE)"), "{local}");
 }
 
+/// Metaflow's variables that a text names.
+fn named(text: &str) -> Vec<&'static str> {
+    let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    super::variable_names().into_iter().filter(|name| words.contains(name)).collect()
+}
+
+#[test]
+fn a_fault_names_the_variables_that_are_unusable_and_no_other() {
+    let good = [
+        ("MF_METADATA_HOST", "127.0.0.1"),
+        ("MF_METADATA_PORT", "8080"),
+        ("MF_MIGRATION_PORT", "8082"),
+        ("MF_METADATA_DB_HOST", "db"),
+        ("MF_METADATA_DB_PORT", "5432"),
+        ("MF_METADATA_DB_USER", "u"),
+        ("MF_METADATA_DB_PSWD", "p"),
+        ("MF_METADATA_DB_NAME", "n"),
+        ("MF_METADATA_DB_SSL_MODE", "require"),
+        ("MF_METADATA_DB_TIMEOUT", "60"),
+        ("MF_METADATA_DB_POOL_MAX", "10"),
+    ];
+    let with = |bad: &[(&'static str, &'static str)]| {
+        let rest = good.iter().filter(|(name, _)| !bad.iter().any(|(other, _)| other == name));
+        faults(&rest.chain(bad).copied().collect::<Vec<_>>())
+    };
+    assert_eq!(with(&[]), "");
+    for (variable, value) in [
+        ("MF_METADATA_HOST", "a b"),
+        ("MF_METADATA_HOST", " "),
+        ("MF_METADATA_HOST", "[::1"),
+        ("MF_METADATA_PORT", "x"),
+        ("MF_METADATA_PORT", "-1"),
+        ("MF_MIGRATION_PORT", "65536"),
+        ("MF_METADATA_DB_HOST", "a b"),
+        ("MF_METADATA_DB_PORT", "x"),
+        ("MF_METADATA_DB_PORT", "0"),
+        ("MF_METADATA_DB_SSL_MODE", "on"),
+        ("MF_METADATA_DB_SSL_ROOT_CERT_PATH", "/nowhere/ca.pem"),
+        ("MF_METADATA_DB_SSL_CERT_PATH", "/nowhere/cert.pem"),
+        ("MF_METADATA_DB_SSL_KEY_PATH", "/nowhere/key.pem"),
+        ("MF_METADATA_DB_TIMEOUT", "0"),
+        ("MF_METADATA_DB_POOL_MAX", "x"),
+        ("LOGLEVEL", "LOUD"),
+    ] {
+        let faults = with(&[(variable, value)]);
+        assert!(!faults.is_empty() && faults.lines().all(|fault| named(fault) == [variable]), "{variable}: {faults}");
+    }
+    // Each of several, and both where two do not fit together.
+    let two = with(&[("MF_METADATA_DB_PORT", "x"), ("MF_METADATA_DB_SSL_MODE", "on")]);
+    let of_lines: Vec<_> = two.lines().map(named).collect();
+    assert!(of_lines.len() == 2 && of_lines.iter().all(|names| names.len() == 1), "{two}");
+    let root = ("MF_METADATA_DB_SSL_ROOT_CERT_PATH", "system");
+    assert_eq!(named(&with(&[root])), ["MF_METADATA_DB_SSL_MODE", "MF_METADATA_DB_SSL_ROOT_CERT_PATH"]);
+    assert_eq!(with(&[root, ("MF_METADATA_DB_SSL_MODE", "verify-full")]), "");
+    // What a setting of higher precedence takes the place of does not matter.
+    let variables = [("MF_METADATA_PORT", "x"), ("DAYBOOK_LISTEN", "127.0.0.1:1")];
+    assert_eq!(faults_of_embedded(&variables), "");
+}
+
+#[test]
+fn the_time_out_is_in_seconds_and_its_fault_too() {
+    let timeout = |value: &'static str| [("MF_METADATA_DB_NAME", "d"), ("MF_METADATA_DB_TIMEOUT", value)];
+    for value in ["1", "3600", " 60 "] {
+        assert_eq!(faults(&timeout(value)), "", "{value}");
+    }
+    for value in ["0", "3601", "1.5", "-1", "soon", "99999999999999999999"] {
+        let expected =
+            format!("MF_METADATA_DB_TIMEOUT is {value:?}: expected a whole number of seconds from 1 to 3600");
+        assert_eq!(faults(&timeout(value)), expected);
+    }
+}
+
 fn faults_of_embedded(variables: &[(&str, &str)]) -> String {
     check(&[], variables).err().unwrap_or_default().join("\n")
 }

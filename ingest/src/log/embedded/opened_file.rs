@@ -21,6 +21,11 @@ impl OpenedFile {
         Ok(Self { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() })
     }
 
+    /// Where it was opened.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Fails with the reason if another file, or none, is there now.
     pub(super) fn check(&self) -> Result<(), String> {
         let path = self.path.display();

@@ -1,7 +1,7 @@
 //! Reads the embedded log: from memory if the records are still there, else from the file.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,11 +9,12 @@ use std::{
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
 use rusqlite::{Connection, OpenFlags, Row};
 
-use super::Shared;
+use super::{Shared, damage};
 use crate::log::{LogError, ReadLimits, Reader, Record};
 
 pub(super) struct FileReader {
     connection: Connection,
+    path: PathBuf,
     shared: Arc<Shared>,
     next: Vector,
     /// Whether to poll the file, because another process may be the writer.
@@ -46,8 +47,8 @@ const FILE_POLL: Duration = Duration::from_millis(100);
 pub(super) fn open(path: &Path, shared: Arc<Shared>, from: &Vector) -> Result<FileReader, LogError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags);
-    let connection = connection.map_err(|e| LogError::Unusable(format!("cannot read {}: {e}", path.display())))?;
-    Ok(FileReader { connection, shared, next: from.clone(), polls_file: false })
+    let connection = connection.map_err(|e| damage::sort(path, "read", &e))?;
+    Ok(FileReader { connection, path: path.to_owned(), shared, next: from.clone(), polls_file: false })
 }
 
 impl FileReader {
@@ -97,17 +98,13 @@ impl Reader for FileReader {
                     Some(records) => records,
                     None => self
                         .read_file(partition, next, room, limits.bytes_max)
-                        .map_err(|e| LogError::Unavailable(e.to_string()))?,
+                        .map_err(|e| damage::of_reading(&self.path, &e))?,
                 };
                 for record in records {
                     let expected = self.next.next(partition);
                     // Nothing is ever removed from such a topic: a gap is damage.
                     if record.position.offset != expected && !partition.topic.compacted() {
-                        let reason = format!(
-                            "the log lost records: {partition} has none from {expected} to {}",
-                            record.position.offset - 1
-                        );
-                        return Err(LogError::Unusable(reason));
+                        return Err(damage::lost(&self.path, partition, expected, record.position.offset - 1));
                     }
                     if !found.is_empty() && bytes + record.value.len() > limits.bytes_max {
                         break;

@@ -1,7 +1,8 @@
 //! The thread that writes the embedded log: it takes all queued appends, commits them together, and calls back.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
 };
@@ -13,7 +14,7 @@ use daybook_schemas::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::mpsc;
 
-use super::{Shared, opened_file::OpenedFile, partition};
+use super::{Shared, damage, opened_file::OpenedFile, partition, read_end};
 use crate::log::{AppendError, LogError, NewRecord, Waiting};
 
 /// Appends that one commit covers at most.
@@ -40,8 +41,9 @@ pub(super) fn start(
                 waiting.push(next);
             }
             let calls: Vec<&[NewRecord]> = waiting.iter().map(|(records, _)| records.as_slice()).collect();
-            let committed =
-                file.check().and_then(|()| commit(&mut connection, &shared, &calls).map_err(|e| e.to_string()));
+            let committed = file
+                .check()
+                .and_then(|()| commit(&mut connection, file.path(), &shared, &calls).map_err(|e| e.to_string()));
             // Also afterwards: nothing is acknowledged that went to a file that is not there any more.
             match committed.and_then(|positions| file.check().map(|()| positions)) {
                 Ok(mut positions) => {
@@ -72,27 +74,40 @@ fn bytes_of((records, _): &Waiting) -> usize {
 /// Commits the records of several calls in one transaction; publishes them and returns the positions of each call.
 pub(super) fn commit(
     connection: &mut Connection,
+    path: &Path,
     shared: &Shared,
     calls: &[&[NewRecord]],
-) -> rusqlite::Result<Vec<Vec<Position>>> {
+) -> Result<Vec<Vec<Position>>, LogError> {
+    let sort = |error: rusqlite::Error| damage::of_reading(path, &error);
     let mut ends: HashMap<Topic, Offset> = HashMap::new();
-    let transaction = connection.transaction()?;
+    let transaction = connection.transaction().map_err(sort)?;
+    for topic in calls.iter().flat_map(|records| records.iter()).map(|record| record.topic) {
+        if let Entry::Vacant(entry) = ends.entry(topic) {
+            // Somebody may have removed records: new ones must not take their offsets, or follow a gap.
+            let (partition, end) = (partition(topic), shared.tails.end(partition(topic)));
+            let of_file = read_end(&transaction, topic).map_err(sort)?;
+            if of_file != end {
+                return Err(damage::lost(path, partition, of_file.min(end), of_file.max(end) - 1));
+            }
+            entry.insert(end);
+        }
+    }
     let mut committed = Vec::new();
     let mut positions = Vec::with_capacity(calls.len());
     for records in calls {
         let mut of_call = Vec::with_capacity(records.len());
         for record in *records {
             let partition = partition(record.topic);
-            let end = ends.entry(record.topic).or_insert_with(|| shared.tails.end(partition));
+            let end = ends.entry(record.topic).or_default();
             let position = Position { partition, offset: *end };
             *end += 1;
-            insert(&transaction, record, position)?;
+            insert(&transaction, record, position).map_err(sort)?;
             of_call.push(position);
             committed.push(record.at(position));
         }
         positions.push(of_call);
     }
-    transaction.commit()?;
+    transaction.commit().map_err(sort)?;
     shared.tails.push(committed);
     Ok(positions)
 }

@@ -23,7 +23,7 @@ pub struct Address {
 /// The text is not the address of a log on Kafka.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; expected kafka://host:9092[,host:9092][/prefix][?option=value]")]
-pub struct InvalidUrl(String);
+pub struct InvalidUrl(pub(super) String);
 
 /// Partitions of a topic, at most.
 const PARTITIONS_MAX: PartitionId = 1024;

@@ -1,12 +1,14 @@
 //! The address of PostgreSQL: what libpq documents is taken, or refused by name. Nothing that is given is ignored in
 //! silence.
 
+mod certificates;
 mod text;
 
-use std::{fmt::Write as _, net::IpAddr, path::Path, str::FromStr, time::Duration};
+use std::{fmt, fmt::Write as _, net::IpAddr, num::NonZero, path::Path, str::FromStr, time::Duration};
 
 use sqlx::postgres::PgConnectOptions;
 
+use self::certificates::Certificates;
 pub use self::text::{is_address, pairs};
 
 /// Where PostgreSQL is, and as whom to connect. No `Debug`: it holds a password.
@@ -16,6 +18,30 @@ pub struct Address {
     pub connect: PgConnectOptions,
     /// How long an attempt to connect may take, if that is given.
     pub connect_timeout: Option<Duration>,
+    /// The files of TLS.
+    certificates: Certificates,
+}
+
+/// What is wrong with an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The parameters that are wrong, by libpq's names: several if they do not fit together, none if the text cannot be
+    /// read.
+    pub keys: Vec<&'static str>,
+    /// Names the parameter, and shows no value.
+    pub reason: String,
+}
+
+impl Fault {
+    fn of(keys: &[&'static str], reason: impl Into<String>) -> Self {
+        Self { keys: keys.to_vec(), reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
 }
 
 /// What Daybook calls itself, unless the address says something else.
@@ -81,16 +107,22 @@ struct Given {
 }
 
 impl Address {
-    /// Reads an address in either form. The error names the parameter.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Reads an address in either form. Files that it names are not looked at.
+    pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+        let unreadable = |reason: String| vec![Fault::of(&[], reason)];
         let mut given = Given::default();
         let mut behind_password = false;
-        for (key, value) in pairs(text)? {
+        for (key, value) in pairs(text).map_err(unreadable)? {
             // What follows a password may be a part of it.
-            let known = given.take(&key, value, behind_password)?;
+            let known = given.take(&key, value, behind_password).map_err(unreadable)?;
             behind_password |= known && key == "password";
         }
         given.check()
+    }
+
+    /// Looks at the files that it names, as an attempt to connect would.
+    pub fn check_files(&self) -> Vec<Fault> {
+        self.certificates.check()
     }
 }
 
@@ -127,8 +159,8 @@ impl Given {
             let is_usable = value.is_empty() || values.contains(&value.as_str());
             return is_usable.then_some(()).ok_or_else(|| format!("{key} can only be {}", values.join(" or ")));
         }
-        if NUMBERS_WITHOUT_EFFECT.contains(&key) {
-            return whole(key, &value).map(|_| ());
+        if let Some(key) = NUMBERS_WITHOUT_EFFECT.iter().find(|name| **name == key) {
+            return whole(key, &value).map(drop).map_err(|fault| fault.reason);
         }
         if REFUSED.contains(&key) {
             return Err(format!("{key} cannot be followed: leave it out"));
@@ -139,25 +171,33 @@ impl Given {
         Err(format!("unknown key {key}"))
     }
 
-    fn check(self) -> Result<Address, String> {
-        let mode = self.sslmode.as_deref().unwrap_or("prefer");
-        if !MODES.contains(&mode) {
-            return Err(format!("sslmode can only be {}", MODES.join(", ")));
+    fn check(self) -> Result<Address, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut keep = |checked: Result<String, Fault>| checked.map_err(|fault| faults.push(fault)).ok();
+        let mode = keep(self.mode());
+        let host = keep(self.server(mode.as_deref()));
+        let port = self.port.as_deref().map(|port| number::<NonZero<u16>>("port", port));
+        let port = port.map(|port| keep(port.map(|port| port.to_string())));
+        let connect_timeout = self.connect_timeout.as_deref().map(|value| whole("connect_timeout", value));
+        let connect_timeout = connect_timeout.transpose().map_err(|fault| faults.push(fault)).ok().flatten();
+        let (Some(mode), Some(host)) = (mode, host) else { return Err(faults) };
+        if !faults.is_empty() {
+            return Err(faults);
         }
-        let mode = self.mode(mode)?;
-        let host = self.server(mode)?;
-        let port = self.port.as_deref().map(|port| number::<u16>("port", port)).transpose()?;
-        let connect_timeout =
-            self.connect_timeout.as_deref().map(|value| whole("connect_timeout", value)).transpose()?;
         let name = self.application_name.or(self.fallback_application_name);
         let root = self.sslrootcert.filter(|root| root != "system");
+        let certificates = match mode.as_str() {
+            // As libpq: they are not used then.
+            "disable" => Certificates::default(),
+            _ => Certificates { root: root.clone(), certificate: self.sslcert.clone(), key: self.sslkey.clone() },
+        };
         let given = [
             ("host", Some(host)),
-            ("port", port.map(|port| port.to_string())),
+            ("port", port.flatten()),
             ("dbname", self.dbname),
             ("user", self.user),
             ("password", self.password),
-            ("sslmode", Some(mode.to_owned())),
+            ("sslmode", Some(mode)),
             ("sslcert", self.sslcert),
             ("sslkey", self.sslkey),
             ("sslrootcert", root),
@@ -167,60 +207,77 @@ impl Given {
         // sqlx reads passwords from a `.pgpass` only with a URL.
         let given = given.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", encode(&value?))));
         let url = format!("postgres:///?{}", given.collect::<Vec<_>>().join("&"));
-        let connect = PgConnectOptions::from_str(&url).map_err(|_| "its parts do not fit together".to_owned())?;
+        let connect = PgConnectOptions::from_str(&url);
+        let connect = connect.map_err(|_| vec![Fault::of(&[], "its parts do not fit together")])?;
         let connect = if self.settings.is_empty() { connect } else { connect.options(self.settings) };
         // Numbers are transferred in binary form. Without this parameter, poolers need no setting for it.
         let connect = connect.extra_float_digits(None);
         // Zero means any time, as in libpq.
         let connect_timeout = connect_timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs);
-        Ok(Address { connect, connect_timeout })
+        Ok(Address { connect, connect_timeout, certificates })
     }
 
     /// The TLS mode in effect. sqlx's modes are not libpq's: `allow` would never use TLS, so it is taken as `prefer`;
     /// `require` with a root certificate verifies it.
-    fn mode<'a>(&self, mode: &'a str) -> Result<&'a str, String> {
-        match (mode, self.sslrootcert.as_deref()) {
-            ("verify-full", Some("system")) => Ok(mode),
-            (_, Some("system")) if self.sslmode.is_none() => Ok("verify-full"),
-            (_, Some("system")) => Err("sslrootcert=system needs sslmode=verify-full".to_owned()),
-            ("require", Some(_)) => Ok("verify-ca"),
-            ("allow", _) => Ok("prefer"),
-            _ => Ok(mode),
+    fn mode(&self) -> Result<String, Fault> {
+        let mode = self.sslmode.as_deref().unwrap_or("prefer");
+        if !MODES.contains(&mode) {
+            return Err(Fault::of(&["sslmode"], format!("sslmode can only be {}", MODES.join(", "))));
         }
+        let mode = match (mode, self.sslrootcert.as_deref()) {
+            ("verify-full", Some("system")) => mode,
+            (_, Some("system")) if self.sslmode.is_none() => "verify-full",
+            (_, Some("system")) => {
+                let reason = "sslrootcert=system needs sslmode=verify-full";
+                return Err(Fault::of(&["sslmode", "sslrootcert"], reason));
+            }
+            ("require", Some(_)) => "verify-ca",
+            ("allow", _) => "prefer",
+            _ => mode,
+        };
+        Ok(mode.to_owned())
     }
 
     /// Where to connect: a name, an address, or the folder of a socket.
-    fn server(&self, mode: &str) -> Result<String, String> {
+    fn server(&self, mode: Option<&str>) -> Result<String, Fault> {
+        let key = if self.hostaddr.is_some() { "hostaddr" } else { "host" };
+        let wrong = |reason: &str| Err(Fault::of(&[key], reason));
         let server = match (&self.hostaddr, &self.host) {
             (Some(address), _) if address.parse::<IpAddr>().is_err() => {
-                return Err("hostaddr is no address, as in 127.0.0.1 or ::1".to_owned());
+                return wrong("hostaddr is no address, as in 127.0.0.1 or ::1");
             }
-            (Some(address), Some(host)) if mode == "verify-full" && address != host => {
-                return Err("hostaddr with sslmode=verify-full cannot be followed: give host alone".to_owned());
+            (Some(address), Some(host)) if mode == Some("verify-full") && address != host => {
+                let reason = "hostaddr with sslmode=verify-full cannot be followed: give host alone";
+                return Err(Fault::of(&["hostaddr", "sslmode"], reason));
             }
             (Some(server), _) | (None, Some(server)) => server.clone(),
             // As libpq: a variable, a socket, or this machine.
             (None, None) => PgConnectOptions::new_without_pgpass().get_host().to_owned(),
         };
-        if server.contains(',') || self.port.as_deref().is_some_and(|port| port.contains(',')) {
-            return Err("several servers cannot be followed: give the address of the primary, or of a proxy".to_owned());
+        let several = "several servers cannot be followed: give the address of the primary, or of a proxy";
+        if server.contains(',') {
+            return wrong(several);
+        }
+        if self.port.as_deref().is_some_and(|port| port.contains(',')) {
+            return Err(Fault::of(&["port"], several));
         }
         if server.starts_with('@') {
-            return Err("a socket without a file cannot be followed: give the folder of a socket".to_owned());
+            return wrong("a socket without a file cannot be followed: give the folder of a socket");
         }
         let is_name = |c: char| c.is_alphanumeric() || "-._:%".contains(c);
-        if Path::new(&server).is_absolute() || server.chars().all(is_name) {
-            return Ok(server.trim_matches(['[', ']']).to_owned());
+        let bare = server.strip_prefix('[').and_then(|server| server.strip_suffix(']')).unwrap_or(&server);
+        if Path::new(&server).is_absolute() || bare.chars().all(is_name) {
+            return Ok(bare.to_owned());
         }
-        Err("host is no name, no address and no folder of a socket".to_owned())
+        wrong("host is no name, no address and no folder of a socket")
     }
 }
 
-fn number<T: FromStr>(key: &str, value: &str) -> Result<T, String> {
-    value.trim().parse().map_err(|_| format!("{key} is no number, or out of range"))
+fn number<T: FromStr>(key: &'static str, value: &str) -> Result<T, Fault> {
+    value.trim().parse().map_err(|_| Fault::of(&[key], format!("{key} is no number, or out of range")))
 }
 
-fn whole(key: &str, value: &str) -> Result<u64, String> {
+fn whole(key: &'static str, value: &str) -> Result<u64, Fault> {
     if value.is_empty() { Ok(0) } else { number(key, value) }
 }
 
@@ -244,7 +301,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Address {
-        Address::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+        Address::parse(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
     }
 
     #[test]
@@ -297,6 +354,7 @@ mod tests {
             ("host=h sslmode=hidden", "sslmode can only be"),
             ("host=h port=hidden", "port is no number"),
             ("host=h port=65536", "port is no number"),
+            ("host=h port=0", "port is no number"),
             ("host=a,b", "several servers"),
             ("postgres://a:1,b:2/d", "several servers"),
             ("host=h service=hidden", "service cannot be followed"),
@@ -308,8 +366,20 @@ mod tests {
             ("host='h idden'", "host is no name"),
             ("host=@hidden", "socket without a file"),
         ] {
-            let error = Address::parse(text).err().unwrap_or_default();
+            let faults = Address::parse(text).err().unwrap_or_default();
+            let error = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             assert!(error.contains(named) && !error.contains("hidden"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn each_fault_is_found_and_names_its_parameters_alone() {
+        let keys = |text: &str| {
+            let faults = Address::parse(text).err().unwrap_or_default();
+            faults.into_iter().map(|fault| fault.keys).collect::<Vec<_>>()
+        };
+        let all = "host='a b' port=x sslmode=on connect_timeout=y user=u";
+        assert_eq!(keys(all), [vec!["sslmode"], vec!["host"], vec!["port"], vec!["connect_timeout"]]);
+        assert_eq!(keys("host=h port=5 sslmode=disable sslrootcert=system"), [vec!["sslmode", "sslrootcert"]]);
     }
 }

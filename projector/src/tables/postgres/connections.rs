@@ -3,8 +3,16 @@
 //! sqlx's pool pings each connection when it is returned: one more round trip for each statement, and the next statement
 //! waits for it. Here only a connection that was idle is pinged, before it is used.
 //!
-//! An error that says "this connection leads to the wrong server" empties all pools of the store ([`Epoch`]): a former
-//! primary answers reads as it did before.
+//! After a failover, a former primary that is still up answers reads as it did before. Three rules keep such answers from
+//! being given ([`Epoch`]):
+//!
+//! - All sessions of a process lead to one server. A session that meets another one, and an error that says "this
+//!   connection leads to the wrong server", empty all pools of the store.
+//! - A connection is used only if its server has shown within [`PROOF`] that it takes writes.
+//! - A process commits nothing to another server than before until [`HOLD`] has passed, when no process reads from the
+//!   former one any more.
+//!
+//! They rely on the failover: the former primary takes no writes once the new one does.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,34 +22,49 @@ use deadpool::{
         self, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType, Timeouts,
     },
 };
-use sqlx::{Connection as _, PgConnection};
-use tokio::sync::watch;
+use sqlx::PgConnection;
+use tokio::{sync::watch, time::Instant};
 
-use super::session::Session;
+use super::session::{self, Session};
 use crate::tables::TablesError;
 
 /// How long a connection is used for, at most.
 const AGE_MAX: Duration = Duration::from_secs(1800);
-/// A connection that was idle for longer is pinged before it is used, so that connections that the server closed at a
-/// restart are found here, not by a request.
-const IDLE_TRUSTED: Duration = Duration::from_secs(1);
+/// How long a connection is used after its server has shown that it takes writes. Connections that the server closed at
+/// a restart are found by the same question, not by a request.
+const PROOF: Duration = Duration::from_secs(1);
+/// How long nothing is committed to another server than before: longer than `PROOF`, so that clocks may differ in speed
+/// and a statement may begin a little after it was decided on.
+const HOLD: Duration = Duration::from_millis(1500);
+/// Attempts to open a session while others find that the server has changed.
+const OPENINGS: usize = 3;
 /// How much longer the pool waits for a new connection than the attempt itself, which knows the reason.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Counts how often the store had to connect anew. Connections of an earlier epoch are not used again.
 #[derive(Clone, Default)]
-pub(super) struct Epoch(Arc<watch::Sender<u64>>);
+pub(super) struct Epoch(Arc<watch::Sender<Current>>);
+
+#[derive(Default)]
+struct Current {
+    number: u64,
+    /// When the last server was started that a session met: no two servers have the same.
+    server: Option<i64>,
+    /// Nothing is committed before.
+    held_until: Option<Instant>,
+}
 
 impl Epoch {
-    fn now(&self) -> u64 {
-        *self.0.borrow()
+    /// Its number now.
+    pub(super) fn now(&self) -> u64 {
+        self.0.borrow().number
     }
 
     /// Ends the epoch of a connection, if it has not ended yet.
     fn end(&self, epoch: u64) {
         let ended = self.0.send_if_modified(|now| {
-            let current = *now == epoch;
-            *now += u64::from(current);
+            let current = now.number == epoch;
+            now.number += u64::from(current);
             current
         });
         if ended {
@@ -49,9 +72,42 @@ impl Epoch {
         }
     }
 
-    /// To learn that the epoch has ended.
-    pub(super) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+    /// Takes a session that was begun in an epoch and met a server; the epoch that it belongs to. None if the epoch has
+    /// ended meanwhile: where the session leads to is not known to be the present server.
+    pub(super) fn join(&self, begun: u64, server: i64) -> Option<u64> {
+        let mut joined = None;
+        let moved = self.0.send_if_modified(|now| {
+            if now.number != begun {
+                return false;
+            }
+            let moved = now.server.is_some_and(|other| other != server);
+            now.server = Some(server);
+            if moved {
+                now.number += 1;
+                now.held_until = Some(Instant::now() + HOLD);
+            }
+            joined = Some(now.number);
+            moved
+        });
+        if moved {
+            tracing::warn!("another server of PostgreSQL has taken over, or it was restarted: connecting anew");
+        }
+        joined
+    }
+
+    /// Waits until the present server may be written to.
+    pub(super) async fn hold(&self) {
+        let held_until = self.0.borrow().held_until;
+        if let Some(until) = held_until {
+            tokio::time::sleep_until(until).await;
+        }
+    }
+
+    /// Returns when an epoch has ended.
+    pub(super) async fn ended(&self, epoch: u64) {
+        let mut current = self.0.subscribe();
+        // The sender lives as long as this.
+        let _ended = current.wait_for(|now| now.number != epoch).await;
     }
 }
 
@@ -130,6 +186,8 @@ struct Maker {
 struct Opened {
     connection: PgConnection,
     epoch: u64,
+    /// When it was asked whether its server takes writes.
+    proven_at: Instant,
 }
 
 impl managed::Manager for Maker {
@@ -137,8 +195,14 @@ impl managed::Manager for Maker {
     type Error = TablesError;
 
     async fn create(&self) -> Result<Opened, TablesError> {
-        let epoch = self.epoch.now();
-        Ok(Opened { connection: self.session.open().await?, epoch })
+        for _ in 0..OPENINGS {
+            let begun = self.epoch.now();
+            let (connection, look) = self.session.open().await?;
+            if let Some(epoch) = self.epoch.join(begun, look.server) {
+                return Ok(Opened { connection, epoch, proven_at: look.asked_at });
+            }
+        }
+        Err(TablesError::Unavailable("the server of PostgreSQL is being changed".to_owned()))
     }
 
     async fn recycle(&self, opened: &mut Opened, metrics: &Metrics) -> RecycleResult<TablesError> {
@@ -148,8 +212,14 @@ impl managed::Manager for Maker {
         if opened.epoch != self.epoch.now() {
             return Err(RecycleError::message("it may lead to the wrong server"));
         }
-        if metrics.last_used() > IDLE_TRUSTED {
-            opened.connection.ping().await.map_err(|_| RecycleError::message("it is broken"))?;
+        if opened.proven_at.elapsed() > PROOF {
+            let asked_at = Instant::now();
+            let takes_writes = session::takes_writes(&mut opened.connection).await;
+            if !takes_writes.map_err(|_| RecycleError::message("it is broken"))? {
+                self.epoch.end(opened.epoch);
+                return Err(RecycleError::message("its server takes no writes"));
+            }
+            opened.proven_at = asked_at;
         }
         Ok(())
     }
@@ -162,11 +232,28 @@ mod tests {
     #[test]
     fn an_epoch_ends_once_however_many_of_its_connections_fail() {
         let epoch = Epoch::default();
-        let listening = epoch.subscribe();
         epoch.end(0);
         epoch.end(0);
-        assert_eq!((epoch.now(), listening.has_changed().ok()), (1, Some(true)));
+        assert_eq!(epoch.now(), 1);
         epoch.end(1);
         assert_eq!(epoch.now(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_session_on_another_server_ends_the_epoch_and_holds_commits_back() {
+        let (epoch, began) = (Epoch::default(), Instant::now());
+        let held_until = || epoch.0.borrow().held_until;
+        assert_eq!((epoch.join(0, 1), epoch.join(0, 1)), (Some(0), Some(0)));
+        // The same server, after some of its sessions were ended.
+        epoch.end(0);
+        assert_eq!((epoch.join(0, 1), epoch.join(1, 1)), (None, Some(1)), "begun before the end");
+        assert_eq!(held_until(), None, "the first server and the same one hold nothing back");
+        let other = Epoch::clone(&epoch);
+        let ended = tokio::spawn(async move { other.ended(1).await });
+        assert_eq!((epoch.join(1, 2), epoch.join(1, 1)), (Some(2), None), "a session on the former server");
+        assert!(ended.await.is_ok());
+        assert!(held_until().is_some_and(|until| until >= began + HOLD) && HOLD > PROOF);
+        epoch.hold().await;
+        assert!(held_until().is_some_and(|until| until <= Instant::now()));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{Executor, PgConnection};
 use tokio::runtime::Handle;
 
-use super::{NOTIFY, failures::error, fetch, silent, values::bind};
+use super::{NOTIFY, connections::Taken, failures::error, fetch, silent, values::bind};
 use crate::{
     statement,
     tables::{JointTransaction, Params, Row, Statement, TablesError},
@@ -16,16 +16,16 @@ const ENTER_SCHEMA: Statement = statement!("enter_schema");
 /// An open transaction. It is rolled back by closing its connection.
 pub(super) struct Joint {
     handle: Handle,
-    connection: PgConnection,
+    taken: Taken,
     /// How long a statement may take.
     timeout: Duration,
     /// The schema of the last statement.
     schema: String,
 }
 
-/// Begins a transaction on a connection.
-pub(super) fn begin(handle: Handle, connection: PgConnection, timeout: Duration) -> Result<Joint, TablesError> {
-    let mut joint = Joint { handle, connection, timeout, schema: String::new() };
+/// Begins a transaction on a connection that nobody else uses.
+pub(super) fn begin(handle: Handle, taken: Taken, timeout: Duration) -> Result<Joint, TablesError> {
+    let mut joint = Joint { handle, taken, timeout, schema: String::new() };
     joint.run("begin", async |connection| connection.execute("BEGIN").await.map_err(|e| error("begin", &e)))?;
     Ok(joint)
 }
@@ -36,9 +36,13 @@ impl Joint {
         statement: &str,
         run: impl AsyncFnOnce(&mut PgConnection) -> Result<T, TablesError>,
     ) -> Result<T, TablesError> {
-        let (timeout, connection) = (self.timeout, &mut self.connection);
+        let (timeout, connection) = (self.timeout, self.taken.connection());
         let run = async { tokio::time::timeout(timeout, run(connection)).await };
-        self.handle.block_on(run).unwrap_or_else(|_| Err(silent(statement, timeout)))
+        let outcome = self.handle.block_on(run).unwrap_or_else(|_| Err(silent(statement, timeout)));
+        if let Err(failed) = &outcome {
+            self.taken.note(failed);
+        }
+        outcome
     }
 
     fn enter(&mut self, schema: &str) -> Result<(), TablesError> {

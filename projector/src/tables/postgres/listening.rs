@@ -24,19 +24,21 @@ pub(super) async fn listen(
     channel: &str,
     epoch: &Epoch,
 ) -> Result<mpsc::Receiver<String>, TablesError> {
-    let mut moved = epoch.subscribe();
+    let (begun, epoch) = (epoch.now(), epoch.clone());
     // One pool per listener: it never waits for the connection of a dead listener.
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(session.wait_max);
     let pool = pool.connect_lazy_with(session.connect.clone());
     let mut listener = PgListener::connect_with(&pool).await.map_err(|error| failures::of_connecting(&error))?;
     listener.eager_reconnect(false);
-    session.begin(&mut listener).await?;
+    let look = session.begin(&mut listener).await?;
+    let changed = || TablesError::Unavailable("the server of PostgreSQL is being changed".to_owned());
+    let joined = epoch.join(begun, look.server).ok_or_else(changed)?;
     listener.listen(channel).await.map_err(|error| failures::error("listen", &error))?;
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     handle.spawn(async move {
         loop {
             let received = tokio::select! {
-                _ = moved.changed() => return,
+                () = epoch.ended(joined) => return,
                 received = tokio::time::timeout(SILENCE_MAX, listener.try_recv()) => received,
             };
             match received {

@@ -20,6 +20,7 @@ use crate::{
 
 const BEGIN: Statement = statement!("session_begin");
 const LOOK: Statement = statement!("session_look");
+const TAKES_WRITES: Statement = statement!("session_writes");
 /// Versions of PostgreSQL that are tested, as `server_version_num` has them.
 const VERSION_MIN: i32 = 150_000;
 /// The only encoding that holds every text.
@@ -46,7 +47,10 @@ pub(super) struct Session {
 }
 
 /// What a session says of itself.
-struct Look {
+pub(super) struct Look {
+    pub(super) asked_at: Instant,
+    /// When the server was started, in microseconds: no two servers have the same.
+    pub(super) server: i64,
     search_path: String,
     schema: Option<String>,
     read_only: bool,
@@ -57,7 +61,7 @@ struct Look {
 
 impl Session {
     /// Opens a session. A server that is not up yet is asked again for a bounded time.
-    pub(super) async fn open(&self) -> Result<PgConnection, TablesError> {
+    pub(super) async fn open(&self) -> Result<(PgConnection, Look), TablesError> {
         let (began, mut pause) = (Instant::now(), PAUSE_MIN);
         let mut connection = loop {
             match PgConnection::connect_with(&self.connect).await {
@@ -69,12 +73,12 @@ impl Session {
             }
             pause = PAUSE_MAX.min(pause * 2);
         };
-        self.begin(&mut connection).await?;
-        Ok(connection)
+        let look = self.begin(&mut connection).await?;
+        Ok((connection, look))
     }
 
     /// Makes the settings of a new session, and checks that they hold and that the server is one that can be used.
-    pub(super) async fn begin<'c, C>(&self, connection: &'c mut C) -> Result<(), TablesError>
+    pub(super) async fn begin<'c, C>(&self, connection: &'c mut C) -> Result<Look, TablesError>
     where
         for<'a> &'a mut C: Executor<'a, Database = Postgres>,
     {
@@ -83,12 +87,14 @@ impl Session {
         let (names, values): (Vec<&str>, Vec<&str>) = all.unzip();
         let begun = query(&BEGIN).bind(names).bind(values).fetch_all(&mut *connection).await;
         begun.map_err(|failed| error(BEGIN.name, &failed))?;
-        look(connection).await?.check(self)
+        let look = look(connection).await?;
+        look.check(self)?;
+        Ok(look)
     }
 
     /// Refuses a pooler that gives each transaction any connection: two open sessions are two processes, always.
     pub(super) async fn check_pooler(&self) -> Result<(), TablesError> {
-        let (mut one, mut two) = (self.open().await?, self.open().await?);
+        let ((mut one, _), (mut two, _)) = (self.open().await?, self.open().await?);
         let mut first = None;
         for _ in 0..LOOKS {
             let [of_one, of_two] = [look(&mut one).await?.process, look(&mut two).await?.process];
@@ -111,13 +117,22 @@ async fn look<C>(connection: &mut C) -> Result<Look, TablesError>
 where
     for<'a> &'a mut C: Executor<'a, Database = Postgres>,
 {
+    let asked_at = Instant::now();
     let row = query(&LOOK).fetch_one(&mut *connection).await;
-    row.and_then(|row| Look::read(&row)).map_err(|failed| error(LOOK.name, &failed))
+    row.and_then(|row| Look::read(&row, asked_at)).map_err(|failed| error(LOOK.name, &failed))
+}
+
+/// Asks whether the server takes writes, in one round trip.
+pub(super) async fn takes_writes(connection: &mut PgConnection) -> Result<bool, TablesError> {
+    let row = sqlx::query(TAKES_WRITES.postgres.into_sql_str()).fetch_one(connection).await;
+    row.and_then(|row| row.try_get(0)).map_err(|failed| error(TAKES_WRITES.name, &failed))
 }
 
 impl Look {
-    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
+    fn read(row: &PgRow, asked_at: Instant) -> Result<Self, sqlx::Error> {
         Ok(Self {
+            asked_at,
+            server: row.try_get("server")?,
             search_path: row.try_get("search_path")?,
             schema: row.try_get("schema")?,
             read_only: row.try_get("read_only")?,
@@ -171,7 +186,8 @@ mod tests {
 
     fn good() -> Look {
         let (search_path, schema) = ("daybook".to_owned(), Some("daybook".to_owned()));
-        Look { search_path, schema, read_only: false, encoding: ENCODING.to_owned(), version: 170_002, process: 1 }
+        let (asked_at, server, encoding) = (Instant::now(), 1, ENCODING.to_owned());
+        Look { asked_at, server, search_path, schema, read_only: false, encoding, version: 170_002, process: 1 }
     }
 
     #[test]

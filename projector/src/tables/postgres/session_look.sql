@@ -4,4 +4,5 @@ SELECT
     pg_is_in_recovery() OR current_setting('transaction_read_only')::BOOLEAN AS read_only,
     current_setting('server_encoding') AS encoding,
     current_setting('server_version_num')::INTEGER AS version,
-    pg_backend_pid() AS process
+    pg_backend_pid() AS process,
+    (EXTRACT(EPOCH FROM pg_postmaster_start_time()) * 1000000)::BIGINT AS server

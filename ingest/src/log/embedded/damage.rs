@@ -1,0 +1,43 @@
+//! Damage of the file: told apart from what passes, and named with the ways out.
+
+use std::{fmt, path::Path};
+
+use daybook_schemas::position::{Offset, Partition};
+use rusqlite::ErrorCode;
+
+use crate::log::LogError;
+
+/// A failure of SQLite that is no damage can only be the configuration's or the machine's.
+pub(super) fn sort(path: &Path, what: &str, error: &rusqlite::Error) -> LogError {
+    match is_damage(error) {
+        true => damaged(path, error),
+        false => LogError::Unusable(format!("cannot {what} {}: {error}", path.display())),
+    }
+}
+
+/// The same for an open file, whose other failures may pass.
+pub(super) fn of_reading(path: &Path, error: &rusqlite::Error) -> LogError {
+    match is_damage(error) {
+        true => damaged(path, error),
+        false => LogError::Unavailable(error.to_string()),
+    }
+}
+
+/// Records that are not there, although later ones or the tables know of them.
+pub(super) fn lost(path: &Path, partition: Partition, from: Offset, to: Offset) -> LogError {
+    damaged(path, &format_args!("the log lost records: {partition} has none from {from} to {to}"))
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    let damaged = |code| matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase);
+    // A column that cannot have that type was not written by Daybook.
+    error.sqlite_error_code().map_or_else(|| matches!(error, rusqlite::Error::InvalidColumnType(..)), damaged)
+}
+
+fn damaged(path: &Path, reason: &dyn fmt::Display) -> LogError {
+    let file = path.display();
+    LogError::Damaged(format!(
+        "the log {file} is damaged: {reason}; restore {file} from a backup and start again, or give --data-dir an empty \
+         directory, where a new log begins"
+    ))
+}
