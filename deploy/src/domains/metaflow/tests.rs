@@ -94,7 +94,7 @@ fn what_is_given_and_cannot_be_used_names_its_variable() {
 /// Metaflow's variables that a text names.
 fn named(text: &str) -> Vec<&'static str> {
     let words: Vec<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
-    super::variable_names().into_iter().filter(|name| words.contains(name)).collect()
+    super::environment::variable_names().into_iter().filter(|name| words.contains(name)).collect()
 }
 
 #[test]
