@@ -24,7 +24,7 @@ use daybook_reindexer::{
     control::Control,
     coordinator::{self, Coordinator},
     follower::{Follower, Generations, Standing},
-    lease::{Holding, Lease},
+    lease::{Folded, Holding, Lease},
     open::{self, OpenError, Opened},
     running::Platform,
     upgrade,
@@ -173,7 +173,10 @@ impl Parts {
         let holding = Holding {
             instance: instance.clone(),
             roles: config.process.roles.names(),
-            domains: domains.iter().map(|domain| (domain.projection)().domain()).collect(),
+            domains: domains
+                .iter()
+                .map(|domain| Folded::of((domain.projection)().as_ref()))
+                .collect::<Result<_, _>>()?,
             partitions: log::partitions(log.as_ref()),
         };
         let lease = if store.shared() {
@@ -236,9 +239,12 @@ impl Parts {
         let log = Arc::clone(&self.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
         for running in &mut self.domains {
-            running.catch_up(&end, start).await?;
             let domain = running.platform.domain();
-            if !running.opened.is_live {
+            let is_alone = !self.store.shared();
+            if running.opened.is_live || is_alone {
+                running.catch_up(&end, start).await?;
+            }
+            if !running.opened.is_live && is_alone {
                 running.catch_up_search(&end, start).await;
                 start.wait_for(format!("the promotion of {domain}'s new generation"));
                 upgrade::promote(&running.platform, &running.opened.generation).await?;
@@ -275,7 +281,15 @@ impl Parts {
         move || {
             let mut reasons = Vec::new();
             for (standing, generations) in &domains {
+                let current = standing.borrow().current.generation.number;
                 let live = Arc::clone(&standing.borrow().live().generation);
+                if current != live.number {
+                    let (domain, number) = (live.domain, live.number);
+                    reasons.push(format!(
+                        "generation {current} of {domain} is live, which another version of this program serves; \
+                         generation {number} of this one is not promoted"
+                    ));
+                }
                 let (domain, owed) = (live.domain, live.progress.owed());
                 reasons.extend(live.refusal().map(str::to_owned));
                 let failures = generations.failures().into_iter().filter(|failed| failed.generation == live.number);

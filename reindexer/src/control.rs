@@ -36,7 +36,6 @@ statements! {
     ADD_GENERATION = "control/add_generation", split;
     SET_STATE = "control/set_state", split;
     SET_GOAL = "control/set_goal";
-    SET_PROMOTES = "control/set_promotes";
     READ_REPORT = "control/read_report", ReportRow;
     WRITE_REPORT = "control/write_report";
     ADD_DOMAIN = "control/add_domain";
@@ -329,11 +328,6 @@ impl Control {
     /// Notes where a generation's load ends.
     pub async fn set_goal(&self, domain: &str, generation: i64, goal: String) -> Result<(), TablesError> {
         self.write(&SET_GOAL, vec![domain.into(), generation.into(), goal.into()]).await
-    }
-
-    /// Notes whether a generation is promoted as soon as it is ready.
-    pub async fn set_promotes(&self, domain: &str, generation: i64, promotes: bool) -> Result<(), TablesError> {
-        self.write(&SET_PROMOTES, vec![domain.into(), generation.into(), i64::from(promotes).into()]).await
     }
 
     /// Changes the control row of a domain, and states of generations with it: all or nothing.

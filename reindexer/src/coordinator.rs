@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use daybook_ingest::log::LogError;
 use daybook_projector::{
     bookkeeping::quarantine,
     chain,
@@ -23,7 +22,7 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 use crate::{
     control::{ChangeError, Control, Entry, NewState, State},
     follower::Standing,
-    open::fill_schema,
+    open::{OpenError, make_candidate},
     running::{Open, Platform},
     switch::{
         GenerationId,
@@ -58,7 +57,7 @@ enum StepError {
     #[error(transparent)]
     Tables(#[from] TablesError),
     #[error(transparent)]
-    Log(#[from] LogError),
+    Open(#[from] OpenError),
     #[error(transparent)]
     Change(#[from] ChangeError),
     #[error(transparent)]
@@ -157,9 +156,10 @@ impl Coordinator {
         }
         let domain = self.platform.domain();
         let standing = self.standing.borrow().clone();
-        let (live, open) = (standing.open.get(&row.live.0), standing.open.get(&candidate.0));
-        let behind = match (live, open) {
-            (Some(live), Some(Open { generation, search, .. })) => {
+        let is_current = standing.current.generation.number == row.live.0;
+        let behind = match standing.open.get(&candidate.0).filter(|_| is_current) {
+            Some(Open { generation, search, .. }) => {
+                let live = &standing.current;
                 let (live, candidate) = (Arc::clone(&live.generation), Arc::clone(generation));
                 let flip = Flip { expected: row.epoch, live, candidate, search: search.clone(), failed: self.failed };
                 match self.switching.flip(flip).await {
@@ -174,7 +174,7 @@ impl Coordinator {
                     Err(error) => return Err(error.into()),
                 }
             }
-            _ => "it is not open here".to_owned(),
+            None => "it is not open here".to_owned(),
         };
         (self.next_attempt, self.failed) = (Some(Instant::now() + ATTEMPT_PAUSE), self.failed + 1);
         match self.switching.withdraw_overdue(row.epoch).await {
@@ -185,7 +185,6 @@ impl Coordinator {
                     generation = number,
                     "generation {number} of {domain} is not promoted: {behind}"
                 );
-                self.control().set_promotes(domain, number, false).await?;
                 Ok(())
             }
             Err(ChangeError::Switch(_)) => Ok(()),
@@ -218,11 +217,11 @@ impl Coordinator {
 
     async fn advance_candidate(&mut self, row: &ControlRow, candidate: &Entry) -> Result<(), StepError> {
         if candidate.state == State::Planned {
-            return self.create(candidate).await;
+            return Ok(make_candidate(&self.platform, candidate).await?);
         }
         let standing = self.standing.borrow().clone();
         let Some(open) = standing.open.get(&candidate.generation) else { return Ok(()) };
-        let live = standing.live();
+        let live = &standing.current;
         if !candidate.accepts_quarantine
             && let Some((position, reason)) = newly_quarantined(&live.generation, &open.generation).await?
         {
@@ -247,19 +246,6 @@ impl Coordinator {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Makes the empty tables of a candidate.
-    async fn create(&self, candidate: &Entry) -> Result<(), StepError> {
-        let (domain, log) = (self.platform.domain(), Arc::clone(&self.platform.log));
-        let of_log = Arc::clone(&log);
-        let mut end = tokio::task::spawn_blocking(move || of_log.end()).await??;
-        let topics = self.platform.projection.topics();
-        end.0.retain(|partition, _| topics.contains(&partition.topic));
-        let (store, projection) = (self.control().store(), self.platform.projection.as_ref());
-        fill_schema(store.as_ref(), &candidate.schema, projection, log.as_ref(), false).await?;
-        self.control().set_goal(domain, candidate.generation, end.to_string()).await?;
-        self.move_to(candidate, State::Loading, String::new()).await
     }
 
     async fn verify(&mut self, candidate: &Entry, live: &Open, open: &Open) -> Result<(), StepError> {

@@ -10,11 +10,11 @@ use std::{
 };
 
 use daybook_projector::{
-    chain,
+    chain, commit_listener,
     generation::{self, Generation},
     tables::TablesError,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     control::{Entry, State},
@@ -39,6 +39,9 @@ pub struct Standing {
     pub local: Local,
     /// The generations that are open, by number.
     pub open: BTreeMap<i64, Open>,
+    /// The one that is live, as the control row was read last. One that another version of the program has built is not
+    /// among the open ones: only its progress is used.
+    pub current: Open,
 }
 
 impl Standing {
@@ -54,6 +57,8 @@ pub struct Follower {
     platform: Platform,
     /// Shared with those who ask for failures.
     running: Arc<Mutex<BTreeMap<i64, Running>>>,
+    /// Hears of the commits of a live generation that another version of the program has built.
+    listening: Mutex<JoinSet<()>>,
     standing: watch::Sender<Standing>,
     live: watch::Sender<Option<Arc<Generation>>>,
 }
@@ -93,13 +98,17 @@ impl Follower {
         let generation = &opened.generation;
         let live = watch::Sender::new(Some(Arc::clone(generation)));
         let mut running = Running::start(&platform, generation, live.subscribe())?;
-        running.index(&platform)?;
+        if opened.is_live || !platform.control.store().shared() {
+            running.index(&platform)?;
+        }
         let standing = Standing {
             local: Local::starting(GenerationId(generation.number)),
             open: [(generation.number, running.open.clone())].into(),
+            current: running.open.clone(),
         };
         let running = Arc::new(Mutex::new(BTreeMap::from([(generation.number, running)])));
-        Ok(Self { platform, running, standing: watch::Sender::new(standing), live })
+        let listening = Mutex::default();
+        Ok(Self { platform, running, listening, standing: watch::Sender::new(standing), live })
     }
 
     /// What this process knows, as it changes.
@@ -146,7 +155,12 @@ impl Follower {
         for entry in entries.iter().filter(runs) {
             self.run(entry).await?;
         }
-        self.apply(&row);
+        let live = entries.iter().find(|entry| entry.generation == row.live.0);
+        let other = live.filter(|entry| entry.fingerprint != ours);
+        match other {
+            None => self.apply(&row),
+            Some(other) => self.stand_back(&row, other).await?,
+        }
         let kept = |number: i64| {
             let is_named = GenerationId(number) == row.live || row.previous == Some(GenerationId(number));
             is_named || entries.iter().filter(runs).any(|entry| entry.generation == number)
@@ -154,7 +168,9 @@ impl Follower {
         self.close(kept).await;
         let local = self.standing.borrow().local;
         let is_read = |number: GenerationId| self.standing.borrow().open.get(&number.0).is_some_and(Open::is_read);
-        self.platform.lease.acknowledge(domain, local.epoch, local.acknowledges(is_read));
+        if other.is_none() {
+            self.platform.lease.acknowledge(domain, local.epoch, local.acknowledges(is_read));
+        }
         Ok(row.phase == Phase::Idle)
     }
 
@@ -187,7 +203,8 @@ impl Follower {
                 return false;
             }
             standing.local = local;
-            live = Some(Arc::clone(&standing.live().generation));
+            standing.current = standing.live().clone();
+            live = Some(Arc::clone(&standing.current.generation));
             true
         });
         if let Some(live) = live {
@@ -199,11 +216,36 @@ impl Follower {
         }
     }
 
+    /// Answers nothing while the live generation belongs to another version of the program, and follows its progress.
+    async fn stand_back(&self, row: &ControlRow, live: &Entry) -> Result<(), OpenError> {
+        let (domain, number) = (self.platform.domain(), live.generation);
+        if self.standing.borrow().current.generation.number != number {
+            let generation = open::open_other(&self.platform, live).await?;
+            let mut listening = JoinSet::new();
+            listening.spawn(commit_listener::listen(self.platform.instance.clone(), Arc::clone(&generation)));
+            *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = listening;
+            self.live.send_replace(Some(Arc::clone(&generation)));
+            self.standing.send_modify(|standing| standing.current = Open::new(generation, None));
+            tracing::warn!(
+                domain,
+                generation = number,
+                "generation {number} of {domain} is live, which another version of this program serves"
+            );
+        }
+        self.platform.lease.stand_back(domain, row.epoch);
+        Ok(())
+    }
+
     /// Closes generations that are not kept.
     async fn close(&self, kept: impl Fn(i64) -> bool) {
         let closed: Vec<i64> = self.lock().keys().copied().filter(|number| !kept(*number)).collect();
         for number in closed {
-            self.standing.send_modify(|standing| drop(standing.open.remove(&number)));
+            self.standing.send_modify(|standing| {
+                // Requests begin on it, and are refused, if the live one belongs to another version of the program.
+                if standing.local.waits.live != GenerationId(number) {
+                    standing.open.remove(&number);
+                }
+            });
             let running = self.lock().remove(&number);
             let stopped = tokio::task::spawn_blocking(move || drop(running)).await;
             let domain = self.platform.domain();

@@ -2,7 +2,8 @@
 //!
 //! Every process on a shared store holds a lease and renews it. With each renewal it reports which control rows it has
 //! applied, so that a switch of generations can wait for it (`switch/lease.rs` has the rules). Partitions are assigned to
-//! projectors that hold a lease; each computes the same assignment from the list of leases. Two processes may disagree for
+//! projectors that hold a lease and have the same fingerprint of the domain, because each program applies the generations
+//! of its own fingerprint; each computes the same assignment from the list of leases. Two processes may disagree for
 //! a moment: compare-and-set on the checkpoints lets only one of them commit each batch. A process whose lease expired by
 //! its own clock stops answering, which is strictly before others see the lease expired.
 
@@ -12,8 +13,12 @@ use std::{
     time::Duration,
 };
 
-use daybook_projector::tables::{LEASE, TablesError};
-use daybook_schemas::position::Partition;
+use daybook_projector::{
+    generation,
+    projection::Projection,
+    tables::{LEASE, TablesError},
+};
+use daybook_schemas::{Topic, position::Partition};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -48,7 +53,7 @@ pub struct Lease {
     roles: String,
     topics: String,
     domains: Vec<&'static str>,
-    partitions: Vec<Partition>,
+    partitions: Vec<Assigned>,
     assignment: watch::Sender<Vec<Partition>>,
     /// The beginning of this process's own time.
     began: Instant,
@@ -104,16 +109,50 @@ pub struct Holding {
     /// Its roles, comma-separated.
     pub roles: String,
     /// Its domains.
-    pub domains: Vec<&'static str>,
-    /// All partitions of their topics.
+    pub domains: Vec<Folded>,
+    /// All partitions of the log.
     pub partitions: Vec<Partition>,
+}
+
+/// A domain as this program folds it.
+#[derive(Debug, Clone)]
+pub struct Folded {
+    /// Its name.
+    pub domain: &'static str,
+    /// The topics that are folded.
+    pub topics: Vec<Topic>,
+    /// The fingerprint of its generations.
+    pub fingerprint: String,
+}
+
+impl Folded {
+    /// A projection's domain.
+    pub fn of(projection: &dyn Projection) -> Result<Self, TablesError> {
+        let (domain, topics) = (projection.domain(), projection.topics());
+        Ok(Self { domain, topics, fingerprint: generation::fingerprint(projection)? })
+    }
+}
+
+/// Partitions that are assigned together: those of one topic, among programs of one fingerprint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Assigned {
+    partition: Partition,
+    /// The topic and the fingerprint, as in the list of an instance.
+    group: String,
 }
 
 impl Lease {
     fn new(control: Control, of: Holding, shared: bool) -> Self {
         let Holding { instance, roles, domains, partitions } = of;
-        let topics: BTreeSet<&str> = partitions.iter().map(|partition| partition.topic.name()).collect();
+        let group = |partition: &Partition| {
+            let of_topic = domains.iter().find(|folded| folded.topics.contains(&partition.topic))?;
+            Some(format!("{}@{}", partition.topic.name(), of_topic.fingerprint))
+        };
+        let assigned = |partition: &Partition| Some(Assigned { partition: *partition, group: group(partition)? });
+        let partitions: Vec<Assigned> = partitions.iter().filter_map(assigned).collect();
+        let topics: BTreeSet<&str> = partitions.iter().map(|assigned| assigned.group.as_str()).collect();
         let topics = topics.into_iter().collect::<Vec<_>>().join(",");
+        let domains = domains.iter().map(|folded| folded.domain).collect();
         Self {
             control,
             instance,
@@ -133,7 +172,7 @@ impl Lease {
     /// The lease of the only process on a store that is not shared: all partitions are assigned to it.
     pub fn unshared(control: Control, of: Holding) -> Self {
         let lease = Self::new(control, of, false);
-        lease.assignment.send_replace(lease.partitions.clone());
+        lease.assignment.send_replace(lease.partitions.iter().map(|assigned| assigned.partition).collect());
         lease.state().lease = Some(OwnLease { number: LeaseNumber(1), until: FOREVER });
         lease
     }
@@ -171,6 +210,16 @@ impl Lease {
         let mut state = self.state();
         state.applied.insert(domain, applied);
         if state.acknowledged.insert(domain, acknowledged) != Some(acknowledged) {
+            self.hurry.notify_one();
+        }
+    }
+
+    /// From now on nothing of a domain is answered before a control row of this epoch, or a newer one, is applied: for a
+    /// program that cannot read the generation that is live. Others need not wait for it.
+    pub fn stand_back(&self, domain: &'static str, epoch: Epoch) {
+        let mut state = self.state();
+        state.required.insert(domain, epoch);
+        if state.acknowledged.insert(domain, epoch) != Some(epoch) {
             self.hurry.notify_one();
         }
     }
@@ -326,24 +375,23 @@ fn has(list: &str, item: &str) -> bool {
 
 /// The partitions that are assigned to `instance` among these projectors, which are in order of name.
 ///
-/// A partition goes to one of those that know its topic, chosen by what all of them see alike. So programs with different
-/// domains run side by side, as in a rolling upgrade.
-fn assign(instance: &str, projectors: &[&Instance], partitions: &[Partition]) -> Vec<Partition> {
-    let is_mine = |partition: &&Partition| {
-        let topic = partition.topic.name();
+/// A partition goes to one of those that know its topic and have its fingerprint, chosen by what all of them see alike. So
+/// programs with different domains or fingerprints run side by side, as in a rolling upgrade.
+fn assign(instance: &str, projectors: &[&Instance], partitions: &[Assigned]) -> Vec<Partition> {
+    let is_mine = |Assigned { partition, group }: &&Assigned| {
         let able: Vec<&str> =
-            projectors.iter().filter(|it| has(&it.topics, topic)).map(|it| it.name.as_str()).collect();
+            projectors.iter().filter(|it| has(&it.topics, group)).map(|it| it.name.as_str()).collect();
         // Topics begin with different projectors, so that small ones are not all assigned to the first.
-        let first: usize = topic.bytes().map(usize::from).sum();
+        let first: usize = partition.topic.name().bytes().map(usize::from).sum();
         let index = first + usize::try_from(partition.id).unwrap_or(0);
         able.get(index % able.len().max(1)) == Some(&instance)
     };
-    partitions.iter().filter(is_mine).copied().collect()
+    partitions.iter().filter(is_mine).map(|assigned| assigned.partition).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::{Topic, topics::Declaration};
+    use daybook_schemas::topics::Declaration;
 
     use super::*;
 
@@ -356,8 +404,14 @@ mod tests {
         Instance { name, roles, topics, leased: true, connected: true }
     }
 
-    fn partitions(topics: &[Topic]) -> Vec<Partition> {
-        topics.iter().flat_map(|topic| (0..12).map(|id| Partition { topic: *topic, id })).collect()
+    fn partitions(topics: &[Topic]) -> Vec<Assigned> {
+        let assigned =
+            |topic: Topic, id| Assigned { partition: Partition { topic, id }, group: topic.name().to_owned() };
+        topics.iter().flat_map(|topic| (0..12).map(|id| assigned(*topic, id))).collect()
+    }
+
+    fn all(partitions: &[Assigned]) -> Vec<Partition> {
+        partitions.iter().map(|assigned| assigned.partition).collect()
     }
 
     #[test]
@@ -369,7 +423,7 @@ mod tests {
             let assigned = |it: &&Instance| assign(&it.name, &projectors, &partitions);
             let mut assigned: Vec<Partition> = projectors.iter().flat_map(assigned).collect();
             assigned.sort();
-            assert_eq!(assigned, partitions, "{count} instances");
+            assert_eq!(assigned, all(&partitions), "{count} instances");
         }
         assert!(assign("absent", &[&projector(0, "test")], &partitions).is_empty());
         assert!(assign("a", &[], &partitions).is_empty());
@@ -388,7 +442,7 @@ mod tests {
                 .enumerate()
                 .flat_map(|(index, it)| assign(&it.name, &projectors, if index < olds { &old } else { &new }));
             let mut assigned: Vec<Partition> = assigned.collect();
-            let mut expected = new.clone();
+            let mut expected = all(&new);
             assigned.sort();
             expected.sort();
             assert_eq!(assigned, expected, "{olds} old, {news} new");

@@ -14,10 +14,14 @@ use daybook_projector::{
 use daybook_schemas::position::{Partition, Position};
 
 use crate::{
-    control::{Control, Entry, State},
+    control::{Control, Entry, NewState, State},
     running::Platform,
+    switch::control::ControlRow,
     upgrade::{self, Stores},
 };
+
+/// What the rebuild is called that a new version of the program begins by itself.
+const UPGRADE: &str = "upgrade";
 
 /// Why the live generation cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -67,20 +71,20 @@ pub enum OpenError {
         /// What failed.
         source: LogError,
     },
-    /// The tables were built by another version of the fold, and other processes may use them.
+    /// Another program's rebuild of the domain is under way.
     #[error(
-        "generation {generation} of {domain} has fingerprint {built}, this program builds {ours}: run the version that \
-         built it, or point to an empty place for tables, which is then filled from the log"
+        "generation {live} of {domain} belongs to another version of this program, and so does generation {other}, which \
+         is {state}: promote or cancel that one first"
     )]
-    OtherFingerprint {
+    OtherRebuild {
         /// The domain.
         domain: &'static str,
-        /// The generation.
-        generation: i64,
-        /// The fingerprint in control storage.
-        built: String,
-        /// This program's.
-        ours: String,
+        /// The live generation.
+        live: i64,
+        /// The one that is being built.
+        other: i64,
+        /// Its state.
+        state: &'static str,
     },
     /// This program's fold refuses a record that the live generation has applied.
     #[error(
@@ -131,11 +135,10 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
         return Err(OpenError::OtherLog { domain, generation, built_from, log, places });
     }
     let is_live = entry.fingerprint == ours;
-    if store.shared() && !is_live {
-        return Err(OpenError::OtherFingerprint { domain, generation, built: entry.fingerprint, ours });
-    }
-    let opened = if store.shared() {
+    let opened = if store.shared() && is_live {
         entry
+    } else if store.shared() {
+        beside(platform, &entry).await?
     } else {
         upgrade::tidy(stores, control, domain, &ours, &entries).await.map_err(failed)?;
         let is_usable = upgrade::is_usable(store, &entry.schema).await.map_err(failed)?;
@@ -166,6 +169,86 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
         set_live(&generation, true).await.map_err(failed)?;
     }
     Ok(Opened { generation, is_live })
+}
+
+/// The generation of this program's fingerprint beside the live one, which another version of the program has built and
+/// serves: one that exists, or a new one. It answers once it is promoted.
+async fn beside(platform: &Platform, live: &Entry) -> Result<Entry, OpenError> {
+    let (domain, control) = (platform.domain(), &platform.control);
+    let failed = |source| OpenError::Tables { domain, source };
+    let ours = generation::fingerprint(platform.projection.as_ref()).map_err(failed)?;
+    let (store, log_id, of_live) = (Arc::clone(control.store()), platform.log.id().to_owned(), live.generation);
+    let decide = move |row: &ControlRow, entries: Vec<Entry>| {
+        let waits = |entry: &&Entry| entry.state.is_candidate() || entry.state == State::Previous;
+        let is_own = |entry: &&Entry| entry.fingerprint == ours && entry.log_id == log_id;
+        if let Some(own) = entries.iter().rev().filter(waits).find(is_own) {
+            return Ok(own.clone());
+        }
+        if let Some(other) = entries.iter().find(|entry| entry.state.is_candidate()) {
+            let (other, state) = (other.generation, other.state.as_str());
+            return Err(BesideError::Other { other, state });
+        }
+        let last = entries.iter().map(|entry| entry.generation).fold(row.live.0, i64::max);
+        let entry = Entry::new(last + 1, store.schema(domain, last + 1), State::Planned, ours, log_id);
+        Ok(Entry { label: UPGRADE.to_owned(), ..entry })
+    };
+    let entry = control.add_new(domain, decide).await.map_err(|error| match error {
+        BesideError::Tables(source) => failed(source),
+        BesideError::Other { other, state } => OpenError::OtherRebuild { domain, live: of_live, other, state },
+    })?;
+    let (generation, live) = (entry.generation, of_live);
+    tracing::info!(
+        domain,
+        generation,
+        "generation {live} of {domain} belongs to another version of this program: generation {generation} is built beside \
+         it, and answers once it is promoted"
+    );
+    make_candidate(platform, &entry).await?;
+    Ok(entry)
+}
+
+/// Why a program has no generation beside the live one.
+enum BesideError {
+    Tables(TablesError),
+    /// Another one is being built.
+    Other {
+        other: i64,
+        state: &'static str,
+    },
+}
+
+impl From<TablesError> for BesideError {
+    fn from(error: TablesError) -> Self {
+        Self::Tables(error)
+    }
+}
+
+/// Makes the empty tables of a generation whose number is taken. Can be repeated.
+pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result<(), OpenError> {
+    let (domain, control) = (platform.domain(), &platform.control);
+    let failed = |source| OpenError::Tables { domain, source };
+    if entry.state != State::Planned {
+        return Ok(());
+    }
+    let log = Arc::clone(&platform.log);
+    let end = tokio::task::spawn_blocking(move || log.end()).await;
+    let end = end.unwrap_or_else(|e| Err(LogError::Unavailable(format!("reading the end of the log ended: {e}"))));
+    let mut end = end.map_err(|source| OpenError::Log { domain, source })?;
+    let topics = platform.projection.topics();
+    end.0.retain(|partition, _| topics.contains(&partition.topic));
+    let (store, projection) = (control.store().as_ref(), platform.projection.as_ref());
+    fill_schema(store, &entry.schema, projection, platform.log.as_ref(), false).await.map_err(failed)?;
+    control.set_goal(domain, entry.generation, end.to_string()).await.map_err(failed)?;
+    let loading = NewState::new(entry.generation, State::Loading);
+    control.move_state(domain, &[State::Planned], loading).await.map_err(failed)?;
+    tracing::info!(domain, generation = entry.generation, "generation {} of {domain} is loading", entry.generation);
+    Ok(())
+}
+
+/// Opens the generation that is live although it belongs to another version of the program: only its progress is used.
+pub(crate) async fn open_other(platform: &Platform, entry: &Entry) -> Result<Arc<Generation>, OpenError> {
+    let store = platform.control.store().as_ref();
+    open_tables(store, platform.projection.as_ref(), &platform.log, entry.clone()).await
 }
 
 /// Opens a generation beside the live one.

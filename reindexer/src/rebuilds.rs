@@ -77,10 +77,8 @@ pub struct Pace {
 /// What a request waits for.
 #[derive(Debug, Clone, Copy)]
 enum Awaited {
-    /// That the generation is live, or is not to be promoted any longer.
-    Promotion,
-    /// The same for a previous one, which was announced at an epoch.
-    Rollback(Epoch),
+    /// That the generation, which was announced at an epoch, is live or was withdrawn.
+    Promotion(Epoch),
     /// That it is retired.
     Retirement,
 }
@@ -192,8 +190,11 @@ impl Rebuilds {
         match known.entry.state {
             State::Previous => self.roll_back().await,
             State::Ready => {
-                self.platform.control.set_promotes(self.domain(), generation, true).await?;
-                self.wait_for(generation, Awaited::Promotion).await
+                let row = self.row().await?;
+                if let Some(previous) = row.previous {
+                    self.retire(previous.0).await?;
+                }
+                self.announce(GenerationId(generation)).await
             }
             State::Live => Ok(known),
             state => {
@@ -208,14 +209,14 @@ impl Rebuilds {
         let row = self.row().await?;
         let nothing = || RequestError::Conflict(format!("{} has no previous generation", self.domain()));
         let previous = row.previous.ok_or_else(nothing)?;
-        let known = self.show(previous.0).await?;
-        if known.entry.fingerprint != generation::fingerprint(self.platform.projection.as_ref())? {
-            let text =
-                format!("generation {} of {} belongs to another version of the program", previous.0, self.domain());
-            return Err(RequestError::Conflict(text));
-        }
-        let announced = self.switching.announce(row.epoch, previous).await.map_err(|error| self.refused(error))?;
-        self.wait_for(previous.0, Awaited::Rollback(announced.epoch)).await
+        self.announce(previous).await
+    }
+
+    /// Announces a generation, and waits until it is live or was withdrawn.
+    async fn announce(&self, to: GenerationId) -> Result<Known, RequestError> {
+        let epoch = self.row().await?.epoch;
+        let announced = self.switching.announce(epoch, to).await.map_err(|error| self.refused(error))?;
+        self.wait_for(to.0, Awaited::Promotion(announced.epoch)).await
     }
 
     /// Removes the previous generation.
@@ -244,15 +245,14 @@ impl Rebuilds {
             let known = self.show(generation).await?;
             let (domain, state) = (self.domain(), known.entry.state);
             let is_done = match awaited {
-                Awaited::Promotion | Awaited::Rollback(_) => state == State::Live,
+                Awaited::Promotion(_) => state == State::Live,
                 Awaited::Retirement => state == State::Retired,
             };
             if is_done {
                 return Ok(known);
             }
             let is_withdrawn = match awaited {
-                Awaited::Promotion => !known.entry.promotes,
-                Awaited::Rollback(announced) => {
+                Awaited::Promotion(announced) => {
                     let row = self.row().await?;
                     row.epoch > announced && row.phase == Phase::Idle && row.live.0 != generation
                 }
@@ -291,7 +291,7 @@ impl Rebuilds {
         Known {
             domain: self.domain(),
             applied: open.map(|open| open.generation.progress.applied()),
-            lag: open.map(|open| coordinator::lag(standing.live(), open)),
+            lag: open.map(|open| coordinator::lag(&standing.current, open)),
             index: search.and_then(|search| search.index()).map(|index| index.describe()),
             documents: search.and_then(|search| search.health().rebuilding),
             entry,

@@ -14,7 +14,7 @@ use daybook_projector::{
     search::{
         SearchStore,
         binding::Binding,
-        runner::{SearchRunner, Setting},
+        runner::{Gate, SearchRunner, Setting},
         source::Documents,
         state::Search,
     },
@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use crate::{
     control::Control,
     lease::Lease,
+    switch::GenerationId,
     upgrade::{Indexes, Stores},
 };
 
@@ -72,6 +73,19 @@ impl Platform {
         })
     }
 
+    /// The index of a generation that instances are leaving shows no more than before.
+    fn gate(&self, generation: &Generation) -> Gate {
+        let (control, domain) = (self.control.clone(), generation.domain);
+        let number = GenerationId(generation.number);
+        Arc::new(move || {
+            let control = control.clone();
+            Box::pin(async move {
+                let row = control.domain(domain).await?;
+                Ok(row.and_then(|row| row.former()) != Some(number))
+            })
+        })
+    }
+
     /// How the index of a generation is written; `None` for a domain without search.
     fn setting(&self, generation: &Arc<Generation>, search: &Arc<Search>) -> Option<Setting> {
         Some(Setting {
@@ -81,6 +95,7 @@ impl Platform {
             store: Arc::clone(self.indexes.as_ref()?),
             assignment: self.lease.assignment(),
             search: Arc::clone(search),
+            gate: self.gate(generation),
         })
     }
 }

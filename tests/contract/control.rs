@@ -9,7 +9,7 @@ use daybook_ingest::sequence::NumberSource;
 use daybook_projector::tables::TablesError;
 use daybook_reindexer::{
     control::{ChangeError, Control, Entry, NewState, Seen, State},
-    lease::{Holding, Lease},
+    lease::{Folded, Holding, Lease},
     switch::{
         DatabaseTime, Epoch, GenerationId,
         control::{Phase, SwitchError},
@@ -28,7 +28,8 @@ fn entry(generation: i64, state: State) -> Entry {
 
 fn holding(instance: &str, roles: &str) -> Holding {
     let (instance, roles) = (instance.to_owned(), roles.to_owned());
-    Holding { instance, roles, domains: vec!["d"], partitions: Vec::new() }
+    let folded = Folded { domain: "d", topics: Vec::new(), fingerprint: "f".to_owned() };
+    Holding { instance, roles, domains: vec![folded], partitions: Vec::new() }
 }
 
 fn done(outcome: Result<(), TablesError>) {

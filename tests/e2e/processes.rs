@@ -178,12 +178,16 @@ async fn a_second_process_on_one_data_directory_is_refused_and_told_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_another_log_are_refused_and_told_why() {
-    let place = Place::new("other_log", Backend::Embedded);
-    assert!(Server::start(&place).stop());
-    for name in ["log.db", "log.db-wal", "log.db-shm"] {
-        // The last process may have taken some of them away itself.
+    let (place, other) = (Place::new("other_log", Backend::Embedded), Place::new("other_logs", Backend::Embedded));
+    for place in [&place, &other] {
+        assert!(Server::start(place).stop());
+    }
+    for name in ["log.db-wal", "log.db-shm"] {
+        // The last process may have taken them away itself.
         let _gone = std::fs::remove_file(place.folder.0.join(name));
     }
+    let copied = std::fs::copy(other.folder.0.join("log.db"), place.folder.0.join("log.db"));
+    assert!(copied.is_ok(), "{copied:?}");
     let options = place.options();
     let options: Vec<&str> = options.iter().map(String::as_str).chain(["--listen", "127.0.0.1:0"]).collect();
     let (code, said) = refused(&options, &[]);

@@ -18,6 +18,7 @@ mod search;
 mod soak;
 mod stopping;
 mod storage;
+mod switches;
 mod transactions;
 mod waiting;
 

@@ -9,24 +9,22 @@ use daybook_ingest::{
     sequence::Sequencer,
 };
 use daybook_projector::{
-    control::Control,
-    lease::Lease,
     projections::metaflow::Metaflow,
-    runner::Runner,
-    search::{
-        runner::{SearchRunner, Setting},
-        source::Documents,
-        state::Search,
-        tantivy::TantivyStore,
-    },
-    tables::{Store as _, sqlite::SqliteStore},
+    search::tantivy::TantivyStore,
+    tables::{Store, sqlite::SqliteStore},
 };
 use daybook_query_api::{
     app::{App, Config, Domain, Parts},
-    live::Live,
     routes,
 };
-use daybook_reindexer::{open, upgrade::Stores};
+use daybook_reindexer::{
+    control::Control,
+    follower::Follower,
+    lease::{Folded, Holding, Lease},
+    open,
+    rebuilds::Rebuilds,
+    running::Platform,
+};
 use daybook_schemas::{
     core::CoreEvent,
     event::Encoded,
@@ -47,27 +45,28 @@ pub(crate) fn start() -> (Runtime, Router) {
 async fn serve() -> Result<Router, Failure> {
     let folder = std::env::temp_dir().join(format!("daybook-fuzz-{}", std::process::id()));
     let event_log: Arc<dyn EventLog> = Arc::new(EmbeddedLog::open(&folder, &TOPICS)?);
-    let store = SqliteStore::new(&folder);
-    let control = Control::new(store.control().await?);
-    let stores = Stores { tables: &store, search: None };
-    let generation = open::open(&stores, &control, &Metaflow, &event_log).await?.generation;
-    let lease = Lease::unshared(control.clone(), "fuzz".to_owned(), log::partitions(event_log.as_ref()));
-    let runner = Runner::start(
-        "fuzz".to_owned(),
-        Arc::clone(&generation),
-        Arc::new(Metaflow),
-        Arc::clone(&event_log),
-        lease.assignment(),
-    )?;
-    let search = Arc::new(Search::new(Documents::topics(&Metaflow)));
-    let search_runner = SearchRunner::start(Setting {
-        generation: Arc::clone(&generation),
-        documents: Arc::new(Metaflow),
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::new(&folder));
+    let control = Control::open(Arc::clone(&store)).await?;
+    let holding = Holding {
+        instance: "fuzz".to_owned(),
+        roles: "api,projector".to_owned(),
+        domains: vec![Folded::of(&Metaflow)?],
+        partitions: log::partitions(event_log.as_ref()),
+    };
+    let lease = Arc::new(Lease::unshared(control.clone(), holding));
+    let platform = Platform {
+        projection: Arc::new(Metaflow),
+        documents: Some(Arc::new(Metaflow)),
         log: Arc::clone(&event_log),
-        store: Arc::new(TantivyStore::new(folder.join("search"))),
-        assignment: lease.assignment(),
-        search: Arc::clone(&search),
-    })?;
+        control: control.clone(),
+        indexes: Some(Arc::new(TantivyStore::new(folder.join("search")))),
+        lease: Arc::clone(&lease),
+        instance: "fuzz".to_owned(),
+        projects: true,
+    };
+    let follower = Follower::start(platform.clone(), &open::open(&platform).await?)?;
+    follower.look().await?;
+    let standing = follower.standing();
     let config = Config {
         body_bytes_max: 64 * 1024,
         requests_max: 64,
@@ -80,16 +79,16 @@ async fn serve() -> Result<Router, Failure> {
     };
     let settings = routes::metaflow::Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
     let api = routes::metaflow::api(settings);
-    let live = Live::new(generation, Some(search), &api.new_view);
+    let rebuilds = Rebuilds::new(platform, standing.clone());
     let parts = Parts {
         log: event_log,
         sequencer: Sequencer::new(Arc::new(control), SEQUENCES.map(|sequence| (sequence, 0))),
-        lease: Arc::new(lease),
-        domains: vec![Domain::new(api, live)],
+        lease,
+        domains: vec![Domain::new(api, rebuilds, standing)],
         schemas: SchemaSets(vec![CoreEvent::schemas(), &SCHEMAS]),
         readiness: Arc::new(Vec::new),
     };
     // They work until the process ends.
-    std::mem::forget((runner, search_runner));
+    std::mem::forget(follower);
     Ok(routes::router(&Arc::new(App::new(config, parts))))
 }

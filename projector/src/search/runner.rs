@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use daybook_ingest::log::{self, EventLog, LogError, ReadLimits, Record};
+use daybook_ingest::log::{self, BoxFuture, EventLog, LogError, ReadLimits, Record};
 use daybook_schemas::position::{Partition, Vector};
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
@@ -88,7 +88,13 @@ pub struct Setting {
     pub assignment: watch::Receiver<Vec<Partition>>,
     /// What requests see.
     pub search: Arc<Search>,
+    /// Whether the index may show more.
+    pub gate: Gate,
 }
+
+/// Whether an index may show more now. It is asked after the rows were read whose documents are to be shown: while
+/// instances leave a generation, its index shows no more than those who have left it can find.
+pub type Gate = Arc<dyn Fn() -> BoxFuture<'static, Result<bool, TablesError>> + Send + Sync>;
 
 impl Setting {
     /// Which index this is about.
@@ -262,7 +268,7 @@ impl Worker {
 
     fn writer(&self, index: &Arc<dyn SearchIndex>) -> Writer {
         let tables = Arc::clone(&self.setting.generation.tables);
-        Writer::new(Arc::clone(index), Arc::clone(&self.setting.search), tables)
+        Writer::new(Arc::clone(index), Arc::clone(&self.setting.search), tables, Arc::clone(&self.setting.gate))
     }
 
     /// Follows the log until the assignment changes or something fails.

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use super::{
     Refused, SearchError, SearchIndex,
     document::Document,
+    runner::Gate,
     source::{Sink, SourceError},
     state::Search,
 };
@@ -22,6 +23,8 @@ const UNSEEN_MAX: u64 = 50_000;
 const WRITE_MIN: usize = 1000;
 /// Documents that a write which blocks the thread takes at a time: some milliseconds.
 const BLOCKING_MAX: usize = 50;
+/// Between two looks at whether the index may show more.
+const GATE_LOOK: Duration = Duration::from_millis(20);
 /// The first and the longest pause between tries to reach an index that is away.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(5);
@@ -47,6 +50,7 @@ pub(super) struct Writer {
     destination: Destination,
     /// Whose rows the documents are made of.
     tables: Arc<dyn Tables>,
+    gate: Gate,
     outcome: Outcome,
     unrefreshed: u64,
     /// Whether every document is written, whose progress is shown.
@@ -58,10 +62,11 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>, tables: Arc<dyn Tables>) -> Self {
+    pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>, tables: Arc<dyn Tables>, gate: Gate) -> Self {
         Self {
             destination: Destination { index, search },
             tables,
+            gate,
             outcome: Outcome::default(),
             unrefreshed: 0,
             of_rebuild: false,
@@ -131,6 +136,9 @@ impl Writer {
             self.write_batch().await?;
         }
         self.complete(0).await?;
+        while !(self.gate)().await? {
+            tokio::time::sleep(GATE_LOOK).await;
+        }
         self.unrefreshed = 0;
         Ok(self.destination.refresh().await?)
     }

@@ -42,6 +42,7 @@ fn setting(pair: &Pair, engine: &Engine, documents: &Arc<dyn Documents>, search:
         store: Arc::clone(&engine.store),
         assignment,
         search: Arc::clone(search),
+        gate: Arc::new(|| Box::pin(async { Ok(true) })),
     }
 }
 

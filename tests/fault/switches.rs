@@ -1,0 +1,159 @@
+//! Generations that are rebuilt and switched while writers and readers work at full speed: no request fails, nothing is
+//! lost or doubled, what was acknowledged is seen by the next read through any instance, and nothing is left over.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use daybook_tests::{
+    api::{Answer, Api},
+    process::{Backend, Place, Server},
+    random::Random,
+    writers::{Step, Writers, check},
+};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::rounds;
+
+const FLOWS: [&str; 4] = ["A", "B", "C", "D"];
+/// How long a rebuild of these few records may take.
+const REBUILD_MAX: Duration = Duration::from_secs(120);
+
+/// Begins a rebuild, and returns the number of its generation.
+async fn rebuild(api: &Api, body: &Value) -> i64 {
+    let answer = api.post("/api/v1/rebuilds", body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    answer.json()["generation"].as_i64().unwrap_or_else(|| panic!("{}", answer.text))
+}
+
+async fn state(api: &Api, generation: i64) -> String {
+    let answer = api.get(&format!("/api/v1/generations/{generation}")).await;
+    answer.json()["state"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
+}
+
+/// Waits until nothing more happens to a rebuild by itself, and returns its state. The events end then: reading them is all
+/// the waiting there is.
+async fn ended(api: &Api, generation: i64) -> String {
+    let path = format!("/api/v1/rebuilds/metaflow-{generation}/events");
+    let events = tokio::time::timeout(REBUILD_MAX, api.get(&path)).await;
+    let events = events.unwrap_or_else(|_| panic!("generation {generation} is not ready in time"));
+    println!("{}", events.text);
+    state(api, generation).await
+}
+
+async fn promote(api: &Api, generation: i64) -> Answer {
+    api.post(&format!("/api/v1/generations/{generation}/promote"), &json!({})).await
+}
+
+/// Reads through one instance what was just acknowledged through another, and what was seen through it again.
+struct Readers {
+    stop: Arc<AtomicBool>,
+    reads: Arc<AtomicUsize>,
+    tasks: JoinSet<()>,
+}
+
+impl Readers {
+    fn start(apis: &[&Api], steps: &[Step]) -> Self {
+        let (stop, reads) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let mut tasks = JoinSet::new();
+        for (index, step) in steps.iter().enumerate() {
+            let apis: Vec<Api> = apis.iter().map(|api| (*api).clone()).collect();
+            let (stop, reads, path) = (Arc::clone(&stop), Arc::clone(&reads), step.path());
+            tasks.spawn(async move {
+                let mut turn = index;
+                while !stop.load(Ordering::Relaxed) {
+                    turn += 1;
+                    let [one, other] = [&apis[turn % apis.len()], &apis[(turn + 1) % apis.len()]];
+                    let made = one.post(&format!("{path}/task"), &json!({})).await;
+                    assert_eq!(made.status, 200, "{}", made.text);
+                    let id = made.json()["task_id"].clone();
+                    let of_made = made.header("daybook-generation").to_owned();
+                    // A write that was acknowledged, and later what a read has shown.
+                    for api in [other, one] {
+                        let read = api.get(&format!("{path}/tasks/{id}")).await;
+                        let of_read = read.header("daybook-generation");
+                        assert_eq!(
+                            read.status, 200,
+                            "task {id}, made through generation {of_made}, read through {of_read}: {}",
+                            read.text
+                        );
+                    }
+                    reads.fetch_add(2, Ordering::Relaxed);
+                }
+            });
+        }
+        Self { stop, reads, tasks }
+    }
+
+    async fn stop(mut self) -> usize {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(done) = self.tasks.join_next().await {
+            done.unwrap_or_else(|error| panic!("a reader failed: {error}"));
+        }
+        self.reads.load(Ordering::Relaxed)
+    }
+}
+
+async fn switch_under_load(backend: Backend, instances: usize, switches: usize) {
+    let mut random = Random::seeded("switches");
+    let place = Place::new("switches", backend);
+    let servers: Vec<Server> = (0..instances).map(|_| Server::start(&place)).collect();
+    let apis: Vec<&Api> = servers.iter().map(|server| &server.api).collect();
+    let mut steps = Vec::new();
+    for flow in FLOWS {
+        steps.push(Step::make(apis[0], flow).await);
+    }
+    let writers = Writers::start(&apis, &steps, 4, &mut random);
+    let readers = Readers::start(&apis, &steps);
+    writers.wait_for(100).await;
+    let second = rebuild(apis[0], &json!({"promote": true})).await;
+    assert_eq!(ended(apis[0], second).await, "live");
+    let mut withdrawn = 0;
+    for turn in 0..switches {
+        let to = if turn % 2 == 0 { 1 } else { second };
+        let api = apis[random.below(apis.len())];
+        loop {
+            let answer = promote(api, to).await;
+            if answer.status == 200 {
+                break;
+            }
+            // The candidate did not catch up in time: nothing has changed, and it is asked again.
+            assert_eq!(answer.status, 409, "{}", answer.text);
+            withdrawn += 1;
+        }
+        writers.wait_for(4).await;
+    }
+    let reads = readers.stop().await;
+    let acknowledged = writers.stop().await;
+    println!("{backend:?}: {switches} switches, {withdrawn} withdrawn, {reads} reads");
+    assert_eq!(acknowledged.turned_away, 0, "requests failed");
+    assert!(withdrawn <= switches / 4, "{withdrawn} of {switches} switches were withdrawn");
+    for server in &servers {
+        check(&place, server, &acknowledged).await;
+    }
+    // What is retired leaves nothing but its entry.
+    let live = if switches % 2 == 0 { second } else { 1 };
+    let previous = if live == 1 { second } else { 1 };
+    let answer = apis[0].post(&format!("/api/v1/generations/{previous}/retire"), &json!({})).await;
+    assert_eq!((answer.status, answer.json()["state"].as_str()), (200, Some("retired")), "{}", answer.text);
+    check(&place, &servers[0], &acknowledged).await;
+    for server in servers {
+        assert!(server.stop(), "an instance did not end well");
+    }
+    check(&place, &Server::start(&place), &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_at_full_speed_notice_no_switch_on_embedded_tables() {
+    switch_under_load(Backend::Embedded, 1, rounds(40)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_at_full_speed_through_two_instances_notice_no_switch() {
+    switch_under_load(Backend::Distributed, 2, rounds(20)).await;
+}
