@@ -10,6 +10,7 @@ use std::{
 };
 
 use daybook_projector::{
+    bookkeeping::checkpoints,
     chain, commit_listener,
     generation::{self, Generation},
     tables::TablesError,
@@ -158,7 +159,10 @@ impl Follower {
         let live = entries.iter().find(|entry| entry.generation == row.live.0);
         let other = live.filter(|entry| entry.fingerprint != ours);
         match other {
-            None => self.apply(&row),
+            None => {
+                self.raise_floor(&row).await?;
+                self.apply(&row);
+            }
             Some(other) => self.stand_back(&row, other).await?,
         }
         let kept = |number: i64| {
@@ -189,6 +193,21 @@ impl Follower {
             && let Some(running) = self.lock().get_mut(&number)
         {
             running.index(&self.platform).map_err(|error| self.failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// If another generation is live now, its searches wait until the index has reached what the tables have: the former
+    /// index may have shown that much.
+    async fn raise_floor(&self, row: &ControlRow) -> Result<(), OpenError> {
+        let (current, next) = {
+            let standing = self.standing.borrow();
+            (standing.current.generation.number, standing.open.get(&row.live.0).cloned())
+        };
+        if let Some(Open { generation, search: Some(search), .. }) = next.filter(|_| current != row.live.0) {
+            let domain = self.platform.domain();
+            let floor = checkpoints::read(generation.tables.as_ref()).await;
+            search.require(floor.map_err(|source| OpenError::Tables { domain, source })?);
         }
         Ok(())
     }

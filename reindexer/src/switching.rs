@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use daybook_projector::{
     bookkeeping::checkpoints::{self, LOCK, SET_LIVE},
     generation::Generation,
-    search::{bookkeeping, state::Search},
+    search::state::Search,
     tables::{Params, TablesError},
 };
 use daybook_schemas::position::{Offset, Partition, Vector};
@@ -34,7 +34,7 @@ const RETIRING_MAX: Duration = Duration::from_secs(60);
 const REACH_FIRST: Duration = Duration::from_millis(50);
 const REACH_LONGEST: Duration = Duration::from_millis(200);
 /// How long it is waited for a candidate that is behind, while writes go on.
-const NEAR_MAX: Duration = Duration::from_secs(2);
+const NEAR_MAX: Duration = Duration::from_secs(5);
 
 /// Carries out the steps for one domain.
 #[derive(Clone)]
@@ -117,10 +117,19 @@ impl Switching {
     /// Makes the announced candidate live, in one transaction over control storage and the tables of both generations. If
     /// the candidate is behind, nothing changes.
     pub async fn flip(&self, flip: Flip) -> Result<ControlRow, ChangeError> {
-        // What was written before the live tables stand still is not waited for while they do.
+        // What was written before the live tables stand still is not waited for while they do. The index is only near:
+        // searches wait for the rest.
         let near = flip.live.progress.applied();
-        if timeout(NEAR_MAX, has_reached(&flip, &near)).await.is_err() {
-            return Err(SwitchError::Lag(flip.candidate.progress.applied().lag(&near).max(1)).into());
+        let reached = async {
+            flip.candidate.progress.wait_for(&near).await;
+            if let Some(search) = &flip.search {
+                search.wait(&near).await;
+            }
+        };
+        if timeout(NEAR_MAX, reached).await.is_err() {
+            let tables = flip.candidate.progress.applied().lag(&near);
+            let index = flip.search.as_ref().map_or(0, |search| search.lag(&near));
+            return Err(SwitchError::Lag(tables.max(index).max(1)).into());
         }
         let (this, runtime) = (self.clone(), Handle::current());
         let flipped = tokio::task::spawn_blocking(move || this.flip_blocking(&flip, &runtime)).await;
@@ -129,25 +138,21 @@ impl Switching {
     }
 
     fn flip_blocking(&self, flip: &Flip, runtime: &Handle) -> Result<ControlRow, ChangeError> {
-        let Flip { expected, live, candidate, search, failed } = flip;
+        let Flip { expected, live, candidate, failed, .. } = flip;
         let store = self.control.store();
         let nothing = Params::One(Vec::new());
         let mut joint = store.begin_joint()?;
         // From here on the live tables stand still.
         let reached = checkpoints::of_rows(&joint.read(&live.schema, &LOCK, &nothing)?)?.next;
         let reach_max = REACH_LONGEST.min(REACH_FIRST * 2u32.saturating_pow(*failed));
-        let late = runtime.block_on(async { timeout(reach_max, has_reached(flip, &reached)).await.is_err() });
-        if late {
-            let applied = candidate.progress.applied();
-            let lag = search.as_ref().map_or(0, |search| search.lag(&reached)).max(applied.lag(&reached));
-            return Err(SwitchError::Lag(lag).into());
+        let near = async { timeout(reach_max, candidate.progress.wait_for(&reached)).await };
+        if runtime.block_on(near).is_err() {
+            return Err(SwitchError::Lag(candidate.progress.applied().lag(&reached).max(1)).into());
         }
         let (schema, domain) = (store.control_schema(), self.domain);
         let (row, now) = JointControl { joint: joint.as_mut(), schema: schema.clone(), domain }.lock()?;
         let tables = checkpoints::of_rows(&joint.read(&candidate.schema, &LOCK, &nothing)?)?.next;
-        let index = runtime.block_on(indexed(candidate, search.as_deref()))?;
-        let flipped =
-            row.flip(*expected, now, &of_all(&reached, &tables, search.as_deref(), &index), until(now, FOLLOWING_MAX))?;
+        let flipped = row.flip(*expected, now, &of_all(&reached, &tables), until(now, FOLLOWING_MAX))?;
         let states = [NewState::new(live.number, State::Previous), NewState::new(candidate.number, State::Live)];
         joint.execute(&live.schema, &SET_LIVE, &Params::One(vec![0.into()]))?;
         JointControl { joint: joint.as_mut(), schema, domain }.write(&flipped, &states)?;
@@ -157,28 +162,8 @@ impl Switching {
     }
 }
 
-/// Waits until a candidate has reached a vector, its index as well, as this process sees it.
-async fn has_reached(flip: &Flip, vector: &Vector) {
-    flip.candidate.progress.wait_for(vector).await;
-    if let Some(search) = &flip.search {
-        search.wait(vector).await;
-    }
-}
-
-/// What the index of a generation has reached; nothing without search.
-async fn indexed(generation: &Generation, search: Option<&Search>) -> Result<Vector, TablesError> {
-    match search.and_then(Search::index) {
-        Some(index) => bookkeeping::checkpoints(generation.tables.as_ref(), index.id()).await,
-        None => Ok(Vector::default()),
-    }
-}
-
-/// What the tables and the index of a candidate have reached in each partition of the live tables.
-fn of_all(live: &Vector, tables: &Vector, search: Option<&Search>, index: &Vector) -> Vec<Reached> {
-    let reached = |(partition, live): (&Partition, &Offset)| Reached {
-        live: *live,
-        tables: tables.next(*partition),
-        index: search.filter(|search| search.shows(partition.topic)).map(|_| index.next(*partition)),
-    };
+/// What the tables of a candidate have reached in each partition of the live tables.
+fn of_all(live: &Vector, tables: &Vector) -> Vec<Reached> {
+    let reached = |(partition, live): (&Partition, &Offset)| Reached { live: *live, tables: tables.next(*partition) };
     live.0.iter().map(reached).collect()
 }

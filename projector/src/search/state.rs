@@ -24,6 +24,8 @@ pub struct Search {
     visible: watch::Sender<Vector>,
     /// Where the log ended when the index was opened.
     owed: Mutex<Vector>,
+    /// What searches must see.
+    floor: Mutex<Vector>,
     /// Requests that wait for something to become visible.
     awaiting: AtomicUsize,
     health: Mutex<Health>,
@@ -46,6 +48,7 @@ impl Search {
             index: watch::Sender::default(),
             visible: watch::Sender::default(),
             owed: Mutex::default(),
+            floor: Mutex::default(),
             awaiting: AtomicUsize::default(),
             health: Mutex::default(),
         }
@@ -106,6 +109,18 @@ impl Search {
         let _awaited = Awaiting::begin(&self.awaiting);
         // The sender lives as long as this.
         let _seen = visible.wait_for(|visible| visible.reaches(&wanted)).await;
+    }
+
+    /// From now on searches wait until they see everything before `floor`: the generation has taken the place of another,
+    /// whose index may have shown that much.
+    pub fn require(&self, floor: Vector) {
+        *self.floor.lock().unwrap_or_else(PoisonError::into_inner) = floor;
+    }
+
+    /// Waits until searches see what they must. Bounded by the caller's time-out.
+    pub async fn whole(&self) {
+        let floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.wait(&floor).await;
     }
 
     /// Whether somebody waits.

@@ -77,6 +77,7 @@ pub(super) async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result
     let search = live.search.as_ref().ok_or_else(switched_off)?;
     let late = |_| ApiError::Unavailable("search has not caught up in time".to_owned());
     let index = tokio::time::timeout(app.config.wait_max, search.opened()).await.map_err(late)??;
+    tokio::time::timeout(app.config.wait_max, search.whole()).await.map_err(late)?;
     if let Some(wanted) = server::min_position(headers)? {
         let seen = tokio::time::timeout(app.config.wait_max, search.wait(&wanted)).await;
         seen.map_err(late)?;

@@ -10,7 +10,7 @@ use crate::switch::{
 use super::{
     Settings,
     rules::Rule,
-    state::{Instance, NOW, OWN_LATER, OWN_NOW, Renewal, State},
+    state::{Instance, NOW, OWN_LATER, OWN_NOW, Offsets, Renewal, State},
 };
 
 const OWN: OwnLease = OwnLease { number: LeaseNumber(0), until: OWN_LATER };
@@ -33,6 +33,9 @@ impl Settings {
             self.forget_lost_lease(&mut s, index);
             self.forget_old_epochs(&mut s, index);
             number_leases(&mut s, index);
+        }
+        if self.has(Rule::SearchFloor) {
+            Self::forget_floors(&mut s);
         }
         self.forget_harmless(&mut s);
         if s.renewal.is_none() {
@@ -96,6 +99,15 @@ impl Settings {
         }
         if of.news.is_none() && of.local.epoch < s.row.epoch && !self.late_news {
             of.local.epoch = Epoch(s.row.epoch.0 - 1);
+        }
+    }
+
+    /// A floor that an index has reached has no effect any longer.
+    fn forget_floors(s: &mut State) {
+        for stored in &mut s.generations {
+            if stored.floor.iter().zip(stored.visible).all(|(floor, visible)| visible >= *floor) {
+                stored.floor = Offsets::default();
+            }
         }
     }
 

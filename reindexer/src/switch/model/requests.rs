@@ -89,6 +89,10 @@ impl Settings {
         let mut read = s.instances[instance].read.filter(|read| read.shown.is_none())?;
         let generation = self.read_from(s, instance, &read.request);
         let stored = *s.stored(generation);
+        let is_below = stored.floor.iter().zip(stored.visible).any(|(floor, visible)| visible < *floor);
+        if read.is_search && is_below && self.has(Rule::SearchFloor) {
+            return None;
+        }
         let offsets = if read.is_search { stored.visible } else { stored.tables };
         let invariant = if read.is_search { Invariant::SearchFreshness } else { Invariant::Freshness };
         let mut violated = None;

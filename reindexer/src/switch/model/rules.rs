@@ -21,8 +21,6 @@ pub(super) enum Rule {
     FlipTablesLag,
     /// ... in every partition.
     FlipEveryPartition,
-    /// ... and the candidate's index too.
-    FlipIndexLag,
     /// The checkpoints are locked from that check until the flip commits.
     FlipUnderLock,
     /// While instances follow, writes wait for both generations.
@@ -33,6 +31,8 @@ pub(super) enum Rule {
     ReadsWaitForLive,
     /// The wait is compared with the local value as it is when the answer is sent.
     WaitsAreCurrent,
+    /// A search waits until the index has reached what the tables had applied when the generation became live.
+    SearchFloor,
     /// The position of a search is that of its tables, after the search.
     SearchPosition,
     /// A promotion is complete only when every instance with a lease has followed.

@@ -59,6 +59,8 @@ pub(super) struct Stored {
     pub(super) index: Offsets,
     /// What a search finds.
     pub(super) visible: Offsets,
+    /// What the index must have reached before it is searched: the tables when the generation became live.
+    pub(super) floor: Offsets,
     /// What was sent to the index.
     pub(super) sent: Offsets,
     /// What its index runner has read of its tables, if it reads the control row apart from them.

@@ -131,9 +131,7 @@ impl Settings {
             let live = i64::from(live.tables[partition]);
             let tables = i64::from(candidate.tables[partition]);
             let tables = if self.has(Rule::FlipTablesLag) { tables } else { live };
-            let index = i64::from(candidate.index[partition]);
-            let index = (self.index && self.has(Rule::FlipIndexLag)).then_some(index);
-            Reached { live, tables, index }
+            Reached { live, tables }
         };
         (0..if self.has(Rule::FlipEveryPartition) { self.partitions } else { 1 }).map(reached).collect()
     }
@@ -154,7 +152,11 @@ impl Settings {
         self.change(s, coordinator, |row, epoch| row.flip(epoch, now, &reached, LATER))?;
         let (from, to) = (s.stored(before.live).tables, s.stored(s.row.live).tables);
         note(&mut s.violated, Invariant::NothingLost, from.iter().zip(to).any(|(from, to)| to < *from));
-        s.generations[index_of(s.row.live)].was_live = true;
+        let live = &mut s.generations[index_of(s.row.live)];
+        live.was_live = true;
+        if self.index {
+            live.floor = live.tables;
+        }
         Some(())
     }
 

@@ -120,7 +120,7 @@ needed! {
     needs_announce_when_idle: AnnounceWhenIdle, TWO_FLIPS, FRESHNESS;
     needs_flip_tables_lag: FlipTablesLag, ONE_FLIP, KNOWN;
     needs_flip_every_partition: FlipEveryPartition, Settings { partitions: 2, writes: 2, ..ONE_FLIP }, NOTHING_LOST;
-    needs_flip_index_lag: FlipIndexLag, SEARCH, SEARCH_FRESHNESS;
+    needs_search_floor: SearchFloor, SEARCH, SEARCH_FRESHNESS;
     needs_flip_under_lock: FlipUnderLock, ONE_FLIP, NOTHING_LOST;
     needs_writes_wait_for_former: WritesWaitForFormer, ONE_FLIP, FRESHNESS;
     needs_reads_wait_for_former: ReadsWaitForFormer, ONE_FLIP, FRESHNESS;
