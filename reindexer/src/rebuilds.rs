@@ -190,7 +190,7 @@ impl Rebuilds {
         match known.entry.state {
             State::Previous => self.roll_back().await,
             State::Ready => {
-                let row = self.row().await?;
+                let row = self.idle().await?;
                 if let Some(previous) = row.previous {
                     self.retire(previous.0).await?;
                 }
@@ -206,7 +206,7 @@ impl Rebuilds {
 
     /// Makes the previous generation live again.
     pub async fn roll_back(&self) -> Result<Known, RequestError> {
-        let row = self.row().await?;
+        let row = self.idle().await?;
         let nothing = || RequestError::Conflict(format!("{} has no previous generation", self.domain()));
         let previous = row.previous.ok_or_else(nothing)?;
         self.announce(previous).await
@@ -214,7 +214,7 @@ impl Rebuilds {
 
     /// Announces a generation, and waits until it is live or was withdrawn.
     async fn announce(&self, to: GenerationId) -> Result<Known, RequestError> {
-        let epoch = self.row().await?.epoch;
+        let epoch = self.idle().await?.epoch;
         let announced = self.switching.announce(epoch, to).await.map_err(|error| self.refused(error))?;
         self.wait_for(to.0, Awaited::Promotion(announced.epoch)).await
     }
@@ -222,7 +222,7 @@ impl Rebuilds {
     /// Removes the previous generation.
     pub async fn retire(&self, generation: i64) -> Result<Known, RequestError> {
         let known = self.show(generation).await?;
-        let row = self.row().await?;
+        let row = self.idle().await?;
         if row.previous != Some(GenerationId(generation)) {
             let (domain, state) = (self.domain(), known.entry.state.as_str());
             let text = format!("generation {generation} of {domain} is {state}: only a previous one is retired");
@@ -230,6 +230,23 @@ impl Rebuilds {
         }
         self.switching.retire(row.epoch).await.map_err(|error| self.refused(error))?;
         self.wait_for(generation, Awaited::Retirement).await
+    }
+
+    /// The control row once no switch is under way: one that has just been made may not be followed by all yet.
+    async fn idle(&self) -> Result<ControlRow, RequestError> {
+        let (mut changes, deadline) = (self.changes(), Instant::now() + SWITCH_MAX);
+        loop {
+            changes.mark_unchanged();
+            let row = self.row().await?;
+            if row.phase == Phase::Idle {
+                return Ok(row);
+            }
+            if Instant::now() >= deadline {
+                return Err(RequestError::Conflict(format!("{}: {}", self.domain(), row.phase)));
+            }
+            // Either is a reason to look.
+            let _due = tokio::time::timeout(LOOK, changes.changed()).await;
+        }
     }
 
     async fn row(&self) -> Result<ControlRow, RequestError> {

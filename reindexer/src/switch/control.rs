@@ -4,6 +4,8 @@
 //! the epoch that the caller decided on, store the result, notify. Another epoch is a conflict. So every step can be
 //! repeated, by any coordinator, and two coordinators never undo each other's steps.
 
+use std::fmt;
+
 use super::{DatabaseTime, Epoch, GenerationId, lease::Holder};
 
 /// What control storage says of a domain's generations.
@@ -43,6 +45,17 @@ pub enum Phase {
     },
 }
 
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Idle => f.write_str("no switch is under way"),
+            Self::Announced { candidate, .. } => write!(f, "generation {} is being promoted", candidate.0),
+            Self::Following { .. } => f.write_str("a promotion is being followed"),
+            Self::Retiring { .. } => f.write_str("the previous generation is being retired"),
+        }
+    }
+}
+
 /// The checkpoints of one partition, read while those of the live and the candidate's tables are locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reached {
@@ -64,7 +77,7 @@ pub enum SwitchError {
         found: Epoch,
     },
     /// The row's phase does not allow it.
-    #[error("not possible while {phase:?}")]
+    #[error("not possible now: {phase}")]
     WrongPhase {
         /// The row's phase.
         phase: Phase,
