@@ -165,16 +165,16 @@ impl Follower {
             }
             Some(other) => self.stand_back(&row, other).await?,
         }
+        if other.is_none() {
+            let local = self.standing.borrow().local;
+            let is_read = |number: GenerationId| self.standing.borrow().open.get(&number.0).is_some_and(Open::is_read);
+            self.platform.lease.acknowledge(domain, local.epoch, local.acknowledges(is_read));
+        }
         let kept = |number: i64| {
             let is_named = GenerationId(number) == row.live || row.previous == Some(GenerationId(number));
             is_named || entries.iter().filter(runs).any(|entry| entry.generation == number)
         };
         self.close(kept).await;
-        let local = self.standing.borrow().local;
-        let is_read = |number: GenerationId| self.standing.borrow().open.get(&number.0).is_some_and(Open::is_read);
-        if other.is_none() {
-            self.platform.lease.acknowledge(domain, local.epoch, local.acknowledges(is_read));
-        }
         Ok(row.phase == Phase::Idle)
     }
 

@@ -262,7 +262,7 @@ impl Rebuilds {
             let known = self.show(generation).await?;
             let (domain, state) = (self.domain(), known.entry.state);
             let is_done = match awaited {
-                Awaited::Promotion(_) => state == State::Live,
+                Awaited::Promotion(_) => state == State::Live && self.answers_from(&known)?,
                 Awaited::Retirement => state == State::Retired,
             };
             if is_done {
@@ -287,6 +287,14 @@ impl Rebuilds {
             // Either is a reason to look.
             let _due = tokio::time::timeout(LOOK, changes.changed()).await;
         }
+    }
+
+    /// Whether this process answers from a live generation, if it can.
+    fn answers_from(&self, known: &Known) -> Result<bool, TablesError> {
+        let ours = generation::fingerprint(self.platform.projection.as_ref())?;
+        let live = self.standing.borrow().local.waits.live;
+        let is_here = live.0 == known.entry.generation && self.platform.lease.is_held();
+        Ok(is_here || known.entry.fingerprint != ours)
     }
 
     fn unknown(&self, generation: i64) -> RequestError {
@@ -326,7 +334,8 @@ impl Known {
         };
         let seconds = (now_ms - self.entry.created_at).max(1) as f64 / 1000.0;
         let done = (all - left) as f64;
-        let events_per_second = done / seconds;
+        // Later there is nothing left to load.
+        let events_per_second = if self.entry.state == State::Loading { done / seconds } else { 0.0 };
         let percent = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
         let eta_seconds = (events_per_second > 0.0).then(|| left as f64 / events_per_second);
         Pace { percent, events_per_second, eta_seconds }

@@ -1,6 +1,6 @@
 //! A start of the next release, whose generations have another fingerprint, on embedded tables.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use daybook_tests::{
     api::Api,
@@ -60,6 +60,57 @@ async fn an_upgrade_that_is_killed_again_and_again_goes_on_and_loses_nothing() {
     // A kill between its entry and its tables costs a number.
     assert!(status(&server.api).await["generations"][0]["generation"].as_i64() > Some(1));
     check(&place, &server, &acknowledged).await;
+}
+
+/// The state of a generation.
+async fn state(api: &Api, generation: i64) -> String {
+    let answer = api.get(&format!("/api/v1/generations/{generation}")).await;
+    answer.json()["state"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
+}
+
+/// Waits until a server answers requests of the domain.
+async fn answers(api: &Api) {
+    let answers = async { while api.get("/flows").await.status != 200 {} };
+    let answers = tokio::time::timeout(Duration::from_secs(60), answers).await;
+    assert!(answers.is_ok(), "{}", api.get("/health/ready").await.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_network_stores_the_next_release_builds_beside_the_earlier_one_and_both_ways_lose_nothing() {
+    let mut random = Random::seeded("upgrades-beside");
+    let place = Place::new("upgrades_beside", Backend::Distributed);
+    let earlier = Server::start(&place);
+    let mut acknowledged = write(&earlier, &mut random).await;
+    let place = place.with_program(NEXT);
+    let next = Server::start(&place);
+    // The earlier one goes on while the next one builds; the next one answers nothing of the domain yet.
+    acknowledged.merge(write(&earlier, &mut random).await);
+    assert_eq!(next.api.get("/flows").await.status, 503);
+    let ready = next.api.get("/health/ready").await;
+    assert!(ready.status == 503 && ready.text.contains("another version"), "{}", ready.text);
+    // The events end when it is ready.
+    next.api.get("/api/v1/rebuilds/metaflow-2/events").await;
+    assert_eq!(state(&next.api, 2).await, "ready");
+    let promoted = next.api.post("/api/v1/generations/2/promote", &json!({})).await;
+    assert_eq!(promoted.status, 200, "{}", promoted.text);
+    check(&place, &next, &acknowledged).await;
+    acknowledged.merge(write(&next, &mut random).await);
+    // From then on the earlier one answers nothing, and still applies what is written: the way back is open.
+    assert_eq!(earlier.api.get("/flows").await.status, 503);
+    let back = next.api.post("/api/v1/generations/1/promote", &json!({})).await;
+    assert_eq!(back.status, 200, "{}", back.text);
+    // The one that was not asked follows a moment later.
+    answers(&earlier.api).await;
+    check(&place, &earlier, &acknowledged).await;
+    acknowledged.merge(write(&earlier, &mut random).await);
+    assert_eq!(next.api.get("/flows").await.status, 503);
+    let again = earlier.api.post("/api/v1/generations/2/promote", &json!({})).await;
+    assert_eq!(again.status, 200, "{}", again.text);
+    answers(&next.api).await;
+    assert!(earlier.stop(), "the earlier program did not end well");
+    check(&place, &next, &acknowledged).await;
+    acknowledged.merge(write(&next, &mut random).await);
+    check(&place, &next, &acknowledged).await;
 }
 
 /// Removes files of a place, and says how many there were.
