@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Listen, Log},
-    domains::Domain,
+    domains::{Domain, SecondAddress},
     listener,
     start::Start,
     wire::{self, Parts, Running},
@@ -43,13 +43,17 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let shown = starting::router(&Arc::new(known(&config, &instance, reasons, began)));
     let (api, of_api) = watch::channel(shown.clone());
     let (second, of_second) = watch::channel(shown);
-    let places = [
-        config.process.roles.api.then_some((&config.http.listen, of_api)),
-        config.domains.second().map(|second| (&second.listen, of_second)),
-    ];
     let limit = config.process.shutdown_max;
-    for (listen, routes) in places.into_iter().flatten() {
-        serve(&mut servers, listen, &routes, &stopped, limit).await?;
+    if config.process.roles.api {
+        serve(&mut servers, &config.http.listen, &of_api, &stopped, limit).await?;
+        if let Some(SecondAddress { listen, is_asked_for, .. }) = config.domains.second() {
+            match serve(&mut servers, listen, &of_second, &stopped, limit).await {
+                Err(error) if !is_asked_for && listener::is_taken(&error) => {
+                    tracing::warn!(%listen, "{listen} is taken: the API of migrations is not served");
+                }
+                served => served?,
+            }
+        }
     }
     let start = async move {
         let mut parts = Parts::start(&config, &domains, &instance, &start_state).await?;

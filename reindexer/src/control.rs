@@ -3,6 +3,7 @@
 
 mod domain;
 mod entry;
+pub mod notes;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

@@ -24,6 +24,7 @@ use crate::{
     control::{ChangeError, Control, Entry, NewState, State},
     follower::Standing,
     open::fill_schema,
+    plan,
     running::{Open, Platform},
     switch::{
         GenerationId,
@@ -281,6 +282,9 @@ impl Coordinator {
                     let text = serde_json::to_string(&report).unwrap_or_default();
                     self.control().keep_report(self.platform.domain(), number, text).await?;
                     let next = if report.passed { State::Ready } else { State::Failed };
+                    if report.passed {
+                        plan::note_ready(self.control(), self.platform.domain(), candidate).await?;
+                    }
                     self.move_to(candidate, next, report.reasons.join("; ")).await
                 }
                 // It is tried again.

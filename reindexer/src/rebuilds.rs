@@ -30,8 +30,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Requests about the generations of one domain. Clones share what they need.
 #[derive(Clone)]
 pub struct Rebuilds {
-    platform: Platform,
-    standing: watch::Receiver<Standing>,
+    pub(crate) platform: Platform,
+    pub(crate) standing: watch::Receiver<Standing>,
     switching: Switching,
 }
 
@@ -153,9 +153,7 @@ impl Rebuilds {
         let store = Arc::clone(self.platform.control.store());
         let decide = move |row: &ControlRow, entries: Vec<Entry>| {
             if let Some(other) = entries.iter().find(|entry| entry.state.is_candidate()) {
-                let (number, state) = (other.generation, other.state.as_str());
-                let text = format!("generation {number} of {domain} is {state}: promote or cancel it first");
-                return Err(RequestError::Conflict(text));
+                return Err(RequestError::Conflict(is_held_by(domain, other)));
             }
             let last = entries.iter().map(|entry| entry.generation).fold(row.live.0, i64::max);
             let schema = store.schema(domain, last + 1);
@@ -186,14 +184,15 @@ impl Rebuilds {
         self.show(generation).await
     }
 
-    /// Makes a generation live that is ready, or that was live before.
-    pub async fn promote(&self, generation: i64) -> Result<Known, RequestError> {
+    /// Makes a generation live that is ready, or that was live before; and keeps the reason, if one is given.
+    pub async fn promote(&self, generation: i64, reason: &str) -> Result<Known, RequestError> {
         let known = self.show(generation).await?;
         match known.entry.state {
-            State::Previous => self.roll_back().await,
+            State::Previous => self.roll_back(reason).await,
             State::Ready => {
                 self.platform.control.set_promotes(self.domain(), generation, true).await?;
-                self.wait_for(generation, Awaited::Promotion).await
+                let known = self.wait_for(generation, Awaited::Promotion).await?;
+                self.keep_reason(known, reason).await
             }
             State::Live => Ok(known),
             state => {
@@ -203,8 +202,8 @@ impl Rebuilds {
         }
     }
 
-    /// Makes the previous generation live again.
-    pub async fn roll_back(&self) -> Result<Known, RequestError> {
+    /// Makes the previous generation live again; and keeps the reason, if one is given, also for the one that it replaces.
+    pub async fn roll_back(&self, reason: &str) -> Result<Known, RequestError> {
         let row = self.row().await?;
         let nothing = || RequestError::Conflict(format!("{} has no previous generation", self.domain()));
         let previous = row.previous.ok_or_else(nothing)?;
@@ -215,11 +214,16 @@ impl Rebuilds {
             return Err(RequestError::Conflict(text));
         }
         let announced = self.switching.announce(row.epoch, previous).await.map_err(|error| self.refused(error))?;
-        self.wait_for(previous.0, Awaited::Rollback(announced.epoch)).await
+        let known = self.wait_for(previous.0, Awaited::Rollback(announced.epoch)).await?;
+        if !reason.is_empty() {
+            let (domain, control) = (self.domain(), &self.platform.control);
+            control.keep_reason(domain, row.live.0, State::Previous, &format!("rolled back: {reason}")).await?;
+        }
+        self.keep_reason(known, reason).await
     }
 
-    /// Removes the previous generation.
-    pub async fn retire(&self, generation: i64) -> Result<Known, RequestError> {
+    /// Removes the previous generation; and keeps the reason, if one is given.
+    pub async fn retire(&self, generation: i64, reason: &str) -> Result<Known, RequestError> {
         let known = self.show(generation).await?;
         let row = self.row().await?;
         if row.previous != Some(GenerationId(generation)) {
@@ -228,10 +232,21 @@ impl Rebuilds {
             return Err(RequestError::Conflict(text));
         }
         self.switching.retire(row.epoch).await.map_err(|error| self.refused(error))?;
-        self.wait_for(generation, Awaited::Retirement).await
+        let known = self.wait_for(generation, Awaited::Retirement).await?;
+        self.keep_reason(known, reason).await
     }
 
-    async fn row(&self) -> Result<ControlRow, RequestError> {
+    /// Keeps why a generation has the state that was waited for.
+    async fn keep_reason(&self, mut known: Known, reason: &str) -> Result<Known, RequestError> {
+        if !reason.is_empty() {
+            let Entry { generation, state, .. } = known.entry;
+            self.platform.control.keep_reason(self.domain(), generation, state, reason).await?;
+            reason.clone_into(&mut known.entry.reason);
+        }
+        Ok(known)
+    }
+
+    pub(crate) async fn row(&self) -> Result<ControlRow, RequestError> {
         let unknown = || RequestError::Conflict(format!("{} has no generations yet", self.domain()));
         self.platform.control.domain(self.domain()).await?.ok_or_else(unknown)
     }
@@ -272,6 +287,11 @@ impl Rebuilds {
         }
     }
 
+    /// Why no rebuild can begin while there is this candidate.
+    pub(crate) fn is_held_by(&self, candidate: &Entry) -> String {
+        is_held_by(self.domain(), candidate)
+    }
+
     fn unknown(&self, generation: i64) -> RequestError {
         RequestError::Unknown { domain: self.domain(), generation }
     }
@@ -297,6 +317,12 @@ impl Rebuilds {
             entry,
         }
     }
+}
+
+/// Why no rebuild can begin.
+fn is_held_by(domain: &str, other: &Entry) -> String {
+    let (number, state) = (other.generation, other.state.as_str());
+    format!("generation {number} of {domain} is {state}: promote or cancel it first")
 }
 
 impl Known {

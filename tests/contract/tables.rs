@@ -289,10 +289,11 @@ async fn every_statement_runs_on_every_engine() {
         .concat();
         let of_metaflow = [of_any_domain, Metaflow::statements(), routes_of_metaflow()].concat();
         let of_books = projection::STATEMENTS.to_vec();
+        let of_control = [control::STATEMENTS, control::notes::STATEMENTS].concat();
         let on = |tables: &Arc<dyn Tables>, statements: Vec<&'static Statement>| -> Vec<_> {
             statements.into_iter().map(|statement| (Arc::clone(tables), statement)).collect()
         };
-        let all = [on(&tables, of_metaflow), on(&books, of_books), on(&control, control::STATEMENTS.to_vec())].concat();
+        let all = [on(&tables, of_metaflow), on(&books, of_books), on(&control, of_control)].concat();
         assert!(all.len() > 50, "statements are missing");
         let failed = blocking(move || {
             let mut failed = Vec::new();

@@ -13,7 +13,7 @@ const CONVERTED: [(&str, &str, Convert); 5] = [
     ("run-inactive-cutoff-seconds", "RUN_INACTIVE_CUTOFF_TIME", str::to_owned),
     ("log-level", "LOGLEVEL", level),
 ];
-const HOST: &str = "MF_METADATA_HOST";
+pub(super) const HOST: &str = "MF_METADATA_HOST";
 const PORT: &str = "MF_METADATA_PORT";
 const MIGRATION_PORT: &str = "MF_MIGRATION_PORT";
 const DSN: &str = "MF_METADATA_DB_DSN";
@@ -44,8 +44,8 @@ pub(crate) fn variables(environment: &Environment) -> Vec<FromVariables> {
         Some(FromVariables { flag, text, variables: variable.to_owned() })
     });
     let made = [
-        address(environment, "listen", PORT, Some("8080")),
-        address(environment, "migration-listen", MIGRATION_PORT, None),
+        address(environment, "listen", PORT, "8080"),
+        address(environment, "migration-listen", MIGRATION_PORT, "8082"),
         tables(environment),
     ];
     converted.chain(made.into_iter().flatten()).collect()
@@ -63,18 +63,18 @@ fn level(level: &str) -> String {
     level.replace("fatal", "error").replace("notset", "trace")
 }
 
-/// An address of `MF_METADATA_HOST` and a port; without a default port, only if the port is given.
+/// An address of `MF_METADATA_HOST` and a port, if one of them is given.
 fn address(
     environment: &Environment,
     flag: &'static str,
     port: &'static str,
-    default_port: Option<&str>,
+    default_port: &str,
 ) -> Option<FromVariables> {
     let (host, given_port) = (environment.get(HOST), environment.get(port));
-    if given_port.is_none() && (host.is_none() || default_port.is_none()) {
+    if host.is_none() && given_port.is_none() {
         return None;
     }
-    let (host, port_text) = (host.unwrap_or("127.0.0.1"), given_port.or(default_port)?);
+    let (host, port_text) = (host.unwrap_or("127.0.0.1"), given_port.unwrap_or(default_port));
     let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
     let text = if is_bare_ipv6 { format!("[{host}]:{port_text}") } else { format!("{host}:{port_text}") };
     Some(FromVariables { flag, text, variables: named(environment, &[HOST, port]) })
