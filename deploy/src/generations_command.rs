@@ -6,10 +6,10 @@ mod report;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::Result;
+use daybook_reindexer::verify::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::report::Report;
 use crate::{
     ask::{ask, change},
     command::{Change, GenerationsCommand, OfDomain},
@@ -46,7 +46,7 @@ struct Shown<'a> {
     generation: &'a Generation,
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<Value>,
+    report: Option<Option<&'a Report>>,
 }
 
 pub(crate) async fn run(server: &Server, command: &GenerationsCommand) -> Result<()> {
@@ -57,7 +57,7 @@ pub(crate) async fn run(server: &Server, command: &GenerationsCommand) -> Result
         GenerationsCommand::Promote { generation, change } => {
             let known = generations.known(*generation).await?;
             let plan = match known.state.as_str() {
-                "live" => format!("{} is live already", known.name()),
+                "live" => format!("{} is live already", known.title()),
                 _ => generations.switch(&known).await?,
             };
             generations.change(&known, "promote", &plan, change).await
@@ -69,13 +69,13 @@ pub(crate) async fn run(server: &Server, command: &GenerationsCommand) -> Result
         }
         GenerationsCommand::Cancel { generation, change } => {
             let known = generations.known(*generation).await?;
-            let plan = format!("{} is given up: its tables and its index are removed", known.name());
+            let plan = format!("{} is given up: its tables and its index are removed", known.title());
             generations.change(&known, "cancel", &plan, change).await
         }
         GenerationsCommand::Retire { generation, change } => {
             let known = generations.known(*generation).await?;
-            let plan =
-                format!("{}: its tables and its index are removed, and there is no way back to it then", known.name());
+            let title = known.title();
+            let plan = format!("the tables and the index of {title} are removed: there is no way back to it then");
             generations.change(&known, "retire", &plan, change).await
         }
     }
@@ -122,21 +122,21 @@ impl Generations<'_> {
 
     async fn show(&self, number: i64) -> Result<()> {
         let generation = self.known(number).await?;
-        let report = match ask::<Value>(self.server, &self.path(&format!("/{number}/report"))).await {
-            Ok(report) => report,
+        let report = match ask::<Report>(self.server, &self.path(&format!("/{number}/report"))).await {
+            Ok(report) => Some(report),
             // It was not verified.
-            Err(error) if error.downcast_ref::<Failure>().is_some_and(|it| it.code() == Code::NotFound) => Value::Null,
+            Err(error) if error.downcast_ref::<Failure>().is_some_and(|it| it.code() == Code::NotFound) => None,
             Err(error) => return Err(error),
         };
         let mut out = io::stdout().lock();
         if !self.is_for_people() {
-            let shown = Shown { generation: &generation, reason: &generation.reason, report: Some(report) };
+            let shown = Shown { generation: &generation, reason: &generation.reason, report: Some(report.as_ref()) };
             return output::write_document(&mut out, &shown);
         }
         generation.write(&mut out)?;
         match report {
-            Value::Null => Ok(writeln!(out, "not verified")?),
-            report => serde_json::from_value::<Report>(report)?.write(&mut out),
+            None => Ok(writeln!(out, "not verified")?),
+            Some(report) => report::write(&mut out, &report),
         }
     }
 
@@ -158,7 +158,7 @@ impl Generations<'_> {
     async fn switch(&self, to: &Generation) -> Result<String> {
         let all = self.all().await?;
         let of_domain = |state: &str| all.iter().find(|it| it.domain == to.domain && it.state == state);
-        let mut plan = format!("{} becomes live", to.name());
+        let mut plan = format!("{} becomes live", to.title());
         if let Some(live) = of_domain("live") {
             plan.push_str(&format!("; generation {} becomes the previous one, the way back", live.generation));
         }
@@ -178,7 +178,7 @@ impl Generations<'_> {
         let changed: Generation = change(self.server, &path, &json!({"reason": given.reason})).await?;
         let mut out = io::stdout().lock();
         match self.is_for_people() {
-            true => Ok(writeln!(out, "{}", changed.name())?),
+            true => Ok(writeln!(out, "{} is {}", changed.title(), changed.state)?),
             false => {
                 let shown = Shown { generation: &changed, reason: &changed.reason, report: None };
                 output::write_document(&mut out, &shown)
@@ -206,14 +206,14 @@ fn confirm(plan: &str) -> Result<()> {
 }
 
 impl Generation {
-    /// It, its label and its state, in words.
-    fn name(&self) -> String {
+    /// It and its label, in words.
+    fn title(&self) -> String {
         let label = if self.label.is_empty() { String::new() } else { format!(" ({})", output::cell(&self.label)) };
-        format!("generation {} of {}{label}, {}", self.generation, self.domain, self.state)
+        format!("generation {} of {}{label}", self.generation, self.domain)
     }
 
     fn write(&self, out: &mut impl Write) -> Result<()> {
-        writeln!(out, "{}", self.name())?;
+        writeln!(out, "{}, {}", self.title(), self.state)?;
         writeln!(out, "  fingerprint  {}", self.fingerprint)?;
         writeln!(out, "  created      {} UTC", output::utc(self.created_at))?;
         writeln!(out, "  applied      {}", self.applied.as_deref().unwrap_or("-"))?;
@@ -242,7 +242,7 @@ mod tests {
             r#""lag_records":null,"tables":"","search":null,"shared_parts":[]}"#
         );
         assert_eq!(text, expected);
-        let shown = Shown { generation: &generation, reason: &generation.reason, report: Some(Value::Null) };
+        let shown = Shown { generation: &generation, reason: &generation.reason, report: Some(None) };
         let text = serde_json::to_string(&shown).unwrap_or_default();
         assert!(text.ends_with(r#""shared_parts":[],"reason":"r","report":null}"#), "{text}");
     }

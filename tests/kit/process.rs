@@ -186,6 +186,23 @@ impl Place {
         Locked::take(&self.urls.1, &format!("{}_metaflow_g0001", self.name))
     }
 
+    /// Runs a statement in a generation's tables, as in `metaflow_g0001`, or in `control` storage.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn alter(&self, schema: &str, statement: &str) {
+        if self.backend == Backend::Distributed {
+            let schema = if schema == "control" { self.name.clone() } else { format!("{}_{schema}", self.name) };
+            services::sql(&self.urls.1, &format!("SET search_path TO {schema}; {statement}"));
+            return;
+        }
+        let program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], 10); c.execute(sys.argv[2]); c.commit()";
+        let file = self.folder.0.join(format!("{schema}.db"));
+        let done = Command::new("python3").args(["-c", program]).arg(file).arg(statement).output();
+        let done = done.unwrap_or_else(|error| panic!("cannot run python3: {error}"));
+        assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// Bytes that its tables take; embedded, its log too.
     ///
     /// # Panics
@@ -258,7 +275,8 @@ impl Server {
     /// If it ends before that; its output is shown.
     fn start_until(place: &Place, options: &[&str], sign: &str) -> Self {
         let mut command = Command::new(binary_of(place.program));
-        command.arg("serve").args(["--listen", "127.0.0.1:0"]).args(place.options()).args(options);
+        let listen = if options.contains(&"--listen") { &[][..] } else { &["--listen", "127.0.0.1:0"] };
+        command.arg("serve").args(listen).args(place.options()).args(options);
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start daybook: {error}"));
         let stderr = child.stderr.take().unwrap_or_else(|| panic!("stderr is piped"));
@@ -294,6 +312,17 @@ impl Server {
     /// Runs a command that asks this server on a terminal; whether it ended well, and what it printed.
     pub fn command_on_terminal(&self, arguments: &[&str]) -> (bool, String) {
         run_on_terminal(&[arguments, &["--server", &self.api.base]].concat())
+    }
+
+    /// Starts a command that asks this server, and whose output is read as it comes.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(binary_of(self.program));
+        command.args(arguments).args(["--server", &self.api.base]).stdin(Stdio::null());
+        let spawned = without_settings(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        spawned.unwrap_or_else(|error| panic!("cannot run {} {arguments:?}: {error}", self.program))
     }
 
     /// Its process id.
