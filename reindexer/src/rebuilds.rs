@@ -333,7 +333,9 @@ impl Known {
             Some(applied) => (goal.count(), applied.lag(&goal)),
             None => return Pace::default(),
         };
-        let seconds = (now_ms - self.entry.created_at).max(1) as f64 / 1000.0;
+        // Once they are applied, time that passes says nothing about the pace.
+        let until = if self.entry.state == State::Loading { now_ms } else { self.entry.changed_at };
+        let seconds = (until - self.entry.created_at).max(1) as f64 / 1000.0;
         let done = (all - left) as f64;
         let events_per_second = done / seconds;
         let percent = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };

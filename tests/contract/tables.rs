@@ -266,7 +266,7 @@ fn fitting(statement: &Statement) -> [Params; 2] {
     let arrays = (1..=count).map(|index| if is_text(index) { Column::texts(["x"]) } else { Column::ints([1]) });
     let compared = compared(statement.postgres);
     let scalars = (1..=count).map(|index| -> Cell {
-        let texts = ["flow_id", "step_name", "name", "domain", "instance", "schema", "topic", "index_id"];
+        let texts = ["flow_id", "step_name", "name", "domain", "instance", "schema", "topic", "index_id", "state"];
         let column = compared.iter().find(|(_, parameter)| *parameter == format!("${index}")).map(|(column, _)| column);
         let of_text = column.is_some_and(|column| texts.contains(&column.as_str()));
         if is_text(index) || of_text { "x".into() } else { 1.into() }
@@ -375,5 +375,20 @@ async fn look_ups_by_key_use_that_key_also_on_tables_that_are_new() {
             !others.is_empty() && others.iter().all(|line| line.contains(index)),
             "{name} is not by {index}:\n{plan}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_room_that_tables_take_is_told_and_what_is_not_there_takes_none() {
+    for place in places("space") {
+        generation(place.store.as_ref(), 1).await;
+        let space = async |number| {
+            let space = place.store.space(&place.store.schema("metaflow", number)).await;
+            space.unwrap_or_else(|error| panic!("{}: {error}", place.store.describe()))
+        };
+        assert!(space(1).await.used > 10_000, "{}: {:?}", place.store.describe(), space(1).await);
+        assert_eq!(space(2).await.used, 0, "{}", place.store.describe());
+        // A server does not tell what is free on its disk.
+        assert_eq!(space(1).await.free.is_some(), !place.store.shared());
     }
 }

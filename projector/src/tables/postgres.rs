@@ -241,7 +241,8 @@ impl Store for PostgresStore {
 
     fn space<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Space, TablesError>> {
         Box::pin(async move {
-            let mut connection = self.bounded(self.session(schema, &[]).open()).await?;
+            let session = Session { exists: false, ..self.session(schema, &[]) };
+            let mut connection = self.bounded(session.open()).await?;
             let read = sqlx::query_scalar::<_, i64>(SPACE.postgres).bind(schema).fetch_one(&mut connection);
             let read = tokio::time::timeout(self.config.timeout, read).await;
             let used = read.map_err(|_| silent(SPACE.name, self.config.timeout))?.map_err(|e| error(SPACE.name, &e))?;
