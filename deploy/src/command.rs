@@ -77,7 +77,7 @@ pub(crate) enum Command {
     /// What changes something shows what it will do and asks first, or takes --yes.
     #[command(subcommand, after_long_help = help::GENERATIONS)]
     Generations(GenerationsCommand),
-    /// Asks the API of Metaflow's migration service.
+    /// Asks the API of migrations, for scripts that migrate schemas: a migration is a rebuild.
     #[command(subcommand, after_long_help = help::MIGRATION)]
     Migration(MigrationCommand),
     /// Shows and checks settings.
@@ -298,7 +298,7 @@ mod tests {
             "daybook log cat --listen x",
             "daybook log cat --tables sqlite",
             "daybook rebuild --dry-run --no-wait",
-            "daybook rebuild --attach metaflow-2 --promote",
+            "daybook rebuild --attach d-2 --promote",
             "daybook rebuild --listen x",
             "daybook generations show",
             "daybook generations list --yes",

@@ -1,5 +1,5 @@
-//! `daybook migration db-status|upgrade|metadata-service-version`: asks the API of Metaflow's migration service, as
-//! Metaflow's own tool does.
+//! `daybook migration db-status|upgrade|metadata-service-version`: asks the API of migrations, with the verbs of the tool
+//! that scripts have used so far.
 
 use std::io::{self, Write};
 

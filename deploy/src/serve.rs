@@ -46,14 +46,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let limit = config.process.shutdown_max;
     if config.process.roles.api {
         serve(&mut servers, &config.http.listen, &of_api, &stopped, limit).await?;
-        if let Some(SecondAddress { listen, is_asked_for, .. }) = config.domains.second() {
-            match serve(&mut servers, listen, &of_second, &stopped, limit).await {
-                Err(error) if !is_asked_for && listener::is_taken(&error) => {
-                    tracing::warn!(%listen, "{listen} is taken: the API of migrations is not served");
-                }
-                served => served?,
-            }
-        }
+        serve_second(&mut servers, &config, &of_second, &stopped).await?;
     }
     let start = async move {
         let mut parts = Parts::start(&config, &domains, &instance, &start_state).await?;
@@ -126,6 +119,23 @@ async fn serve(
         servers.spawn(connections::serve(listener, routes.clone(), shutdown, limit));
     }
     Ok(())
+}
+
+/// Serves the second address of the domains, if there is one. Only one that was asked for must be free.
+async fn serve_second(
+    servers: &mut JoinSet<()>,
+    config: &Config,
+    routes: &watch::Receiver<Router>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<()> {
+    let Some(SecondAddress { listen, is_asked_for, .. }) = config.domains.second() else { return Ok(()) };
+    match serve(servers, listen, routes, stopped, config.process.shutdown_max).await {
+        Err(error) if !is_asked_for && listener::is_taken(&error) => {
+            tracing::warn!(%listen, "{listen} is taken: the API of migrations is not served");
+            Ok(())
+        }
+        served => served,
+    }
 }
 
 /// What is known of this process before it serves.

@@ -1,7 +1,7 @@
 //! What a rebuild would do: which parts have changed since the live generation was built, how much it reads, how long that
 //! takes, and how much disk it needs. Nothing is changed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits};
 use daybook_projector::{
@@ -99,7 +99,7 @@ impl Rebuilds {
         let notes = self.platform.control.notes(self.domain()).await?;
         let parts = self.parts(notes.get(&live.generation), &live)?;
         let candidate = entries.iter().find(|entry| entry.state.is_candidate());
-        let log = std::sync::Arc::clone(&self.platform.log);
+        let log = Arc::clone(&self.platform.log);
         let topics = self.platform.projection.topics();
         let read = tokio::task::spawn_blocking(move || {
             let mut end = log.end()?;
@@ -212,7 +212,7 @@ fn estimate_bytes(log: &dyn EventLog, end: &Vector) -> Result<u64, LogError> {
         }
     }
     let all = u64::try_from(end.count()).unwrap_or(0);
-    Ok(if records == 0 { 0 } else { bytes.saturating_mul(all) / records })
+    Ok(bytes.saturating_mul(all).checked_div(records).unwrap_or(0))
 }
 
 /// The fingerprints of this program's parts.

@@ -24,7 +24,7 @@ pub(crate) struct RebuildOptions {
     /// Returns as soon as the rebuild has begun.
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Begins nothing, and shows the progress of a rebuild by its id, as in metaflow-2.
+    /// Begins nothing, and shows the progress of a rebuild by its id: the domain, a hyphen, and its generation.
     #[arg(long, value_name = "ID", conflicts_with_all = ["domain", "name", "promote", "quarantine", "no_wait"])]
     pub(crate) attach: Option<String>,
     /// URL of the running daybook.

@@ -164,7 +164,7 @@ help!(
         "daybook rebuild --dry-run",
         "daybook rebuild --promote",
         "daybook rebuild --name new-analyser --no-wait",
-        "daybook rebuild --attach metaflow-2",
+        "daybook rebuild --attach DOMAIN-2",
         "daybook rebuild --promote --json | jq -r .state"
     ],
     [
@@ -200,7 +200,7 @@ help!(
 );
 help!(
     GENERATIONS_LIST,
-    ["daybook generations list", "daybook generations list --domain metaflow --json | jq -r .[].state"],
+    ["daybook generations list", "daybook generations list --json | jq -r .[].state"],
     ["  0  done", "  1  failed", "  2  usage", "  3  no such domain", "  7  unavailable", "130  interrupted"]
 );
 help!(

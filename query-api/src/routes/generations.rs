@@ -263,7 +263,7 @@ fn one<'a>(app: &'a App, query: &Query) -> Result<&'a Rebuilds, ApiError> {
     }
 }
 
-/// The rebuild with an id: the domain and the number of its generation, as in `metaflow-2`.
+/// The rebuild with an id: the domain and the number of its generation, as in `orders-2`.
 fn named<'a>(app: &'a App, id: &str) -> Result<(&'a Rebuilds, i64), ApiError> {
     let unknown = || ApiError::NotFound(format!("there is no rebuild {id}"));
     let (domain, number) = id.rsplit_once('-').ok_or_else(unknown)?;
