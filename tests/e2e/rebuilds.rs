@@ -240,6 +240,50 @@ async fn a_rebuild_goes_on_after_a_kill_and_so_does_the_command_that_shows_it() 
     .await;
 }
 
+/// Records many tasks at once.
+async fn import_tasks(server: &Server, count: i64) {
+    let line = |kind: &str, event: Value| json!({"type": kind, "event": event}).to_string();
+    let of_run = [
+        line("FlowRegistered", json!({"flow_id": "Imported"})),
+        line("RunStarted", json!({"flow_id": "Imported", "run_number": 1_000_000})),
+        line("StepRegistered", json!({"flow_id": "Imported", "run_number": 1_000_000, "step_name": "s"})),
+    ];
+    let task = |id: i64| {
+        let task = json!({"flow_id": "Imported", "run_number": 1_000_000, "step_name": "s", "task_id": 1_000_000 + id});
+        line("TaskRegistered", task)
+    };
+    let lines: Vec<String> = of_run.into_iter().chain((0..count).map(task)).collect();
+    let answer = server.api.post_text("/api/v1/events", &lines.join("\n")).await;
+    assert_eq!(answer.json()["rejected"], 0, "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_that_is_killed_again_and_again_ends_well_and_its_pace_is_what_the_next_plan_says() {
+    on_both("rebuilds_kills", |place, server| async move {
+        let mut random = Random::seeded("rebuilds_kills");
+        let acknowledged = write(&server, &mut random).await;
+        import_tasks(&server, 4000).await;
+        let address = server.api.base.trim_start_matches("http://").to_owned();
+        let command = server.spawn(&["rebuild", "--promote"]);
+        let mut server = server;
+        for _ in 0..5 {
+            for _ in 0..random.below(400) {
+                server.api.get("/health/ready").await;
+            }
+            server.kill();
+            server = Server::start_with(&place, &["--listen", &address]);
+        }
+        let ended = command.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
+        let shown = format!("{}\n{}\n{}", printed(&ended), said(&ended), server.logged().join("\n"));
+        assert_eq!(ended.status.code(), Some(0), "{shown}");
+        assert_eq!(all_states(&server), ["previous", "live"], "{shown}");
+        check(&place, &server, &acknowledged).await;
+        let plan = parse(&expect(&server, 0, &["rebuild", "--dry-run", "--json"]));
+        assert_eq!((&plan["live"], &plan["measured_by"]), (&json!(2), &json!(2)), "{plan}");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_detaches_and_the_rebuild_goes_on() {
     on_both("rebuilds_detached", |_place, server| async move {
