@@ -264,7 +264,8 @@ async fn a_rebuild_that_is_killed_again_and_again_ends_well_and_its_pace_is_what
         let acknowledged = write(&server, &mut random).await;
         import_tasks(&server, 4000).await;
         let address = server.api.base.trim_start_matches("http://").to_owned();
-        let command = server.spawn(&["rebuild", "--promote"]);
+        let mut command = server.spawn(&["rebuild", "--promote"]);
+        let (first, mut output) = first_line(&mut command);
         let mut server = server;
         for _ in 0..5 {
             for _ in 0..random.below(400) {
@@ -273,8 +274,10 @@ async fn a_rebuild_that_is_killed_again_and_again_ends_well_and_its_pace_is_what
             server.kill();
             server = Server::start_with(&place, &["--listen", &address]);
         }
+        let mut rest = String::new();
+        assert!(output.read_to_string(&mut rest).is_ok());
         let ended = command.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
-        let shown = format!("{}\n{}\n{}", printed(&ended), said(&ended), server.logged().join("\n"));
+        let shown = format!("{first}{rest}\n{}\n{}", said(&ended), server.logged().join("\n"));
         assert_eq!(ended.status.code(), Some(0), "{shown}");
         assert_eq!(all_states(&server), ["previous", "live"], "{shown}");
         check(&place, &server, &acknowledged).await;
