@@ -204,7 +204,7 @@ impl Rebuilds {
 
     /// Makes the previous generation live again; and keeps the reason, if one is given, also for the one that it replaces.
     pub async fn roll_back(&self, reason: &str) -> Result<Known, RequestError> {
-        let row = self.row().await?;
+        let row = self.idle().await?;
         let nothing = || RequestError::Conflict(format!("{} has no previous generation", self.domain()));
         let previous = row.previous.ok_or_else(nothing)?;
         let known = self.show(previous.0).await?;
@@ -225,7 +225,7 @@ impl Rebuilds {
     /// Removes the previous generation; and keeps the reason, if one is given.
     pub async fn retire(&self, generation: i64, reason: &str) -> Result<Known, RequestError> {
         let known = self.show(generation).await?;
-        let row = self.row().await?;
+        let row = self.idle().await?;
         if row.previous != Some(GenerationId(generation)) {
             let (domain, state) = (self.domain(), known.entry.state.as_str());
             let text = format!("generation {generation} of {domain} is {state}: only a previous one is retired");
@@ -249,6 +249,24 @@ impl Rebuilds {
     pub(crate) async fn row(&self) -> Result<ControlRow, RequestError> {
         let unknown = || RequestError::Conflict(format!("{} has no generations yet", self.domain()));
         self.platform.control.domain(self.domain()).await?.ok_or_else(unknown)
+    }
+
+    /// The control row once no switch is under way, within a bounded time: one that is made goes on for a moment, until all
+    /// processes have followed.
+    async fn idle(&self) -> Result<ControlRow, RequestError> {
+        let (mut changes, deadline) = (self.changes(), Instant::now() + SWITCH_MAX);
+        loop {
+            changes.mark_unchanged();
+            let row = self.row().await?;
+            if row.phase == Phase::Idle {
+                return Ok(row);
+            }
+            if Instant::now() >= deadline {
+                return Err(RequestError::Late(format!("a switch of {} is under way; try later", self.domain())));
+            }
+            // Either is a reason to look.
+            let _due = tokio::time::timeout(LOOK, changes.changed()).await;
+        }
     }
 
     /// Waits until a request was carried out, for a bounded time.
@@ -300,6 +318,9 @@ impl Rebuilds {
         match error {
             ChangeError::Unknown { generation } => self.unknown(generation),
             ChangeError::Tables(error) => error.into(),
+            ChangeError::Switch(SwitchError::Conflict { .. } | SwitchError::WrongPhase { .. }) => {
+                RequestError::Conflict(format!("another switch of {} is under way; try again", self.domain()))
+            }
             ChangeError::Switch(_) | ChangeError::State { .. } => RequestError::Conflict(error.to_string()),
         }
     }

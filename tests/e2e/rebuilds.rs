@@ -7,7 +7,7 @@ use std::{
 };
 
 use daybook_tests::{
-    process::{Backend, Place, Server, run},
+    process::{Backend, Place, Projector, Server, run},
     random::Random,
     writers::{Acknowledged, Step, Writers, check},
 };
@@ -308,6 +308,32 @@ async fn an_interrupt_detaches_and_the_rebuild_goes_on() {
         assert!(states(&changes).last().is_some_and(|state| state == "ready"), "{changes}");
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_process_takes_a_rebuild_and_of_several_at_once_one_begins() {
+    let place = Place::new("rebuilds_roles", Backend::Distributed);
+    let _projector = Projector::start(&place);
+    let servers = [(); 2].map(|()| Server::start_with(&place, &["--roles", "api", "--migration-listen", "off"]));
+    let mut random = Random::seeded("rebuilds_roles");
+    let acknowledged = write(&servers[0], &mut random).await;
+    let commands = servers.each_ref().map(|server| server.spawn(&["rebuild", "--promote", "--json"]));
+    let ended = commands.map(|command| command.wait_with_output().unwrap_or_else(|error| panic!("{error}")));
+    let mut codes = ended.each_ref().map(|ended| ended.status.code());
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(5)], "{ended:?}");
+    let refused = ended.iter().find(|ended| ended.status.code() == Some(5)).map(said).unwrap_or_default();
+    assert!(refused.contains("generation 2 of metaflow is "), "{refused}");
+    for server in &servers {
+        assert_eq!(all_states(server), ["previous", "live"]);
+        check(&place, server, &acknowledged).await;
+    }
+    expect(&servers[1], 0, &["generations", "rollback", "--yes"]);
+    expect(&servers[0], 0, &["generations", "retire", "2", "--yes"]);
+    for server in &servers {
+        assert_eq!(all_states(server), ["live", "retired"]);
+        check(&place, server, &acknowledged).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
