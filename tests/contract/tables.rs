@@ -178,6 +178,8 @@ async fn a_stream_hands_on_every_row_in_order_stops_when_told_and_waits_for_a_sl
 
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothing() {
+    // No log is opened here, which would do it.
+    daybook_schemas::topics::declare(&daybook_schemas::metaflow::TOPICS);
     for place in places("checkpoints") {
         let tables = generation(place.store.as_ref(), 1).await;
         let partitions: Vec<Partition> = (0..3).map(|id| Partition { topic: EVENTS, id }).collect();
