@@ -1,10 +1,14 @@
 //! The command line. Each command has only its own options: `serve`, `log` and `config` take settings, the others name
 //! a running server.
 
+mod generations;
 mod help;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub(crate) use self::generations::{
+    Change, GenerationsCommand, MigrationCommand, MigrationOptions, OfDomain, RebuildOptions,
+};
 use crate::{
     config::{Everything, Flags, LogOnly},
     domains::Domain,
@@ -62,6 +66,20 @@ pub(crate) enum Command {
     /// with tables that this version builds from the log.
     #[command(subcommand, after_long_help = help::QUARANTINE)]
     Quarantine(QuarantineCommand),
+    /// Builds a new generation of tables and search from the log, beside the live one.
+    ///
+    /// Everything keeps serving. The new generation is compared with the live one before it can take its place. The
+    /// rebuild goes on if this command is interrupted, and if the server restarts.
+    #[command(after_long_help = help::REBUILD)]
+    Rebuild(RebuildOptions),
+    /// Shows, promotes, cancels and retires generations.
+    ///
+    /// What changes something shows what it will do and asks first, or takes --yes.
+    #[command(subcommand, after_long_help = help::GENERATIONS)]
+    Generations(GenerationsCommand),
+    /// Asks the API of migrations, for scripts that migrate schemas: a migration is a rebuild.
+    #[command(subcommand, after_long_help = help::MIGRATION)]
+    Migration(MigrationCommand),
     /// Shows and checks settings.
     #[command(subcommand, after_long_help = help::CONFIG)]
     Config(ConfigCommand),
@@ -259,6 +277,12 @@ mod tests {
         assert!(parses("daybook config show --origin --json --tables sqlite"));
         assert!(parses("daybook status --json --server http://x"));
         assert!(parses("daybook search --domain d --filter type=run --filter tag=a=b --sort=-created_at x"));
+        assert!(parses(
+            "daybook rebuild --domain d --name x --promote --quarantine --no-wait --json --server http://x"
+        ));
+        assert!(parses("daybook generations promote 2 --domain d --reason x --yes --json"));
+        assert!(parses("daybook generations rollback --yes"));
+        assert!(parses("daybook migration db-status --base-url http://x:8082 --json"));
         for line in [
             "daybook --log embedded serve",
             "daybook serve --server http://x",
@@ -273,6 +297,13 @@ mod tests {
             "daybook quarantine list --listen x",
             "daybook log cat --listen x",
             "daybook log cat --tables sqlite",
+            "daybook rebuild --dry-run --no-wait",
+            "daybook rebuild --attach d-2 --promote",
+            "daybook rebuild --listen x",
+            "daybook generations show",
+            "daybook generations list --yes",
+            "daybook generations promote two",
+            "daybook migration upgrade --server http://x",
             "daybook config check --json",
             "daybook config example --log x",
         ] {

@@ -33,7 +33,7 @@ pub(crate) use self::{
     environment::Environment,
     example::example,
     flags::{Everything, Flags, FromFlags, LogOnly},
-    given::{Given, Loaded, load},
+    given::{Given, Loaded, Origin, load},
     http::Http,
     listen::Listen,
     log::Log,
@@ -45,7 +45,7 @@ pub(crate) use self::{
     tables::Tables,
     telemetry::{LogFormat, Telemetry},
 };
-use self::{given::Origin, log::LogSettings, search::SearchSettings, tables::TablesSettings};
+use self::{log::LogSettings, search::SearchSettings, tables::TablesSettings};
 use crate::domains;
 
 /// A checked configuration. No `Debug`: it holds passwords.

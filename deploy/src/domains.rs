@@ -66,6 +66,8 @@ pub(crate) struct Checked {
 /// A second address with its routes.
 pub(crate) struct SecondAddress {
     pub(crate) listen: Listen,
+    /// Whether it was given. If not, it is not served where it is taken.
+    pub(crate) is_asked_for: bool,
     pub(crate) router: fn(&Arc<App>) -> Router,
 }
 

@@ -1,5 +1,5 @@
-//! Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 denied, 5 conflict, 7 unavailable or timed
-//! out, 130 interrupted. 6 and 8 are reserved for verification and for cancelled jobs.
+//! Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not found, 4 denied, 5 conflict, 6 verification found
+//! differences, 7 unavailable or timed out, 8 cancelled, 130 interrupted.
 
 use std::{error::Error, fmt, io, process::ExitCode};
 
@@ -17,7 +17,9 @@ pub(crate) enum Code {
     NotFound = 3,
     Denied = 4,
     Conflict = 5,
+    Different = 6,
     Unavailable = 7,
+    Cancelled = 8,
     Interrupted = 130,
 }
 
@@ -32,6 +34,10 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(code: Code, text: impl Into<String>) -> Self {
         Self { code, text: text.into(), source: None }
+    }
+
+    pub(crate) const fn code(&self) -> Code {
+        self.code
     }
 
     /// A failure with its cause.

@@ -8,10 +8,13 @@ mod config;
 mod config_command;
 pub mod domains;
 mod exit;
+mod generations_command;
 mod listener;
 mod log_command;
+mod migration_command;
 mod output;
 mod quarantine_command;
+mod rebuild_command;
 mod search_command;
 mod serve;
 mod start;
@@ -65,6 +68,20 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
         Command::Search(options) => {
             let server = server(&options.server, environment)?;
             interruptible(search_command::run(&server, domains, &options))
+        }
+        Command::Rebuild(options) => {
+            let server = Server::check(options.server.as_deref(), environment).map_err(Failure::of_faults)?;
+            // It says what goes on when it is interrupted.
+            runtime()?.block_on(rebuild_command::run(&server, &options))
+        }
+        Command::Generations(command) => {
+            let server = server(&command.of().server, environment)?;
+            interruptible(generations_command::run(&server, &command))
+        }
+        Command::Migration(command) => {
+            let base_url = command.options().base_url.as_deref().unwrap_or(migration_command::DEFAULT);
+            let server = Server::check(Some(base_url), environment).map_err(Failure::of_faults)?;
+            interruptible(migration_command::run(&server, &command))
         }
         Command::Quarantine(command) => {
             let server = server(command.server(), environment)?;

@@ -51,6 +51,12 @@ pub(crate) async fn bind(listen: &Listen) -> Result<Vec<TcpListener>> {
     }
 }
 
+/// Whether somebody else listens at an address.
+pub(crate) fn is_taken(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| cause.kind() == ErrorKind::AddrInUse)
+}
+
 fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
     address.set_port(port);
     address

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Listen, Log},
-    domains::Domain,
+    domains::{Domain, SecondAddress},
     listener,
     start::Start,
     wire::{self, Parts, Running},
@@ -43,13 +43,10 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let shown = starting::router(&Arc::new(known(&config, &instance, reasons, began)));
     let (api, of_api) = watch::channel(shown.clone());
     let (second, of_second) = watch::channel(shown);
-    let places = [
-        config.process.roles.api.then_some((&config.http.listen, of_api)),
-        config.domains.second().map(|second| (&second.listen, of_second)),
-    ];
     let limit = config.process.shutdown_max;
-    for (listen, routes) in places.into_iter().flatten() {
-        serve(&mut servers, listen, &routes, &stopped, limit).await?;
+    if config.process.roles.api {
+        serve(&mut servers, &config.http.listen, &of_api, &stopped, limit).await?;
+        serve_second(&mut servers, &config, &of_second, &stopped).await?;
     }
     let start = async move {
         let mut parts = Parts::start(&config, &domains, &instance, &start_state).await?;
@@ -124,6 +121,23 @@ async fn serve(
     Ok(())
 }
 
+/// Serves the second address of the domains, if there is one. Only one that was asked for must be free.
+async fn serve_second(
+    servers: &mut JoinSet<()>,
+    config: &Config,
+    routes: &watch::Receiver<Router>,
+    stopped: &watch::Receiver<bool>,
+) -> Result<()> {
+    let Some(SecondAddress { listen, is_asked_for, .. }) = config.domains.second() else { return Ok(()) };
+    match serve(servers, listen, routes, stopped, config.process.shutdown_max).await {
+        Err(error) if !is_asked_for && listener::is_taken(&error) => {
+            tracing::warn!(%listen, "{listen} is taken: the API of migrations is not served");
+            Ok(())
+        }
+        served => served,
+    }
+}
+
 /// What is known of this process before it serves.
 fn known(config: &Config, instance: &str, reasons: Readiness, started: Instant) -> Starting {
     let log = match &config.log {
@@ -142,9 +156,9 @@ async fn new_app(
     start: &Start,
 ) -> Result<App> {
     let served = |running: &Running| {
-        let (platform, standing) = (running.platform.clone(), running.standing.clone());
-        let rebuilds = Rebuilds::new(platform, standing.clone());
-        app::Domain::new(config.domains.api(&running.domain), rebuilds, standing)
+        let (platform, serving) = (running.platform.clone(), running.serving.clone());
+        let rebuilds = Rebuilds::new(platform, serving.clone());
+        app::Domain::new(config.domains.api(&running.domain), rebuilds, serving)
     };
     let of_app = app::Parts {
         log: Arc::clone(&parts.log),

@@ -23,11 +23,11 @@ use daybook_projector::{
 use daybook_reindexer::{
     control::Control,
     coordinator::{self, Coordinator},
-    follower::{Follower, Generations, Standing},
     lease::{Folded, Holding, Lease},
     open::{self, OpenError, Opened},
     running::Platform,
     upgrade,
+    watcher::{Generations, Serving, Watcher},
 };
 use daybook_schemas::{Topic, position::Vector};
 use tokio::{sync::watch, task::JoinSet};
@@ -64,11 +64,11 @@ pub(crate) struct Running {
     pub(crate) opened: Opened,
     pub(crate) search: Option<Arc<Search>>,
     /// What this process knows of its generations.
-    pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) serving: watch::Receiver<Serving>,
     pub(crate) platform: Platform,
     generations: Generations,
     /// Until it follows.
-    follower: Option<Follower>,
+    watcher: Option<Watcher>,
 }
 
 /// Opens the log.
@@ -147,14 +147,14 @@ async fn refuse_foreign(platform: &Platform, generation: &Generation) -> Result<
 }
 
 /// Watches the live generation until the task is dropped.
-async fn watch_live(log: Arc<dyn EventLog>, mut standing: watch::Receiver<Standing>) {
+async fn watch_live(log: Arc<dyn EventLog>, mut serving: watch::Receiver<Serving>) {
     loop {
-        let live = standing.borrow_and_update().live().clone();
+        let live = serving.borrow_and_update().live().clone();
         let number = live.generation.number;
         tokio::select! {
             () = monitor::watch(Arc::clone(&log), live.generation, live.search) => {}
             // The sender lives as long as this process serves.
-            _ = standing.wait_for(|standing| standing.live().generation.number != number) => {}
+            _ = serving.wait_for(|serving| serving.live().generation.number != number) => {}
         }
     }
 }
@@ -208,12 +208,12 @@ impl Parts {
             let what = format!("the live generation of {}", platform.domain());
             let opened = retry(&what, start, open, transient).await?;
             refuse_foreign(&platform, &opened.generation).await?;
-            let follower = Follower::start(platform.clone(), &opened)?;
-            let standing = follower.standing();
-            self.background.spawn(watch_live(Arc::clone(&self.log), standing.clone()));
-            let (search, generations) = (standing.borrow().live().search.clone(), follower.generations());
-            let follower = Some(follower);
-            self.domains.push(Running { domain: *domain, opened, search, standing, platform, generations, follower });
+            let watcher = Watcher::start(platform.clone(), &opened)?;
+            let serving = watcher.serving();
+            self.background.spawn(watch_live(Arc::clone(&self.log), serving.clone()));
+            let (search, generations) = (serving.borrow().live().search.clone(), watcher.generations());
+            let watcher = Some(watcher);
+            self.domains.push(Running { domain: *domain, opened, search, serving, platform, generations, watcher });
         }
         Ok(self)
     }
@@ -250,13 +250,13 @@ impl Parts {
                 upgrade::promote(&running.platform, &running.opened.generation).await?;
             }
             start.wait_for(format!("the generations of {domain}"));
-            if let Some(follower) = running.follower.take() {
-                follower.look().await?;
-                self.background.spawn(follower.follow());
+            if let Some(watcher) = running.watcher.take() {
+                watcher.look().await?;
+                self.background.spawn(watcher.follow());
             }
-            let (platform, standing) = (running.platform.clone(), running.standing.clone());
+            let (platform, serving) = (running.platform.clone(), running.serving.clone());
             let settings = coordinator::Settings { previous_max: PREVIOUS_MAX };
-            self.background.spawn(Coordinator::new(platform, standing, settings).coordinate());
+            self.background.spawn(Coordinator::new(platform, serving, settings).coordinate());
         }
         Ok(())
     }
@@ -276,13 +276,13 @@ impl Parts {
 
     /// Returns a function that lists why this process cannot serve; the list is empty if it can.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
-        let domains: Vec<_> = self.domains.iter().map(|it| (it.standing.clone(), it.generations.clone())).collect();
+        let domains: Vec<_> = self.domains.iter().map(|it| (it.serving.clone(), it.generations.clone())).collect();
         let (log, lease) = (Arc::clone(&self.log), Arc::clone(&self.lease));
         move || {
             let mut reasons = Vec::new();
-            for (standing, generations) in &domains {
-                let current = standing.borrow().current.generation.number;
-                let live = Arc::clone(&standing.borrow().live().generation);
+            for (serving, generations) in &domains {
+                let current = serving.borrow().current.generation.number;
+                let live = Arc::clone(&serving.borrow().live().generation);
                 if current != live.number {
                     let (domain, number) = (live.domain, live.number);
                     reasons.push(format!(

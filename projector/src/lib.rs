@@ -14,12 +14,14 @@ pub mod log_check;
 pub mod metrics;
 pub mod monitor;
 pub mod numbered;
+pub mod parts;
 mod priority;
 pub mod progress;
 pub mod projection;
 pub mod projections;
 pub mod runner;
 pub mod search;
+pub mod space;
 mod supervise;
 pub mod tables;
 

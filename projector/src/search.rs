@@ -39,6 +39,7 @@ use self::{
     request::{Found, ParentsFound, ParentsRequest, Request},
     shape::IndexShape,
 };
+use crate::space::Space;
 
 /// A document that an index does not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +102,8 @@ pub trait SearchStore: Send + Sync {
     fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>>;
     /// Opens the index of a binding, making it if there is none or if it has another fingerprint.
     fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>>;
+    /// What the index of a binding takes, and what is free beside it.
+    fn space<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Space, SearchError>>;
     /// Deletes the index of a binding with its documents, if it is there and may be used.
     fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>>;
 }

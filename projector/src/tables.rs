@@ -34,6 +34,7 @@ pub use self::{
     row::{Columns, Cursor, FromColumn, FromRow, NoColumns, Row, column_name, columns_of, joined},
     statement::{Ddl, ORDINAL, RowColumns, Statement},
 };
+use crate::space::Space;
 
 /// How long a process's lease lasts after its last renewal. A writer that hangs in a transaction is cut off after as long.
 pub const LEASE: Duration = Duration::from_secs(5);
@@ -185,6 +186,8 @@ pub trait Store: Send + Sync {
     fn open<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Arc<dyn Tables>, TablesError>>;
     /// Removes a schema with all its tables; nothing if there is none. Nobody may use it any more.
     fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), TablesError>>;
+    /// What a schema takes, and what is free beside it.
+    fn space<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Space, TablesError>>;
     /// Begins a transaction over several schemas. It waits for locks for a short time only. Blocks its thread; never called
     /// from an async worker.
     fn begin_joint(&self) -> Result<Box<dyn JointTransaction>, TablesError>;

@@ -6,13 +6,13 @@ use axum::{
 };
 use daybook_projector::bookkeeping::checkpoints;
 use daybook_reindexer::{
-    follower::Standing,
     running::Reading,
     switch::{
         GenerationId,
         answer::{Answer, Next, Refusal, Request},
         instance::{Local, Waits},
     },
+    watcher::Serving,
 };
 use tokio::{sync::watch, time::Instant};
 
@@ -78,12 +78,12 @@ impl<'a> Answering<'a> {
     async fn wait(
         &self,
         waits: Waits,
-        changes: &mut watch::Receiver<Standing>,
+        changes: &mut watch::Receiver<Serving>,
         deadline: Instant,
     ) -> Result<(), ApiError> {
         // An upper bound of what was read or written.
         let shown = checkpoints::read(self.live.generation.tables.as_ref()).await?;
-        let open = self.domain.standing().open.clone();
+        let open = self.domain.serving().open.clone();
         let has_reached = |number: GenerationId| {
             open.get(&number.0).is_some_and(|open| open.generation.progress.applied().reaches(&shown))
         };
@@ -118,7 +118,7 @@ impl<'a> Answering<'a> {
 
 /// What this process knows of a domain, with its lease.
 fn local(app: &App, domain: &Domain) -> Local {
-    Local { lease: app.lease.held(), ..domain.standing().local }
+    Local { lease: app.lease.held(), ..domain.serving().local }
 }
 
 fn refused(refusal: Refusal) -> ApiError {
@@ -133,7 +133,7 @@ fn refused(refusal: Refusal) -> ApiError {
 /// The generation that a list's cursor belongs to, while that is open.
 fn of_cursor(domain: &Domain, uri: &Uri) -> Option<GenerationId> {
     let number = pagination::generation_of(uri.query()?)?;
-    domain.standing().open.contains_key(&number).then_some(GenerationId(number))
+    domain.serving().open.contains_key(&number).then_some(GenerationId(number))
 }
 
 /// The generation that a preview names. Only reads can be previewed.

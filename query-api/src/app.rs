@@ -9,7 +9,7 @@ use std::{
 use axum::Router;
 use daybook_ingest::{append::Appender, log::EventLog, sequence::Sequencer};
 use daybook_projector::tables::Statement;
-use daybook_reindexer::{follower::Standing, lease::Lease, rebuilds::Rebuilds, running::Open};
+use daybook_reindexer::{lease::Lease, rebuilds::Rebuilds, running::Open, watcher::Serving};
 use daybook_schemas::{Topic, generic::SchemaSets};
 use tokio::sync::{Semaphore, watch};
 
@@ -70,36 +70,36 @@ pub struct Domain {
     pub api: DomainApi,
     /// What people ask of its generations.
     pub rebuilds: Rebuilds,
-    standing: watch::Receiver<Standing>,
+    serving: watch::Receiver<Serving>,
     /// What requests need of the generations that are open, made when it is first needed.
     views: Mutex<BTreeMap<i64, Live>>,
 }
 
 impl Domain {
     /// A domain whose generations are followed.
-    pub fn new(api: DomainApi, rebuilds: Rebuilds, standing: watch::Receiver<Standing>) -> Self {
-        Self { api, rebuilds, standing, views: Mutex::default() }
+    pub fn new(api: DomainApi, rebuilds: Rebuilds, serving: watch::Receiver<Serving>) -> Self {
+        Self { api, rebuilds, serving, views: Mutex::default() }
     }
 
     /// What this process knows of its generations.
-    pub fn standing(&self) -> watch::Ref<'_, Standing> {
-        self.standing.borrow()
+    pub fn serving(&self) -> watch::Ref<'_, Serving> {
+        self.serving.borrow()
     }
 
     /// The same, as it changes.
-    pub fn changes(&self) -> watch::Receiver<Standing> {
-        self.standing.clone()
+    pub fn changes(&self) -> watch::Receiver<Serving> {
+        self.serving.clone()
     }
 
     /// The live generation. Must be called on a Tokio runtime.
     pub fn live(&self) -> Live {
-        let open = self.standing().live().clone();
+        let open = self.serving().live().clone();
         self.view(open)
     }
 
     /// A generation that is open. Must be called on a Tokio runtime.
     pub fn generation(&self, number: i64) -> Option<Live> {
-        let open = self.standing().open.get(&number).cloned()?;
+        let open = self.serving().open.get(&number).cloned()?;
         Some(self.view(open))
     }
 
@@ -107,8 +107,8 @@ impl Domain {
         let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         let number = open.generation.number;
         if !views.contains_key(&number) {
-            let standing = self.standing();
-            views.retain(|number, _| standing.open.contains_key(number));
+            let serving = self.serving();
+            views.retain(|number, _| serving.open.contains_key(number));
         }
         views.entry(number).or_insert_with(|| Live::new(open, &self.api.new_view)).clone()
     }

@@ -3,8 +3,11 @@
 
 mod domain;
 mod entry;
+mod joint;
+mod leases;
+pub mod notes;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::{
     log::BoxFuture,
@@ -12,17 +15,20 @@ use daybook_ingest::{
 };
 use daybook_projector::{
     row, statements,
-    tables::{
-        Cell, Column, FromRow, JointTransaction, Params, Row, Statement, Store, Tables, TablesError, Transaction,
-    },
+    tables::{Cell, FromRow, Params, Row, Statement, Store, Tables, TablesError, Transaction},
 };
 use tokio::sync::watch;
 
 pub use self::{
     domain::DomainControl,
     entry::{Entry, State},
+    leases::Instance,
 };
 use self::{domain::DomainRow, entry::GenerationRow};
+pub(crate) use self::{
+    joint::JointControl,
+    leases::{Granted, LeaseOf, LeaseSeen},
+};
 use crate::switch::{
     DatabaseTime, Epoch,
     control::{ControlRow, SwitchError},
@@ -36,6 +42,7 @@ statements! {
     ADD_GENERATION = "control/add_generation", split;
     SET_STATE = "control/set_state", split;
     SET_GOAL = "control/set_goal";
+    SET_PROMOTES = "control/set_promotes";
     READ_REPORT = "control/read_report", ReportRow;
     WRITE_REPORT = "control/write_report";
     ADD_DOMAIN = "control/add_domain";
@@ -108,21 +115,6 @@ pub struct Control {
     tables: Arc<dyn Tables>,
     /// Wakes those in this process who wait for changes.
     changed: watch::Sender<()>,
-}
-
-/// A process that has a lease, or had one recently.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    /// Its name.
-    pub name: String,
-    /// Its roles, comma-separated.
-    pub roles: String,
-    /// The topics that it knows, comma-separated.
-    pub topics: String,
-    /// Whether its lease has not expired.
-    pub leased: bool,
-    /// Whether it still has its connection: false once it has ended, and while it is unreachable.
-    pub connected: bool,
 }
 
 /// Why a control row was not changed.
@@ -330,6 +322,11 @@ impl Control {
         self.write(&SET_GOAL, vec![domain.into(), generation.into(), goal.into()]).await
     }
 
+    /// Notes that a generation is promoted as soon as it is ready.
+    pub async fn set_promotes(&self, domain: &str, generation: i64) -> Result<(), TablesError> {
+        self.write(&SET_PROMOTES, vec![domain.into(), generation.into(), 1.into()]).await
+    }
+
     /// Changes the control row of a domain, and states of generations with it: all or nothing.
     pub async fn change(
         &self,
@@ -374,61 +371,6 @@ impl Control {
         done
     }
 
-    /// Releases an instance's lease.
-    pub async fn leave(&self, instance: &str) -> Result<(), TablesError> {
-        self.write(&LEAVE, vec![instance.into()]).await
-    }
-
-    /// Forgets the instances whose lease expired `age` ago.
-    pub async fn forget_expired(&self, age: Duration) -> Result<(), TablesError> {
-        let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-        self.write(&FORGET_EXPIRED, vec![age_ms.into()]).await?;
-        self.write(&FORGET_ACKNOWLEDGEMENTS, Vec::new()).await
-    }
-
-    /// The instances that were not forgotten, in order of name.
-    pub async fn instances(&self) -> Result<Vec<Instance>, TablesError> {
-        let rows = self.tables.read(&LIST_INSTANCES, Params::One(Vec::new())).await?;
-        let instance = |row| {
-            let InstanceRow { instance, roles, topics, leased, connected } = InstanceRow::read(row)?;
-            Ok(Instance { name: instance, roles, topics, leased: leased != 0, connected: connected != 0 })
-        };
-        rows.iter().map(|row| instance(row)).collect()
-    }
-
-    /// Takes or renews a lease by `decide`, which sees the control rows, under their share lock, and the lease as it is.
-    pub(crate) async fn lease<E: From<TablesError> + Send + 'static>(
-        &self,
-        of: LeaseOf,
-        decide: impl FnOnce(&LeaseSeen) -> Result<Granted, E> + Send + 'static,
-    ) -> Result<Granted, E> {
-        let tables = Arc::clone(&self.tables);
-        let run = move || {
-            let mut transaction = tables.begin()?;
-            let rows = transaction.read(&SHARE_DOMAINS, &Params::One(Vec::new()))?;
-            let domains = rows.iter().map(DomainControl::read).collect::<Result<_, TablesError>>()?;
-            let now = now_of(&transaction.read(&READ_NOW, &Params::One(Vec::new()))?)?;
-            let rows = transaction.read(&READ_LEASE, &Params::One(vec![of.instance.as_str().into()]))?;
-            let lease = rows.first().map(lease_of).transpose()?;
-            let granted = decide(&LeaseSeen { domains, now, lease })?;
-            let Lease { number, expires_at } = granted.lease;
-            let texts = [&of.instance, &of.roles, &of.topics].map(|text| Cell::Text(Some(text.clone())));
-            let params = texts.into_iter().chain([number.0.into(), expires_at.0.into()]).collect();
-            transaction.execute(&WRITE_LEASE, &Params::One(params))?;
-            let acknowledged = &granted.acknowledged;
-            let columns = vec![
-                Column::texts(acknowledged.keys().map(|_| of.instance.as_str())),
-                Column::texts(acknowledged.keys().copied()),
-                Column::ints(acknowledged.values().map(|epoch| epoch.0)),
-            ];
-            transaction.execute(&ACKNOWLEDGE, &Params::Many(columns))?;
-            transaction.commit()?;
-            Ok(granted)
-        };
-        let done = tokio::task::spawn_blocking(run).await;
-        done.unwrap_or_else(|e| Err(TablesError::Unavailable(format!("a renewal ended: {e}")).into()))
-    }
-
     async fn write(&self, statement: &'static Statement, params: Vec<Cell>) -> Result<(), TablesError> {
         self.tables.write(statement, params).await?;
         self.wake();
@@ -438,53 +380,6 @@ impl Control {
 
 /// The payload of the notification that control storage has changed.
 pub(crate) const CHANGED: &str = "changed";
-
-/// Whose lease.
-pub(crate) struct LeaseOf {
-    pub(crate) instance: String,
-    /// Comma-separated, like the topics.
-    pub(crate) roles: String,
-    pub(crate) topics: String,
-}
-
-/// What a lease is decided on, read under the share lock of the control rows.
-pub(crate) struct LeaseSeen {
-    pub(crate) domains: Vec<DomainControl>,
-    pub(crate) now: DatabaseTime,
-    pub(crate) lease: Option<Lease>,
-}
-
-/// A lease that was granted, and what its instance has acknowledged of each domain.
-pub(crate) struct Granted {
-    pub(crate) lease: Lease,
-    pub(crate) acknowledged: BTreeMap<&'static str, Epoch>,
-}
-
-/// The part of a switch that is in control storage, within a joint transaction.
-pub(crate) struct JointControl<'j> {
-    pub(crate) joint: &'j mut dyn JointTransaction,
-    /// The schema of control storage.
-    pub(crate) schema: String,
-    pub(crate) domain: &'static str,
-}
-
-impl JointControl<'_> {
-    /// Locks the control row, and reads the time afterwards.
-    pub(crate) fn lock(&mut self) -> Result<(ControlRow, DatabaseTime), TablesError> {
-        let rows = self.joint.read(&self.schema, &LOCK_DOMAIN, &Params::One(vec![self.domain.into()]))?;
-        let now = self.joint.read(&self.schema, &READ_NOW, &Params::One(Vec::new()))?;
-        Ok((row_of(self.domain, &rows)?, now_of(&now)?))
-    }
-
-    /// Writes the row and the states of generations.
-    pub(crate) fn write(&mut self, row: &ControlRow, states: &[NewState]) -> Result<(), TablesError> {
-        self.joint.execute(&self.schema, &WRITE_DOMAIN, &Params::One(domain::written(self.domain, row)))?;
-        for state in states {
-            self.joint.execute(&self.schema, &SET_STATE, &state.params(self.domain))?;
-        }
-        self.joint.notify(&self.schema, CHANGED)
-    }
-}
 
 fn row_of(domain: &str, rows: &[Row]) -> Result<ControlRow, TablesError> {
     let missing = || TablesError::Unavailable(format!("control storage does not know {domain} yet"));
@@ -499,11 +394,6 @@ fn holder(row: &Row) -> Result<Holder, TablesError> {
     let HolderRow { number, expires_at, acknowledged } = HolderRow::read(row)?;
     let lease = Lease { number: LeaseNumber(number), expires_at: DatabaseTime(expires_at) };
     Ok(Holder { lease, acknowledged: Epoch(acknowledged) })
-}
-
-fn lease_of(row: &Row) -> Result<Lease, TablesError> {
-    let LeaseRow { number, expires_at } = LeaseRow::read(row)?;
-    Ok(Lease { number: LeaseNumber(number), expires_at: DatabaseTime(expires_at) })
 }
 
 impl NumberSource for Control {

@@ -21,8 +21,8 @@ use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
     control::{ChangeError, Control, Entry, NewState, State},
-    follower::Standing,
     open::{OpenError, make_candidate},
+    plan,
     running::{Open, Platform},
     switch::{
         GenerationId,
@@ -31,6 +31,7 @@ use crate::{
     switching::{Flip, Switching},
     upgrade,
     verify::{self, Limits, Report, VerifyError},
+    watcher::Serving,
 };
 
 /// Between two looks, in case nothing wakes the coordinator.
@@ -69,7 +70,7 @@ enum StepError {
 /// Coordinates one domain.
 pub struct Coordinator {
     platform: Platform,
-    standing: watch::Receiver<Standing>,
+    serving: watch::Receiver<Serving>,
     switching: Switching,
     settings: Settings,
     /// Generations that have ended and of which nothing is left.
@@ -89,11 +90,11 @@ struct Verification {
 
 impl Coordinator {
     /// A coordinator that works whenever this process has the domain's first partition.
-    pub fn new(platform: Platform, standing: watch::Receiver<Standing>, settings: Settings) -> Self {
+    pub fn new(platform: Platform, serving: watch::Receiver<Serving>, settings: Settings) -> Self {
         let switching = Switching::new(platform.control.clone(), Arc::clone(&platform.lease), platform.domain());
         Self {
             platform,
-            standing,
+            serving,
             switching,
             settings,
             removed: BTreeSet::new(),
@@ -155,11 +156,11 @@ impl Coordinator {
             return Ok(());
         }
         let domain = self.platform.domain();
-        let standing = self.standing.borrow().clone();
-        let is_current = standing.current.generation.number == row.live.0;
-        let behind = match standing.open.get(&candidate.0).filter(|_| is_current) {
+        let serving = self.serving.borrow().clone();
+        let is_current = serving.current.generation.number == row.live.0;
+        let behind = match serving.open.get(&candidate.0).filter(|_| is_current) {
             Some(Open { generation, search, .. }) => {
-                let live = &standing.current;
+                let live = &serving.current;
                 let (live, candidate) = (Arc::clone(&live.generation), Arc::clone(generation));
                 let flip = Flip { expected: row.epoch, live, candidate, search: search.clone(), failed: self.failed };
                 match self.switching.flip(flip).await {
@@ -219,9 +220,9 @@ impl Coordinator {
         if candidate.state == State::Planned {
             return Ok(make_candidate(&self.platform, candidate).await?);
         }
-        let standing = self.standing.borrow().clone();
-        let Some(open) = standing.open.get(&candidate.generation) else { return Ok(()) };
-        let live = &standing.current;
+        let serving = self.serving.borrow().clone();
+        let Some(open) = serving.open.get(&candidate.generation) else { return Ok(()) };
+        let live = &serving.current;
         if !candidate.accepts_quarantine
             && let Some((position, reason)) = newly_quarantined(&live.generation, &open.generation).await?
         {
@@ -267,6 +268,9 @@ impl Coordinator {
                     let text = serde_json::to_string(&report).unwrap_or_default();
                     self.control().keep_report(self.platform.domain(), number, text).await?;
                     let next = if report.passed { State::Ready } else { State::Failed };
+                    if report.passed {
+                        plan::note_ready(self.control(), self.platform.domain(), candidate).await?;
+                    }
                     self.move_to(candidate, next, report.reasons.join("; ")).await
                 }
                 // It is tried again.
@@ -310,7 +314,7 @@ impl Coordinator {
     async fn remove_ended(&mut self, entries: &[Entry]) -> Result<(), StepError> {
         let ended = entries.iter().filter(|entry| entry.state.has_ended());
         for entry in ended.filter(|entry| !self.removed.contains(&entry.generation)).collect::<Vec<_>>() {
-            if self.standing.borrow().open.contains_key(&entry.generation) {
+            if self.serving.borrow().open.contains_key(&entry.generation) {
                 continue;
             }
             upgrade::remove(&self.platform.stores(), self.platform.domain(), entry).await?;

@@ -6,12 +6,14 @@
 
 pub mod control;
 pub mod coordinator;
-pub mod follower;
 pub mod lease;
+pub mod migration;
 pub mod open;
+pub mod plan;
 pub mod rebuilds;
 pub mod running;
 pub mod switch;
 pub mod switching;
 pub mod upgrade;
 pub mod verify;
+pub mod watcher;

@@ -15,6 +15,7 @@ use daybook_schemas::position::{Partition, Position};
 
 use crate::{
     control::{Control, Entry, NewState, State},
+    plan,
     running::Platform,
     switch::control::ControlRow,
     upgrade::{self, Stores},
@@ -164,6 +165,7 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
         }
     };
     let generation = open_tables(store, projection, log, opened).await?;
+    plan::note_parts(platform, generation.number).await.map_err(failed)?;
     if !store.shared() {
         // Nobody else applies records, and no other generation has applied more.
         set_live(&generation, true).await.map_err(failed)?;
@@ -256,6 +258,7 @@ pub(crate) async fn open_entry(platform: &Platform, entry: &Entry) -> Result<Arc
     let (domain, store) = (platform.domain(), platform.control.store());
     let failed = |source| OpenError::Tables { domain, source };
     let generation = open_tables(store.as_ref(), platform.projection.as_ref(), &platform.log, entry.clone()).await?;
+    plan::note_parts(platform, generation.number).await.map_err(failed)?;
     if !store.shared() {
         // A crash between two files may have left it otherwise.
         set_live(&generation, entry.state == State::Live).await.map_err(failed)?;

@@ -13,13 +13,13 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     control::{ChangeError, Entry, NewState, State},
     coordinator,
-    follower::Standing,
     running::Platform,
     switch::{
         Epoch, GenerationId,
         control::{ControlRow, Phase, SwitchError},
     },
     switching::Switching,
+    watcher::Serving,
 };
 
 /// How long a request waits for a switch to be carried out.
@@ -30,8 +30,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Requests about the generations of one domain. Clones share what they need.
 #[derive(Clone)]
 pub struct Rebuilds {
-    platform: Platform,
-    standing: watch::Receiver<Standing>,
+    pub(crate) platform: Platform,
+    pub(crate) serving: watch::Receiver<Serving>,
     switching: Switching,
 }
 
@@ -109,10 +109,10 @@ pub enum RequestError {
 }
 
 impl Rebuilds {
-    /// Requests about the generations that a follower runs.
-    pub fn new(platform: Platform, standing: watch::Receiver<Standing>) -> Self {
+    /// Requests about the generations that a watcher runs.
+    pub fn new(platform: Platform, serving: watch::Receiver<Serving>) -> Self {
         let switching = Switching::new(platform.control.clone(), Arc::clone(&platform.lease), platform.domain());
-        Self { platform, standing, switching }
+        Self { platform, serving, switching }
     }
 
     /// The domain.
@@ -151,9 +151,7 @@ impl Rebuilds {
         let store = Arc::clone(self.platform.control.store());
         let decide = move |row: &ControlRow, entries: Vec<Entry>| {
             if let Some(other) = entries.iter().find(|entry| entry.state.is_candidate()) {
-                let (number, state) = (other.generation, other.state.as_str());
-                let text = format!("generation {number} of {domain} is {state}: promote or cancel it first");
-                return Err(RequestError::Conflict(text));
+                return Err(RequestError::Conflict(is_held_by(domain, other)));
             }
             let last = entries.iter().map(|entry| entry.generation).fold(row.live.0, i64::max);
             let schema = store.schema(domain, last + 1);
@@ -184,17 +182,18 @@ impl Rebuilds {
         self.show(generation).await
     }
 
-    /// Makes a generation live that is ready, or that was live before.
-    pub async fn promote(&self, generation: i64) -> Result<Known, RequestError> {
+    /// Makes a generation live that is ready, or that was live before; and keeps the reason, if one is given.
+    pub async fn promote(&self, generation: i64, reason: &str) -> Result<Known, RequestError> {
         let known = self.show(generation).await?;
         match known.entry.state {
-            State::Previous => self.roll_back().await,
+            State::Previous => self.roll_back(reason).await,
             State::Ready => {
                 let row = self.idle().await?;
                 if let Some(previous) = row.previous {
-                    self.retire(previous.0).await?;
+                    self.retire(previous.0, "").await?;
                 }
-                self.announce(GenerationId(generation)).await
+                let known = self.announce(GenerationId(generation)).await?;
+                self.keep_reason(known, reason).await
             }
             State::Live => Ok(known),
             state => {
@@ -204,12 +203,17 @@ impl Rebuilds {
         }
     }
 
-    /// Makes the previous generation live again.
-    pub async fn roll_back(&self) -> Result<Known, RequestError> {
+    /// Makes the previous generation live again; and keeps the reason, if one is given, also for the one that it replaces.
+    pub async fn roll_back(&self, reason: &str) -> Result<Known, RequestError> {
         let row = self.idle().await?;
         let nothing = || RequestError::Conflict(format!("{} has no previous generation", self.domain()));
         let previous = row.previous.ok_or_else(nothing)?;
-        self.announce(previous).await
+        let known = self.announce(previous).await?;
+        if !reason.is_empty() {
+            let (domain, control) = (self.domain(), &self.platform.control);
+            control.keep_reason(domain, row.live.0, State::Previous, &format!("rolled back: {reason}")).await?;
+        }
+        self.keep_reason(known, reason).await
     }
 
     /// Announces a generation, and waits until it is live or was withdrawn.
@@ -219,8 +223,8 @@ impl Rebuilds {
         self.wait_for(to.0, Awaited::Promotion(announced.epoch)).await
     }
 
-    /// Removes the previous generation.
-    pub async fn retire(&self, generation: i64) -> Result<Known, RequestError> {
+    /// Removes the previous generation; and keeps the reason, if one is given.
+    pub async fn retire(&self, generation: i64, reason: &str) -> Result<Known, RequestError> {
         let known = self.show(generation).await?;
         let row = self.idle().await?;
         if row.previous != Some(GenerationId(generation)) {
@@ -229,7 +233,8 @@ impl Rebuilds {
             return Err(RequestError::Conflict(text));
         }
         self.switching.retire(row.epoch).await.map_err(|error| self.refused(error))?;
-        self.wait_for(generation, Awaited::Retirement).await
+        let known = self.wait_for(generation, Awaited::Retirement).await?;
+        self.keep_reason(known, reason).await
     }
 
     /// The control row once no switch is under way: one that has just been made may not be followed by all yet.
@@ -249,7 +254,17 @@ impl Rebuilds {
         }
     }
 
-    async fn row(&self) -> Result<ControlRow, RequestError> {
+    /// Keeps why a generation has the state that was waited for.
+    async fn keep_reason(&self, mut known: Known, reason: &str) -> Result<Known, RequestError> {
+        if !reason.is_empty() {
+            let Entry { generation, state, .. } = known.entry;
+            self.platform.control.keep_reason(self.domain(), generation, state, reason).await?;
+            reason.clone_into(&mut known.entry.reason);
+        }
+        Ok(known)
+    }
+
+    pub(crate) async fn row(&self) -> Result<ControlRow, RequestError> {
         let unknown = || RequestError::Conflict(format!("{} has no generations yet", self.domain()));
         self.platform.control.domain(self.domain()).await?.ok_or_else(unknown)
     }
@@ -292,9 +307,14 @@ impl Rebuilds {
     /// Whether this process answers from a live generation, if it can.
     fn answers_from(&self, known: &Known) -> Result<bool, TablesError> {
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
-        let live = self.standing.borrow().local.waits.live;
+        let live = self.serving.borrow().local.waits.live;
         let is_here = live.0 == known.entry.generation && self.platform.lease.is_held();
         Ok(is_here || known.entry.fingerprint != ours)
+    }
+
+    /// Why no rebuild can begin while there is this candidate.
+    pub(crate) fn is_held_by(&self, candidate: &Entry) -> String {
+        is_held_by(self.domain(), candidate)
     }
 
     fn unknown(&self, generation: i64) -> RequestError {
@@ -305,23 +325,32 @@ impl Rebuilds {
         match error {
             ChangeError::Unknown { generation } => self.unknown(generation),
             ChangeError::Tables(error) => error.into(),
+            ChangeError::Switch(SwitchError::Conflict { .. } | SwitchError::WrongPhase { .. }) => {
+                RequestError::Conflict(format!("another switch of {} is under way; try again", self.domain()))
+            }
             ChangeError::Switch(_) | ChangeError::State { .. } => RequestError::Conflict(error.to_string()),
         }
     }
 
     fn known(&self, entry: Entry) -> Known {
-        let standing = self.standing.borrow();
-        let open = standing.open.get(&entry.generation);
+        let serving = self.serving.borrow();
+        let open = serving.open.get(&entry.generation);
         let search = open.and_then(|open| open.search.as_ref());
         Known {
             domain: self.domain(),
             applied: open.map(|open| open.generation.progress.applied()),
-            lag: open.map(|open| coordinator::lag(&standing.current, open)),
+            lag: open.map(|open| coordinator::lag(&serving.current, open)),
             index: search.and_then(|search| search.index()).map(|index| index.describe()),
             documents: search.and_then(|search| search.health().rebuilding),
             entry,
         }
     }
+}
+
+/// Why no rebuild can begin.
+fn is_held_by(domain: &str, other: &Entry) -> String {
+    let (number, state) = (other.generation, other.state.as_str());
+    format!("generation {number} of {domain} is {state}: promote or cancel it first")
 }
 
 impl Known {
@@ -332,10 +361,11 @@ impl Known {
             Some(applied) => (goal.count(), applied.lag(&goal)),
             None => return Pace::default(),
         };
-        let seconds = (now_ms - self.entry.created_at).max(1) as f64 / 1000.0;
+        // Once they are applied, time that passes says nothing about the pace.
+        let until = if self.entry.state == State::Loading { now_ms } else { self.entry.changed_at };
+        let seconds = (until - self.entry.created_at).max(1) as f64 / 1000.0;
         let done = (all - left) as f64;
-        // Later there is nothing left to load.
-        let events_per_second = if self.entry.state == State::Loading { done / seconds } else { 0.0 };
+        let events_per_second = done / seconds;
         let percent = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
         let eta_seconds = (events_per_second > 0.0).then(|| left as f64 / events_per_second);
         Pace { percent, events_per_second, eta_seconds }

@@ -174,12 +174,14 @@ async fn a_lease_reports_what_its_process_has_applied_and_a_new_one_begins_with_
                 }
             }
         };
-        let limit = tokio::time::sleep(Duration::from_secs(30));
-        tokio::select! {
-            () = keep => {}
-            () = reported => {}
-            () = limit => panic!("{}: what was acknowledged is not reported", place.store.describe()),
-        }
+        let either = async {
+            tokio::select! {
+                () = keep => {}
+                () = reported => {}
+            }
+        };
+        let done = tokio::time::timeout(Duration::from_secs(30), either).await;
+        assert!(done.is_ok(), "{}: what was acknowledged is not reported", place.store.describe());
     }
 }
 
@@ -203,5 +205,27 @@ async fn on_a_shared_store_an_instance_ends_with_its_process_whatever_is_left_of
     while live().await != (1, 2) {
         assert!(Instant::now() < deadline, "an instance outlives its connections");
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notes_are_replaced_and_a_reason_is_kept_only_for_the_state_that_it_explains() {
+    for place in places("notes") {
+        let control = opened(&place).await;
+        done(control.add_first("d", entry(1, State::Live)).await);
+        for (generation, value) in [(1, "a"), (2, "b"), (1, "c")] {
+            done(control.note("d", generation, "parts", value.to_owned()).await);
+        }
+        done(control.note("other", 1, "parts", "x".to_owned()).await);
+        let notes = control.notes("d").await.unwrap_or_default();
+        let notes: Vec<_> = notes.iter().map(|(number, notes)| (*number, notes["parts"].as_str())).collect();
+        assert_eq!(notes, [(1, "c"), (2, "b")], "{}", place.store.describe());
+        let reason = async || control.generations("d").await.unwrap_or_default()[0].reason.clone();
+        done(control.keep_reason("d", 1, State::Previous, "too late").await);
+        assert_eq!(reason().await, "");
+        done(control.keep_reason("d", 1, State::Live, "nul \0").await);
+        assert_eq!(reason().await, "nul \u{fffd}");
+        done(control.set_state("d", NewState::new(1, State::Previous)).await);
+        assert_eq!(reason().await, "");
     }
 }

@@ -366,3 +366,21 @@ fn the_engines_schemas_are_those_of_the_golden_files() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_room_that_an_index_takes_is_told_and_one_that_is_not_there_takes_none() {
+    let shape = Documents::shape(&Metaflow);
+    for engine in engines("space", &shape).await {
+        let mut document = Document::new("flow-1".to_owned(), 1);
+        document.set("type", "flow");
+        document.set("flow", "F");
+        engine.write(&[document]).await;
+        let space = async |binding: Binding| {
+            engine.store.space(&binding).await.unwrap_or_else(|error| panic!("{}: {error}", engine.name))
+        };
+        let other = Binding { schema: "domain_g0002".to_owned(), ..binding(&shape) };
+        let (here, nowhere) = (space(binding(&shape)).await, space(other).await);
+        assert!(here.used > 0 && here.free.is_some_and(|free| free > 0), "{}: {here:?}", engine.name);
+        assert_eq!(nowhere.used, 0, "{}", engine.name);
+    }
+}

@@ -178,6 +178,8 @@ async fn a_stream_hands_on_every_row_in_order_stops_when_told_and_waits_for_a_sl
 
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothing() {
+    // No log is opened here, which would do it.
+    daybook_schemas::topics::declare(&daybook_schemas::metaflow::TOPICS);
     for place in places("checkpoints") {
         let tables = generation(place.store.as_ref(), 1).await;
         let partitions: Vec<Partition> = (0..3).map(|id| Partition { topic: EVENTS, id }).collect();
@@ -266,7 +268,7 @@ fn fitting(statement: &Statement) -> [Params; 2] {
     let arrays = (1..=count).map(|index| if is_text(index) { Column::texts(["x"]) } else { Column::ints([1]) });
     let compared = compared(statement.postgres);
     let scalars = (1..=count).map(|index| -> Cell {
-        let texts = ["flow_id", "step_name", "name", "domain", "instance", "schema", "topic", "index_id"];
+        let texts = ["flow_id", "step_name", "name", "domain", "instance", "schema", "topic", "index_id", "state"];
         let column = compared.iter().find(|(_, parameter)| *parameter == format!("${index}")).map(|(column, _)| column);
         let of_text = column.is_some_and(|column| texts.contains(&column.as_str()));
         if is_text(index) || of_text { "x".into() } else { 1.into() }
@@ -289,10 +291,11 @@ async fn every_statement_runs_on_every_engine() {
         .concat();
         let of_metaflow = [of_any_domain, Metaflow::statements(), routes_of_metaflow()].concat();
         let of_books = projection::STATEMENTS.to_vec();
+        let of_control = [control::STATEMENTS, control::notes::STATEMENTS].concat();
         let on = |tables: &Arc<dyn Tables>, statements: Vec<&'static Statement>| -> Vec<_> {
             statements.into_iter().map(|statement| (Arc::clone(tables), statement)).collect()
         };
-        let all = [on(&tables, of_metaflow), on(&books, of_books), on(&control, control::STATEMENTS.to_vec())].concat();
+        let all = [on(&tables, of_metaflow), on(&books, of_books), on(&control, of_control)].concat();
         assert!(all.len() > 50, "statements are missing");
         let failed = blocking(move || {
             let mut failed = Vec::new();
@@ -374,5 +377,20 @@ async fn look_ups_by_key_use_that_key_also_on_tables_that_are_new() {
             !others.is_empty() && others.iter().all(|line| line.contains(index)),
             "{name} is not by {index}:\n{plan}"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_room_that_tables_take_is_told_and_what_is_not_there_takes_none() {
+    for place in places("space") {
+        generation(place.store.as_ref(), 1).await;
+        let space = async |number| {
+            let space = place.store.space(&place.store.schema("metaflow", number)).await;
+            space.unwrap_or_else(|error| panic!("{}: {error}", place.store.describe()))
+        };
+        assert!(space(1).await.used > 10_000, "{}: {:?}", place.store.describe(), space(1).await);
+        assert_eq!(space(2).await.used, 0, "{}", place.store.describe());
+        // A server does not tell what is free on its disk.
+        assert_eq!(space(1).await.free.is_some(), !place.store.shared());
     }
 }

@@ -218,6 +218,7 @@ async fn the_openapi_document_names_what_is_served_and_nothing_else() {
         }
         let routes = [
             include_str!("../../query-api/src/routes.rs"),
+            include_str!("../../query-api/src/routes/generations.rs"),
             include_str!("../../query-api/src/routes/metaflow/mod.rs"),
             include_str!("../../query-api/src/routes/search.rs"),
         ];

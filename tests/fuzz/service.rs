@@ -19,7 +19,7 @@ use daybook_query_api::{
 };
 use daybook_reindexer::{
     control::Control,
-    follower::Follower,
+    watcher::Watcher,
     lease::{Folded, Holding, Lease},
     open,
     rebuilds::Rebuilds,
@@ -64,9 +64,9 @@ async fn serve() -> Result<Router, Failure> {
         instance: "fuzz".to_owned(),
         projects: true,
     };
-    let follower = Follower::start(platform.clone(), &open::open(&platform).await?)?;
-    follower.look().await?;
-    let standing = follower.standing();
+    let watcher = Watcher::start(platform.clone(), &open::open(&platform).await?)?;
+    watcher.look().await?;
+    let serving = watcher.serving();
     let config = Config {
         body_bytes_max: 64 * 1024,
         requests_max: 64,
@@ -79,16 +79,16 @@ async fn serve() -> Result<Router, Failure> {
     };
     let settings = routes::metaflow::Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
     let api = routes::metaflow::api(settings);
-    let rebuilds = Rebuilds::new(platform, standing.clone());
+    let rebuilds = Rebuilds::new(platform, serving.clone());
     let parts = Parts {
         log: event_log,
         sequencer: Sequencer::new(Arc::new(control), SEQUENCES.map(|sequence| (sequence, 0))),
         lease,
-        domains: vec![Domain::new(api, rebuilds, standing)],
+        domains: vec![Domain::new(api, rebuilds, serving)],
         schemas: SchemaSets(vec![CoreEvent::schemas(), &SCHEMAS]),
         readiness: Arc::new(Vec::new),
     };
     // They work until the process ends.
-    std::mem::forget(follower);
+    std::mem::forget(watcher);
     Ok(routes::router(&Arc::new(App::new(config, parts))))
 }

@@ -189,6 +189,23 @@ impl Place {
         Locked::take(&self.urls.1, &format!("{}_metaflow_g0001", self.name))
     }
 
+    /// Runs a statement in a generation's tables, as in `metaflow_g0001`, or in `control` storage.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn alter(&self, schema: &str, statement: &str) {
+        if self.backend == Backend::Distributed {
+            let schema = if schema == "control" { self.name.clone() } else { format!("{}_{schema}", self.name) };
+            services::sql(&self.urls.1, &format!("SET search_path TO {schema}; {statement}"));
+            return;
+        }
+        let program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], 10); c.execute(sys.argv[2]); c.commit()";
+        let file = self.folder.0.join(format!("{schema}.db"));
+        let done = Command::new("python3").args(["-c", program]).arg(file).arg(statement).output();
+        let done = done.unwrap_or_else(|error| panic!("cannot run python3: {error}"));
+        assert!(done.status.success(), "{statement}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+
     /// Bytes that its tables take; embedded, its log too.
     ///
     /// # Panics
@@ -239,6 +256,12 @@ pub struct Server {
     program: &'static str,
 }
 
+/// These options, and an address to listen on unless they have one.
+fn listening<'o>(options: &[&'o str]) -> Vec<&'o str> {
+    let listen: &[&str] = if options.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+    [listen, options].concat()
+}
+
 impl Server {
     /// Starts a server with all roles and waits until it is ready.
     pub fn start(place: &Place) -> Self {
@@ -247,7 +270,7 @@ impl Server {
 
     /// Starts a server with more options and waits until it is ready.
     pub fn start_with(place: &Place, options: &[&str]) -> Self {
-        Self::start_until(place, &[&["--listen", "127.0.0.1:0"], options].concat(), &[], "ready after")
+        Self::start_until(place, &listening(options), &[], "ready after")
     }
 
     /// Starts a server that takes its settings from variables and these options alone, besides what names its place; and
@@ -258,7 +281,7 @@ impl Server {
 
     /// Starts a server with more options and waits until it listens. It may not be ready yet.
     pub fn begin(place: &Place, options: &[&str]) -> Self {
-        Self::start_until(place, &[&["--listen", "127.0.0.1:0"], options].concat(), &[], "listening on")
+        Self::start_until(place, &listening(options), &[], "listening on")
     }
 
     /// Starts a server and waits until it logs a line that contains `sign`.
@@ -303,6 +326,17 @@ impl Server {
     /// Runs a command that asks this server on a terminal; whether it ended well, and what it printed.
     pub fn command_on_terminal(&self, arguments: &[&str]) -> (bool, String) {
         run_on_terminal(&[arguments, &["--server", &self.api.base]].concat())
+    }
+
+    /// Starts a command that asks this server, and whose output is read as it comes.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(binary_of(self.program));
+        command.args(arguments).args(["--server", &self.api.base]).stdin(Stdio::null());
+        let spawned = without_settings(&mut command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        spawned.unwrap_or_else(|error| panic!("cannot run {} {arguments:?}: {error}", self.program))
     }
 
     /// Its process id.

@@ -7,6 +7,9 @@ use crate::domains::Domain;
 /// Help of `--server`. It is no doc comment, as rustdoc wants links there in place of URLs.
 pub(super) const SERVER: &str = "URL of the running daybook. [env: DAYBOOK_SERVER] [default: http://127.0.0.1:8080]";
 
+/// Help of `--base-url`.
+pub(super) const BASE_URL: &str = "URL of the API of migrations. [default: http://127.0.0.1:8082]";
+
 /// The fields of the domains' documents, and what each can be used for.
 pub(super) fn fields(domains: &[Domain]) -> String {
     let mut text = String::new();
@@ -59,7 +62,9 @@ help!(
         "  3  not found",
         "  4  denied",
         "  5  conflict",
+        "  6  verification found differences",
         "  7  unavailable or timed out",
+        "  8  cancelled",
         "130  interrupted"
     ]
 );
@@ -152,6 +157,128 @@ help!(
     QUARANTINE_SHOW,
     ["daybook quarantine show \"$(daybook quarantine list --json | head -n 1 | jq -r .position)\""],
     ["  0  done", "  1  failed", "  2  usage", "  3  not in quarantine", "  7  unavailable", "130  interrupted"]
+);
+help!(
+    REBUILD,
+    [
+        "daybook rebuild --dry-run",
+        "daybook rebuild --promote",
+        "daybook rebuild --name new-analyser --no-wait",
+        "daybook rebuild --attach DOMAIN-2",
+        "daybook rebuild --promote --json | jq -r .state"
+    ],
+    [
+        "  0  done: ready, or live with --promote",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such domain or rebuild",
+        "  5  another rebuild is under way, or it was not promoted",
+        "  6  verification found differences",
+        "  7  unavailable",
+        "  8  cancelled",
+        "130  interrupted (the rebuild goes on)"
+    ]
+);
+help!(
+    GENERATIONS,
+    [
+        "daybook generations list",
+        "daybook generations show 2",
+        "daybook generations promote 2",
+        "daybook generations rollback --reason \"runs look wrong\" --yes"
+    ],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage, or nobody to ask",
+        "  3  no such generation",
+        "  5  the state does not allow it",
+        "  7  unavailable",
+        "  8  nothing was changed",
+        "130  interrupted"
+    ]
+);
+help!(
+    GENERATIONS_LIST,
+    ["daybook generations list", "daybook generations list --json | jq -r .[].state"],
+    ["  0  done", "  1  failed", "  2  usage", "  3  no such domain", "  7  unavailable", "130  interrupted"]
+);
+help!(
+    GENERATIONS_SHOW,
+    ["daybook generations show 2", "daybook generations show 2 --json | jq .report.passed"],
+    ["  0  done", "  1  failed", "  2  usage", "  3  no such generation", "  7  unavailable", "130  interrupted"]
+);
+help!(
+    GENERATIONS_PROMOTE,
+    ["daybook generations promote 2", "daybook generations promote 2 --reason \"new analyser\" --yes"],
+    [
+        "  0  done",
+        "  2  usage, or nobody to ask",
+        "  3  no such generation",
+        "  5  not ready, or behind",
+        "  7  unavailable",
+        "  8  nothing was changed",
+        "130  interrupted"
+    ]
+);
+help!(
+    GENERATIONS_ROLLBACK,
+    ["daybook generations rollback", "daybook generations rollback --reason \"runs look wrong\" --yes"],
+    [
+        "  0  done",
+        "  2  usage, or nobody to ask",
+        "  3  no such generation",
+        "  5  no previous generation",
+        "  7  unavailable",
+        "  8  nothing was changed",
+        "130  interrupted"
+    ]
+);
+help!(
+    GENERATIONS_CANCEL,
+    ["daybook generations cancel 2", "daybook generations cancel 2 --yes"],
+    [
+        "  0  done",
+        "  2  usage, or nobody to ask",
+        "  3  no such generation",
+        "  5  not being built",
+        "  7  unavailable",
+        "  8  nothing was changed",
+        "130  interrupted"
+    ]
+);
+help!(
+    GENERATIONS_RETIRE,
+    ["daybook generations retire 1", "daybook generations retire 1 --yes"],
+    [
+        "  0  done",
+        "  2  usage, or nobody to ask",
+        "  3  no such generation",
+        "  5  not the previous one",
+        "  7  unavailable",
+        "  8  nothing was changed",
+        "130  interrupted"
+    ]
+);
+help!(
+    MIGRATION,
+    ["daybook migration db-status", "daybook migration upgrade --base-url http://daybook:8082"],
+    ["  0  done", "  1  failed", "  2  usage", "  7  unavailable", "130  interrupted"]
+);
+help!(
+    MIGRATION_DB_STATUS,
+    ["daybook migration db-status", "daybook migration db-status --json | jq .is_up_to_date"],
+    ["  0  done", "  1  failed", "  2  usage", "  7  unavailable", "130  interrupted"]
+);
+help!(
+    MIGRATION_UPGRADE,
+    ["daybook migration upgrade"],
+    ["  0  done", "  1  failed", "  2  usage", "  7  unavailable", "130  interrupted"]
+);
+help!(
+    MIGRATION_METADATA_SERVICE_VERSION,
+    ["daybook migration metadata-service-version"],
+    ["  0  done", "  1  failed", "  2  usage", "  7  unavailable", "130  interrupted"]
 );
 help!(
     CONFIG,

@@ -31,8 +31,3 @@ pub(crate) fn milliseconds(text: &str, setting: &Setting) -> Result<Duration, St
 pub(crate) fn listen(text: &str, setting: &Setting) -> Result<Listen, String> {
     Listen::parse(text).ok_or_else(|| setting.takes.expected())
 }
-
-/// Where to listen, or nothing.
-pub(crate) fn optional_listen(text: &str, setting: &Setting) -> Result<Option<Listen>, String> {
-    if text.is_empty() { Ok(None) } else { listen(text, setting).map(Some) }
-}

@@ -66,7 +66,7 @@ fn defaults_are_embedded_and_local() {
     assert!(matches!((config.log, config.tables, config.search), (Log::Embedded, Tables::Sqlite, Search::Embedded)));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.process.roles.names(), "api,projector");
-    assert!(config.domains.second().is_none());
+    assert_eq!(config.domains.second().map(|it| it.listen.to_string()).as_deref(), Some("127.0.0.1:8082"));
 }
 
 #[test]
@@ -199,7 +199,10 @@ fn what_is_shown_has_a_fixed_order_and_its_origins() {
     let loaded = loaded(&[("requests-max", "9")], &[("DAYBOOK_LOG_LEVEL", "debug")]);
     let plain = serde_json::to_string(&Shown::of(&loaded.given, false)).unwrap_or_default();
     let begin = r#"{"process":{"roles":["api","projector"],"data_dir":"daybook-data","shutdown_ms_max":20000},"log":"#;
-    assert!(plain.starts_with(begin) && plain.contains(r#""migration_listen":null"#), "{plain}");
+    assert!(
+        plain.starts_with(begin) && plain.contains(r#""migration_listen":"127.0.0.1:8082","path_prefix":null"#),
+        "{plain}"
+    );
     let origins = serde_json::to_string(&Shown::of(&loaded.given, true)).unwrap_or_default();
     for part in [
         r#""requests_max":{"value":9,"origin":{"kind":"command-line"}}"#,

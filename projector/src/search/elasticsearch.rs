@@ -31,6 +31,7 @@ use super::{
     request::{Found, ParentsFound, ParentsRequest, Request},
     shape::IndexShape,
 };
+use crate::space::Space;
 
 /// Bulk requests in flight: while one is processed, the next is built.
 const WRITES_MAX: usize = 3;
@@ -174,6 +175,28 @@ impl SearchStore for ElasticsearchStore {
 
     fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
         Box::pin(async move { Ok(Arc::new(self.open_index(binding).await?) as Arc<dyn SearchIndex>) })
+    }
+
+    fn space<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Space, SearchError>> {
+        Box::pin(async move {
+            let fields = "filter_path=_all.total.store.size_in_bytes";
+            let path = format!("/{}/_stats/store?{fields}", self.name(binding));
+            let used = match self.call(Method::Get, &path, None).await? {
+                (404, _) => 0,
+                (status, answer) => {
+                    accepted(status, answer)?["_all"]["total"]["store"]["size_in_bytes"].as_u64().unwrap_or(0)
+                }
+            };
+            let path = "/_nodes/stats/fs?filter_path=nodes.*.fs.total.available_in_bytes";
+            let (status, answer) = self.call(Method::Get, path, None).await?;
+            let answer = accepted(status, answer)?;
+            let nodes = answer["nodes"].as_object();
+            let free = nodes.map(|nodes| {
+                let of_nodes = nodes.values().filter_map(|node| node["fs"]["total"]["available_in_bytes"].as_u64());
+                of_nodes.sum()
+            });
+            Ok(Space { used, free })
+        })
     }
 
     fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {

@@ -49,6 +49,7 @@ use super::{
     request::{Found, Hit, ParentsFound, ParentsRequest, Request, Sort, SortValue, Start},
     shape::{IndexShape, Kind},
 };
+use crate::space::{self, Space};
 
 /// Memory for documents that are not yet in a segment.
 const WRITER_BYTES: usize = 16 * 1024 * 1024;
@@ -87,6 +88,12 @@ impl SearchStore for TantivyStore {
                 opened.map_err(|error| SearchError::Unavailable(format!("opening the index ended: {error}")))?;
             Ok(Arc::new(opened?) as Arc<dyn SearchIndex>)
         })
+    }
+
+    fn space<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Space, SearchError>> {
+        let used = space::of_files(&self.folder.join(&binding.schema), &|_| true);
+        let free = space::free(&self.folder);
+        Box::pin(async move { Ok(Space { used, free }) })
     }
 
     fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {

@@ -35,6 +35,7 @@ use self::{
     values::{bind, cells},
 };
 use crate::{
+    space::Space,
     statement,
     tables::{
         Cell, Chunks, JointTransaction, LEASE, Params, Plan, PlanOutcome, PlanShape, Render, Row, SchemaDefinition,
@@ -117,6 +118,7 @@ const JOINT_WAIT_MAX: Duration = Duration::from_millis(250);
 /// The statement's name in errors of plans.
 const PLAN: &str = "plan";
 const NOTIFY: Statement = statement!("postgres/notify");
+const SPACE: Statement = statement!("postgres/space");
 
 impl PostgresStore {
     /// A store; connects when it is first used. Must be called on a runtime.
@@ -235,6 +237,19 @@ impl Store for PostgresStore {
 
     fn remove<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<(), TablesError>> {
         Box::pin(async move { self.run_scripts(schema, &[REMOVE_SCHEMA]).await })
+    }
+
+    fn space<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Space, TablesError>> {
+        Box::pin(async move {
+            let session = Session { exists: false, ..self.session(schema, &[]) };
+            let (mut connection, _look) = self.bounded(session.open()).await?;
+            let read = sqlx::query_scalar::<_, i64>(SPACE.postgres).bind(schema).fetch_one(&mut connection);
+            let read = tokio::time::timeout(self.config.timeout, read).await;
+            let used = read.map_err(|_| silent(SPACE.name, self.config.timeout))?.map_err(|e| error(SPACE.name, &e))?;
+            connection.close().await.map_err(|e| error("close", &e))?;
+            // The server does not tell what is free on its disk.
+            Ok(Space { used: u64::try_from(used).unwrap_or(0), free: None })
+        })
     }
 
     fn begin_joint(&self) -> Result<Box<dyn JointTransaction>, TablesError> {

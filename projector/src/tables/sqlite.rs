@@ -16,6 +16,7 @@ use daybook_ingest::{log::BoxFuture, sqlite::wal};
 use rusqlite::{Connection, ErrorCode, ffi, types::ValueRef};
 use tokio::sync::mpsc;
 
+use crate::space::{self, Space};
 use crate::tables::{
     Cell, Chunks, Column, Cursor, JointTransaction, Params, Plan, PlanOutcome, Render, Row, Rows, SchemaDefinition,
     Statement, Store, Tables, TablesError, Timestamp, Transaction,
@@ -140,6 +141,14 @@ impl Store for SqliteStore {
             }
             Ok(())
         })
+    }
+
+    fn space<'a>(&'a self, schema: &'a str) -> BoxFuture<'a, Result<Space, TablesError>> {
+        let file = format!("{schema}.db");
+        let files = ["", "-wal", "-shm"].map(|end| format!("{file}{end}"));
+        let used = space::of_files(&self.folder, &|name| files.iter().any(|file| file == name));
+        let free = space::free(&self.folder);
+        Box::pin(async move { Ok(Space { used, free }) })
     }
 
     fn begin_joint(&self) -> Result<Box<dyn JointTransaction>, TablesError> {

@@ -1,6 +1,9 @@
 //! Generations and rebuilds of all domains: lists, reports, and what people ask for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -21,6 +24,8 @@ use crate::{app::App, bodies::Bounded, error::ApiError, json, query::Query};
 
 /// Between two looks at the progress of a rebuild whose events are sent.
 const EVENTS_LOOK: Duration = Duration::from_millis(500);
+/// How long nothing is sent while nothing changes; then a comment shows that the server is still there.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 
 /// The routes below `/api/v1`.
 pub(super) fn routes() -> Router<Arc<App>> {
@@ -33,6 +38,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/generations/{generation}/cancel", post(cancel))
         .route("/api/v1/generations/{generation}/retire", post(retire))
         .route("/api/v1/rebuilds", get(list_rebuilds).post(rebuild))
+        .route("/api/v1/rebuilds/plan", get(plan))
         .route("/api/v1/rebuilds/{rebuild}", get(show_rebuild))
         .route("/api/v1/rebuilds/{rebuild}/events", get(events))
 }
@@ -76,9 +82,14 @@ async fn report(State(app): State<Arc<App>>, Path(number): Path<String>, query: 
     Ok(json::respond_bytes(StatusCode::OK, report.ok_or_else(missing)?.into_bytes()))
 }
 
-async fn promote(State(app): State<Arc<App>>, Path(number): Path<String>, query: Query) -> Result<Response, ApiError> {
+async fn promote(
+    State(app): State<Arc<App>>,
+    Path(number): Path<String>,
+    query: Query,
+    Bounded(body): Bounded,
+) -> Result<Response, ApiError> {
     let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
-    answer(rebuilds.promote(number).await)
+    answer(rebuilds.promote(number, &reason_of(&body)?).await)
 }
 
 /// The generation is the previous one, to which it goes back.
@@ -86,14 +97,16 @@ async fn roll_back(
     State(app): State<Arc<App>>,
     Path(number): Path<String>,
     query: Query,
+    Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
     let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+    let reason = reason_of(&body)?;
     let known = rebuilds.show(number).await.map_err(refused)?;
     if known.entry.state != Stage::Previous {
         let (domain, state) = (rebuilds.domain(), known.entry.state.as_str());
         return Err(ApiError::Duplicate(format!("generation {number} of {domain} is {state}, not previous")));
     }
-    answer(rebuilds.roll_back().await)
+    answer(rebuilds.roll_back(&reason).await)
 }
 
 async fn cancel(
@@ -103,13 +116,22 @@ async fn cancel(
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
     let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
-    let ReasonBody { reason } = parse_body(&body)?;
-    answer(rebuilds.cancel(number, checked("reason", reason)?).await)
+    answer(rebuilds.cancel(number, reason_of(&body)?).await)
 }
 
-async fn retire(State(app): State<Arc<App>>, Path(number): Path<String>, query: Query) -> Result<Response, ApiError> {
+async fn retire(
+    State(app): State<Arc<App>>,
+    Path(number): Path<String>,
+    query: Query,
+    Bounded(body): Bounded,
+) -> Result<Response, ApiError> {
     let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
-    answer(rebuilds.retire(number).await)
+    answer(rebuilds.retire(number, &reason_of(&body)?).await)
+}
+
+/// What a rebuild would do. Nothing is changed.
+async fn plan(State(app): State<Arc<App>>, query: Query) -> Result<Response, ApiError> {
+    Ok(json::respond(StatusCode::OK, &one(&app, &query)?.plan().await.map_err(refused)?))
 }
 
 async fn rebuild(State(app): State<Arc<App>>, query: Query, Bounded(body): Bounded) -> Result<Response, ApiError> {
@@ -142,14 +164,17 @@ async fn events(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<R
     rebuilds.show(number).await.map_err(refused)?;
     let rebuilds = rebuilds.clone();
     let sent = async_stream::stream! {
-        let (mut changes, mut before) = (rebuilds.changes(), Value::Null);
+        let (mut changes, mut before, mut sent) = (rebuilds.changes(), Value::Null, Instant::now());
         loop {
             changes.mark_unchanged();
             let Ok(known) = rebuilds.show(number).await else { break };
             let now = show_progress(&known);
             if now != before {
                 yield Ok::<_, std::convert::Infallible>(format!("event: progress\ndata: {now}\n\n"));
-                before = now;
+                (before, sent) = (now, Instant::now());
+            } else if sent.elapsed() >= SILENCE_MAX {
+                yield Ok(":\n\n".to_owned());
+                sent = Instant::now();
             }
             if has_ended(&known) {
                 break;
@@ -238,7 +263,7 @@ fn one<'a>(app: &'a App, query: &Query) -> Result<&'a Rebuilds, ApiError> {
     }
 }
 
-/// The rebuild with an id: the domain and the number of its generation, as in `metaflow-2`.
+/// The rebuild with an id: the domain and the number of its generation, as in `orders-2`.
 fn named<'a>(app: &'a App, id: &str) -> Result<(&'a Rebuilds, i64), ApiError> {
     let unknown = || ApiError::NotFound(format!("there is no rebuild {id}"));
     let (domain, number) = id.rsplit_once('-').ok_or_else(unknown)?;
@@ -257,6 +282,11 @@ fn parse_body<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, ApiError>
     }
     serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid("body", format!("the body is not as expected: {error}")))
+}
+
+fn reason_of(body: &[u8]) -> Result<String, ApiError> {
+    let ReasonBody { reason } = parse_body(body)?;
+    checked("reason", reason)
 }
 
 fn checked(field: &str, text: String) -> Result<String, ApiError> {

@@ -27,6 +27,7 @@ pub struct Limits {
 
 /// What a verification found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// The vector of the live tables when it began, which the candidate had then reached.
     pub at: String,
@@ -48,6 +49,7 @@ pub struct Report {
 
 /// One table of both generations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct TableReport {
     /// Its name.
     pub name: String,
@@ -88,6 +90,7 @@ pub struct Difference {
 
 /// The records in quarantine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct QuarantineReport {
     /// Those of the live generation.
     pub live: u64,
@@ -110,6 +113,7 @@ pub struct NewlyQuarantined {
 
 /// The last applied records of both generations.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CheckpointsReport {
     /// Partitions in which both had applied the same offset last.
     pub compared: u64,
@@ -130,6 +134,7 @@ pub struct CheckpointDifference {
 
 /// The candidate's index against its tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct IndexReport {
     /// Documents that the tables make.
     pub documents: u64,
@@ -151,6 +156,7 @@ pub struct IndexReport {
 
 /// How many documents differ.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct IndexCounts {
     /// Documents of the index.
     pub indexed: u64,

@@ -22,7 +22,7 @@ const CONVERTED: [(&str, &str, Convert); 5] = [
 ];
 /// Of `MF_METADATA_DB_TIMEOUT`.
 const TIMEOUT_SECONDS: RangeInclusive<u64> = 1..=3600;
-const HOST: &str = "MF_METADATA_HOST";
+pub(super) const HOST: &str = "MF_METADATA_HOST";
 const PORT: &str = "MF_METADATA_PORT";
 const MIGRATION_PORT: &str = "MF_MIGRATION_PORT";
 const DSN: &str = "MF_METADATA_DB_DSN";
@@ -57,8 +57,8 @@ pub(crate) fn variables(environment: &Environment) -> Vec<FromVariables> {
         Some(FromVariables { flag, text, variables: variable.to_owned(), faults })
     });
     let made = [
-        address(environment, "listen", PORT, Some("8080")),
-        address(environment, "migration-listen", MIGRATION_PORT, None),
+        address(environment, "listen", PORT, "8080"),
+        address(environment, "migration-listen", MIGRATION_PORT, "8082"),
         tables(environment),
     ];
     converted.chain(made.into_iter().flatten()).collect()
@@ -93,18 +93,18 @@ fn level(level: &str) -> Result<String, String> {
     })
 }
 
-/// An address of `MF_METADATA_HOST` and a port; without a default port, only if the port is given.
+/// An address of `MF_METADATA_HOST` and a port, if one of them is given.
 fn address(
     environment: &Environment,
     flag: &'static str,
     port: &'static str,
-    default_port: Option<&str>,
+    default_port: &str,
 ) -> Option<FromVariables> {
     let (given_host, given_port) = (environment.get(HOST).map(str::trim), environment.get(port).map(str::trim));
-    if given_port.is_none() && (given_host.is_none() || default_port.is_none()) {
+    if given_host.is_none() && given_port.is_none() {
         return None;
     }
-    let (host, port_text) = (given_host.unwrap_or("127.0.0.1"), given_port.or(default_port)?);
+    let (host, port_text) = (given_host.unwrap_or("127.0.0.1"), given_port.unwrap_or(default_port));
     let is_bare_ipv6 = host.contains(':') && !host.starts_with('[');
     let host = if is_bare_ipv6 { format!("[{host}]") } else { host.to_owned() };
     let mut faults = Vec::new();

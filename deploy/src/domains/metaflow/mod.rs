@@ -14,7 +14,7 @@ use daybook_schemas::metaflow::{SCHEMAS, TOPICS};
 
 use self::settings::Settings;
 use crate::{
-    config::Given,
+    config::{Given, Origin},
     domains::{Api, ApiSettings, Checked, Domain, SecondAddress},
 };
 
@@ -38,8 +38,16 @@ static API: ApiSettings = ApiSettings {
 fn check(given: &Given, faults: &mut Vec<String>) -> Option<Checked> {
     let Settings { migration_listen, path_prefix, run_inactive_cutoff_seconds } = Settings::check(given, faults)?;
     let router = routes::metaflow::migration_router;
+    let is_asked_for = Settings::SETTINGS.iter().filter(|setting| setting.key == "migration_listen").any(|setting| {
+        // A host alone asks for no port.
+        match given.origin(setting) {
+            Origin::Default => false,
+            Origin::Environment(variables) => variables != environment::HOST,
+            Origin::CommandLine | Origin::File { .. } => true,
+        }
+    });
     Some(Checked {
         api: routes::metaflow::api(routes::metaflow::Settings { path_prefix, run_inactive_cutoff_seconds }),
-        second: migration_listen.map(|listen| SecondAddress { listen, router }),
+        second: migration_listen.map(|listen| SecondAddress { listen, is_asked_for, router }),
     })
 }

@@ -8,16 +8,18 @@ use crate::config::{
     area, read,
 };
 
-const ADDRESS: Takes =
-    Text { name: "ADDRESS:PORT", expected: "an address or a name, and a port, as in 127.0.0.1:8082 or [::1]:8082" };
+const ADDRESS: Takes = Text {
+    name: "ADDRESS:PORT|off",
+    expected: "an address or a name, and a port, as in 127.0.0.1:8082 or [::1]:8082; or off",
+};
 const PATH: Takes = Text { name: "PATH", expected: "a path, as in /metadata" };
 
 area! {
     /// The settings of Metaflow's API.
     Settings, "metaflow" {
-        migration_listen: Option<Listen> = read::optional_listen, "migration_listen", "migration-listen", ADDRESS,
-            Nothing { described: "not served", example: "127.0.0.1:8082" },
-            "Address and port of the API of Metaflow's migration service.";
+        migration_listen: Option<Listen> = listen, "migration_listen", "migration-listen", ADDRESS,
+            Value("127.0.0.1:8082"),
+            "Address and port of the API of Metaflow's migration service. If the default is taken, it is not served.";
         path_prefix: String = prefix, "path_prefix", "path-prefix", PATH,
             Nothing { described: "no prefix", example: "/metadata" },
             "Path that the paths of Metaflow's API begin with.";
@@ -25,6 +27,10 @@ area! {
             Whole { min: 1, max: 1_000_000_000 }, Value("360"),
             "Seconds after the last heartbeat at which a run counts as failed.";
     }
+}
+
+fn listen(text: &str, setting: &Setting) -> Result<Option<Listen>, String> {
+    if text == "off" { Ok(None) } else { read::listen(text, setting).map(Some) }
 }
 
 fn prefix(text: &str, setting: &Setting) -> Result<String, String> {

@@ -182,3 +182,18 @@ fn addresses_that_metaflow_takes_are_taken() {
         assert_eq!(found, expected);
     }
 }
+
+#[test]
+fn a_port_for_migrations_is_asked_for_or_the_default_or_off() {
+    let second = |given: &[(&'static str, &str)], variables: &[(&str, &str)]| {
+        let config = check(given, variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+        config.domains.second().map(|second| (second.listen.to_string(), second.is_asked_for))
+    };
+    let some = |listen: &str, is_asked_for| Some((listen.to_owned(), is_asked_for));
+    assert_eq!(second(&[], &[]), some("127.0.0.1:8082", false));
+    assert_eq!(second(&[], &[("MF_METADATA_HOST", "0.0.0.0")]), some("0.0.0.0:8082", false));
+    assert_eq!(second(&[], &[("MF_MIGRATION_PORT", "9082")]), some("127.0.0.1:9082", true));
+    assert_eq!(second(&[], &[("DAYBOOK_MIGRATION_LISTEN", "h:1")]), some("h:1", true));
+    assert_eq!(second(&[("migration-listen", "[::1]:1")], &[]), some("[::1]:1", true));
+    assert_eq!(second(&[("migration-listen", "off")], &[("MF_METADATA_HOST", "0.0.0.0")]), None);
+}

@@ -31,6 +31,15 @@ CREATE TABLE IF NOT EXISTS domains (
     deadline BIGINT NOT NULL
 );
 
+-- What else is known of generations: fingerprints of their parts, and how long their rebuilds took.
+CREATE TABLE IF NOT EXISTS generation_notes (
+    domain TEXT NOT NULL,
+    generation BIGINT NOT NULL,
+    name TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (domain, generation, name)
+);
+
 -- Processes that hold a lease; partitions are shared among those that project.
 CREATE TABLE IF NOT EXISTS instances (
     instance TEXT PRIMARY KEY,

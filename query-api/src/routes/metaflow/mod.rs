@@ -87,7 +87,7 @@ pub fn api(settings: Settings) -> DomainApi {
 
 /// Everything that is served on the port of Metaflow's migration service.
 pub fn migration_router(app: &Arc<App>) -> Router {
-    server::wrap(app, server::with_domain(app, "metaflow", migration::routes()))
+    server::wrap(app, migration::routes())
 }
 
 fn routes(settings: Settings) -> Router<Arc<App>> {

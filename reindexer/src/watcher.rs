@@ -35,7 +35,7 @@ const LOOK_SWITCHING: Duration = Duration::from_millis(50);
 
 /// What this process knows of a domain: which generation answers, and which are open.
 #[derive(Clone)]
-pub struct Standing {
+pub struct Serving {
     /// The control row as it was applied, without the lease.
     pub local: Local,
     /// The generations that are open, by number.
@@ -45,7 +45,7 @@ pub struct Standing {
     pub current: Open,
 }
 
-impl Standing {
+impl Serving {
     /// The generation on which requests begin.
     pub fn live(&self) -> &Open {
         let live = self.local.waits.live.0;
@@ -54,13 +54,13 @@ impl Standing {
 }
 
 /// Runs the generations of one domain.
-pub struct Follower {
+pub struct Watcher {
     platform: Platform,
     /// Shared with those who ask for failures.
     running: Arc<Mutex<BTreeMap<i64, Running>>>,
     /// Hears of the commits of a live generation that another version of the program has built.
     listening: Mutex<JoinSet<()>>,
-    standing: watch::Sender<Standing>,
+    serving: watch::Sender<Serving>,
     live: watch::Sender<Option<Arc<Generation>>>,
 }
 
@@ -92,7 +92,7 @@ impl Generations {
     }
 }
 
-impl Follower {
+impl Watcher {
     /// Starts with the generation that was opened. It is treated as the one that answers, although it may have to be
     /// promoted first.
     pub fn start(platform: Platform, opened: &Opened) -> std::io::Result<Self> {
@@ -102,19 +102,19 @@ impl Follower {
         if opened.is_live || !platform.control.store().shared() {
             running.index(&platform)?;
         }
-        let standing = Standing {
+        let serving = Serving {
             local: Local::starting(GenerationId(generation.number)),
             open: [(generation.number, running.open.clone())].into(),
             current: running.open.clone(),
         };
         let running = Arc::new(Mutex::new(BTreeMap::from([(generation.number, running)])));
         let listening = Mutex::default();
-        Ok(Self { platform, running, listening, standing: watch::Sender::new(standing), live })
+        Ok(Self { platform, running, listening, serving: watch::Sender::new(serving), live })
     }
 
     /// What this process knows, as it changes.
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.standing.subscribe()
+    pub fn serving(&self) -> watch::Receiver<Serving> {
+        self.serving.subscribe()
     }
 
     /// The generations that run.
@@ -166,8 +166,8 @@ impl Follower {
             Some(other) => self.stand_back(&row, other).await?,
         }
         if other.is_none() {
-            let local = self.standing.borrow().local;
-            let is_read = |number: GenerationId| self.standing.borrow().open.get(&number.0).is_some_and(Open::is_read);
+            let local = self.serving.borrow().local;
+            let is_read = |number: GenerationId| self.serving.borrow().open.get(&number.0).is_some_and(Open::is_read);
             self.platform.lease.acknowledge(domain, local.epoch, local.acknowledges(is_read));
         }
         let kept = |number: i64| {
@@ -186,7 +186,7 @@ impl Follower {
             let generation = open::open_entry(&self.platform, entry).await?;
             let running = Running::start(&self.platform, &generation, self.live.subscribe());
             let running = running.map_err(|error| self.failed(&error))?;
-            self.standing.send_modify(|standing| drop(standing.open.insert(number, running.open.clone())));
+            self.serving.send_modify(|serving| drop(serving.open.insert(number, running.open.clone())));
             self.lock().insert(number, running);
         }
         if entry.state != State::Loading
@@ -201,8 +201,8 @@ impl Follower {
     /// index may have shown that much.
     async fn raise_floor(&self, row: &ControlRow) -> Result<(), OpenError> {
         let (current, next) = {
-            let standing = self.standing.borrow();
-            (standing.current.generation.number, standing.open.get(&row.live.0).cloned())
+            let serving = self.serving.borrow();
+            (serving.current.generation.number, serving.open.get(&row.live.0).cloned())
         };
         if let Some(Open { generation, search: Some(search), .. }) = next.filter(|_| current != row.live.0) {
             let domain = self.platform.domain();
@@ -215,15 +215,15 @@ impl Follower {
     /// Applies a control row if it is newer, and if the generations that it names are open.
     fn apply(&self, row: &ControlRow) {
         let mut live = None;
-        self.standing.send_if_modified(|standing| {
-            let Some(local) = standing.local.apply(row) else { return false };
-            let is_open = |number: GenerationId| standing.open.contains_key(&number.0);
+        self.serving.send_if_modified(|serving| {
+            let Some(local) = serving.local.apply(row) else { return false };
+            let is_open = |number: GenerationId| serving.open.contains_key(&number.0);
             if !local.waits.all(is_open) {
                 return false;
             }
-            standing.local = local;
-            standing.current = standing.live().clone();
-            live = Some(Arc::clone(&standing.current.generation));
+            serving.local = local;
+            serving.current = serving.live().clone();
+            live = Some(Arc::clone(&serving.current.generation));
             true
         });
         if let Some(live) = live {
@@ -238,13 +238,13 @@ impl Follower {
     /// Answers nothing while the live generation belongs to another version of the program, and follows its progress.
     async fn stand_back(&self, row: &ControlRow, live: &Entry) -> Result<(), OpenError> {
         let (domain, number) = (self.platform.domain(), live.generation);
-        if self.standing.borrow().current.generation.number != number {
+        if self.serving.borrow().current.generation.number != number {
             let generation = open::open_other(&self.platform, live).await?;
             let mut listening = JoinSet::new();
             listening.spawn(commit_listener::listen(self.platform.instance.clone(), Arc::clone(&generation)));
             *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = listening;
             self.live.send_replace(Some(Arc::clone(&generation)));
-            self.standing.send_modify(|standing| standing.current = Open::new(generation, None));
+            self.serving.send_modify(|serving| serving.current = Open::new(generation, None));
             tracing::warn!(
                 domain,
                 generation = number,
@@ -259,10 +259,10 @@ impl Follower {
     async fn close(&self, kept: impl Fn(i64) -> bool) {
         let closed: Vec<i64> = self.lock().keys().copied().filter(|number| !kept(*number)).collect();
         for number in closed {
-            self.standing.send_modify(|standing| {
+            self.serving.send_modify(|serving| {
                 // Requests begin on it, and are refused, if the live one belongs to another version of the program.
-                if standing.local.waits.live != GenerationId(number) {
-                    standing.open.remove(&number);
+                if serving.local.waits.live != GenerationId(number) {
+                    serving.open.remove(&number);
                 }
             });
             let running = self.lock().remove(&number);

@@ -1,0 +1,138 @@
+//! What a verification found, in words.
+
+use std::io::Write;
+
+use anyhow::Result;
+use daybook_reindexer::verify::{
+    CheckpointsReport, Difference, IndexCounts, IndexReport, NewlyQuarantined, QuarantineReport, Report, TableReport,
+};
+use serde_json::Value;
+
+use crate::output;
+
+/// Keys and ids that are shown of each kind, at most.
+const SHOWN_MAX: usize = 10;
+
+/// Prints a report for people.
+pub(super) fn write(out: &mut impl Write, report: &Report) -> Result<()> {
+    let verdict = if report.passed { "no differences that block a promotion" } else { "not to be promoted" };
+    writeln!(out, "verified in {} ms: {verdict}", report.duration_ms)?;
+    for reason in &report.reasons {
+        writeln!(out, "  because      {}", output::cut(reason, usize::MAX))?;
+    }
+    writeln!(out, "  at           {}", report.at)?;
+    for table in &report.tables {
+        write_table(out, table)?;
+    }
+    let QuarantineReport { live, candidate, newly_quarantined, .. } = &report.quarantine;
+    writeln!(out, "  quarantine   {candidate} records, {live} in the live generation's")?;
+    for NewlyQuarantined { position, reason } in newly_quarantined.iter().take(SHOWN_MAX) {
+        writeln!(out, "    new        {position}: {}", output::cut(reason, 200))?;
+    }
+    let CheckpointsReport { compared, differing } = &report.checkpoints;
+    writeln!(out, "  partitions   {compared} compared by their last record, {} differ", differing.len())?;
+    report.index.as_ref().map_or(Ok(()), |index| write_index(out, index))
+}
+
+/// Counts that are not 0, in words; how it is if all are.
+fn counts(counts: &[(u64, &str)], otherwise: &str) -> String {
+    let found: Vec<_> =
+        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if found.is_empty() { otherwise.to_owned() } else { found.join(", ") }
+}
+
+fn write_table(out: &mut impl Write, table: &TableReport) -> Result<()> {
+    if let Some(reason) = &table.not_compared {
+        return Ok(writeln!(out, "  table        {}: not compared: {reason}", table.name)?);
+    }
+    let found = counts(
+        &[
+            (table.differing_count, "differ"),
+            (table.missing_count, "missing"),
+            (table.extra_count, "extra"),
+            (table.changing_count, "changing"),
+        ],
+        "equal",
+    );
+    let rows = format!("{} rows, {} in the live generation", table.candidate_rows, table.live_rows);
+    writeln!(out, "  table        {}: {rows}: {found}", table.name)?;
+    if !table.left_out.is_empty() {
+        writeln!(out, "    new        {}", table.left_out.join(", "))?;
+    }
+    let row = |row: &Option<Value>| output::cut(&row.as_ref().unwrap_or(&Value::Null).to_string(), 200);
+    for Difference { key, live, candidate } in table.differing.iter().take(SHOWN_MAX) {
+        writeln!(out, "    key        {}", output::cut(&key.to_string(), 200))?;
+        writeln!(out, "      live     {}", row(live))?;
+        writeln!(out, "      this     {}", row(candidate))?;
+    }
+    Ok(())
+}
+
+fn write_index(out: &mut impl Write, index: &IndexReport) -> Result<()> {
+    if let Some(reason) = &index.gone {
+        return Ok(writeln!(out, "  index        gone: {}", output::cut(reason, usize::MAX))?);
+    }
+    let IndexCounts { missing, extra, stale, altered, refused, changing, .. } = index.counts;
+    let found = counts(
+        &[
+            (missing, "missing"),
+            (extra, "extra"),
+            (stale, "stale"),
+            (altered, "altered"),
+            (refused, "refused"),
+            (changing, "changing"),
+        ],
+        "as the tables make them",
+    );
+    let end = if index.complete { "" } else { "; not all were compared" };
+    writeln!(out, "  index        {} documents: {found}{end}", index.documents)?;
+    for (what, ids) in
+        [("missing", &index.missing), ("extra", &index.extra), ("stale", &index.stale), ("altered", &index.altered)]
+    {
+        for id in ids.iter().take(SHOWN_MAX) {
+            writeln!(out, "    {what:<9}  {}", output::cut(id, 200))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn people_see_each_difference_in_words() {
+        let report: Report = serde_json::from_value(json!({
+            "at": "t/0@7", "passed": false, "reasons": ["rows that differ: 1"], "duration_ms": 12,
+            "tables": [
+                {"name": "runs", "live_rows": 3, "candidate_rows": 4, "differing_count": 1, "extra_count": 1,
+                    "differing": [{"key": {"run": 1}, "live": {"user": "ann"}, "candidate": null}]},
+                {"name": "flows", "live_rows": 1, "candidate_rows": 1},
+                {"name": "new", "not_compared": "the live generation has no such table"},
+            ],
+            "quarantine": {"live": 0, "candidate": 1, "newly_quarantined": [{"position": "t/0@5", "reason": "bad"}]},
+            "index": {"documents": 9, "complete": true, "counts": {"missing": 1}, "missing": ["run/F/1"]},
+        }))
+        .unwrap_or_else(|error| panic!("{error}"));
+        let mut out = Vec::new();
+        assert!(write(&mut out, &report).is_ok());
+        let text = String::from_utf8_lossy(&out).into_owned();
+        for part in [
+            "verified in 12 ms: not to be promoted\n",
+            "because      rows that differ: 1\n",
+            "table        runs: 4 rows, 3 in the live generation: 1 differ, 1 extra\n",
+            "key        {\"run\":1}\n",
+            "live     {\"user\":\"ann\"}\n",
+            "this     null\n",
+            "table        flows: 1 rows, 1 in the live generation: equal\n",
+            "table        new: not compared: the live generation has no such table\n",
+            "new        t/0@5: bad\n",
+            "index        9 documents: 1 missing\n",
+            "missing    run/F/1\n",
+        ] {
+            assert!(text.contains(part), "{part:?} is missing: {text}");
+        }
+    }
+}

@@ -1,0 +1,4 @@
+UPDATE generations
+SET promotes = $3
+WHERE domain = $1
+AND generation = $2
