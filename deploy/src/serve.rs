@@ -8,11 +8,12 @@ use std::{
 use anyhow::Result;
 use daybook_query_api::{
     app::{self, App, Readiness},
-    connections,
+    connections::{self, Connections},
     routes::{self, Router},
     starting::{self, Starting},
 };
 use daybook_reindexer::rebuilds::Rebuilds;
+use rustix::process::Resource;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -26,6 +27,11 @@ use crate::{
     start::Start,
     wire::{self, Parts, Running},
 };
+
+/// Connections that clients may have open, at most.
+const CONNECTIONS_MAX: u64 = 20_000;
+/// File descriptors that are kept for everything else: a quarter of all, and at least so many.
+const DESCRIPTORS_KEPT_MIN: u64 = 64;
 
 /// Time after the shutdown limit at which the process ends in any case.
 const STOP_MARGIN: Duration = Duration::from_millis(500);
@@ -48,8 +54,9 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         config.domains.second().map(|second| (&second.listen, of_second)),
     ];
     let limit = config.process.shutdown_max;
+    let connections = Connections::new(connections_max(rustix::process::getrlimit(Resource::Nofile).current));
     for (listen, routes) in places.into_iter().flatten() {
-        serve(&mut servers, listen, &routes, &stopped, limit).await?;
+        serve(&mut servers, (listen, &connections), &routes, &stopped, limit).await?;
     }
     let start = async move {
         let mut parts = Parts::start(&config, &domains, &instance, &start_state).await?;
@@ -104,10 +111,16 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     Ok(())
 }
 
+/// How many connections a process may have open that may have so many file descriptors, or any number.
+fn connections_max(descriptors: Option<u64>) -> usize {
+    let of_clients = descriptors.map_or(CONNECTIONS_MAX, |all| all.saturating_sub((all / 4).max(DESCRIPTORS_KEPT_MIN)));
+    usize::try_from(of_clients.clamp(1, CONNECTIONS_MAX)).unwrap_or(usize::MAX)
+}
+
 /// Serves the current routes on all addresses of a place until the process stops.
 async fn serve(
     servers: &mut JoinSet<()>,
-    listen: &Listen,
+    (listen, connections): (&Listen, &Arc<Connections>),
     routes: &watch::Receiver<Router>,
     stopped: &watch::Receiver<bool>,
     limit: Duration,
@@ -119,7 +132,7 @@ async fn serve(
             // The sender outlives the servers.
             let _ended = stopped.wait_for(|stop| *stop).await;
         };
-        servers.spawn(connections::serve(listener, routes.clone(), shutdown, limit));
+        servers.spawn(connections::serve(listener, Arc::clone(connections), routes.clone(), shutdown, limit));
     }
     Ok(())
 }
