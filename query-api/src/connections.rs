@@ -26,8 +26,8 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-pub use self::open::Connections;
 use self::open::Client;
+pub use self::open::Connections;
 
 /// How long a client may take to send a request's head, on a new or a kept connection.
 const HEAD_MAX: Duration = Duration::from_secs(75);
@@ -80,7 +80,10 @@ pub async fn serve(
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .half_close(true)
-            .serve_connection(TokioIo::new(Unread::new(stream, UNREAD_MAX, Some(Arc::clone(&place.client)))), TowerToHyperService::new(service));
+            .serve_connection(
+                TokioIo::new(Unread::new(stream, UNREAD_MAX, Some(Arc::clone(&place.client)))),
+                TowerToHyperService::new(service),
+            );
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client may close its connection at any time.

@@ -78,7 +78,8 @@ async fn idle_connections_beyond_the_limit_on_descriptors_keep_nobody_out() {
     for backend in [Backend::Embedded, Backend::Distributed] {
         let place = Place::new("idle", backend);
         let server = Server::start_with_descriptors(&place, 256);
-        let beginnings = ["", "GET /flows HTTP/1.1\r\nHost: x\r\n", "POST /flows/F HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"];
+        let beginnings =
+            ["", "GET /flows HTTP/1.1\r\nHost: x\r\n", "POST /flows/F HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"];
         let mut flood = Vec::new();
         for index in 0..600 {
             flood.push(begin(&server, beginnings[index % beginnings.len()]).await);
