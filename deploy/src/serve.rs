@@ -8,11 +8,12 @@ use std::{
 use anyhow::Result;
 use daybook_query_api::{
     app::{self, App, Readiness},
-    connections,
+    connections::{self, Connections},
     routes::{self, Router},
     starting::{self, Starting},
 };
 use daybook_reindexer::rebuilds::Rebuilds;
+use rustix::process::Resource;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -27,6 +28,11 @@ use crate::{
     wire::{self, Parts, Running},
 };
 
+/// Connections that clients may have open, at most.
+const CONNECTIONS_MAX: u64 = 20_000;
+/// File descriptors that are kept for everything else: a quarter of all, and at least so many.
+const DESCRIPTORS_KEPT_MIN: u64 = 64;
+
 /// Time after the shutdown limit at which the process ends in any case.
 const STOP_MARGIN: Duration = Duration::from_millis(500);
 
@@ -36,7 +42,6 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut servers = JoinSet::new();
     let (start_state, instance) = (Start::new(), wire::instance_name());
     let of_reasons = start_state.clone();
     let reasons: Readiness = Arc::new(move || vec![of_reasons.reason()]);
@@ -44,9 +49,15 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let (api, of_api) = watch::channel(shown.clone());
     let (second, of_second) = watch::channel(shown);
     let limit = config.process.shutdown_max;
+    let mut listening = Listening {
+        servers: JoinSet::new(),
+        connections: Connections::new(connections_max(rustix::process::getrlimit(Resource::Nofile).current)),
+        stopped,
+        limit,
+    };
     if config.process.roles.api {
-        serve(&mut servers, &config.http.listen, &of_api, &stopped, limit).await?;
-        serve_second(&mut servers, &config, &of_second, &stopped).await?;
+        listening.serve(&config.http.listen, &of_api).await?;
+        listening.serve_second(&config, &of_second).await?;
     }
     let start = async move {
         let mut parts = Parts::start(&config, &domains, &instance, &start_state).await?;
@@ -83,7 +94,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     stop.send_replace(true);
     starting.abort();
     let stopping = async {
-        while servers.join_next().await.is_some() {}
+        while listening.servers.join_next().await.is_some() {}
         let parts = match parts {
             Some(parts) => Some(parts),
             // An aborted start ends after the drop of everything that it had started.
@@ -101,40 +112,49 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     Ok(())
 }
 
-/// Serves the current routes on all addresses of a place until the process stops.
-async fn serve(
-    servers: &mut JoinSet<()>,
-    listen: &Listen,
-    routes: &watch::Receiver<Router>,
-    stopped: &watch::Receiver<bool>,
-    limit: Duration,
-) -> Result<()> {
-    for listener in listener::bind(listen).await? {
-        tracing::info!(listen = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
-        let mut stopped = stopped.clone();
-        let shutdown = async move {
-            // The sender outlives the servers.
-            let _ended = stopped.wait_for(|stop| *stop).await;
-        };
-        servers.spawn(connections::serve(listener, routes.clone(), shutdown, limit));
-    }
-    Ok(())
+/// How many connections a process may have open that may have so many file descriptors, or any number.
+fn connections_max(descriptors: Option<u64>) -> usize {
+    let of_clients = descriptors.map_or(CONNECTIONS_MAX, |all| all.saturating_sub((all / 4).max(DESCRIPTORS_KEPT_MIN)));
+    usize::try_from(of_clients.clamp(1, CONNECTIONS_MAX)).unwrap_or(usize::MAX)
 }
 
-/// Serves the second address of the domains, if there is one. Only one that was asked for must be free.
-async fn serve_second(
-    servers: &mut JoinSet<()>,
-    config: &Config,
-    routes: &watch::Receiver<Router>,
-    stopped: &watch::Receiver<bool>,
-) -> Result<()> {
-    let Some(SecondAddress { listen, is_asked_for, .. }) = config.domains.second() else { return Ok(()) };
-    match serve(servers, listen, routes, stopped, config.process.shutdown_max).await {
-        Err(error) if !is_asked_for && listener::is_taken(&error) => {
-            tracing::warn!(%listen, "{listen} is taken: the API of migrations is not served");
-            Ok(())
+/// Where this process listens.
+struct Listening {
+    servers: JoinSet<()>,
+    /// Open connections, over all addresses.
+    connections: Arc<Connections>,
+    /// Whether to stop.
+    stopped: watch::Receiver<bool>,
+    /// How long a stop may take.
+    limit: Duration,
+}
+
+impl Listening {
+    /// Serves the current routes on all addresses of a place until the process stops.
+    async fn serve(&mut self, listen: &Listen, routes: &watch::Receiver<Router>) -> Result<()> {
+        for listener in listener::bind(listen).await? {
+            tracing::info!(listen = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
+            let mut stopped = self.stopped.clone();
+            let shutdown = async move {
+                // The sender outlives the servers.
+                let _ended = stopped.wait_for(|stop| *stop).await;
+            };
+            let connections = Arc::clone(&self.connections);
+            self.servers.spawn(connections::serve(listener, connections, routes.clone(), shutdown, self.limit));
         }
-        served => served,
+        Ok(())
+    }
+
+    /// Serves the second address of the domains, if there is one. Only one that was asked for must be free.
+    async fn serve_second(&mut self, config: &Config, routes: &watch::Receiver<Router>) -> Result<()> {
+        let Some(SecondAddress { listen, is_asked_for, .. }) = config.domains.second() else { return Ok(()) };
+        match self.serve(listen, routes).await {
+            Err(error) if !is_asked_for && listener::is_taken(&error) => {
+                tracing::warn!(%listen, "{listen} is taken: the API of migrations is not served");
+                Ok(())
+            }
+            served => served,
+        }
     }
 }
 

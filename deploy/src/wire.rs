@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use daybook_ingest::{
-    log::{self, EventLog, LogError, embedded::EmbeddedLog, kafka::KafkaLog},
+    log::{self, EventLog, LogError, WAYS_OUT, embedded::EmbeddedLog, kafka::KafkaLog},
     sequence::{NumberSource, Sequencer},
 };
 use daybook_projector::{
@@ -71,24 +71,59 @@ pub(crate) struct Running {
     watcher: Option<Watcher>,
 }
 
-/// Opens the log.
-async fn open_log(config: &Config, domains: &[Domain], start: &Start) -> Result<Arc<dyn EventLog>> {
-    let retryable = |error: &LogError| matches!(error, LogError::Unavailable(_));
+/// Opens control storage.
+async fn open_control(store: &Arc<dyn Store>, start: &Start) -> Result<Control> {
+    let tables = format!("the tables ({})", store.describe());
+    let control = retry(&tables, start, || Control::open(Arc::clone(store)), TablesError::is_retryable).await;
+    control.context("cannot open control storage")
+}
+
+/// Opens the log and control storage. Control storage comes after the embedded log, whose lock is that of the folder, and
+/// before the log on Kafka, because it says which topics may be created.
+async fn open_log(
+    config: &Config,
+    domains: &[Domain],
+    store: &Arc<dyn Store>,
+    start: &Start,
+) -> Result<(Arc<dyn EventLog>, Control)> {
     let topics = Domain::topics_of(domains);
     match &config.log {
         Log::Embedded => {
             let folder = config.process.data_dir.clone();
             start.wait_for("the embedded log");
             let opened = tokio::task::spawn_blocking(move || open_embedded(&folder, &topics)).await?;
-            Ok(Arc::new(opened.context("cannot open the embedded log")?))
+            let log = Arc::new(opened.context("cannot open the embedded log")?);
+            Ok((log, open_control(store, start).await?))
         }
         Log::Kafka(address) => {
-            let open = || KafkaLog::open(address.clone(), &topics, true);
-            let opened =
-                retry("the log on Kafka", start, open, retryable).await.context("cannot open the log on Kafka")?;
-            Ok(Arc::new(opened))
+            let control = open_control(store, start).await?;
+            let creatable = topics_without_tables(domains, &control).await?;
+            let open = || KafkaLog::open_creating(address.clone(), &topics, &creatable);
+            let retryable = |error: &LogError| matches!(error, LogError::Unavailable(_));
+            let opened = retry("the log on Kafka", start, open, retryable).await.map_err(|error| match error {
+                LogError::Absent(reason) => LogError::Absent(format!(
+                    "{reason}, but the tables ({}) were built from topics with the prefix {} (to empty the tables, remove \
+                     {}); {WAYS_OUT}",
+                    store.describe(),
+                    address.prefix,
+                    store.contents(),
+                )),
+                error => error,
+            });
+            Ok((Arc::new(opened.context("cannot open the log on Kafka")?), control))
         }
     }
+}
+
+/// The topics of domains that have no tables yet. Others are not created: what the tables hold came from them.
+async fn topics_without_tables(domains: &[Domain], control: &Control) -> Result<Vec<Topic>> {
+    let mut creatable = Vec::new();
+    for domain in domains {
+        if control.generations((domain.projection)().domain()).await?.is_empty() {
+            creatable.extend_from_slice(domain.topics);
+        }
+    }
+    Ok(creatable)
 }
 
 /// Opens the embedded log; creates it, unless there are tables that were built from one.
@@ -162,13 +197,10 @@ async fn watch_live(log: Arc<dyn EventLog>, mut serving: watch::Receiver<Serving
 impl Parts {
     /// Opens all parts and starts their background tasks.
     pub(crate) async fn start(config: &Config, domains: &[Domain], instance: &str, start: &Start) -> Result<Self> {
-        let log = open_log(config, domains, start).await?;
         let store = open_store(config);
+        let (log, control) = open_log(config, domains, &store, start).await?;
         tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
         tracing::info!(tables = store.describe(), "tables: {}", store.describe());
-        let tables = format!("the tables ({})", store.describe());
-        let control = retry(&tables, start, || Control::open(Arc::clone(&store)), TablesError::is_retryable).await;
-        let control = control.context("cannot open control storage")?;
         let instance = instance.to_owned();
         let holding = Holding {
             instance: instance.clone(),

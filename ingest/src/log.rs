@@ -140,6 +140,9 @@ pub enum LogError {
     /// The log cannot be used as it is. Terminal until an operator fixes it.
     #[error("log is unusable: {0}")]
     Unusable(String),
+    /// A topic, or all that the log held, is not there, and must not be created. Terminal.
+    #[error("{0}")]
+    Absent(String),
     /// The log is damaged: what it held cannot be read, or is not there any more. Terminal; the text names the ways out.
     #[error("{0}")]
     Damaged(String),

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use daybook_schemas::position::Vector;
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{bookkeeping::checkpoints, generation::Generation};
+use crate::generation::Generation;
 
 /// Time between two reads of the checkpoints while somebody waits.
 const AWAITED_POLL: Duration = Duration::from_millis(250);
@@ -71,10 +71,8 @@ pub async fn listen(instance: String, generation: Arc<Generation>) {
 }
 
 async fn read_checkpoints(generation: &Generation) {
-    let before = generation.progress.applied();
-    match checkpoints::read(generation.tables.as_ref()).await {
-        Ok(reached) => generation.note_read(&before, &reached),
-        Err(error) => tracing::debug!(error = %error, "cannot read the checkpoints: {error}"),
+    if let Err(error) = generation.look().await {
+        tracing::debug!(error = %error, "cannot read the checkpoints: {error}");
     }
 }
 

@@ -2,14 +2,17 @@
 //!
 //! A request takes a generation's handle once and uses no other (I4).
 
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{
+    Arc, OnceLock, PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use daybook_ingest::log::LogError;
 use daybook_schemas::position::{Position, Vector};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    bookkeeping,
+    bookkeeping::{self, checkpoints},
     log_check::{self, Mismatch},
     progress::Progress,
     projection::{EntityKey, Projection, Report},
@@ -36,6 +39,8 @@ pub struct Generation {
     refusal: OnceLock<String>,
     /// Which log and tables they are, for refusals.
     places: String,
+    /// The takeover by a server after which its checkpoints were read, as [`Tables::takeovers`] counts them.
+    read_after: AtomicU64,
     subscribers: RwLock<Vec<Subscriber>>,
 }
 
@@ -61,8 +66,20 @@ impl Generation {
     ) -> Result<Self, TablesError> {
         let (domain, plans, fingerprint) = (projection.domain(), plan_shape(projection)?, fingerprint(projection)?);
         let (progress, refusal, subscribers) = (Progress::default(), OnceLock::new(), RwLock::default());
-        let places = String::new();
-        Ok(Self { domain, number, schema, fingerprint, tables, plans, progress, refusal, places, subscribers })
+        let (places, read_after) = (String::new(), AtomicU64::new(tables.takeovers()));
+        Ok(Self {
+            domain,
+            number,
+            schema,
+            fingerprint,
+            tables,
+            plans,
+            progress,
+            refusal,
+            places,
+            read_after,
+            subscribers,
+        })
     }
 
     /// The same with a text that says which log and which tables these are.
@@ -134,6 +151,35 @@ impl Generation {
             self.notify(Changes::Unknown);
         }
         self.note_reached(reached);
+    }
+
+    /// Reads what the tables have reached.
+    pub async fn look(&self) -> Result<(), TablesError> {
+        let (before, takeovers) = (self.progress.applied(), self.tables.takeovers());
+        let reached = checkpoints::read(self.tables.as_ref()).await?;
+        self.note_read(&before, &reached);
+        if self.tables.takeovers() == takeovers {
+            self.read_after.fetch_max(takeovers, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// The takeover by the server that the tables are read from, once what they have reached there is known. Whoever reads
+    /// from them must find the same afterwards; else it has read from tables that may lack what was acknowledged.
+    pub async fn takeover(&self) -> Result<u64, TablesError> {
+        let read_after = || self.read_after.load(Ordering::SeqCst);
+        if self.tables.takeovers() != read_after() {
+            self.look().await?;
+        }
+        let takeover = read_after();
+        self.check_takeover(takeover)?;
+        Ok(takeover)
+    }
+
+    /// Fails if another server has taken over since.
+    pub fn check_takeover(&self, takeover: u64) -> Result<(), TablesError> {
+        let changes = || TablesError::Unavailable("another server of PostgreSQL has taken over; try again".to_owned());
+        if self.tables.takeovers() == takeover { Ok(()) } else { Err(changes()) }
     }
 
     /// Records that this process has advanced the tables from one vector to another.

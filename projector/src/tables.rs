@@ -155,6 +155,10 @@ pub trait Tables: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>>;
     /// Reads any number of rows, rendered into chunks as they come, with bounded memory.
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks;
+    /// How often another server has taken over: it may lack what the former one had committed.
+    fn takeovers(&self) -> u64 {
+        0
+    }
     /// Payloads of `notify`, some of which may be lost; `None` if there is no other process.
     fn listen(&self) -> BoxFuture<'_, Result<Option<mpsc::Receiver<String>>, TablesError>>;
 }

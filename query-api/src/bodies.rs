@@ -22,8 +22,10 @@ use crate::{app::App, error::ApiError, metrics::metrics, place::Place};
 
 /// How long a client may pause between two parts of a body.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
-/// How long a client may take to send a whole body.
+/// How long a client may take to send a whole body. One that is read part by part gets a second more for each
+/// [`BYTES_PER_SECOND_MIN`].
 const DURATION_MAX: Duration = Duration::from_secs(300);
+const BYTES_PER_SECOND_MIN: u64 = 1024;
 /// Bytes of all bodies together, at most: this, or so many times the largest body, whichever is more.
 const TOTAL_BYTES_MAX: usize = 256 * 1024 * 1024;
 const LARGEST_BODIES: usize = 4;
@@ -57,6 +59,15 @@ pub struct Streamed {
     body: Body,
     place: Place,
     held: Held,
+    pace: Pace,
+}
+
+/// How long a client has kept a body waiting that is read part by part.
+struct Pace {
+    /// How long it may, besides the time for the bytes that it has sent.
+    duration_max: Duration,
+    waited: Duration,
+    bytes: u64,
 }
 
 impl Bodies {
@@ -128,12 +139,28 @@ async fn next_part(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, 
     }
 }
 
+impl Pace {
+    const fn new(duration_max: Duration) -> Self {
+        Self { duration_max, waited: Duration::ZERO, bytes: 0 }
+    }
+
+    /// The next part; `None` at the end.
+    async fn next_part(&mut self, body: &mut Body) -> Result<Option<Bytes>, ApiError> {
+        let (began, earned) = (Instant::now(), Duration::from_secs(self.bytes / BYTES_PER_SECOND_MIN));
+        let left = (self.duration_max + earned).saturating_sub(self.waited);
+        let part = next_part(body, began + left.min(PAUSE_MAX)).await?;
+        self.waited += began.elapsed();
+        self.bytes += part.as_ref().map_or(0, |part| part.len() as u64);
+        Ok(part)
+    }
+}
+
 impl Streamed {
     /// The next part; `None` at the end. `kept` bytes of the parts before it are still in use.
     pub async fn next(&mut self, kept: usize) -> Result<Option<Bytes>, ApiError> {
         self.held.keep(kept);
         self.place.leave();
-        let part = next_part(&mut self.body, Instant::now() + PAUSE_MAX).await?;
+        let part = self.pace.next_part(&mut self.body).await?;
         self.held.add(part.as_ref().map_or(0, Bytes::len))?;
         self.place.retake().await?;
         Ok(part)
@@ -185,7 +212,8 @@ impl FromRequest<Arc<App>> for Streamed {
     async fn from_request(mut request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         let place = request.extensions_mut().remove::<Place>();
         let place = place.ok_or_else(|| ApiError::Internal("the route is not among those that stream".to_owned()))?;
-        Ok(Self { body: request.into_body(), place, held: app.bodies.hold() })
+        let pace = Pace::new(DURATION_MAX);
+        Ok(Self { body: request.into_body(), place, held: app.bodies.hold(), pace })
     }
 }
 
@@ -250,12 +278,31 @@ mod tests {
         let refused = read(&bodies, Request::new(Body::from_stream(silent))).await;
         assert!(matches!(refused, Err(ApiError::Slow(_))));
         let bodies = Bodies { pause_max: Duration::from_secs(3600), duration_max: short, ..bodies };
-        let dripping = stream::unfold((), |()| async {
-            tokio::task::yield_now().await;
-            Some((Ok::<_, Infallible>("a"), ()))
-        });
-        let refused = read(&bodies, Request::new(Body::from_stream(dripping))).await;
+        let refused = read(&bodies, Request::new(dripping())).await;
         assert!(matches!(refused, Err(ApiError::Slow(_) | ApiError::Unavailable(_))));
         assert_eq!(bodies.free.available_permits(), 1 << 20);
+    }
+
+    /// Never ends, and takes its time for each byte.
+    fn dripping() -> Body {
+        Body::from_stream(stream::unfold((), |()| async {
+            tokio::task::yield_now().await;
+            Some((Ok::<_, Infallible>("a"), ()))
+        }))
+    }
+
+    #[tokio::test]
+    async fn a_body_of_any_length_that_drips_is_not_waited_for_either_and_each_byte_earns_time() {
+        let (mut pace, mut body) = (Pace::new(Duration::from_millis(10)), dripping());
+        let refused = loop {
+            // What was sent so far earns nothing yet.
+            pace.bytes = 0;
+            if let Err(refused) = pace.next_part(&mut body).await {
+                break refused;
+            }
+        };
+        assert!(matches!(refused, ApiError::Slow(_)));
+        pace.bytes = 3600 * BYTES_PER_SECOND_MIN;
+        assert!(pace.next_part(&mut body).await.is_ok_and(|part| part.is_some()));
     }
 }

@@ -1,5 +1,7 @@
 //! Connections: their limits, deadlines for clients that send or read nothing, graceful shutdown.
 
+mod open;
+
 use std::{
     convert::Infallible,
     io,
@@ -19,10 +21,13 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpListener,
-    sync::{Semaphore, watch},
+    sync::watch,
     time::{Sleep, sleep},
 };
 use tower::ServiceExt;
+
+use self::open::Client;
+pub use self::open::Connections;
 
 /// How long a client may take to send a request's head, on a new or a kept connection.
 const HEAD_MAX: Duration = Duration::from_secs(75);
@@ -32,31 +37,30 @@ const UNREAD_MAX: Duration = Duration::from_secs(30);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Headers of a request, at most.
 const HEADERS_MAX: usize = 100;
-/// Concurrent connections; more wait to be accepted.
-const CONNECTIONS_MAX: usize = 20_000;
-
 /// Serves the current routes until `shutdown` ends; then finishes the requests in progress, for at most `grace`.
 pub async fn serve(
     listener: TcpListener,
+    connections: Arc<Connections>,
     routes: watch::Receiver<Router>,
     shutdown: impl Future<Output = ()>,
     grace: Duration,
 ) {
-    let (graceful, connections) = (GracefulShutdown::new(), Arc::new(Semaphore::new(CONNECTIONS_MAX)));
+    let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accept = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (listener.accept().await, permit)
+            let (stream, _) = listener.accept().await?;
+            Ok::<_, io::Error>((stream, connections.take().await))
         };
-        let (accepted, permit) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accept => accepted,
             () = &mut shutdown => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, place) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
-                // Most likely there are no file handles left: other connections must end first.
+                // Most likely there are no file handles left: another connection must end first.
+                connections.close_longest_waiting();
                 tracing::warn!(error = %error, "cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -76,12 +80,18 @@ pub async fn serve(
             .max_headers(HEADERS_MAX)
             .max_buf_size(HEAD_BYTES_MAX)
             .half_close(true)
-            .serve_connection(TokioIo::new(Unread::new(stream, UNREAD_MAX)), TowerToHyperService::new(service));
+            .serve_connection(
+                TokioIo::new(Unread::new(stream, UNREAD_MAX, Some(Arc::clone(&place.client)))),
+                TowerToHyperService::new(service),
+            );
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // A client may close its connection at any time.
-            let _closed = connection.await;
-            drop(permit);
+            tokio::select! {
+                _ = connection => {}
+                () = place.client.closed() => {}
+            }
+            drop(place);
         });
     }
     drop(listener);
@@ -96,15 +106,24 @@ struct Unread<S> {
     unread_max: Duration,
     /// Runs while a write waits for the client.
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Learns when the connection waits for it.
+    client: Option<Arc<Client>>,
 }
 
 impl<S> Unread<S> {
-    const fn new(stream: S, unread_max: Duration) -> Self {
-        Self { stream, unread_max, deadline: None }
+    const fn new(stream: S, unread_max: Duration, client: Option<Arc<Client>>) -> Self {
+        Self { stream, unread_max, deadline: None, client }
+    }
+
+    fn is_waited_for(&self, waits: bool) {
+        if let Some(client) = &self.client {
+            client.is_waited_for(waits);
+        }
     }
 
     /// The outcome of a write, or a failure if it waits for too long.
     fn in_time<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.is_waited_for(written.is_pending());
         if written.is_ready() {
             self.deadline = None;
             return written;
@@ -119,7 +138,9 @@ impl<S> Unread<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Unread<S> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, out)
+        let read = Pin::new(&mut self.stream).poll_read(context, out);
+        self.is_waited_for(read.is_pending());
+        read
     }
 }
 
@@ -161,7 +182,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_nothing_is_cut_off_and_one_that_reads_is_not() {
         let (ours, mut theirs) = duplex(4);
-        let mut unread = Unread::new(ours, Duration::from_millis(10));
+        let mut unread = Unread::new(ours, Duration::from_millis(10), None);
         let stalled = unread.write_all(b"more than fits").await;
         assert_eq!(stalled.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
         let mut read = Vec::new();

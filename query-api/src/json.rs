@@ -2,6 +2,7 @@
 
 mod body;
 mod column_text;
+mod numeric;
 mod writer;
 
 use axum::{

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, register_histogram_vec,
-    register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, register_histogram_vec,
+    register_int_counter, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 
 /// The crate's metrics.
@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     pub(crate) body_bytes: IntGauge,
     /// Requests refused because of the limits on concurrent requests and on the bytes of their bodies, by domain.
     pub(crate) refused: IntCounterVec,
+    /// Connections that were closed, while they waited for their clients, to make room for others.
+    pub(crate) closed_connections: IntCounter,
     /// Entries of lists that were left out because they cannot be stored, by kind.
     pub(crate) skipped_entries: IntCounterVec,
 }
@@ -41,6 +43,11 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
             "daybook_query_api_refused_total",
             "Requests refused because too many requests, or too many bytes of bodies, are in progress",
             &["domain"]
+        )
+        .expect(UNIQUE),
+        closed_connections: register_int_counter!(
+            "daybook_query_api_closed_connections_total",
+            "Connections that were closed, while they waited for their clients, to make room for others"
         )
         .expect(UNIQUE),
         skipped_entries: register_int_counter_vec!(

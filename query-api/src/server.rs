@@ -145,8 +145,10 @@ async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut requ
             request.extensions_mut().insert(live.clone());
             let answer = async {
                 let Received { request, _held, _place } = received(&app, name, domain.api.streamed, request).await?;
-                admit(&app, name, &live, request.headers()).await?;
-                Ok::<_, ApiError>(next.run(request).await)
+                let takeover = admit(&app, name, &live, request.headers()).await?;
+                let response = next.run(request).await;
+                live.generation.check_takeover(takeover)?;
+                Ok::<_, ApiError>(response)
             };
             let mut response = answer.await.unwrap_or_else(ApiError::into_response);
             if let Err(error) = answering.may_send().await {
@@ -177,19 +179,22 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Vector>, ApiErr
 }
 
 /// Waits until the domain's tables have reached the positions that a request names, and all that they reached before.
-async fn admit(app: &App, domain: &str, live: &Live, headers: &HeaderMap) -> Result<(), ApiError> {
+/// Returns the takeover by the server that they are on: the answer must be from there.
+async fn admit(app: &App, domain: &str, live: &Live, headers: &HeaderMap) -> Result<u64, ApiError> {
+    let takeover = live.generation.takeover().await?;
     let owed = live.generation.progress.owed();
     if !owed.0.is_empty() {
         let late = |_| ApiError::Unavailable("the tables went back, and have not caught up in time".to_owned());
         app.reached(live, &owed).await.map_err(late)?;
     }
-    let Some(vector) = min_position(headers)? else { return Ok(()) };
+    let Some(vector) = min_position(headers)? else { return Ok(takeover) };
     let topics = &app.domains[domain].api.topics;
     let exists = |it: &Partition| topics.contains(&it.topic) && it.id < app.log.partition_count(it.topic);
     if let Some(partition) = vector.0.keys().find(|partition| !exists(partition)) {
         return Err(ApiError::invalid(MIN_POSITION_FIELD, format!("{domain} has no partition {partition}")));
     }
-    app.reached(live, &vector).await
+    app.reached(live, &vector).await?;
+    Ok(takeover)
 }
 
 /// Adds the request's id to error bodies, and answers OPTIONS.

@@ -18,7 +18,7 @@ async fn task(api: &Api) -> String {
 
 /// Metadata that cannot be stored, each with the field because of which. The first ones as clients post them: no log
 /// group, a string with a NUL, a file name that is not UTF-8.
-const METADATA: [(&str, &str); 11] = [
+const METADATA: [(&str, &str); 16] = [
     (r#""field_name": "aws-batch-awslogs-group", "value": null"#, "value"),
     (r#""field_name": "foreach-stack", "value": ["x=a\u0000b"]"#, "value"),
     (r#""field_name": "foreach-stack", "value": ["x=f\udcff.csv"]"#, "value"),
@@ -28,11 +28,16 @@ const METADATA: [(&str, &str); 11] = [
     (r#""field_name": "x", "value": {"a": 1}"#, "value"),
     (r#""field_name": "x", "value": [[1], [2, 3]]"#, "value"),
     (r#""field_name": "x", "value": [1, "a"]"#, "value"),
+    (r#""field_name": "x", "value": [[null], []]"#, "value"),
+    (r#""field_name": "x", "value": ["a", ["b"]]"#, "value"),
+    (r#""field_name": "x", "value": ["1e5", 1]"#, "value"),
     (r#""field_name": "x", "user_name": "\u0000""#, "user_name"),
+    (r#""field_name": "x", "system_tags": {"a": "\u0000"}"#, "system_tags"),
+    (r#""field_name": "x", "tags": [1e400]"#, "tags"),
     (r#""field_name": "x", "tags": ["\u0000"]"#, "tags"),
 ];
 /// Artifacts that cannot be stored.
-const ARTIFACTS: [(&str, &str); 10] = [
+const ARTIFACTS: [(&str, &str); 11] = [
     (r#""name": null"#, "name"),
     (r#""name": "x", "location": null"#, "location"),
     (r#""name": "x", "ds_type": null"#, "ds_type"),
@@ -43,6 +48,7 @@ const ARTIFACTS: [(&str, &str); 10] = [
     (r#""name": "x", "attempt_id": 1.5"#, "attempt_id"),
     (r#""name": "x", "attempt_id": 99999999999999999999"#, "attempt_id"),
     (r#""name": "x", "type": {}"#, "type"),
+    (r#""name": "x", "tags": [["\ud800"]]"#, "tags"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +71,7 @@ async fn an_entry_that_cannot_be_stored_is_left_out_and_named_and_the_others_are
             assert_eq!(alone.header("daybook-skipped"), "1");
         }
         let metrics = server.api.get("/metrics").await.text;
-        for (kind, count) in [("metadata", 22), ("artifacts", 20)] {
+        for (kind, count) in [("metadata", 32), ("artifacts", 22)] {
             let line = format!("daybook_query_api_skipped_entries_total{{kind=\"{kind}\"}} {count}");
             assert!(metrics.contains(&line), "{line} is not in {metrics}");
         }
@@ -110,6 +116,11 @@ async fn values_are_the_texts_that_the_original_stores() {
             (r#"["a\"b","a\\b"]"#, r#"{"a\"b","a\\b"}"#),
             ("[true,false]", "{t,f}"),
             ("[[1,2],[3,4]]", "{{1,2},{3,4}}"),
+            ("[null, [null], [null, [null]]]", "{NULL,{NULL},{NULL,{NULL}}}"),
+            (r#"["1.50", 2, " -0.0\u000b", "1e3", 1e16]"#, "{1.50,2,0.0,1000,10000000000000000}"),
+            (r#"["nan", "-inf", 2.5]"#, "{NaN,-Infinity,2.5}"),
+            (r#"[["1", 2], [null, 9223372036854775807]]"#, "{{1,2},{NULL,9223372036854775807}}"),
+            (r#"["yes", false]"#, "{t,f}"),
             ("[1,2.5,12345678901234567890123]", "{1,2.5,12345678901234567890123}"),
         ] {
             let body = format!(r#"[{{"field_name": "x", "value": {value}}}]"#);

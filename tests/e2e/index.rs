@@ -44,6 +44,8 @@ async fn two_installations_with_different_logs_cannot_share_an_index() {
     let url = format!("{}/{}", services::elasticsearch(), services::unique("shared"));
     let server = Server::start_with(&one, &["--search", &url]);
     let position = write(&server.api).await;
+    // An index is there after the first search that waits for it.
+    assert_eq!(search(&server.api, "type=run", &position).await["total"], 1);
     let folder = other.folder.0.display().to_string();
     let refused = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &folder, "--search", &url]);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -214,7 +214,7 @@ fn mistake(random: &mut Random, place: &Place) -> Step {
     match random.below(8) {
         0 => wrong(flow, "{\"tags\": ", 400),
         1 => wrong(flow, "[]", 400),
-        2 => wrong(flow, r#"{"tags": "a"}"#, 400),
+        2 => wrong(flow, r#"{"tags": ["\ud800"]}"#, 400),
         3 => wrong(flow, r#"{"user_name": {}}"#, 400),
         4 => wrong(format!("{flow}/run"), r#"{"run_number": "17"}"#, 400),
         5 => wrong(format!("/flows/{long}"), "{}", 413),

@@ -63,6 +63,83 @@ async fn a_step_shows_its_run_as_a_string_in_post_and_get_alike() {
     .await;
 }
 
+/// Values of tags as a client may send them, and the tags that are kept.
+const ANY_TAGS: [(&str, &[&str]); 9] = [
+    ("null", &[]),
+    (r#""user:ann""#, &["user:ann"]),
+    (r#""""#, &[""]),
+    ("5", &["5"]),
+    ("[true, 1.50, null]", &["true", "1.50", "null"]),
+    (r#"["a", ["b"], {"c": 1}]"#, &["a", r#"["b"]"#, r#"{"c": 1}"#]),
+    (r#"{"a": 1}"#, &[r#"{"a": 1}"#]),
+    ("[[]]", &["[]"]),
+    (r#"["a", "a"]"#, &["a", "a"]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_of_flows_runs_steps_and_tasks_may_be_any_json() {
+    on_both("any_tags", |_place, server| async move {
+        let api = &server.api;
+        let (task, run, _) = task(api, "F").await;
+        let run = format!("/flows/F/runs/{run}");
+        let made = async |path: &str, body: &str| {
+            let answer = api.post_text(path, body).await;
+            assert_eq!(answer.status, 200, "{path} {body}: {}", answer.text);
+            answer.json()
+        };
+        for (index, (tags, kept)) in ANY_TAGS.iter().enumerate() {
+            for field in ["tags", "system_tags"] {
+                let body = format!("{{\"{field}\": {tags}}}");
+                let flow = format!("/flows/{field}{index}");
+                for shown in [made(&flow, &body).await, api.get(&flow).await.json()] {
+                    assert_eq!(shown[field], json!(kept), "{tags}");
+                }
+                let started = made("/flows/F/run", &body).await;
+                let shown = api.get(&format!("/flows/F/runs/{}", started["run_number"])).await.json();
+                assert_eq!((&started[field], &shown[field]), (&json!(kept), &json!(kept)), "{tags}");
+                made(&format!("{run}/steps/{field}{index}/step"), &body).await;
+                made(&format!("{run}/steps/start/task"), &body).await;
+                let metadata = format!("[{{\"field_name\": \"x\", {}]", &body[1..]);
+                assert_eq!(made(&format!("{task}/metadata"), &metadata).await, json!({"metadata_created": 1}));
+                assert_eq!(api.get(&format!("{task}/metadata")).await.json()[0][field], json!(kept), "{tags}");
+            }
+        }
+        // What a column of JSON cannot hold.
+        for tags in [r#"["\u0000"]"#, r#""\ud800""#, r#"{"a": "\u0000"}"#, r#"[["\udfff"]]"#, "[1e400]", "1e400"] {
+            let body = format!("{{\"tags\": {tags}}}");
+            let flow = api.post_text("/flows/Refused", &body).await;
+            assert_eq!((flow.status, &flow.json()["field"]), (400, &json!("tags")), "{tags}");
+            assert_eq!(api.post_text("/flows/F/run", &body).await.status, 400, "{tags}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sends_heartbeats_is_read_from_system_tags_of_any_shape() {
+    on_both("any_versions", |_place, server| async move {
+        task(&server.api, "F").await;
+        for (system_tags, sends) in [
+            ("null", true),
+            ("[]", false),
+            (r#"["metaflow_version:2.0.0"]"#, false),
+            (r#"["metaflow_version:2.19.39"]"#, true),
+            (r#"["metaflow_version:2.0.0", 1]"#, true),
+            (r#"[["metaflow_version:2.0.0"]]"#, true),
+            (r#""metaflow_version:2.19.39""#, false),
+            (r#"{"metaflow_version:2.19.39": 1}"#, true),
+            (r#"{"metaflow_version:2.0.0": 1}"#, false),
+            ("5", true),
+            ("false", true),
+        ] {
+            let body = format!("{{\"system_tags\": {system_tags}}}");
+            let run = server.api.post_text("/flows/F/run", &body).await.json();
+            assert_eq!(run["last_heartbeat_ts"].is_i64(), sends, "{system_tags}: {run}");
+        }
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_parents_and_duplicates_have_the_statuses_that_clients_know() {
     on_both("parents", |_place, server| async move {

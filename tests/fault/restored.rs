@@ -169,6 +169,23 @@ async fn a_broker_put_back_to_an_older_state_ends_service_and_every_start_until_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn topics_that_were_deleted_beside_their_tables_are_not_created_again() {
+    let place = Place::new("deleted_topics", Backend::Distributed).with_search(None);
+    make_runs_at(&place, 3).await;
+    let (bootstrap, prefix) = place.topics();
+    services::python("fault/topics.py", &["delete", bootstrap, prefix]);
+    for _ in 0..2 {
+        let said = refusal(&place);
+        assert!(said.contains(&format!("topic {prefix}.metaflow does not exist")), "{said}");
+        assert!(said.contains(&format!("prefix {prefix}")) && said.contains(&format!("schema {prefix}")), "{said}");
+    }
+    // No topic was made: now another program can make them, as a restore does.
+    services::python("fault/topics.py", &["create", bootstrap, prefix]);
+    let said = refusal(&place);
+    assert!(said.contains(&format!("prefix {prefix}")), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_embedded_log_that_is_replaced_or_removed_under_a_running_server_takes_no_write() {
     for replaced in [true, false] {
         let place = Place::new("replaced-log", Backend::Embedded);

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use daybook_tests::process::{Backend, Place, Server};
+use daybook_tests::{
+    api::Api,
+    process::{Backend, Place, Server},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
@@ -67,6 +70,38 @@ async fn bodies_that_do_not_come_hold_nobody_up_and_are_answered_408() {
         }
         assert!(server.api.metric("daybook_query_api_body_bytes").await.abs() < 0.5, "bytes are still held");
         assert_eq!(server.api.get("/flows/stalled0").await.status, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_beyond_the_limit_on_descriptors_keep_nobody_out() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new("idle", backend);
+        let server = Server::start_with_descriptors(&place, 256);
+        let beginnings =
+            ["", "GET /flows HTTP/1.1\r\nHost: x\r\n", "POST /flows/F HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"];
+        let mut flood = Vec::new();
+        for index in 0..600 {
+            flood.push(begin(&server, beginnings[index % beginnings.len()]).await);
+            if index % 10 != 9 {
+                continue;
+            }
+            for path in ["/health/live", "/health/ready", "/metrics", "/flows"] {
+                // On a connection of its own.
+                let answer = Api::new(&server.api.base).get(path).await;
+                assert_eq!(answer.status, 200, "{index}: {path}: {}", answer.text);
+            }
+        }
+        let made = Api::new(&server.api.base).post("/flows/Made", &json!({})).await;
+        assert_eq!(made.status, 200, "{}", made.text);
+        assert!(server.api.metric("daybook_query_api_closed_connections_total").await > 400.0);
+        // The first ones were closed, and no answer was sent on them.
+        for mut stream in flood.drain(..100) {
+            let mut read = Vec::new();
+            let _reset = stream.read_to_end(&mut read).await;
+            assert!(read.is_empty(), "{}", String::from_utf8_lossy(&read));
+        }
+        assert!(!server.logged().iter().any(|line| line.contains("cannot accept")), "{:?}", server.logged());
     }
 }
 

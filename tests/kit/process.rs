@@ -279,6 +279,13 @@ impl Server {
         Self::start_until(place, options, variables, "ready after")
     }
 
+    /// Starts a server that may have so many files and sockets open, and waits until it is ready.
+    pub fn start_with_descriptors(place: &Place, descriptors: u32) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(binary_of(place.program));
+        Self::run_until(place, command, &["--listen", "127.0.0.1:0"], "ready after")
+    }
+
     /// Starts a server with more options and waits until it listens. It may not be ready yet.
     pub fn begin(place: &Place, options: &[&str]) -> Self {
         Self::start_until(place, &listening(options), &[], "listening on")
@@ -290,7 +297,12 @@ impl Server {
     /// If it ends before that; its output is shown.
     fn start_until(place: &Place, options: &[&str], variables: &[(&str, &str)], sign: &str) -> Self {
         let mut command = Command::new(binary_of(place.program));
-        command.arg("serve").args(place.options()).args(options).envs(variables.iter().copied());
+        command.envs(variables.iter().copied());
+        Self::run_until(place, command, options, sign)
+    }
+
+    fn run_until(place: &Place, mut command: Command, options: &[&str], sign: &str) -> Self {
+        command.arg("serve").args(place.options()).args(options);
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start daybook: {error}"));
         let stderr = child.stderr.take().unwrap_or_else(|| panic!("stderr is piped"));

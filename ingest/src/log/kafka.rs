@@ -67,17 +67,22 @@ impl KafkaLog {
     /// Connects, checks the topics' settings, and reads the log's id. Missing topics are created if `creates`; else
     /// they are an error.
     pub async fn open(address: Address, declared: &[Topic], creates: bool) -> Result<Self, LogError> {
+        Self::open_creating(address, declared, if creates { declared } else { &[] }).await
+    }
+
+    /// The same; only topics that are among `creatable` are created.
+    pub async fn open_creating(address: Address, declared: &[Topic], creatable: &[Topic]) -> Result<Self, LogError> {
         declare(declared);
         let mut topics = declared.to_vec();
         // Topics without compaction come first: the first of them decides the id of a new log.
         topics.sort_by_key(|topic| (topic.compacted(), *topic));
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
-        let counts = self::topics::ensure(&address, &topics, Arc::clone(&metadata), creates).await?;
+        let counts = self::topics::ensure(&address, &topics, Arc::clone(&metadata), creatable).await?;
         let producer: Producer = address.producer().create_with_context(DeliveryReports).map_err(configuration)?;
         let condition: Arc<Condition> = Arc::default();
         let queue = ProduceQueue::start(producer.clone(), &topics, &address.prefix, Arc::clone(&condition));
         let mut log = Self { id: String::new(), address, topics, producer, queue, metadata, counts, condition };
-        log.id = log.identify(creates).await?;
+        log.id = log.identify(creatable).await?;
         log.topics.sort();
         let log = tokio::task::spawn_blocking(move || log.end().map(|end| (log, end))).await;
         let (log, end) = log.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))??;
@@ -86,7 +91,7 @@ impl KafkaLog {
     }
 
     /// Reads the id that all topics share, and writes it to new topics.
-    async fn identify(&self, creates: bool) -> Result<String, LogError> {
+    async fn identify(&self, creatable: &[Topic]) -> Result<String, LogError> {
         let (mut ids, mut new) = (Vec::new(), Vec::new());
         for topic in &self.topics {
             if self.is_empty(*topic).await? {
@@ -96,7 +101,7 @@ impl KafkaLog {
             }
         }
         let mut known = identity::agree(&ids)?;
-        for topic in new.into_iter().filter(|_| creates) {
+        for topic in new.into_iter().filter(|topic| creatable.contains(topic)) {
             let id = known.clone().unwrap_or_else(identity::new_id);
             let first = identity::first_record(topic, &id, now_ms())?;
             self.append(vec![first]).await.map_err(|e| LogError::Unavailable(e.to_string()))?;
@@ -104,7 +109,7 @@ impl KafkaLog {
             ids.push((topic, self.read_id(topic).await?));
             known = identity::agree(&ids)?;
         }
-        known.ok_or_else(|| LogError::Unusable("the log is empty".to_owned()))
+        known.ok_or_else(|| LogError::Absent(format!("all topics with the prefix {} are empty", self.address.prefix)))
     }
 
     async fn is_empty(&self, topic: Topic) -> Result<bool, LogError> {

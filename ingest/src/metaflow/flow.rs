@@ -18,7 +18,6 @@ pub fn decide(command: RegisterFlow, exists: bool) -> Result<Event, Rejection> {
     if exists {
         return Err(Rejection::Duplicate(format!("flow {}", command.flow_id)));
     }
-    let system_tags = command.description.system_tags();
-    let Description { user_name, tags, .. } = command.description;
+    let Description { user_name, tags, system_tags, .. } = command.description;
     checked(Event::FlowRegistered(FlowRegistered { flow_id: command.flow_id, user_name, tags, system_tags }))
 }

@@ -29,15 +29,10 @@ pub struct Description {
     pub user_name: Option<String>,
     /// User tags.
     pub tags: Vec<String>,
-    /// System tags; `None` if the request has no such field.
-    pub system_tags: Option<Vec<String>>,
-}
-
-impl Description {
-    /// The system tags; empty if the request has no such field.
-    fn system_tags(&self) -> Vec<String> {
-        self.system_tags.clone().unwrap_or_default()
-    }
+    /// System tags.
+    pub system_tags: Vec<String>,
+    /// Whether its client sends heartbeats.
+    pub heartbeat: bool,
 }
 
 /// The immutable fields of a run.

@@ -6,7 +6,7 @@ use daybook_schemas::metaflow::{
     ids::{FlowId, RunNumber},
 };
 
-use crate::metaflow::{Description, Rejection, checked, heartbeat};
+use crate::metaflow::{Description, Rejection, checked};
 
 /// Starts a run of a flow.
 #[derive(Debug, Clone)]
@@ -38,9 +38,7 @@ pub fn decide(command: StartRun, facts: Facts) -> Result<Event, Rejection> {
     if facts.name_taken {
         return Err(Rejection::Duplicate(format!("run {}/{}", command.flow_id, command.run_id.unwrap_or_default())));
     }
-    let heartbeat = heartbeat::capable(command.description.system_tags.as_deref());
-    let system_tags = command.description.system_tags();
-    let Description { user_name, tags, .. } = command.description;
+    let Description { user_name, tags, system_tags, heartbeat } = command.description;
     let (flow_id, run_id, run_number) = (command.flow_id, command.run_id, facts.run_number);
     checked(Event::RunStarted(RunStarted { flow_id, run_number, run_id, user_name, tags, system_tags, heartbeat }))
 }

@@ -28,8 +28,7 @@ pub fn decide(command: RegisterStep, run: Option<&RunFacts>, exists: bool) -> Re
     if exists {
         return Err(Rejection::Duplicate(format!("step {flow_id}/{}/{step_name}", command.run)));
     }
-    let system_tags = description.system_tags();
-    let Description { user_name, tags, .. } = description;
+    let Description { user_name, tags, system_tags, .. } = description;
     let run_number = run.run_number;
     checked(Event::StepRegistered(StepRegistered { flow_id, run_number, step_name, user_name, tags, system_tags }))
 }

@@ -6,7 +6,7 @@ use daybook_schemas::metaflow::{
     ids::{FlowId, StepName, TaskId},
 };
 
-use crate::metaflow::{Description, Rejection, RunFacts, checked, heartbeat};
+use crate::metaflow::{Description, Rejection, RunFacts, checked};
 
 /// Registers a task of a step.
 #[derive(Debug, Clone)]
@@ -53,8 +53,8 @@ pub fn decide(command: RegisterTask, facts: Facts<'_>) -> Result<Event, Rejectio
         step_name,
         task_id: facts.task_id,
         task_name,
-        heartbeat: heartbeat::capable(description.system_tags.as_deref()),
-        system_tags: description.system_tags(),
+        heartbeat: description.heartbeat,
+        system_tags: description.system_tags,
         user_name: description.user_name,
         tags: description.tags,
     }))

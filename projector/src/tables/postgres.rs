@@ -368,6 +368,10 @@ impl PostgresTables {
 }
 
 impl Tables for PostgresTables {
+    fn takeovers(&self) -> u64 {
+        self.epoch.takeovers()
+    }
+
     fn begin(&self) -> Result<Box<dyn Transaction + '_>, TablesError> {
         let runtime = self.writes.runtime()?;
         self.writes.activity.note();

@@ -157,26 +157,15 @@ impl<'a> Object<'a> {
         digits.parse().map_err(|_| self.wrong(field, value, "an integer in range"))
     }
 
-    /// A list of strings; `None` if it is missing or null.
-    pub fn texts(&self, field: &str) -> Result<Option<Vec<String>>, ApiError> {
-        let Some(value) = self.some(field) else { return Ok(None) };
-        let items = items(value).ok_or_else(|| self.wrong(field, value, "a list of strings"))?;
-        let item = |item: &RawValue| match item.get().starts_with('"') {
-            true => self.string(field, item),
-            false => Err(self.wrong(field, value, "a list that holds only strings")),
-        };
-        items.into_iter().map(item).collect::<Result<_, _>>().map(Some)
-    }
-
-    /// Any value as a list of texts: what is no list is a list of one, and what is no string is its JSON text. Empty if
+    /// Any value as a list of texts: what is no list is a list of one, and what is no string is its JSON text. `None` if
     /// it is missing or null.
-    pub fn texts_of_any(&self, field: &str) -> Result<Vec<String>, ApiError> {
-        let Some(value) = self.some(field) else { return Ok(Vec::new()) };
+    pub fn texts_of_any(&self, field: &str) -> Result<Option<Vec<String>>, ApiError> {
+        let Some(value) = self.some(field) else { return Ok(None) };
         let item = |item: &RawValue| match item.get().starts_with('"') {
             true => self.string(field, item),
-            false => Ok(item.get().to_owned()),
+            false => json_text(item).map_err(|reason| self.unstorable(field, &reason)),
         };
-        items(value).unwrap_or_else(|| vec![value]).into_iter().map(item).collect()
+        items(value).unwrap_or_else(|| vec![value]).into_iter().map(item).collect::<Result<_, _>>().map(Some)
     }
 
     /// A field as it is.
@@ -189,6 +178,22 @@ impl<'a> Object<'a> {
     fn string(&self, field: &str, value: &RawValue) -> Result<String, ApiError> {
         let text = string(value.get()).ok_or_else(|| self.unstorable(field, &Unstorable::Surrogate))?;
         Ok(text.into_owned())
+    }
+}
+
+/// The JSON text of a value, if a column of JSON can hold the value.
+fn json_text(value: &RawValue) -> Result<String, Unstorable> {
+    // What cannot be read holds half of a surrogate pair, or a number that is too large.
+    let parsed: Value = serde_json::from_str(value.get()).map_err(|_| Unstorable::Json)?;
+    if holds_nul(&parsed) { Err(Unstorable::Json) } else { Ok(value.get().to_owned()) }
+}
+
+fn holds_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(holds_nul),
+        Value::Object(fields) => fields.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        _ => false,
     }
 }
 
@@ -232,7 +237,6 @@ mod tests {
     #[test]
     fn any_value_is_a_list_of_texts() {
         for (text, expected) in [
-            ("null", vec![]),
             (r#"["a", "b"]"#, vec!["a", "b"]),
             (r#"[1, null, "a", {"b":2}]"#, vec!["1", "null", "a", r#"{"b":2}"#]),
             (r#""a""#, vec!["a"]),
@@ -240,7 +244,12 @@ mod tests {
         ] {
             let body = format!("{{\"tags\": {text}}}");
             let tags = object(body.as_bytes()).and_then(|object| object.texts_of_any("tags"));
-            assert_eq!(tags.ok().unwrap_or_default(), expected, "{text}");
+            assert_eq!(tags.ok().flatten().unwrap_or_default(), expected, "{text}");
+        }
+        for text in [r#"{"a":"\u0000"}"#, r#"[["\ud800"]]"#, "[1e400]", r#"["\ud800"]"#, r#"{"\u0000":1}"#] {
+            let body = format!("{{\"tags\": {text}}}");
+            let tags = object(body.as_bytes()).and_then(|object| object.texts_of_any("tags"));
+            assert!(tags.is_err(), "{text}");
         }
     }
 }

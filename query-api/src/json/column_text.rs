@@ -2,11 +2,14 @@
 //! driver as it is: strings unchanged, numbers in digits without an exponent, lists as array texts.
 //!
 //! A list becomes an array if its items are of one type at every depth and its lists of one length; numbers of several
-//! types become the widest one, and strings beside numbers or booleans are read as such.
+//! types become the widest one, and strings beside numbers or booleans are read as such. A list of nulls alone, at any
+//! depth, is written without being checked.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
+
+use super::numeric;
 
 /// Most dimensions of an array.
 const DIMENSIONS_MAX: usize = 6;
@@ -25,6 +28,9 @@ pub(super) enum Unstorable {
     /// The items of a list differ in type or length.
     #[error("is a list that is no array of one type")]
     Ragged,
+    /// A value in a list of texts holds what PostgreSQL's JSON cannot.
+    #[error("holds a NUL character, half of a surrogate pair, or a number that is too large")]
+    Json,
 }
 
 /// The text of a JSON value; `None` for null.
@@ -78,9 +84,11 @@ enum Type {
 }
 
 impl Type {
-    fn of_number(text: &str) -> Self {
+    /// The type of a number as the client wrote it; `text` is its column's text.
+    fn of_number(raw: &str, text: &str) -> Self {
         match text {
             "Infinity" | "-Infinity" => Self::Double,
+            _ if raw.contains(['.', 'e', 'E']) => Self::Numeric,
             _ if text.parse::<i32>().is_ok() => Self::Int,
             _ if text.parse::<i64>().is_ok() => Self::BigInt,
             _ => Self::Numeric,
@@ -116,10 +124,21 @@ fn list_text(raw: &str) -> Result<String, Unstorable> {
     if items.is_empty() {
         return Ok("{}".to_owned());
     }
+    if let Some(text) = nulls_text(raw) {
+        return Ok(text);
+    }
     let array = array(&items, 1)?;
     let mut text = String::with_capacity(raw.len());
     write(&mut text, array.r#type, &array.lengths, &mut array.items.iter());
     Ok(text)
+}
+
+/// The text of a list that holds nulls alone, or lists of them; lengths and depths may differ, but none is empty.
+fn nulls_text(raw: &str) -> Option<String> {
+    let text: String = raw.split_ascii_whitespace().collect();
+    let has_nulls_alone = text.replace("null", "").chars().all(|letter| matches!(letter, '[' | ']' | ','));
+    let is_written = has_nulls_alone && !text.contains("[]");
+    is_written.then(|| text.replace("null", "NULL").replace('[', "{").replace(']', "}"))
 }
 
 fn items_of(raw: &str) -> Result<Vec<&RawValue>, Unstorable> {
@@ -161,11 +180,11 @@ fn nested(raws: &[&RawValue], depth: usize) -> Result<Array, Unstorable> {
 fn flat(raws: &[&RawValue]) -> Result<Array, Unstorable> {
     let mut items = raws.iter().map(|raw| item(raw.get())).collect::<Result<Vec<_>, _>>()?;
     let mut r#type = Type::Unknown;
-    for item in &items {
+    for (raw, item) in raws.iter().zip(&items) {
         let of_item = match item {
             Item::Null | Item::Text(_) => continue,
             Item::Bool(_) => Type::Bool,
-            Item::Number(text) => Type::of_number(text),
+            Item::Number(text) => Type::of_number(raw.get(), text),
         };
         r#type = r#type.common(of_item).ok_or(Unstorable::Ragged)?;
     }
@@ -195,17 +214,27 @@ fn item(raw: &str) -> Result<Item, Unstorable> {
 
 /// A string beside items of another type, read as one of them.
 fn read_as(r#type: Type, text: &str) -> Option<Item> {
-    let text = text.trim_ascii();
+    let text = text.trim_matches(|letter| matches!(letter, ' ' | '\t'..='\r'));
     let number = match r#type {
         Type::Bool => return read_bool(&text.to_ascii_lowercase()).map(Item::Bool),
         Type::Int => text.parse::<i32>().ok()?.to_string(),
         Type::BigInt => text.parse::<i64>().ok()?.to_string(),
-        _ => match text.parse::<i128>() {
-            Ok(number) => number.to_string(),
-            Err(_) => format!("{}", text.parse::<f64>().ok().filter(|number| number.is_finite())?),
-        },
+        Type::Double => read_double(text)?,
+        _ => numeric::read(text)?,
     };
     Some(Item::Number(number))
+}
+
+/// A double. What is out of its range is none.
+fn read_double(text: &str) -> Option<String> {
+    if let Some(special) = numeric::special(text.strip_prefix(['+', '-']).unwrap_or(text)) {
+        let is_negative = text.starts_with('-') && special != "NaN";
+        return Some(if is_negative { format!("-{special}") } else { special.to_owned() });
+    }
+    let number = text.parse::<f64>().ok()?;
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    let is_zero = !mantissa.contains(|letter| matches!(letter, '1'..='9'));
+    (number.is_finite() && (number != 0.0 || is_zero)).then(|| text.to_owned())
 }
 
 fn read_bool(text: &str) -> Option<bool> {
@@ -315,6 +344,9 @@ mod tests {
             ("[true,false,null]", "{t,f,NULL}"),
             (r#"["a",null]"#, "{a,NULL}"),
             ("[null]", "{NULL}"),
+            ("[null, [null]]", "{NULL,{NULL}}"),
+            ("[[null],[null,[null]]]", "{{NULL},{NULL,{NULL}}}"),
+            ("[[[[[[[null]]]]]]]", "{{{{{{{NULL}}}}}}}"),
             ("[[1,2],[3,4]]", "{{1,2},{3,4}}"),
             ("[[[1]],[[2]]]", "{{{1}},{{2}}}"),
             (r#"[["a b","c"],["d",null]]"#, r#"{{"a b",c},{d,NULL}}"#),
@@ -338,7 +370,11 @@ mod tests {
         check(&[
             (r#"["1",2]"#, "{1,2}"),
             (r#"[2.5,"1e3"]"#, "{2.5,1000}"),
-            (r#"["yes",true,"0"]"#, "{t,t,f}"),
+            (r#"["yes",true,"0"," t\u000b"]"#, "{t,t,f,t}"),
+            (r#"["1e3",1e16]"#, "{1000,10000000000000000}"),
+            (r#"["-0.00",1.5," 1.50e-1\u000b"]"#, "{0.00,1.5,0.150}"),
+            (r#"["nAn","-inf",1e2]"#, "{NaN,-Infinity,100.0}"),
+            (r#"["+nan","-Infinity","-0","1.50",1e400]"#, "{NaN,-Infinity,-0,1.5,Infinity}"),
             (r#"[[1,2],["3",4]]"#, "{{1,2},{3,4}}"),
         ]);
     }
@@ -356,6 +392,12 @@ mod tests {
             "[1,true]",
             r#"["a",true]"#,
             "[null,[1]]",
+            "[null,[]]",
+            "[[[null]],[]]",
+            "[[[null],[null,null]],[[1],[2]]]",
+            r#"["+nan",1.5]"#,
+            r#"["1e-400",1e400]"#,
+            r#"["1e309",1e400]"#,
             r#"[[1],["a"]]"#,
             "[[[[[[[1]]]]]]]",
             r#"[[2,3],["3","4"]]"#,

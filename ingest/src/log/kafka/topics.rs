@@ -36,20 +36,26 @@ fn required(topic: Topic) -> Vec<(&'static str, &'static str)> {
     }
 }
 
-/// Checks the topics and, if `creates`, creates missing ones.
+/// Checks the topics, and creates missing ones that are among `creatable`, once all others are there.
 pub(super) async fn ensure(
     address: &Address,
     topics: &[Topic],
     metadata: Arc<BaseConsumer>,
-    creates: bool,
+    creatable: &[Topic],
 ) -> Result<Counts, LogError> {
     let admin: AdminClient<DefaultClientContext> = address.base().create().map_err(configuration)?;
+    for topic in topics.iter().filter(|topic| !creatable.contains(topic)) {
+        let name = topic.full_name(&address.prefix);
+        if count(&metadata, &name).await?.is_none() {
+            return Err(LogError::Absent(format!("topic {name} does not exist")));
+        }
+    }
     let mut counts = Counts::new();
     for topic in topics {
         if counts.is_empty() && count(&metadata, &topic.full_name(&address.prefix)).await?.is_none() {
             refuse_earlier_layout(&metadata, &address.prefix).await?;
         }
-        counts.insert(*topic, ensure_one(address, &admin, &metadata, *topic, creates).await?);
+        counts.insert(*topic, ensure_one(address, &admin, &metadata, *topic).await?);
     }
     Ok(counts)
 }
@@ -71,13 +77,9 @@ async fn ensure_one(
     admin: &AdminClient<DefaultClientContext>,
     metadata: &Arc<BaseConsumer>,
     topic: Topic,
-    creates: bool,
 ) -> Result<PartitionId, LogError> {
     let name = topic.full_name(&address.prefix);
     if count(metadata, &name).await?.is_none() {
-        if !creates {
-            return Err(LogError::Unusable(format!("topic {name} does not exist")));
-        }
         create(admin, topic, &name, address.partitions.unwrap_or(topic.partitions())).await?;
     }
     let began = Instant::now();

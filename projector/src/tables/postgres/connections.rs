@@ -50,6 +50,8 @@ struct Current {
     number: u64,
     /// When the last server was started that a session met: no two servers have the same.
     server: Option<i64>,
+    /// How often a session met another server than those before it.
+    takeovers: u64,
     /// Nothing is committed before.
     held_until: Option<Instant>,
 }
@@ -58,6 +60,11 @@ impl Epoch {
     /// Its number now.
     pub(super) fn now(&self) -> u64 {
         self.0.borrow().number
+    }
+
+    /// How often another server has taken over.
+    pub(super) fn takeovers(&self) -> u64 {
+        self.0.borrow().takeovers
     }
 
     /// Ends the epoch of a connection, if it has not ended yet.
@@ -84,6 +91,7 @@ impl Epoch {
             now.server = Some(server);
             if moved {
                 now.number += 1;
+                now.takeovers += 1;
                 now.held_until = Some(Instant::now() + HOLD);
             }
             joined = Some(now.number);
@@ -247,10 +255,12 @@ mod tests {
         // The same server, after some of its sessions were ended.
         epoch.end(0);
         assert_eq!((epoch.join(0, 1), epoch.join(1, 1)), (None, Some(1)), "begun before the end");
+        assert_eq!(epoch.takeovers(), 0);
         assert_eq!(held_until(), None, "the first server and the same one hold nothing back");
         let other = Epoch::clone(&epoch);
         let ended = tokio::spawn(async move { other.ended(1).await });
         assert_eq!((epoch.join(1, 2), epoch.join(1, 1)), (Some(2), None), "a session on the former server");
+        assert_eq!(epoch.takeovers(), 1);
         assert!(ended.await.is_ok());
         assert!(held_until().is_some_and(|until| until >= began + HOLD) && HOLD > PROOF);
         epoch.hold().await;

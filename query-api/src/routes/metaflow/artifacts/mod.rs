@@ -159,8 +159,8 @@ fn entry(index: usize, object: &Object<'_>) -> Result<Artifact, ApiError> {
         content_type: object.text_or("content_type", " ")?,
         user_name: object.text_or("user_name", " ")?,
         attempt_id: object.small_int("attempt_id")?,
-        tags: object.texts_of_any("tags")?,
-        system_tags: object.texts_of_any("system_tags")?,
+        tags: object.texts_of_any("tags")?.unwrap_or_default(),
+        system_tags: object.texts_of_any("system_tags")?.unwrap_or_default(),
     };
     artifact.check(index)?;
     Ok(artifact)

@@ -143,8 +143,8 @@ fn entry(index: usize, object: &Object<'_>) -> Result<MetadataEntry, ApiError> {
         value: object.required_text("value", " ")?,
         r#type: object.required_text("type", " ")?,
         user_name: object.text("user_name")?,
-        tags: object.texts_of_any("tags")?,
-        system_tags: object.texts_of_any("system_tags")?,
+        tags: object.texts_of_any("tags")?.unwrap_or_default(),
+        system_tags: object.texts_of_any("system_tags")?.unwrap_or_default(),
     };
     entry.check(index)?;
     Ok(entry)
