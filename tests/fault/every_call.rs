@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use self::calls::{Call, Caller, Calls, Part, SHARED};
 
 /// Runs with a task and an artifact each, that are there before: a rebuild of them takes a while.
-const RUNS_BEFORE: usize = 2_000;
+const RUNS_BEFORE: usize = 500;
 /// Lines of one request.
 const LINES: usize = 3_000;
 /// Rebuilds at most, until every route was called in every state.
@@ -30,7 +30,7 @@ const SWITCHES: usize = 8;
 /// How often a switch that was withdrawn is asked for again.
 const TRIES: usize = 5;
 /// How long a rebuild may take.
-const REBUILD_MAX: Duration = Duration::from_secs(180);
+const REBUILD_MAX: Duration = Duration::from_secs(300);
 
 /// What a rebuild reads.
 async fn fill(api: &Api) {

@@ -34,11 +34,10 @@ const DOMAIN: &str = "metaflow";
 pub type Stage = &'static str;
 
 /// Every stage that a test can see, in order.
-pub const STAGES: [Stage; 12] = [
+pub const STAGES: [Stage; 11] = [
     "idle",
     "loading",
     "indexing",
-    "tailing",
     "verifying",
     "ready",
     "announced",
@@ -151,6 +150,8 @@ fn stage(row: &ControlRow, entries: &[Entry], is_removing: bool) -> Stage {
         Phase::Retiring { .. } => "retiring",
         Phase::Idle => match candidate.map(|entry| entry.state) {
             Some(State::Planned | State::Loading) => "loading",
+            // A candidate that is near is verified at once.
+            Some(State::Tailing) => State::Verifying.as_str(),
             Some(state) => state.as_str(),
             None if is_removing => "removing",
             None => "idle",
