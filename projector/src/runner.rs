@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -99,7 +99,8 @@ struct Shared {
     generation: Arc<Generation>,
     projection: Arc<dyn Projection>,
     log: Arc<dyn EventLog>,
-    assignment: watch::Receiver<Vec<Partition>>,
+    /// It has seen the assignment by which records are applied now.
+    assignment: Mutex<watch::Receiver<Vec<Partition>>>,
     live: LiveGeneration,
     /// Whether its generation is live, as its checkpoints said last.
     is_live: AtomicBool,
@@ -119,6 +120,7 @@ impl Runner {
         live: LiveGeneration,
     ) -> std::io::Result<Self> {
         let (is_live, stop, health) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
+        let assignment = Mutex::new(assignment);
         let shared = Shared { instance, generation, projection, log, assignment, live, is_live, stop, health };
         let shared = Arc::new(shared);
         let of_thread = Arc::clone(&shared);
@@ -203,6 +205,15 @@ impl Shared {
         outcome
     }
 
+    fn assignment(&self) -> MutexGuard<'_, watch::Receiver<Vec<Partition>>> {
+        self.assignment.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there is another assignment than the one by which records are applied.
+    fn is_reassigned(&self) -> bool {
+        self.assignment().has_changed().unwrap_or(false)
+    }
+
     /// Whether this runner has nothing more to do.
     fn ended(&self) -> bool {
         self.stopped() || self.generation.refusal().is_some()
@@ -212,9 +223,8 @@ impl Shared {
     /// fails. It does not
     /// read the partitions in `held`: only a newer program can apply their next record.
     fn tail(&self, held: &mut BTreeMap<Partition, Held>, progressed: &mut bool) -> Result<(), RunnerError> {
-        let mut assignment = self.assignment.clone();
         let topics = self.projection.topics();
-        let mut assigned = assignment.borrow_and_update().clone();
+        let mut assigned = self.assignment().borrow_and_update().clone();
         assigned.retain(|partition| topics.contains(&partition.topic));
         let before = self.generation.progress.applied();
         let checkpoints = self.checkpoints()?;
@@ -230,8 +240,7 @@ impl Shared {
         let mut unproven = Unproven::new(&checkpoints, |partition| next.0.contains_key(partition));
         let mut reader = self.log.reader(&unproven.start(&next))?;
         let is_current = |next: &Vector| self.generation.progress.applied().reaches(next);
-        while !self.ended() && !assignment.has_changed().unwrap_or(false) && !self.has_passed(held) && is_current(&next)
-        {
+        while !self.ended() && !self.is_reassigned() && !self.has_passed(held) && is_current(&next) {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }
@@ -305,7 +314,7 @@ impl Shared {
     fn wait_for_live(&self, reached: &Vector) -> Result<(), RunnerError> {
         let mut awaited: Option<Awaited> = None;
         while !self.is_live.load(Ordering::Relaxed) {
-            if self.ended() || self.assignment.has_changed().unwrap_or(false) {
+            if self.ended() || self.is_reassigned() {
                 return Err(RunnerError::Interrupted);
             }
             let live = self.live.borrow().clone();

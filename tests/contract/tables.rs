@@ -1,6 +1,6 @@
 //! The guarantees of `projector::tables`, on SQLite and on PostgreSQL, and every statement on both.
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use daybook_books::projection::{self, Books};
 use daybook_projector::{
@@ -29,7 +29,7 @@ use daybook_tests::services::{self, Folder};
 /// A store of its own for a test; the folder goes away with it.
 pub(crate) struct Place {
     pub(crate) store: Arc<dyn Store>,
-    _folder: Folder,
+    folder: Folder,
 }
 
 /// One place of each kind.
@@ -40,7 +40,7 @@ pub(crate) fn places(test: &str) -> [Place; 2] {
     let (schema, timeout) = (services::unique(test), Duration::from_secs(30));
     let postgres = PostgresStore::new(Config { address, schema, connections_max: 4, timeout });
     let store: Arc<dyn Store> = Arc::new(SqliteStore::new(&sqlite.0));
-    [Place { store, _folder: sqlite }, Place { store: Arc::new(postgres), _folder: other }]
+    [Place { store, folder: sqlite }, Place { store: Arc::new(postgres), folder: other }]
 }
 
 /// A fresh generation of the Metaflow tables.
@@ -128,9 +128,13 @@ async fn a_schema_that_is_removed_leaves_nothing_and_can_be_made_again() {
                 seeded.and_then(|()| transaction.commit()).unwrap_or_else(|error| panic!("{error}"));
             })
             .await;
+            // As a process leaves it that was killed while it made the file; only SQLite has one.
+            let journal = place.folder.0.join(format!("{schema}.db-journal"));
+            fs::write(&journal, "").unwrap_or_else(|error| panic!("{error}"));
             for _ in 0..2 {
                 store.remove(&schema).await.unwrap_or_else(|error| panic!("{}: {error}", store.describe()));
             }
+            assert_eq!(journal.exists(), store.shared(), "{} leaves a file", store.describe());
         }
         let tables = generation(store.as_ref(), 1).await;
         let read = checkpoints::read(tables.as_ref()).await.unwrap_or_else(|error| panic!("{error}"));

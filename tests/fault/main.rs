@@ -5,6 +5,7 @@
 //! `tests/run --long` does.
 
 mod damaged;
+mod every_call;
 mod failover;
 mod input;
 mod instances;
@@ -13,6 +14,7 @@ mod network;
 mod outages;
 mod overload;
 mod races;
+mod rebuild_kills;
 mod restored;
 mod search;
 mod soak;

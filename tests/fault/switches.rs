@@ -158,3 +158,23 @@ async fn writers_at_full_speed_notice_no_switch_on_embedded_tables() {
 async fn writers_at_full_speed_through_two_instances_notice_no_switch() {
     switch_under_load(Backend::Distributed, 2, rounds(20)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_goes_on_when_instances_join_and_leave() {
+    let mut random = Random::seeded("joined");
+    let place = Place::new("joined", Backend::Distributed);
+    let first = Server::start(&place);
+    let step = Step::make(&first.api, "F").await;
+    let writers = Writers::start(&[&first.api], std::slice::from_ref(&step), 2, &mut random);
+    let candidate = rebuild(&first.api, &json!({})).await;
+    assert_eq!(ended(&first.api, candidate).await, "ready");
+    // Partitions are assigned anew, twice, while the candidate is applied.
+    let second = Server::start(&place);
+    writers.wait_for(100).await;
+    assert!(second.stop(), "the instance that left did not end well");
+    writers.wait_for(100).await;
+    let promoted = promote(&first.api, candidate).await;
+    assert_eq!(promoted.status, 200, "{}", promoted.text);
+    let acknowledged = writers.stop().await;
+    check(&place, &first, &acknowledged).await;
+}

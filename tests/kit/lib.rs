@@ -12,5 +12,6 @@ pub mod process;
 pub mod proxy;
 pub mod random;
 pub mod services;
+pub mod states;
 pub mod user;
 pub mod writers;

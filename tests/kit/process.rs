@@ -144,6 +144,36 @@ impl Place {
         }
     }
 
+    /// Where its tables are on PostgreSQL: the server, and the schema of control storage.
+    pub fn tables(&self) -> (&str, &str) {
+        (&self.urls.1, &self.name)
+    }
+
+    /// What generations have left: embedded, files of tables and folders of indexes; else schemas and indexes. Of the live
+    /// generation, too.
+    ///
+    /// # Panics
+    /// If it cannot be listed.
+    pub async fn parts(&self) -> Vec<String> {
+        let mut parts = Vec::new();
+        if self.backend == Backend::Embedded {
+            for folder in [self.folder.0.clone(), self.folder.0.join("search")] {
+                let files = fs::read_dir(&folder).into_iter().flatten().flatten();
+                parts.extend(files.map(|file| file.file_name().to_string_lossy().into_owned()));
+            }
+        } else {
+            let schemas = format!("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, '{}')", self.name);
+            parts.extend(services::sql(&self.urls.1, &schemas).lines().map(str::to_owned));
+            if let Some(url) = &self.search {
+                let answer = Api::new(url).get(&format!("/_cat/indices/{}*?h=index", self.name)).await;
+                assert_eq!(answer.status, 200, "{}", answer.text);
+                parts.extend(answer.text.lines().map(str::to_owned));
+            }
+        }
+        parts.retain(|part| part.contains("_g0"));
+        parts
+    }
+
     /// Where its log is on Kafka: the broker, and the prefix of the topics.
     pub fn topics(&self) -> (&str, &str) {
         (self.urls.0.trim_start_matches("kafka://"), &self.name)

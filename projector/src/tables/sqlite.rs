@@ -129,7 +129,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let path = self.path(schema);
             // The file itself goes last: without it, nobody would look for the others.
-            for end in ["-shm", "-wal", ""] {
+            for end in ["-shm", "-wal", "-journal", ""] {
                 let file = PathBuf::from(format!("{}{end}", path.display()));
                 match fs::remove_file(&file) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => {
