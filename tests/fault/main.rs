@@ -5,7 +5,6 @@
 //! `tests/run --long` does.
 
 mod damaged;
-mod every_call;
 mod failover;
 mod input;
 mod instances;
