@@ -11,6 +11,7 @@ use daybook_tests::{
     random::Random,
     writers::{Acknowledged, Step, Writers, check},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::on_both;
@@ -436,4 +437,33 @@ async fn a_default_port_that_is_taken_is_a_warning_and_one_that_was_asked_for_is
     assert!(said(&refused).contains("cannot listen on 127.0.0.1:8082"), "{refused:?}");
     let server = Server::start_with(&place, &["--migration-listen", "off"]);
     assert!(server.logged().iter().all(|line| !line.contains("8082")), "{:?}", server.logged());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_reads_the_generation_that_it_names_search_included() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let server = Server::start(&Place::new("preview", backend));
+        let api = &server.api;
+        api.post("/flows/F", &json!({})).await;
+        let made = api.post("/flows/F/run", &json!({})).await;
+        api.post("/api/v1/rebuilds", &json!({"label": "preview"})).await;
+        // The events end when it is ready.
+        api.get("/api/v1/rebuilds/metaflow-2/events").await;
+        let preview = async |path: &str, generation: &str| {
+            let headers = [("daybook-preview", generation), ("daybook-min-position", made.header("daybook-position"))];
+            api.send(Method::GET, path, None, &headers).await
+        };
+        for generation in ["1", "2"] {
+            let runs = preview("/flows/F/runs", generation).await;
+            assert_eq!((runs.status, runs.header("daybook-generation")), (200, generation), "{}", runs.text);
+            assert_eq!(runs.json().as_array().map(Vec::len), Some(1), "{}", runs.text);
+            let found = preview("/api/v1/search?q=type=run", generation).await;
+            assert_eq!((found.status, &found.json()["total"]), (200, &json!(1)), "{}", found.text);
+        }
+        assert_eq!(preview("/flows", "3").await.status, 404);
+        assert_eq!(preview("/flows", "two").await.status, 400);
+        let written = api.send(Method::POST, "/flows/G", Some("{}".to_owned()), &[("daybook-preview", "2")]).await;
+        assert_eq!(written.status, 400, "{}", written.text);
+        assert_eq!(api.get("/flows").await.header("daybook-generation"), "1");
+    }
 }
