@@ -53,8 +53,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         config.process.roles.api.then_some((&config.http.listen, of_api)),
         config.domains.second().map(|second| (&second.listen, of_second)),
     ];
-    let limit = config.process.shutdown_max;
-    let connections = Connections::new(connections_max(rustix::process::getrlimit(Resource::Nofile).current));
+    let (limit, connections) = (config.process.shutdown_max, Connections::new(connections_max()));
     for (listen, routes) in places.into_iter().flatten() {
         serve(&mut servers, (listen, &connections), &routes, &stopped, limit).await?;
     }
@@ -111,8 +110,10 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     Ok(())
 }
 
-/// How many connections a process may have open that may have so many file descriptors, or any number.
-fn connections_max(descriptors: Option<u64>) -> usize {
+/// How many connections of clients this process may have open.
+fn connections_max() -> usize {
+    // None: any number.
+    let descriptors = rustix::process::getrlimit(Resource::Nofile).current;
     let of_clients = descriptors.map_or(CONNECTIONS_MAX, |all| all.saturating_sub((all / 4).max(DESCRIPTORS_KEPT_MIN)));
     usize::try_from(of_clients.clamp(1, CONNECTIONS_MAX)).unwrap_or(usize::MAX)
 }
