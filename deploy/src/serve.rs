@@ -49,12 +49,8 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let (api, of_api) = watch::channel(shown.clone());
     let (second, of_second) = watch::channel(shown);
     let limit = config.process.shutdown_max;
-    let mut listening = Listening {
-        servers: JoinSet::new(),
-        connections: Connections::new(connections_max(rustix::process::getrlimit(Resource::Nofile).current)),
-        stopped,
-        limit,
-    };
+    let mut listening =
+        Listening { servers: JoinSet::new(), connections: Connections::new(connections_max()), stopped, limit };
     if config.process.roles.api {
         listening.serve(&config.http.listen, &of_api).await?;
         listening.serve_second(&config, &of_second).await?;
@@ -112,8 +108,10 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     Ok(())
 }
 
-/// How many connections a process may have open that may have so many file descriptors, or any number.
-fn connections_max(descriptors: Option<u64>) -> usize {
+/// How many connections of clients this process may have open.
+fn connections_max() -> usize {
+    // None: any number.
+    let descriptors = rustix::process::getrlimit(Resource::Nofile).current;
     let of_clients = descriptors.map_or(CONNECTIONS_MAX, |all| all.saturating_sub((all / 4).max(DESCRIPTORS_KEPT_MIN)));
     usize::try_from(of_clients.clamp(1, CONNECTIONS_MAX)).unwrap_or(usize::MAX)
 }
