@@ -81,13 +81,13 @@ async fn a_start_that_waits_says_what_for_in_health_and_status() {
     let place = Place::new("waits", Backend::Embedded);
     let nobody = ["--log", "kafka://127.0.0.1:1", "--tables", "postgres://127.0.0.1:1/x", "--search", "off"];
     let server = Server::begin(&place, &nobody);
-    while !server.api.get("/health/ready").await.text.contains("starting: waiting for the log on Kafka") {}
+    while !server.api.get("/health/ready").await.text.contains("starting: waiting for the tables") {}
     let status = server.api.get("/api/v1/status").await;
     let shown = status.json();
     assert_eq!((status.status, &shown["ready"], &shown["generations"]), (200, &json!(false), &json!([])), "{shown}");
     assert!(shown["tables"]["place"].as_str().is_some_and(|place| place.contains("127.0.0.1:1/x")), "{shown}");
     let (done, table) = server.command_on_terminal(&["status"]);
-    assert!(done && table.contains("not ready: starting: waiting for the log on Kafka"), "{table}");
+    assert!(done && table.contains("not ready: starting: waiting for the tables"), "{table}");
     assert_eq!(server.api.get("/metrics").await.status, 200);
     let (head, error) = raw(&server, "POST", "/flows/F", "{}").await;
     assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after"), "{head}");

@@ -442,7 +442,8 @@ async fn a_default_port_that_is_taken_is_a_warning_and_one_that_was_asked_for_is
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preview_reads_the_generation_that_it_names_search_included() {
     for backend in [Backend::Embedded, Backend::Distributed] {
-        let server = Server::start(&Place::new("preview", backend));
+        let place = Place::new("preview", backend);
+        let server = Server::start(&place);
         let api = &server.api;
         api.post("/flows/F", &json!({})).await;
         let made = api.post("/flows/F/run", &json!({})).await;
@@ -457,7 +458,7 @@ async fn a_preview_reads_the_generation_that_it_names_search_included() {
             let runs = preview("/flows/F/runs", generation).await;
             assert_eq!((runs.status, runs.header("daybook-generation")), (200, generation), "{}", runs.text);
             assert_eq!(runs.json().as_array().map(Vec::len), Some(1), "{}", runs.text);
-            let found = preview("/api/v1/search?q=type=run", generation).await;
+            let found = preview("/api/v1/search?type=run", generation).await;
             assert_eq!((found.status, &found.json()["total"]), (200, &json!(1)), "{}", found.text);
         }
         assert_eq!(preview("/flows", "3").await.status, 404);
