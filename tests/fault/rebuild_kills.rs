@@ -183,12 +183,12 @@ impl Stand {
     }
 
     fn print(&self, backend: Backend) {
-        println!("{backend:?}: kills by state and instance");
+        eprintln!("{backend:?}: kills by state and instance");
         for stage in STAGES {
             let counts: Vec<String> = (0..self.servers.len())
                 .map(|who| self.kills.get(&(stage, who)).map_or("none".to_owned(), ToString::to_string))
                 .collect();
-            println!("| {stage} | {} |", counts.join(" | "));
+            eprintln!("| {stage} | {} |", counts.join(" | "));
         }
     }
 }
@@ -220,7 +220,7 @@ async fn kills(backend: Backend, instances: usize) {
         stand.killed_cancellation(&mut random, who).await;
         live = stand.control.live(DOMAIN).await.ok().flatten().unwrap_or(next);
         let missing = stand.missing();
-        println!("{backend:?}: round {round}, missing: {missing:?}");
+        eprintln!("{backend:?}: round {round}, missing: {missing:?}");
         if missing.is_empty() {
             break;
         }
@@ -244,7 +244,7 @@ async fn kills(backend: Backend, instances: usize) {
     if backend == Backend::Distributed {
         let (url, schema) = place.tables();
         let leased = services::sql(url, &format!("SELECT count(*) FROM {schema}.instances"));
-        println!("rows of instances: {leased}");
+        eprintln!("rows of instances: {leased}");
     }
     check(&place, &Server::start(&place), &acknowledged).await;
 }

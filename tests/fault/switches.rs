@@ -131,14 +131,14 @@ async fn switch_under_load(backend: Backend, instances: usize, switches: usize) 
     }
     let reads = readers.stop().await;
     let acknowledged = writers.stop().await;
-    println!("{backend:?}: {switches} switches, {withdrawn} withdrawn, {reads} reads");
+    eprintln!("{backend:?}: {switches} switches, {withdrawn} withdrawn, {reads} reads");
     assert_eq!(acknowledged.turned_away, 0, "requests failed");
     assert!(withdrawn <= switches / 4, "{withdrawn} of {switches} switches were withdrawn");
     for server in &servers {
         check(&place, server, &acknowledged).await;
     }
     // What is retired leaves nothing but its entry.
-    let live = if switches % 2 == 0 { second } else { 1 };
+    let live = if switches.is_multiple_of(2) { second } else { 1 };
     let previous = if live == 1 { second } else { 1 };
     let answer = apis[0].post(&format!("/api/v1/generations/{previous}/retire"), &json!({})).await;
     assert_eq!((answer.status, answer.json()["state"].as_str()), (200, Some("retired")), "{}", answer.text);
