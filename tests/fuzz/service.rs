@@ -19,11 +19,11 @@ use daybook_query_api::{
 };
 use daybook_reindexer::{
     control::Control,
-    watcher::Watcher,
     lease::{Folded, Holding, Lease},
     open,
     rebuilds::Rebuilds,
     running::Platform,
+    watcher::Watcher,
 };
 use daybook_schemas::{
     core::CoreEvent,
