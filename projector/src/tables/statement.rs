@@ -26,7 +26,7 @@ pub struct Ddl {
 }
 
 impl Ddl {
-    /// A script for both engines. SQLite compares texts by bytes without being told, as PostgreSQL does with
+    /// A script for both engines. SQLite compares texts by bytes by default, as PostgreSQL does with
     /// `COLLATE "C"`, and does not know that name.
     pub fn shared(text: &'static str) -> Self {
         Self { postgres: Cow::Borrowed(text), sqlite: Cow::Owned(text.replace(" COLLATE \"C\"", "")) }

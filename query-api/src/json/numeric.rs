@@ -1,4 +1,4 @@
-//! PostgreSQL's type numeric, as far as a text becomes one and is printed again: all digits stay, zeros at the end too.
+//! PostgreSQL's type numeric, as far as a text becomes one and is printed again: all digits are kept, zeros at the end too.
 
 /// Most digits before and after the point.
 const WHOLE_MAX: usize = 131_072;

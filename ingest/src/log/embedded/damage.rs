@@ -1,4 +1,4 @@
-//! Damage of the file: told apart from what passes, and named with the ways out.
+//! Damage of the file: distinguished from transient faults, and named with the ways out.
 
 use std::{fmt, path::Path};
 
