@@ -197,11 +197,6 @@ impl Control {
         Ok(Self { store, tables, changed: watch::Sender::new(()) })
     }
 
-    /// Its tables.
-    pub fn tables(&self) -> &Arc<dyn Tables> {
-        &self.tables
-    }
-
     /// The store that it is in.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
@@ -291,24 +286,14 @@ impl Control {
         .await
     }
 
-    /// Notes a generation's state.
-    pub async fn set_state(&self, domain: &'static str, state: NewState) -> Result<(), TablesError> {
-        self.in_transaction(move |transaction| transaction.execute(&SET_STATE, &state.params(domain)).map(|_| ())).await
-    }
-
     /// Notes a generation's state if it has an expected one; false if it has another one.
-    pub async fn move_state(
-        &self,
-        domain: &'static str,
-        from: &'static [State],
-        to: NewState,
-    ) -> Result<bool, TablesError> {
+    pub async fn move_state(&self, domain: &'static str, from: State, to: NewState) -> Result<bool, TablesError> {
         self.in_transaction(move |transaction| {
             transaction.read(&LOCK_DOMAIN, &Params::One(vec![domain.into()]))?;
             let rows = transaction.read(&LIST_GENERATIONS, &Params::One(vec![domain.into()]))?;
             let entries = rows.iter().map(Entry::read).collect::<Result<Vec<_>, _>>()?;
             let found = entries.iter().find(|entry| entry.generation == to.generation).map(|entry| entry.state);
-            if !found.is_some_and(|state| from.contains(&state)) {
+            if found != Some(from) {
                 return Ok(false);
             }
             transaction.execute(&SET_STATE, &to.params(domain))?;

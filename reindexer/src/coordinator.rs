@@ -296,10 +296,8 @@ impl Coordinator {
 
     async fn move_to(&self, entry: &Entry, to: State, reason: String) -> Result<(), StepError> {
         let (domain, number) = (self.platform.domain(), entry.generation);
-        let from: &'static [State] =
-            State::ALL.iter().position(|state| *state == entry.state).map_or(&[], |index| &State::ALL[index..=index]);
         let state = NewState { generation: number, state: to, reason: reason.clone() };
-        if self.control().move_state(domain, from, state).await? {
+        if self.control().move_state(domain, entry.state, state).await? {
             let (was, now) = (entry.state.as_str(), to.as_str());
             if to == State::Failed {
                 tracing::error!(domain, generation = number, "generation {number} of {domain} has failed: {reason}");

@@ -242,7 +242,7 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
     fill_schema(store, &entry.schema, projection, platform.log.as_ref(), false).await.map_err(failed)?;
     control.set_goal(domain, entry.generation, end.to_string()).await.map_err(failed)?;
     let loading = NewState::new(entry.generation, State::Loading);
-    control.move_state(domain, &[State::Planned], loading).await.map_err(failed)?;
+    control.move_state(domain, State::Planned, loading).await.map_err(failed)?;
     tracing::info!(domain, generation = entry.generation, "generation {} of {domain} is loading", entry.generation);
     Ok(())
 }

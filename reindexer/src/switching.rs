@@ -83,11 +83,6 @@ impl Switching {
         self.control.change(self.domain, Vec::new(), decide).await
     }
 
-    /// Gives up a promotion that this process announced.
-    pub async fn withdraw(&self, expected: Epoch) -> Result<ControlRow, ChangeError> {
-        self.control.change(self.domain, Vec::new(), move |seen| Ok(seen.row.withdraw(expected)?)).await
-    }
-
     /// Gives up a promotion that any process announced, after its deadline.
     pub async fn withdraw_overdue(&self, expected: Epoch) -> Result<ControlRow, ChangeError> {
         let decide = move |seen: &Seen| Ok(seen.row.withdraw_overdue(expected, seen.now)?);

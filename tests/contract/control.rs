@@ -225,7 +225,8 @@ async fn notes_are_replaced_and_a_reason_is_kept_only_for_the_state_that_it_expl
         assert_eq!(reason().await, "");
         done(control.keep_reason("d", 1, State::Live, "nul \0").await);
         assert_eq!(reason().await, "nul \u{fffd}");
-        done(control.set_state("d", NewState::new(1, State::Previous)).await);
+        let moved = control.move_state("d", State::Live, NewState::new(1, State::Previous)).await;
+        assert_eq!(moved.ok(), Some(true));
         assert_eq!(reason().await, "");
     }
 }
