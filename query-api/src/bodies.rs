@@ -126,10 +126,13 @@ impl Bodies {
 
 /// The next part of a body that is not empty; `None` at its end.
 async fn next_part(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, ApiError> {
+    let late = || ApiError::Slow("the body did not arrive in time".to_owned());
     loop {
-        let Ok(frame) = timeout_at(deadline, body.frame()).await else {
-            return Err(ApiError::Slow("the body did not arrive in time".to_owned()));
-        };
+        // A part that has arrived wins over a timer, so a timer alone would let a body that never pauses go on for ever.
+        if Instant::now() >= deadline {
+            return Err(late());
+        }
+        let frame = timeout_at(deadline, body.frame()).await.map_err(|_| late())?;
         let Some(frame) = frame else { return Ok(None) };
         let frame = frame.map_err(|_| ApiError::invalid("body", "the body ended early"))?;
         match frame.into_data() {
