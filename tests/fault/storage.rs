@@ -144,6 +144,7 @@ async fn a_topic_recreated_under_the_tables_is_noticed_and_refused() {
     Step::make(&server.api, "F").await;
     assert!(server.stop());
     let other = Place::new("other", Backend::Distributed);
+    assert!(Server::start(&other).stop());
     let (log, tables) = (other.options(), place.options());
     let output = Command::new(binary())
         .args([

@@ -106,6 +106,15 @@ async fn idle_connections_beyond_the_limit_on_descriptors_keep_nobody_out() {
     }
 }
 
+/// Sends a chunk of a body.
+async fn send(stream: &mut TcpStream, part: &str) {
+    if let Err(error) = stream.write_all(format!("{:x}\r\n{part}\r\n", part.len()).as_bytes()).await {
+        let mut read = String::new();
+        let _reset = stream.read_to_string(&mut read).await;
+        panic!("{error}: {read}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_import_that_pauses_leaves_its_place_and_goes_on() {
     let place = Place::new("pausing", Backend::Embedded);
@@ -113,11 +122,13 @@ async fn an_import_that_pauses_leaves_its_place_and_goes_on() {
     let head = "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
     let mut import = begin(&server, head).await;
     for index in 0..20 {
-        let line = json!({"type": "FlowRegistered", "event": {"flow_id": format!("F{index}")}}).to_string();
-        let chunk = format!("{:x}\r\n{line}\n\r\n", line.len() + 1);
-        import.write_all(chunk.as_bytes()).await.unwrap_or_else(|error| panic!("{error}"));
-        // The only place is taken for as long as a line is worked on.
+        let line = json!({"type": "FlowRegistered", "event": {"flow_id": format!("F{index}")}}).to_string() + "\n";
+        let (first, second) = line.split_at(line.len() / 2);
+        send(&mut import, first).await;
+        // The import has begun, and waits for the end of the line without a place.
+        server.api.metric_reaches("daybook_query_api_body_bytes", 1.0).await;
         while server.api.get("/flows").await.status != 200 {}
+        send(&mut import, second).await;
     }
     import.write_all(b"0\r\n\r\n").await.unwrap_or_else(|error| panic!("{error}"));
     let answer = rest(import).await;
