@@ -34,6 +34,9 @@ struct Generation {
     tables: String,
     search: Option<String>,
     shared_parts: Vec<Value>,
+    /// The moment at which it ends, if it shows the past. A list does not print it for programs.
+    #[serde(skip_serializing)]
+    until: Option<String>,
     /// A list does not print it for programs.
     #[serde(skip_serializing)]
     reason: String,
@@ -44,9 +47,17 @@ struct Generation {
 struct Shown<'a> {
     #[serde(flatten)]
     generation: &'a Generation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<&'a str>,
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<Option<&'a Report>>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(generation: &'a Generation, report: Option<Option<&'a Report>>) -> Self {
+        Self { generation, until: generation.until.as_deref(), reason: &generation.reason, report }
+    }
 }
 
 pub(crate) async fn run(server: &Server, command: &GenerationsCommand) -> Result<()> {
@@ -130,7 +141,7 @@ impl Generations<'_> {
         };
         let mut out = io::stdout().lock();
         if !self.is_for_people() {
-            let shown = Shown { generation: &generation, reason: &generation.reason, report: Some(report.as_ref()) };
+            let shown = Shown::new(&generation, Some(report.as_ref()));
             return output::write_document(&mut out, &shown);
         }
         generation.write(&mut out)?;
@@ -180,8 +191,7 @@ impl Generations<'_> {
         match self.is_for_people() {
             true => Ok(writeln!(out, "{} is {}", changed.title(), changed.state)?),
             false => {
-                let shown = Shown { generation: &changed, reason: &changed.reason, report: None };
-                output::write_document(&mut out, &shown)
+                output::write_document(&mut out, &Shown::new(&changed, None))
             }
         }
     }
@@ -217,6 +227,10 @@ impl Generation {
         writeln!(out, "  fingerprint  {}", self.fingerprint)?;
         writeln!(out, "  created      {} UTC", output::utc(self.created_at))?;
         writeln!(out, "  applied      {}", self.applied.as_deref().unwrap_or("-"))?;
+        if let Some(until) = &self.until {
+            let time = until.parse().map(|time| format!("{} UTC", output::utc(time)));
+            writeln!(out, "  until        {}", time.unwrap_or_else(|_| until.clone()))?;
+        }
         let lag = self.lag_records.map_or_else(|| "-".to_owned(), |lag| format!("{lag} records"));
         writeln!(out, "  lag          {lag}")?;
         writeln!(out, "  tables       {}", self.tables)?;
@@ -242,7 +256,7 @@ mod tests {
             r#""lag_records":null,"tables":"","search":null,"shared_parts":[]}"#
         );
         assert_eq!(text, expected);
-        let shown = Shown { generation: &generation, reason: &generation.reason, report: Some(None) };
+        let shown = Shown::new(&generation, Some(None));
         let text = serde_json::to_string(&shown).unwrap_or_default();
         assert!(text.ends_with(r#""shared_parts":[],"reason":"r","report":null}"#), "{text}");
     }

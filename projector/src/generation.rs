@@ -8,7 +8,7 @@ use std::sync::{
 };
 
 use daybook_ingest::log::LogError;
-use daybook_schemas::position::{Position, Vector};
+use daybook_schemas::position::{Offset, Partition, Position, Vector};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -35,6 +35,8 @@ pub struct Generation {
     pub plans: PlanShape,
     /// Their progress.
     pub progress: Progress,
+    /// Where it ends; `None` for one that follows the log.
+    pub end: Option<Vector>,
     /// Why it must not be used any more.
     refusal: OnceLock<String>,
     /// Which log and tables they are, for refusals.
@@ -75,6 +77,7 @@ impl Generation {
             tables,
             plans,
             progress,
+            end: None,
             refusal,
             places,
             read_after,
@@ -86,6 +89,25 @@ impl Generation {
     #[must_use]
     pub fn at(self, places: String) -> Self {
         Self { places, ..self }
+    }
+
+    /// The same, which ends at a vector: it applies nothing after it.
+    #[must_use]
+    pub fn ending_at(self, end: Option<Vector>) -> Self {
+        Self { end, ..self }
+    }
+
+    /// As much of a vector as it can reach.
+    pub fn within(&self, mut vector: Vector) -> Vector {
+        if let Some(end) = &self.end {
+            vector.0.iter_mut().for_each(|(partition, next)| *next = (*next).min(end.next(*partition)));
+        }
+        vector
+    }
+
+    /// Whether it ends at this offset of a partition.
+    pub fn ends_at(&self, partition: Partition, next: Offset) -> bool {
+        self.end.as_ref().is_some_and(|end| next >= end.next(partition))
     }
 
     /// From now on it serves nobody and applies nothing, until the process restarts: the log does not contain what its

@@ -162,6 +162,8 @@ pub trait Projection: Send + Sync {
         records: &[Record],
         partition_count: &dyn Fn(Topic) -> PartitionId,
     ) -> Result<Box<dyn Batch + 'a>, NewerRecord>;
+    /// When the event of a record was recorded, in milliseconds since 1970; `None` for a record that is no event.
+    fn time(&self, record: &Record) -> Option<i64>;
     /// Its tables, as verification compares them between two generations.
     fn comparable(&self) -> Vec<Comparable>;
 }
@@ -203,6 +205,10 @@ impl<F: Fold> Projection for F {
             }
         }
         Ok(Box::new(EventBatch { fold: self, decoded, rejected }))
+    }
+
+    fn time(&self, record: &Record) -> Option<i64> {
+        codec::decode::<F::Event>(&record.value).ok().map(|envelope| envelope.occurred_at)
     }
 
     fn comparable(&self) -> Vec<Comparable> {

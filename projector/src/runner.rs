@@ -232,9 +232,10 @@ impl Shared {
         let reached = &checkpoints.next;
         self.generation.note_read(&before, reached);
         held.retain(|partition, it| assigned.contains(partition) && reached.next(*partition) == it.checkpoint);
-        assigned.retain(|partition| !held.contains_key(partition));
+        let ends = |partition: &Partition, next| self.generation.ends_at(*partition, next);
+        assigned.retain(|partition| !held.contains_key(partition) && !ends(partition, reached.next(*partition)));
         let mut next = Vector(assigned.iter().map(|partition| (*partition, reached.next(*partition))).collect());
-        let mut goal = self.log.end()?;
+        let mut goal = self.generation.within(self.log.end()?);
         goal.0.retain(|partition, _| topics.contains(&partition.topic));
         let there: Vector = Vector(next.0.keys().map(|partition| (*partition, goal.next(*partition))).collect());
         let mut unproven = Unproven::new(&checkpoints, |partition| next.0.contains_key(partition));
@@ -246,6 +247,8 @@ impl Shared {
             }
             let (mut records, gone_on) = (reader.read(LIMITS)?, reader.reached());
             unproven.compare(&mut records, &gone_on, &next)?;
+            records.retain(|record| !ends(&record.position.partition, record.position.offset));
+            let gone_on = self.generation.within(gone_on);
             let with_records: BTreeSet<Partition> = records.iter().map(|record| record.position.partition).collect();
             let newer = self.apply_known(records, &mut next, progressed)?;
             let first = newer.first().cloned();
@@ -261,6 +264,10 @@ impl Shared {
             if !with_records.is_empty() || next.reaches(&there) {
                 let failure = held.values().next().map(|it| it.record.to_string());
                 self.note(|health| health.failure = failure);
+            }
+            if next.0.iter().any(|(partition, next)| ends(partition, *next)) {
+                // The others go on with a reader of their own.
+                break;
             }
         }
         Ok(())

@@ -26,4 +26,5 @@ pub mod query;
 pub mod routes;
 pub mod server;
 pub mod starting;
+mod time;
 pub mod write;

@@ -75,6 +75,8 @@ pub struct Coordinator {
     settings: Settings,
     /// Generations that have ended and of which nothing is left.
     removed: BTreeSet<i64>,
+    /// Tables of a candidate are being made.
+    making: Option<JoinHandle<Result<(), OpenError>>>,
     verification: Option<Verification>,
     /// Before then, no other attempt is made to promote.
     next_attempt: Option<Instant>,
@@ -98,6 +100,7 @@ impl Coordinator {
             switching,
             settings,
             removed: BTreeSet::new(),
+            making: None,
             verification: None,
             next_attempt: None,
             failed: 0,
@@ -197,8 +200,7 @@ impl Coordinator {
     async fn advance(&mut self, row: &ControlRow, entries: &[Entry]) -> Result<(), StepError> {
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
         self.remove_ended(entries).await?;
-        let mut candidates = entries.iter().filter(|entry| entry.state.is_candidate() && entry.fingerprint == ours);
-        if let Some(candidate) = candidates.next() {
+        for candidate in entries.iter().filter(|entry| entry.state.is_candidate() && entry.fingerprint == ours) {
             self.advance_candidate(row, candidate).await?;
         }
         let previous = entries.iter().find(|entry| Some(GenerationId(entry.generation)) == row.previous);
@@ -218,7 +220,7 @@ impl Coordinator {
 
     async fn advance_candidate(&mut self, row: &ControlRow, candidate: &Entry) -> Result<(), StepError> {
         if candidate.state == State::Planned {
-            return Ok(make_candidate(&self.platform, candidate).await?);
+            return self.make(candidate).await;
         }
         let serving = self.serving.borrow().clone();
         let Some(open) = serving.open.get(&candidate.generation) else { return Ok(()) };
@@ -231,12 +233,13 @@ impl Coordinator {
         }
         match candidate.state {
             State::Loading if open.generation.progress.applied().reaches(&goal(candidate)) => {
-                let next = if open.search.is_some() { State::Indexing } else { State::Tailing };
+                let next = if open.search.is_some() { State::Indexing } else { after_load(candidate) };
                 self.move_to(candidate, next, String::new()).await
             }
             State::Indexing if is_indexed(open, &goal(candidate)) => {
-                self.move_to(candidate, State::Tailing, String::new()).await
+                self.move_to(candidate, after_load(candidate), String::new()).await
             }
+            State::Ready if candidate.is_past() => Ok(()),
             State::Tailing if lag(live, open) <= VERIFIED_LAG_MAX => {
                 self.move_to(candidate, State::Verifying, String::new()).await
             }
@@ -246,6 +249,22 @@ impl Coordinator {
                 self.move_to(candidate, State::Tailing, "it was verified too long ago".to_owned()).await
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Makes the empty tables of a candidate, in the background: to find where the past ends can take long.
+    async fn make(&mut self, candidate: &Entry) -> Result<(), StepError> {
+        match self.making.take() {
+            None => {
+                let (platform, candidate) = (self.platform.clone(), candidate.clone());
+                self.making = Some(tokio::spawn(async move { make_candidate(&platform, &candidate).await }));
+                Ok(())
+            }
+            Some(running) if !running.is_finished() => {
+                self.making = Some(running);
+                Ok(())
+            }
+            Some(finished) => Ok(finished.await??),
         }
     }
 
@@ -330,6 +349,11 @@ fn acknowledged(step: Result<ControlRow, ChangeError>) -> Result<(), ChangeError
     }
 }
 
+/// The state after everything up to the goal is there.
+fn after_load(entry: &Entry) -> State {
+    if entry.is_past() { State::Ready } else { State::Tailing }
+}
+
 /// The vector at which a candidate's load ends.
 fn goal(entry: &Entry) -> Vector {
     entry.goal.parse().unwrap_or_default()
@@ -341,7 +365,7 @@ fn is_indexed(open: &Open, goal: &Vector) -> bool {
 
 /// How many records a generation is behind the live one, for its tables and its index.
 pub(crate) fn lag(live: &Open, open: &Open) -> i64 {
-    let end = live.generation.progress.applied();
+    let end = open.generation.within(live.generation.progress.applied());
     let tables = open.generation.progress.applied().lag(&end);
     open.search.as_ref().map_or(tables, |search| tables.max(search.lag(&end)))
 }

@@ -14,6 +14,7 @@ pub mod rebuilds;
 pub mod running;
 pub mod switch;
 pub mod switching;
+pub mod until;
 pub mod upgrade;
 pub mod verify;
 pub mod watcher;

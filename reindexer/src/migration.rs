@@ -32,7 +32,7 @@ impl Rebuilds {
     pub async fn migration(&self) -> Result<Migration, RequestError> {
         let (live, entries) = self.live_and_all().await?;
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
-        let candidate = entries.iter().find(|entry| entry.state.is_candidate());
+        let candidate = entries.iter().find(|entry| entry.is_candidate());
         let is_current = live.fingerprint == ours;
         let mut versions = Vec::new();
         for version in entries.iter().filter(|it| !it.state.has_ended()).map(|it| &it.fingerprint).chain([&ours]) {
@@ -61,7 +61,7 @@ impl Rebuilds {
             if let Some(previous) = entries.iter().find(is_way_back) {
                 return self.promote(previous.generation, "").await.map(drop);
             }
-            match entries.into_iter().find(|entry| entry.state.is_candidate()) {
+            match entries.into_iter().find(Entry::is_under_way) {
                 Some(candidate) if candidate.fingerprint == ours => {
                     if !candidate.promotes {
                         let control = &self.platform.control;

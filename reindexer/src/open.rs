@@ -17,6 +17,7 @@ use crate::{
     control::{Control, Entry, NewState, State},
     plan,
     running::Platform,
+    until::Until,
     switch::control::ControlRow,
     upgrade::{self, Stores},
 };
@@ -181,12 +182,12 @@ async fn beside(platform: &Platform, live: &Entry) -> Result<Entry, OpenError> {
     let ours = generation::fingerprint(platform.projection.as_ref()).map_err(failed)?;
     let (store, log_id, of_live) = (Arc::clone(control.store()), platform.log.id().to_owned(), live.generation);
     let decide = move |row: &ControlRow, entries: Vec<Entry>| {
-        let waits = |entry: &&Entry| entry.state.is_candidate() || entry.state == State::Previous;
+        let waits = |entry: &&Entry| entry.is_candidate() || entry.state == State::Previous;
         let is_own = |entry: &&Entry| entry.fingerprint == ours && entry.log_id == log_id;
         if let Some(own) = entries.iter().rev().filter(waits).find(is_own) {
             return Ok(own.clone());
         }
-        if let Some(other) = entries.iter().find(|entry| entry.state.is_candidate()) {
+        if let Some(other) = entries.iter().find(|entry| entry.is_candidate()) {
             let (other, state) = (other.generation, other.state.as_str());
             return Err(BesideError::Other { other, state });
         }
@@ -232,15 +233,19 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
     if entry.state != State::Planned {
         return Ok(());
     }
-    let log = Arc::clone(&platform.log);
-    let end = tokio::task::spawn_blocking(move || log.end()).await;
-    let end = end.unwrap_or_else(|e| Err(LogError::Unavailable(format!("reading the end of the log ended: {e}"))));
-    let mut end = end.map_err(|source| OpenError::Log { domain, source })?;
-    let topics = platform.projection.topics();
-    end.0.retain(|partition, _| topics.contains(&partition.topic));
+    let (log, of_task) = (Arc::clone(&platform.log), Arc::clone(&platform.projection));
+    let until = entry.until.parse::<Until>().ok().filter(|_| entry.is_past());
+    let read = move || {
+        let (mut end, topics) = (log.end()?, of_task.topics());
+        end.0.retain(|partition, _| topics.contains(&partition.topic));
+        until.map_or(Ok(end.clone()), |until| until.vector(of_task.as_ref(), log.as_ref(), &end))
+    };
+    let goal = tokio::task::spawn_blocking(read).await;
+    let goal = goal.unwrap_or_else(|e| Err(LogError::Unavailable(format!("reading the end of the log ended: {e}"))));
+    let goal = goal.map_err(|source| OpenError::Log { domain, source })?;
     let (store, projection) = (control.store().as_ref(), platform.projection.as_ref());
     fill_schema(store, &entry.schema, projection, platform.log.as_ref(), false).await.map_err(failed)?;
-    control.set_goal(domain, entry.generation, end.to_string()).await.map_err(failed)?;
+    control.set_goal(domain, entry.generation, goal.to_string()).await.map_err(failed)?;
     let loading = NewState::new(entry.generation, State::Loading);
     control.move_state(domain, State::Planned, loading).await.map_err(failed)?;
     tracing::info!(domain, generation = entry.generation, "generation {} of {domain} is loading", entry.generation);
@@ -274,11 +279,12 @@ async fn open_tables(
 ) -> Result<Arc<Generation>, OpenError> {
     let domain = projection.domain();
     let failed = |source| OpenError::Tables { domain, source };
-    let places = places(log.as_ref(), store);
+    let (is_past, places) = (entry.is_past(), places(log.as_ref(), store));
     let tables = store.open(&entry.schema).await.map_err(failed)?;
     check(domain, entry.generation, Arc::clone(&tables), log, &places).await?;
     let generation = Generation::new(projection, entry.generation, entry.schema, tables).map_err(failed)?;
-    let generation = generation.at(places);
+    let end = entry.goal.parse().ok().filter(|_| is_past);
+    let generation = generation.at(places).ending_at(end);
     let reached = checkpoints::read(generation.tables.as_ref()).await.map_err(failed)?;
     generation.note_reached(&reached);
     Ok(Arc::new(generation))

@@ -98,7 +98,7 @@ impl Rebuilds {
         let (live, entries) = self.live_and_all().await?;
         let notes = self.platform.control.notes(self.domain()).await?;
         let parts = self.parts(notes.get(&live.generation), &live)?;
-        let candidate = entries.iter().find(|entry| entry.state.is_candidate());
+        let candidate = entries.iter().find(|entry| entry.is_under_way());
         let log = Arc::clone(&self.platform.log);
         let topics = self.platform.projection.topics();
         let read = tokio::task::spawn_blocking(move || {

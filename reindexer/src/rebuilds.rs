@@ -19,6 +19,7 @@ use crate::{
         control::{ControlRow, Phase, SwitchError},
     },
     switching::Switching,
+    until::Until,
     watcher::Serving,
 };
 
@@ -44,6 +45,8 @@ pub struct Wanted {
     pub promotes: bool,
     /// Whether it may quarantine records that the live generation has applied.
     pub accepts_quarantine: bool,
+    /// The moment at which it ends, if it shall show the past.
+    pub until: Option<Until>,
 }
 
 /// A generation with its progress, as far as this process knows.
@@ -94,6 +97,9 @@ pub enum RequestError {
         /// The generation.
         generation: i64,
     },
+    /// What is asked for cannot be built.
+    #[error("{0}")]
+    Invalid(String),
     /// Something else is under way, or has to be done first.
     #[error("{0}")]
     Conflict(String),
@@ -146,23 +152,49 @@ impl Rebuilds {
 
     /// Begins a rebuild. A domain has one at a time.
     pub async fn rebuild(&self, wanted: Wanted) -> Result<Known, RequestError> {
+        if let Some(until) = &wanted.until {
+            self.check(until, wanted.promotes).await?;
+        }
         let (domain, log_id) = (self.domain(), self.platform.log.id().to_owned());
         let fingerprint = generation::fingerprint(self.platform.projection.as_ref())?;
         let store = Arc::clone(self.platform.control.store());
         let decide = move |row: &ControlRow, entries: Vec<Entry>| {
-            if let Some(other) = entries.iter().find(|entry| entry.state.is_candidate()) {
+            if let Some(other) = entries.iter().find(|entry| entry.is_under_way()) {
                 return Err(RequestError::Conflict(is_held_by(domain, other)));
             }
             let last = entries.iter().map(|entry| entry.generation).fold(row.live.0, i64::max);
             let schema = store.schema(domain, last + 1);
-            let Wanted { label, promotes, accepts_quarantine } = wanted;
+            let Wanted { label, promotes, accepts_quarantine, until } = wanted;
+            let until = until.map(|until| until.to_string()).unwrap_or_default();
             let entry = Entry::new(last + 1, schema, State::Planned, fingerprint, log_id);
-            Ok(Entry { label, promotes, accepts_quarantine, ..entry })
+            Ok(Entry { label, promotes, accepts_quarantine, until, ..entry })
         };
         let entry = self.platform.control.add_new(domain, decide).await?;
         let (generation, label) = (entry.generation, entry.label.as_str());
         tracing::info!(domain, generation, label, "a rebuild of {domain} begins: generation {generation}");
         self.show(generation).await
+    }
+
+    /// Checks a moment at which a generation shall end.
+    async fn check(&self, until: &Until, promotes: bool) -> Result<(), RequestError> {
+        let refuse = |text: String| Err(RequestError::Invalid(text));
+        if promotes {
+            return refuse("a generation that shows the past cannot be promoted".to_owned());
+        }
+        let Until::Vector(vector) = until else { return Ok(()) };
+        let topics = self.platform.projection.topics();
+        if let Some(other) = vector.0.keys().find(|partition| !topics.contains(&partition.topic)) {
+            return refuse(format!("{other} is not a partition of {}", self.domain()));
+        }
+        let log = Arc::clone(&self.platform.log);
+        let end = tokio::task::spawn_blocking(move || log.end()).await;
+        let end = end.map_err(|error| LogError::Unavailable(format!("reading the log ended: {error}")))??;
+        match vector.0.iter().find(|(partition, next)| end.next(**partition) < **next) {
+            Some((partition, next)) => {
+                refuse(format!("{partition}@{next} is after the end of the log, {}", end.next(*partition)))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Gives up a rebuild: its tables and its index are removed.
@@ -186,6 +218,14 @@ impl Rebuilds {
     pub async fn promote(&self, generation: i64, reason: &str) -> Result<Known, RequestError> {
         let known = self.show(generation).await?;
         match known.entry.state {
+            state if known.entry.is_past() => {
+                let (domain, until, state) = (self.domain(), &known.entry.until, state.as_str());
+                let text = format!(
+                    "generation {generation} of {domain} ({state}) shows the past, until {until}: it can be previewed, not \
+                     promoted"
+                );
+                Err(RequestError::Conflict(text))
+            }
             State::Previous => self.roll_back(reason).await,
             State::Ready => {
                 let row = self.idle().await?;
@@ -350,7 +390,8 @@ impl Rebuilds {
 /// Why no rebuild can begin.
 fn is_held_by(domain: &str, other: &Entry) -> String {
     let (number, state) = (other.generation, other.state.as_str());
-    format!("generation {number} of {domain} is {state}: promote or cancel it first")
+    let what = if other.is_past() { "wait for it, or cancel it" } else { "promote or cancel it" };
+    format!("generation {number} of {domain} is {state}: {what} first")
 }
 
 impl Known {

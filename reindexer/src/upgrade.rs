@@ -78,7 +78,7 @@ pub(crate) async fn candidate(
     let (domain, fingerprint) = (projection.domain(), generation::fingerprint(projection)?);
     let last = entries.iter().map(|entry| entry.generation).max().unwrap_or(0);
     let is_own = |entry: &Entry| entry.fingerprint == fingerprint && entry.log_id == log.id();
-    let waits = |entry: &Entry| entry.state.is_candidate() || entry.state == State::Previous;
+    let waits = |entry: &Entry| entry.is_candidate() || entry.state == State::Previous;
     for entry in entries.into_iter().rev().filter(|entry| is_own(entry) && waits(entry)) {
         let generation = entry.generation;
         if is_usable(stores.tables, &entry.schema).await? {
@@ -163,7 +163,7 @@ pub async fn promote(platform: &Platform, candidate: &Generation) -> Result<(), 
         return Err(failed(TablesError::Unavailable("control storage has no live generation".to_owned())));
     };
     let from = live.generation;
-    let is_new = entries.iter().any(|entry| entry.generation == to && entry.state.is_candidate());
+    let is_new = entries.iter().any(|entry| entry.generation == to && entry.is_candidate());
     if is_new && is_usable(stores.tables, &live.schema).await.map_err(failed)? {
         let tables = stores.tables.open(&live.schema).await.map_err(failed)?;
         let (before, after) = (quarantined(tables.as_ref()).await, quarantined(candidate.tables.as_ref()).await);

@@ -15,17 +15,21 @@ pub(crate) struct RebuildOptions {
     /// Promotes the new generation as soon as it is ready.
     #[arg(long)]
     pub(crate) promote: bool,
+    /// Builds the domain as it was then, for previews only: each partition ends before its first record that is later
+    /// (2026-11-26T18:00:00Z, or -30m), or where a vector says (orders/0@1042,orders/1@7).
+    #[arg(long, value_name = "TIME|VECTOR", allow_hyphen_values = true, conflicts_with = "promote")]
+    pub(crate) until: Option<String>,
     /// Goes on if the new generation cannot apply a record that the live one has applied, and puts it in quarantine.
     #[arg(long)]
     pub(crate) quarantine: bool,
     /// Shows what would be rebuilt and why, how long it takes and the disk that it needs. Changes nothing.
-    #[arg(long, conflicts_with_all = ["no_wait", "attach"])]
+    #[arg(long, conflicts_with_all = ["no_wait", "attach", "until"])]
     pub(crate) dry_run: bool,
     /// Returns as soon as the rebuild has begun.
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Begins nothing, and shows the progress of a rebuild by its id: the domain, a hyphen, and its generation.
-    #[arg(long, value_name = "ID", conflicts_with_all = ["domain", "name", "promote", "quarantine", "no_wait"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["domain", "name", "promote", "until", "quarantine", "no_wait"])]
     pub(crate) attach: Option<String>,
     /// URL of the running daybook.
     #[arg(long = "server", value_name = "URL", help = help::SERVER)]

@@ -223,7 +223,7 @@ impl Worker {
         let is_first = mine.iter().any(|partition| partition.id == 0);
         let index = self.open_index(is_first)?;
         let reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
-        self.setting.search.open(Arc::clone(&index), &self.setting.log.end()?);
+        self.setting.search.open(Arc::clone(&index), &self.setting.generation.within(self.setting.log.end()?));
         let reached = if reached.0.is_empty() && is_first { self.rebuild(&index)? } else { reached };
         self.setting.search.show(&reached);
         self.setting.search.note(|health| health.failure = None);
@@ -277,14 +277,19 @@ impl Worker {
         let mine: Vec<Partition> =
             assignment.borrow_and_update().iter().copied().filter(|it| self.is_searched(it)).collect();
         let mut tail = self.open(&mine)?;
-        let mut reader = if mine.is_empty() { None } else { Some(self.setting.log.reader(&tail.next)?) };
+        let generation = &self.setting.generation;
+        let mut from = tail.next.clone();
+        from.0.retain(|partition, next| !generation.ends_at(*partition, *next));
+        let mut reader = if from.0.is_empty() { None } else { Some(self.setting.log.reader(&from)?) };
         while !self.stopped() && !assignment.has_changed().unwrap_or(false) {
             let awaited = self.setting.search.awaited();
             let wait = if awaited || tail.unseen_since.is_some() { WAIT_UNSEEN } else { WAIT_IDLE };
             match &mut reader {
                 Some(reader) => {
-                    let records = reader.read(ReadLimits { records_max: RECORDS_MAX, bytes_max: BYTES_MAX, wait })?;
-                    let reached = reader.reached();
+                    let mut records = reader.read(ReadLimits { records_max: RECORDS_MAX, bytes_max: BYTES_MAX, wait })?;
+                    records.retain(|it| !generation.ends_at(it.position.partition, it.position.offset));
+                    let mut reached = tail.next.clone();
+                    reached.0.extend(generation.within(reader.reached()).0);
                     if reached != tail.next {
                         self.apply(&records, reached, &mut tail)?;
                         *progressed = true;

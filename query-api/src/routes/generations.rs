@@ -16,11 +16,13 @@ use axum::{
 use daybook_reindexer::{
     control::State as Stage,
     rebuilds::{Known, Rebuilds, RequestError, Wanted},
+    until::Until,
 };
+use daybook_schemas::position::Vector;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{app::App, bodies::Bounded, error::ApiError, json, query::Query};
+use crate::{app::App, bodies::Bounded, error::ApiError, json, query::Query, time};
 
 /// Between two looks at the progress of a rebuild whose events are sent.
 const EVENTS_LOOK: Duration = Duration::from_millis(500);
@@ -50,6 +52,7 @@ struct RebuildBody {
     label: String,
     promote: bool,
     accept_quarantine: bool,
+    until: String,
 }
 
 /// Why something is done.
@@ -136,9 +139,10 @@ async fn plan(State(app): State<Arc<App>>, query: Query) -> Result<Response, Api
 
 async fn rebuild(State(app): State<Arc<App>>, query: Query, Bounded(body): Bounded) -> Result<Response, ApiError> {
     let rebuilds = one(&app, &query)?;
-    let RebuildBody { label, promote, accept_quarantine } = parse_body(&body)?;
+    let RebuildBody { label, promote, accept_quarantine, until } = parse_body(&body)?;
     let label = checked("label", label)?;
-    let wanted = Wanted { label, promotes: promote, accepts_quarantine: accept_quarantine };
+    let until = if until.is_empty() { None } else { Some(parse_until(&until)?) };
+    let wanted = Wanted { label, promotes: promote, accepts_quarantine: accept_quarantine, until };
     let known = rebuilds.rebuild(wanted).await.map_err(refused)?;
     Ok(json::respond(StatusCode::ACCEPTED, &show_progress(&known)))
 }
@@ -218,6 +222,7 @@ fn show_generation(known: &Known) -> Value {
         "tables": entry.schema,
         "search": known.index,
         "shared_parts": [],
+        "until": Some(&entry.until).filter(|_| entry.is_past()),
         "reason": entry.reason,
     })
 }
@@ -275,6 +280,22 @@ fn parse_number(text: &str) -> Result<i64, ApiError> {
     text.parse().map_err(|_| ApiError::invalid("generation", format!("{text:?} is not the number of a generation")))
 }
 
+/// A time in the past, or a vector.
+fn parse_until(text: &str) -> Result<Until, ApiError> {
+    let now = now_ms();
+    let invalid = |text: String| ApiError::invalid("until", text);
+    if let Some(time) = time::parse(text, now) {
+        let future = || invalid(format!("{text} is in the future"));
+        return if time <= now { Ok(Until::Time(time)) } else { Err(future()) };
+    }
+    let vector = text.parse().ok().filter(|vector: &Vector| !vector.0.is_empty());
+    vector.map(Until::Vector).ok_or_else(|| {
+        invalid(format!(
+            "{text:?} is neither a time, as in 2026-11-26T18:00:00Z or -30m, nor a vector, as in orders/0@1042,orders/1@7"
+        ))
+    })
+}
+
 /// A body of fields that may all be left out, and so may the body.
 fn parse_body<T: DeserializeOwned + Default>(body: &[u8]) -> Result<T, ApiError> {
     if body.is_empty() {
@@ -306,6 +327,7 @@ fn answer(known: Result<Known, RequestError>) -> Result<Response, ApiError> {
 fn refused(error: RequestError) -> ApiError {
     match error {
         RequestError::Unknown { .. } => ApiError::NotFound(error.to_string()),
+        RequestError::Invalid(reason) => ApiError::invalid("until", reason),
         RequestError::Conflict(reason) => ApiError::Duplicate(reason),
         RequestError::Late(reason) => ApiError::Unavailable(reason),
         RequestError::Tables(error) => error.into(),

@@ -1,7 +1,6 @@
 //! Search in the documents of a domain: `/search` below the domain's prefix.
 
 pub(super) mod parameters;
-mod time;
 
 use std::{sync::Arc, time::Instant};
 

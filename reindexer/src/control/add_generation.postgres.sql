@@ -8,11 +8,12 @@ INSERT INTO generations (
     label,
     promotes,
     accepts_quarantine,
+    until,
     goal,
     reason,
     report,
     created_at,
     changed_at
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', '', '', (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT, (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', '', '', (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT, (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT)
 ON CONFLICT DO NOTHING

@@ -8,11 +8,12 @@ INSERT INTO generations (
     label,
     promotes,
     accepts_quarantine,
+    until,
     goal,
     reason,
     report,
     created_at,
     changed_at
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', '', '', CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER), CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER))
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', '', '', CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER), CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER))
 ON CONFLICT DO NOTHING

@@ -16,6 +16,7 @@ row! {
         label: String,
         promotes: i64,
         accepts_quarantine: i64,
+        until: String,
         goal: String,
         reason: String,
         created_at: i64,
@@ -83,7 +84,7 @@ impl State {
         }
     }
 
-    /// Whether it is on its way to be promoted.
+    /// Whether it is neither live nor a previous one, and has not ended.
     pub fn is_candidate(self) -> bool {
         matches!(self, Self::Planned | Self::Loading | Self::Indexing | Self::Tailing | Self::Verifying | Self::Ready)
     }
@@ -121,6 +122,8 @@ pub struct Entry {
     pub promotes: bool,
     /// Whether it may quarantine records that the live generation has applied.
     pub accepts_quarantine: bool,
+    /// The moment at which it ends, as [`crate::until::Until`] is written; empty for one that follows the log.
+    pub until: String,
     /// The vector at which its load ends, as text; empty until it begins.
     pub goal: String,
     /// Why it has its state, if there is something to say.
@@ -134,7 +137,7 @@ pub struct Entry {
 impl Entry {
     /// A new generation. Control storage adds the times.
     pub fn new(generation: i64, schema: String, state: State, fingerprint: String, log_id: String) -> Self {
-        let (label, goal, reason) = (String::new(), String::new(), String::new());
+        let (label, until, goal, reason) = (String::new(), String::new(), String::new(), String::new());
         let (promotes, accepts_quarantine, created_at, changed_at) = (false, false, 0, 0);
         Self {
             generation,
@@ -145,6 +148,7 @@ impl Entry {
             label,
             promotes,
             accepts_quarantine,
+            until,
             goal,
             reason,
             created_at,
@@ -152,12 +156,28 @@ impl Entry {
         }
     }
 
+    /// Whether it shows the past: it ends at a moment, and is read by previews only.
+    pub fn is_past(&self) -> bool {
+        !self.until.is_empty()
+    }
+
+    /// Whether it is on its way to be promoted.
+    pub fn is_candidate(&self) -> bool {
+        self.state.is_candidate() && !self.is_past()
+    }
+
+    /// Whether no other rebuild can begin: it is a candidate, or is being built.
+    pub fn is_under_way(&self) -> bool {
+        self.is_candidate() || self.state.is_candidate() && self.state != State::Ready
+    }
+
     /// The parameters of [`super::ADD_GENERATION`].
     pub(super) fn added(&self, domain: &str) -> Vec<Cell> {
         let text = |text: &str| Cell::Text(Some(text.to_owned()));
         let texts = [&self.schema, self.state.as_str(), &self.fingerprint, &self.log_id, &self.label].map(text);
         let flags = [self.promotes, self.accepts_quarantine].map(|flag| Cell::from(i64::from(flag)));
-        [domain.into(), self.generation.into()].into_iter().chain(texts).chain(flags).collect()
+        let until = text(&self.until);
+        [domain.into(), self.generation.into()].into_iter().chain(texts).chain(flags).chain([until]).collect()
     }
 
     pub(super) fn read(row: &Row) -> Result<Self, TablesError> {
@@ -171,6 +191,7 @@ impl Entry {
             label: row.label,
             promotes: row.promotes != 0,
             accepts_quarantine: row.accepts_quarantine != 0,
+            until: row.until,
             goal: row.goal,
             reason: row.reason,
             created_at: row.created_at,

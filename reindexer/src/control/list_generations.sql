@@ -7,6 +7,7 @@ SELECT
     label,
     promotes,
     accepts_quarantine,
+    until,
     goal,
     reason,
     created_at,

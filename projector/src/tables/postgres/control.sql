@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS generations (
     label TEXT NOT NULL,
     promotes BIGINT NOT NULL,
     accepts_quarantine BIGINT NOT NULL,
+    until TEXT NOT NULL,
     goal TEXT NOT NULL,
     reason TEXT NOT NULL,
     report TEXT NOT NULL,

@@ -10,6 +10,7 @@ CREATE TABLE IF NOT EXISTS generations (
     label TEXT NOT NULL,
     promotes INTEGER NOT NULL,
     accepts_quarantine INTEGER NOT NULL,
+    until TEXT NOT NULL,
     goal TEXT NOT NULL,
     reason TEXT NOT NULL,
     report TEXT NOT NULL,

@@ -10,8 +10,7 @@ use daybook_projector::search::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::time;
-use crate::{error::ApiError, query::Query};
+use crate::{error::ApiError, query::Query, time};
 
 /// Hits of a page if the client gives no limit.
 const LIMIT_DEFAULT: usize = 20;

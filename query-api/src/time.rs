@@ -2,7 +2,7 @@
 
 /// Milliseconds since 1970 of `1732600000000`, `2026-11-26`, `2026-11-26T18:00:00Z`, or of an age before `now_ms`:
 /// `-7d`, `-12h`, `-30m`, `-10s`.
-pub(super) fn parse(text: &str, now_ms: i64) -> Option<i64> {
+pub(crate) fn parse(text: &str, now_ms: i64) -> Option<i64> {
     if let Some(ago) = text.strip_prefix('-') {
         let (count, unit) = ago.split_at_checked(ago.len().checked_sub(1)?)?;
         let unit = match unit {
