@@ -4,6 +4,8 @@
 mod generations;
 mod help;
 
+use std::time::Duration;
+
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use self::generations::{
@@ -47,6 +49,24 @@ pub(crate) enum Command {
     /// --config names. The command line takes precedence over the environment, and the environment over the file.
     #[command(after_long_help = help::SERVE)]
     Serve(Flags<Everything>),
+    /// Lends this process to the rebuilds of a deployment on Kafka and PostgreSQL.
+    ///
+    /// It applies records of generations that are being built, and answers no requests. It may join and leave at any
+    /// time. Settings are those of `serve`, for the same stores.
+    #[command(after_long_help = help::WORKER)]
+    Worker {
+        /// Ends after so long without a rebuild: a number and s, m or h, as in 5m. Left out: works until it is stopped.
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        until_idle: Option<Duration>,
+        #[command(flatten)]
+        flags: Flags<Everything>,
+    },
+    /// Fills the tables and the index of this release while an older one runs on embedded stores.
+    ///
+    /// The start of this release then only catches up with what was written since. It can be interrupted and repeated: it
+    /// goes on where it was.
+    #[command(after_long_help = help::PREPARE)]
+    Prepare(Flags<Everything>),
     /// Shows what a running daybook is doing.
     #[command(after_long_help = help::STATUS)]
     Status(ServerOptions),
@@ -128,6 +148,20 @@ impl QuarantineCommand {
             Self::List(server) | Self::Show { server, .. } => server,
         }
     }
+}
+
+/// A time as people write it: 30s, 5m, 2h.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a number and s, m or h, as in 5m");
+    let (count, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let count: u32 = count.parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(count) * seconds))
 }
 
 /// Which server, and how its answer is printed.

@@ -13,6 +13,7 @@ mod listener;
 mod log_command;
 mod migration_command;
 mod output;
+mod prepare_command;
 mod quarantine_command;
 mod rebuild_command;
 mod search_command;
@@ -21,6 +22,7 @@ mod start;
 mod status_command;
 mod telemetry;
 mod wire;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -53,6 +55,22 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
             // Work that is still in progress is abandoned.
             runtime.shutdown_background();
             outcome
+        }
+        Command::Worker { until_idle, flags } => {
+            let loaded = config::load(&flags.given, environment);
+            let config = config::check(&loaded).map_err(Failure::of_faults)?;
+            telemetry::start(&config.telemetry, &loaded.warnings);
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(worker::run(config, domains, until_idle));
+            // Work that is still in progress is abandoned.
+            runtime.shutdown_background();
+            outcome
+        }
+        Command::Prepare(flags) => {
+            let loaded = config::load(&flags.given, environment);
+            let config = config::check(&loaded).map_err(Failure::of_faults)?;
+            telemetry::start(&config.telemetry, &loaded.warnings);
+            interruptible(prepare_command::run(config, domains))
         }
         Command::Log(command) => {
             let loaded = config::load(&command.options().flags.given, environment);

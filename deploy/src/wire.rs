@@ -53,7 +53,7 @@ pub(crate) struct Parts {
     pub(crate) lease: Arc<Lease>,
     pub(crate) domains: Vec<Running>,
     search: Option<Arc<dyn SearchStore>>,
-    control: Control,
+    pub(crate) control: Control,
     background: JoinSet<()>,
 }
 
@@ -164,7 +164,7 @@ pub(crate) fn open_store(config: &Config) -> Arc<dyn Store> {
 }
 
 /// Opens the store of search indexes; `None` if search is switched off.
-fn open_search(config: &Config) -> Result<Option<Arc<dyn SearchStore>>> {
+pub(crate) fn open_search(config: &Config) -> Result<Option<Arc<dyn SearchStore>>> {
     Ok(match &config.search {
         config::Search::Off => None,
         config::Search::Embedded => Some(Arc::new(TantivyStore::new(config.process.data_dir.join("search")))),
@@ -197,6 +197,18 @@ async fn watch_live(log: Arc<dyn EventLog>, mut serving: watch::Receiver<Serving
 impl Parts {
     /// Opens all parts and starts their background tasks.
     pub(crate) async fn start(config: &Config, domains: &[Domain], instance: &str, start: &Start) -> Result<Self> {
+        let parts = Self::connect(config, domains, instance, config.process.roles.names(), start).await?;
+        parts.start_domains(config, domains, start).await
+    }
+
+    /// Opens the log, the stores and control storage, and takes a lease. No domain runs yet.
+    pub(crate) async fn connect(
+        config: &Config,
+        domains: &[Domain],
+        instance: &str,
+        roles: String,
+        start: &Start,
+    ) -> Result<Self> {
         let store = open_store(config);
         let (log, control) = open_log(config, domains, &store, start).await?;
         tracing::info!(log = log.describe(), log_id = log.id(), "log: {}", log.describe());
@@ -204,7 +216,7 @@ impl Parts {
         let instance = instance.to_owned();
         let holding = Holding {
             instance: instance.clone(),
-            roles: config.process.roles.names(),
+            roles,
             domains: domains
                 .iter()
                 .map(|domain| Folded::of((domain.projection)().as_ref()))
@@ -224,13 +236,12 @@ impl Parts {
         let of_task = control.clone();
         background.spawn(async move { of_task.hear().await });
         let search = open_search(config)?;
-        let parts = Self { log, store, instance, lease, domains: Vec::new(), search, control, background };
-        parts.start_domains(config, domains, start).await
+        Ok(Self { log, store, instance, lease, domains: Vec::new(), search, control, background })
     }
 
     async fn start_domains(mut self, config: &Config, domains: &[Domain], start: &Start) -> Result<Self> {
         for domain in domains {
-            let platform = self.platform(config, *domain);
+            let platform = self.platform(*domain, config.process.roles.projector);
             let open = || open::open(&platform);
             let transient = |error: &OpenError| match error {
                 OpenError::Tables { source, .. } => source.is_retryable(),
@@ -251,7 +262,7 @@ impl Parts {
     }
 
     /// What the generations of a domain run on.
-    fn platform(&self, config: &Config, domain: Domain) -> Platform {
+    pub(crate) fn platform(&self, domain: Domain, projects: bool) -> Platform {
         Platform {
             projection: (domain.projection)(),
             documents: (domain.documents)(),
@@ -260,7 +271,7 @@ impl Parts {
             indexes: self.search.clone(),
             lease: Arc::clone(&self.lease),
             instance: self.instance.clone(),
-            projects: config.process.roles.projector,
+            projects,
         }
     }
 

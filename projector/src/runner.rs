@@ -77,6 +77,8 @@ pub type LiveGeneration = watch::Receiver<Option<Arc<Generation>>>;
 pub struct Health {
     /// Whether it has reached the end that the log had at its start.
     pub caught_up: bool,
+    /// Records that it has applied.
+    pub records: u64,
     /// The last failure, until the next success.
     pub failure: Option<String>,
 }
@@ -428,6 +430,7 @@ impl Shared {
         metrics().batches.inc();
         metrics().records.with_label_values(&["quarantined"]).inc_by(rejected.len() as u64);
         metrics().records.with_label_values(&["applied"]).inc_by((records.len() - rejected.len()) as u64);
+        self.note(|health| health.records += records.len() as u64);
         self.generation.note_applied(next, &reached, report);
         next.0.extend(reached.0);
         Ok(())

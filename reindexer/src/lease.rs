@@ -41,6 +41,8 @@ const RETRY: Duration = Duration::from_millis(500);
 const EXPIRED_KEPT: Duration = Duration::from_secs(60);
 /// The role that partitions are assigned to.
 const PROJECTOR: &str = "projector";
+/// The role of a process that takes part in rebuilds only.
+pub const WORKER: &str = "worker";
 /// The end of a lease that nobody else could take.
 const FOREVER: OwnTime = OwnTime(i64::MAX);
 /// What a process has acknowledged of a domain whose control row it has not seen.
@@ -55,6 +57,7 @@ pub struct Lease {
     domains: Vec<&'static str>,
     partitions: Vec<Assigned>,
     assignment: watch::Sender<Vec<Partition>>,
+    rebuild_assignment: watch::Sender<Vec<Partition>>,
     /// The beginning of this process's own time.
     began: Instant,
     shared: bool,
@@ -161,6 +164,7 @@ impl Lease {
             domains,
             partitions,
             assignment: watch::Sender::default(),
+            rebuild_assignment: watch::Sender::default(),
             began: Instant::now(),
             shared,
             state: Mutex::default(),
@@ -172,7 +176,9 @@ impl Lease {
     /// The lease of the only process on a store that is not shared: all partitions are assigned to it.
     pub fn unshared(control: Control, of: Holding) -> Self {
         let lease = Self::new(control, of, false);
-        lease.assignment.send_replace(lease.partitions.iter().map(|assigned| assigned.partition).collect());
+        for assignment in [&lease.assignment, &lease.rebuild_assignment] {
+            assignment.send_replace(lease.partitions.iter().map(|assigned| assigned.partition).collect());
+        }
         lease.state().lease = Some(OwnLease { number: LeaseNumber(1), until: FOREVER });
         lease
     }
@@ -188,6 +194,11 @@ impl Lease {
     /// The partitions that this process applies, as they change.
     pub fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
         self.assignment.subscribe()
+    }
+
+    /// Those of generations that are being built: workers take part in them.
+    pub fn rebuild_assignment(&self) -> watch::Receiver<Vec<Partition>> {
+        self.rebuild_assignment.subscribe()
     }
 
     /// The lease, if it holds now. A process without it must not answer.
@@ -343,14 +354,19 @@ impl Lease {
 
     async fn assign(&self) -> Result<(), TablesError> {
         let instances = self.control.instances().await?;
-        let projectors: Vec<&Instance> =
-            instances.iter().filter(|it| it.leased && it.connected && has(&it.roles, PROJECTOR)).collect();
-        let assigned = assign(&self.instance, &projectors, &self.partitions);
-        self.assignment.send_if_modified(|assignment| {
-            let changed = *assignment != assigned;
-            *assignment = assigned;
-            changed
-        });
+        let is_there = |it: &&Instance| it.leased && it.connected;
+        for (assignment, roles) in
+            [(&self.assignment, &[PROJECTOR][..]), (&self.rebuild_assignment, &[PROJECTOR, WORKER])]
+        {
+            let takes_part = |it: &&Instance| roles.iter().any(|role| has(&it.roles, role));
+            let projectors: Vec<&Instance> = instances.iter().filter(is_there).filter(takes_part).collect();
+            let assigned = assign(&self.instance, &projectors, &self.partitions);
+            assignment.send_if_modified(|before| {
+                let changed = *before != assigned;
+                *before = assigned;
+                changed
+            });
+        }
         Ok(())
     }
 }

@@ -252,7 +252,8 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
     Ok(())
 }
 
-/// Opens the generation that is live although it belongs to another version of the program: only its progress is used.
+/// Opens a generation whose tables are there, and notes nothing: one that is live although it belongs to another version
+/// of the program, or one that is prepared.
 pub(crate) async fn open_other(platform: &Platform, entry: &Entry) -> Result<Arc<Generation>, OpenError> {
     let store = platform.control.store().as_ref();
     open_tables(store, platform.projection.as_ref(), &platform.log, entry.clone()).await

@@ -19,7 +19,8 @@ use daybook_projector::{
         state::Search,
     },
 };
-use tokio::task::JoinSet;
+use daybook_schemas::position::Partition;
+use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     control::Control,
@@ -87,13 +88,18 @@ impl Platform {
     }
 
     /// How the index of a generation is written; `None` for a domain without search.
-    fn setting(&self, generation: &Arc<Generation>, search: &Arc<Search>) -> Option<Setting> {
+    fn setting(
+        &self,
+        generation: &Arc<Generation>,
+        search: &Arc<Search>,
+        assignment: watch::Receiver<Vec<Partition>>,
+    ) -> Option<Setting> {
         Some(Setting {
             generation: Arc::clone(generation),
             documents: Arc::clone(self.documents.as_ref()?),
             log: Arc::clone(&self.log),
             store: Arc::clone(self.indexes.as_ref()?),
-            assignment: self.lease.assignment(),
+            assignment,
             search: Arc::clone(search),
             gate: self.gate(generation),
         })
@@ -144,13 +150,27 @@ pub struct Running {
     pub open: Open,
     runner: Option<Runner>,
     search_runner: Option<SearchRunner>,
+    /// The partitions that this process applies.
+    assignment: watch::Receiver<Vec<Partition>>,
+    /// Whether it is being built, so that workers take part.
+    is_built: watch::Sender<bool>,
     _background: JoinSet<()>,
 }
 
 impl Running {
-    /// Starts to apply records. The index is written from [`Running::index`] on.
-    pub fn start(platform: &Platform, generation: &Arc<Generation>, live: LiveGeneration) -> std::io::Result<Self> {
+    /// Starts to apply records. The index is written from [`Running::index`] on. `is_built` says whether the generation
+    /// is being built.
+    pub fn start(
+        platform: &Platform,
+        generation: &Arc<Generation>,
+        live: LiveGeneration,
+        is_built: bool,
+    ) -> std::io::Result<Self> {
         let mut background = JoinSet::new();
+        let is_built = watch::Sender::new(is_built);
+        let assigned = watch::Sender::new(assignment_of(&platform.lease, *is_built.borrow()).borrow().clone());
+        let assignment = assigned.subscribe();
+        background.spawn(assign(Arc::clone(&platform.lease), is_built.subscribe(), assigned));
         background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
         let runner = match platform.projects {
             true => Some(Runner::start(
@@ -158,7 +178,7 @@ impl Running {
                 Arc::clone(generation),
                 Arc::clone(&platform.projection),
                 Arc::clone(&platform.log),
-                platform.lease.assignment(),
+                assignment.clone(),
                 live,
             )?),
             false => None,
@@ -166,12 +186,17 @@ impl Running {
         let documents = platform.indexes.as_ref().and(platform.documents.as_ref());
         let search = documents.map(|documents| Arc::new(Search::new(documents.topics())));
         let open = Open::new(Arc::clone(generation), search);
-        Ok(Self { open, runner, search_runner: None, _background: background })
+        Ok(Self { open, runner, search_runner: None, assignment, is_built, _background: background })
     }
 
     /// How its index is written; `None` without search.
     pub fn setting(&self, platform: &Platform) -> Option<Setting> {
-        platform.setting(&self.open.generation, self.open.search.as_ref()?)
+        platform.setting(&self.open.generation, self.open.search.as_ref()?, self.assignment.clone())
+    }
+
+    /// Notes whether it is still being built.
+    pub fn note_built(&self, is_built: bool) {
+        self.is_built.send_if_modified(|before| std::mem::replace(before, is_built) != is_built);
     }
 
     /// Starts to write its index, unless that was started before.
@@ -189,11 +214,39 @@ impl Running {
         self.runner.as_ref()?.health().failure
     }
 
+    /// How many records its runner has applied.
+    pub fn records(&self) -> u64 {
+        self.runner.as_ref().map_or(0, |runner| runner.health().records)
+    }
+
     /// Stops it. Blocks for a bounded time.
     pub fn stop(&mut self) {
         self.search_runner = None;
         if let Some(runner) = &mut self.runner {
             runner.stop();
+        }
+    }
+}
+
+/// The partitions of a generation that is being built, or is not.
+fn assignment_of(lease: &Lease, is_built: bool) -> watch::Receiver<Vec<Partition>> {
+    if is_built { lease.rebuild_assignment() } else { lease.assignment() }
+}
+
+/// Keeps the assignment of a generation up to date until the generation is dropped.
+async fn assign(lease: Arc<Lease>, mut is_built: watch::Receiver<bool>, assigned: watch::Sender<Vec<Partition>>) {
+    loop {
+        let mut current = assignment_of(&lease, *is_built.borrow_and_update());
+        let next = current.borrow_and_update().clone();
+        assigned.send_if_modified(|before| {
+            let changed = *before != next;
+            *before = next;
+            changed
+        });
+        tokio::select! {
+            Ok(()) = is_built.changed() => {}
+            Ok(()) = current.changed() => {}
+            else => return,
         }
     }
 }

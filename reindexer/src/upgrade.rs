@@ -23,6 +23,7 @@ use daybook_schemas::position::Position;
 use crate::{
     control::{ChangeError, Control, Entry, NewState, Seen, State},
     open::{OpenError, fill_schema},
+    prepare,
     running::Platform,
     switch::GenerationId,
 };
@@ -90,8 +91,18 @@ pub(crate) async fn candidate(
         tracing::warn!(domain, generation, "the tables of generation {generation} of {domain} are damaged or gone");
         end(stores, control, domain, &entry).await?;
     }
-    let generation = last + 1;
-    let (schema, log_id) = (stores.tables.schema(domain, generation), log.id().to_owned());
+    let (generation, log_id) = (last + 1, log.id().to_owned());
+    let prepared = prepare::schema(domain, &fingerprint);
+    if is_usable(stores.tables, &prepared).await? {
+        fill_schema(stores.tables, &prepared, projection, log, true).await?;
+        let entry = Entry::new(generation, prepared, State::Loading, fingerprint, log_id);
+        control.add(domain, entry.clone()).await?;
+        tracing::info!(domain, generation, "generation {generation} of {domain} was prepared, and catches up");
+        return Ok(entry);
+    }
+    // To look for it may have left an empty file.
+    stores.tables.remove(&prepared).await?;
+    let schema = stores.tables.schema(domain, generation);
     // The entry comes first: a program that starts after a crash finds it, and removes what was made.
     let entry = Entry::new(generation, schema, State::Loading, fingerprint, log_id);
     control.add(domain, entry.clone()).await?;

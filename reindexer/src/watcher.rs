@@ -98,7 +98,7 @@ impl Watcher {
     pub fn start(platform: Platform, opened: &Opened) -> std::io::Result<Self> {
         let generation = &opened.generation;
         let live = watch::Sender::new(Some(Arc::clone(generation)));
-        let mut running = Running::start(&platform, generation, live.subscribe())?;
+        let mut running = Running::start(&platform, generation, live.subscribe(), false)?;
         if opened.is_live || !platform.control.store().shared() {
             running.index(&platform)?;
         }
@@ -184,15 +184,17 @@ impl Watcher {
         let is_running = self.lock().contains_key(&number);
         if !is_running {
             let generation = open::open_entry(&self.platform, entry).await?;
-            let running = Running::start(&self.platform, &generation, self.live.subscribe());
+            let is_built = entry.state.is_candidate();
+            let running = Running::start(&self.platform, &generation, self.live.subscribe(), is_built);
             let running = running.map_err(|error| self.failed(&error))?;
             self.serving.send_modify(|serving| drop(serving.open.insert(number, running.open.clone())));
             self.lock().insert(number, running);
         }
-        if entry.state != State::Loading
-            && let Some(running) = self.lock().get_mut(&number)
-        {
-            running.index(&self.platform).map_err(|error| self.failed(&error))?;
+        if let Some(running) = self.lock().get_mut(&number) {
+            running.note_built(entry.state.is_candidate());
+            if entry.state != State::Loading {
+                running.index(&self.platform).map_err(|error| self.failed(&error))?;
+            }
         }
         Ok(())
     }

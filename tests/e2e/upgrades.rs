@@ -210,3 +210,41 @@ async fn a_record_that_only_the_next_release_refuses_stops_the_upgrade_and_is_na
     assert_eq!(server.api.get("/flows/Refused").await.status, 200);
     assert_eq!(remove(&place, "metaflow_g0002"), 0, "the unfinished generation is still there");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_release_prepares_its_generation_beside_the_running_one_and_only_catches_up_at_its_start() {
+    let mut random = Random::seeded("upgrades-prepared");
+    let place = Place::new("upgrades-prepared", Backend::Embedded);
+    let server = Server::start(&place);
+    let mut acknowledged = write(&server, &mut random).await;
+    let steps = [Step::make(&server.api, "H").await];
+    let writers = Writers::start(&[&server.api], &steps, 2, &mut random);
+    writers.wait_for(20).await;
+    let place = place.with_program(NEXT);
+    for _ in 0..2 {
+        let prepared = place.command(&["prepare"]);
+        let text = String::from_utf8_lossy(&prepared.stderr).into_owned();
+        assert!(prepared.status.success() && text.contains("metaflow is prepared"), "{prepared:?}");
+        writers.wait_for(20).await;
+    }
+    acknowledged.merge(writers.stop().await);
+    assert_eq!(server.api.get("/flows").await.header("daybook-generation"), "1");
+    assert!(server.stop());
+    let server = Server::begin(&place, &[]);
+    answers(&server.api).await;
+    assert_eq!(status(&server.api).await["generations"][0]["generation"], 2);
+    assert!(server.logged().iter().any(|line| line.contains("was prepared")), "{:?}", server.logged());
+    check(&place, &server, &acknowledged).await;
+    let again = place.command(&["prepare"]);
+    assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("needs no preparation"));
+    // The way back works as without a preparation.
+    assert!(server.stop());
+    let place = place.with_program("daybook");
+    let server = Server::start(&place);
+    assert_eq!(status(&server.api).await["generations"][0]["generation"], 1);
+    check(&place, &server, &acknowledged).await;
+    let network = Place::new("prepare-network", Backend::Distributed).with_program(NEXT);
+    let options = network.options();
+    let refused = network.command(&[&["prepare"], options.iter().map(String::as_str).skip(2).collect::<Vec<_>>().as_slice()].concat());
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+}

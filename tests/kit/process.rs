@@ -309,11 +309,16 @@ impl Server {
         Self::start_until(place, options, variables, "ready after")
     }
 
+    /// Starts a worker with more options and waits until it looks for rebuilds. It has no API.
+    pub fn start_worker(place: &Place, options: &[&str]) -> Self {
+        Self::run_until(place, Command::new(binary_of(place.program)), "worker", options, "waiting for rebuilds")
+    }
+
     /// Starts a server that may have so many files and sockets open, and waits until it is ready.
     pub fn start_with_descriptors(place: &Place, descriptors: u32) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(binary_of(place.program));
-        Self::run_until(place, command, &["--listen", "127.0.0.1:0"], "ready after")
+        Self::run_until(place, command, "serve", &["--listen", "127.0.0.1:0"], "ready after")
     }
 
     /// Starts a server with more options and waits until it listens. It may not be ready yet.
@@ -328,11 +333,11 @@ impl Server {
     fn start_until(place: &Place, options: &[&str], variables: &[(&str, &str)], sign: &str) -> Self {
         let mut command = Command::new(binary_of(place.program));
         command.envs(variables.iter().copied());
-        Self::run_until(place, command, options, sign)
+        Self::run_until(place, command, "serve", options, sign)
     }
 
-    fn run_until(place: &Place, mut command: Command, options: &[&str], sign: &str) -> Self {
-        command.arg("serve").args(place.options()).args(options);
+    fn run_until(place: &Place, mut command: Command, verb: &str, options: &[&str], sign: &str) -> Self {
+        command.arg(verb).args(place.options()).args(options);
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = spawned.unwrap_or_else(|error| panic!("cannot start daybook: {error}"));
         let stderr = child.stderr.take().unwrap_or_else(|| panic!("stderr is piped"));
@@ -414,6 +419,11 @@ impl Server {
     /// Kills it without warning and waits for its end.
     pub fn kill(mut self) {
         self.end();
+    }
+
+    /// Waits until it ends by itself; true if it ended well.
+    pub fn wait(mut self) -> bool {
+        self.child.wait().is_ok_and(|status| status.success())
     }
 
     /// Asks it to stop and waits for its end; true if it ended well.

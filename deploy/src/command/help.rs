@@ -84,6 +84,30 @@ help!(
     ]
 );
 help!(
+    WORKER,
+    [
+        "daybook worker --log kafka://broker:9092 --tables postgres://user:password@host/db",
+        "daybook worker --until-idle 5m --config /etc/daybook.toml",
+    ],
+    [
+        "  0  stopped in order, or no rebuild was under way for long enough",
+        "  1  failed",
+        "  2  usage or configuration",
+        "  7  the log or the tables are unavailable"
+    ]
+);
+help!(
+    PREPARE,
+    ["daybook prepare --data-dir /var/lib/daybook"],
+    [
+        "  0  prepared, or nothing to prepare",
+        "  1  failed",
+        "  2  usage or configuration",
+        "  5  another preparation is under way",
+        "130  interrupted (repeat it to go on)"
+    ]
+);
+help!(
     STATUS,
     ["daybook status", "daybook status --server http://daybook:8080", "daybook status --json | jq .generations"],
     ["  0  done", "  1  failed", "  2  usage", "  7  no server answers", "130  interrupted"]
@@ -164,6 +188,7 @@ help!(
         "daybook rebuild --dry-run",
         "daybook rebuild --promote",
         "daybook rebuild --name new-analyser --no-wait",
+        "daybook rebuild --until -30m --name before-the-incident",
         "daybook rebuild --attach DOMAIN-2",
         "daybook rebuild --promote --json | jq -r .state"
     ],

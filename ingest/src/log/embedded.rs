@@ -5,6 +5,7 @@
 //! does not read the file. A lock on the folder keeps a second process out. Durability of SQLite:
 //! <https://www.sqlite.org/wal.html>.
 
+mod beside;
 mod damage;
 mod opened_file;
 mod reader;
@@ -27,6 +28,7 @@ use daybook_schemas::{
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+pub use self::beside::LogBeside;
 use self::{opened_file::OpenedFile, tail::Tails};
 use crate::{
     append::now_ms,

@@ -1,0 +1,117 @@
+//! `daybook worker`: lends a process to the rebuilds of a deployment on network stores.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use daybook_projector::chain;
+use daybook_reindexer::{
+    lease::WORKER,
+    worker::{Work, Worker},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    config::{Config, Log, Tables},
+    domains::Domain,
+    exit::{Code, Failure},
+    start::Start,
+    wire::{self, Parts},
+};
+
+/// Between two looks for rebuilds, in case no notification comes.
+const LOOK: Duration = Duration::from_millis(500);
+/// Between two reports of progress.
+const REPORT: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<Duration>) -> Result<()> {
+    if matches!(config.log, Log::Embedded) || matches!(config.tables, Tables::Sqlite) {
+        let text = "embedded stores are open in one process: a worker needs --log with Kafka and --tables with PostgreSQL";
+        return Err(Failure::new(Code::Usage, text).into());
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (start, instance) = (Start::new(), wire::instance_name());
+    let connect = Parts::connect(&config, domains, &instance, WORKER.to_owned(), &start);
+    let parts = tokio::select! {
+        parts = connect => parts?,
+        _ = interrupt.recv() => return Ok(()),
+        _ = terminate.recv() => return Ok(()),
+    };
+    let mut workers: Vec<Worker> =
+        domains.iter().map(|domain| Worker::new(parts.platform(*domain, true))).collect();
+    tracing::info!("waiting for rebuilds");
+    let ended = tokio::select! {
+        ended = work(&parts, &mut workers, until_idle) => ended,
+        _ = interrupt.recv() => "stopping",
+        _ = terminate.recv() => "stopping",
+    };
+    tracing::info!("{ended}");
+    let limit = config.process.shutdown_max;
+    let stopping = async {
+        for worker in workers {
+            worker.stop().await;
+        }
+        parts.stop(limit).await;
+    };
+    if tokio::time::timeout(limit, stopping).await.is_err() {
+        tracing::warn!("stopped after {} ms with work in progress", limit.as_millis());
+    }
+    Ok(())
+}
+
+/// Takes part in rebuilds until there was none for some time. Why it has ended.
+async fn work(parts: &Parts, workers: &mut [Worker], until_idle: Option<Duration>) -> &'static str {
+    let (mut busy, mut reports) = (Instant::now(), BTreeMap::new());
+    let mut changes = parts.control.changes();
+    loop {
+        changes.mark_unchanged();
+        for worker in workers.iter_mut() {
+            match worker.look().await {
+                Ok(all) if all.is_empty() => {}
+                Ok(all) => {
+                    busy = Instant::now();
+                    all.into_iter().for_each(|work| report(work, &mut reports));
+                }
+                Err(error) => {
+                    let chain = chain(&error);
+                    tracing::warn!(error = chain, "cannot take part in a rebuild: {chain}");
+                }
+            }
+        }
+        if until_idle.is_some_and(|limit| busy.elapsed() >= limit) {
+            return "no rebuild is under way: stopping";
+        }
+        // Either is a reason to look.
+        let _due = tokio::time::timeout(LOOK, changes.changed()).await;
+    }
+}
+
+/// Logs the progress of a rebuild when its state or its failure changes, and every few seconds.
+fn report(work: Work, reports: &mut BTreeMap<(&'static str, i64), (Work, Instant)>) {
+    let key = (work.domain, work.generation);
+    if let Some((before, at)) = reports.get(&key) {
+        let is_same = before.state == work.state && before.failure == work.failure;
+        if is_same && (at.elapsed() < REPORT || before.left == work.left) {
+            return;
+        }
+    }
+    let Work { domain, generation, state, records, left, failure } = &work;
+    let state = state.as_str();
+    match failure {
+        None => tracing::info!(
+            domain,
+            generation,
+            state,
+            records,
+            left,
+            "generation {generation} of {domain} is {state}: {records} records applied here, {left} left"
+        ),
+        Some(failure) => {
+            tracing::warn!(domain, generation, state, left, failure, "generation {generation} of {domain}: {failure}");
+        }
+    }
+    reports.insert(key, (work, Instant::now()));
+}

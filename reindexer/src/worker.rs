@@ -1,0 +1,127 @@
+//! Lends this process to rebuilds: it applies records of generations that are being built, and answers nothing.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use daybook_projector::{
+    chain, commit_listener,
+    generation::{self, Generation},
+    tables::TablesError,
+};
+use daybook_schemas::position::Vector;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{
+    control::{Entry, State},
+    open::{self, OpenError},
+    running::{Platform, Running},
+};
+
+/// The rebuilds of one domain in which this process takes part.
+pub struct Worker {
+    platform: Platform,
+    running: BTreeMap<i64, Running>,
+    live: watch::Sender<Option<Arc<Generation>>>,
+    /// Hears of the commits of the live generation.
+    listening: JoinSet<()>,
+}
+
+/// A rebuild as a worker sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// The domain.
+    pub domain: &'static str,
+    /// The generation.
+    pub generation: i64,
+    /// Its state.
+    pub state: State,
+    /// Records that this process has applied.
+    pub records: u64,
+    /// Records until its goal.
+    pub left: i64,
+    /// The last failure of its runner, until the next success.
+    pub failure: Option<String>,
+}
+
+impl Worker {
+    /// A worker that takes part in nothing yet.
+    pub fn new(platform: Platform) -> Self {
+        let (live, listening) = (watch::Sender::default(), JoinSet::new());
+        Self { platform, running: BTreeMap::new(), live, listening }
+    }
+
+    /// Looks at control storage once: takes part in the rebuilds that are under way, and leaves those that have ended.
+    pub async fn look(&mut self) -> Result<Vec<Work>, OpenError> {
+        let domain = self.platform.domain();
+        let failed = |source| OpenError::Tables { domain, source };
+        let control = self.platform.control.clone();
+        let Some(row) = control.domain(domain).await.map_err(failed)? else { return Ok(Vec::new()) };
+        let entries = control.generations(domain).await.map_err(failed)?;
+        if let Some(live) = entries.iter().find(|entry| entry.generation == row.live.0) {
+            self.note_live(live).await?;
+        }
+        // No switch waits for this process.
+        self.platform.lease.stand_back(domain, row.epoch);
+        let ours = generation::fingerprint(self.platform.projection.as_ref()).map_err(failed)?;
+        let is_built = |entry: &&Entry| {
+            let can_be_read = entry.fingerprint == ours && entry.log_id == self.platform.log.id();
+            can_be_read && entry.is_under_way() && entry.state != State::Planned
+        };
+        let built: Vec<&Entry> = entries.iter().filter(is_built).collect();
+        self.leave(|number| built.iter().any(|entry| entry.generation == number)).await;
+        let mut work = Vec::new();
+        for entry in built {
+            work.push(self.take_part(entry).await?);
+        }
+        Ok(work)
+    }
+
+    /// Follows the progress of the live generation: no other one passes it.
+    async fn note_live(&mut self, live: &Entry) -> Result<(), OpenError> {
+        let is_known = self.live.borrow().as_ref().is_some_and(|known| known.number == live.generation);
+        if !is_known {
+            let generation = open::open_other(&self.platform, live).await?;
+            self.listening = JoinSet::new();
+            self.listening.spawn(commit_listener::listen(self.platform.instance.clone(), Arc::clone(&generation)));
+            self.live.send_replace(Some(generation));
+        }
+        Ok(())
+    }
+
+    async fn take_part(&mut self, entry: &Entry) -> Result<Work, OpenError> {
+        let (domain, number) = (self.platform.domain(), entry.generation);
+        let failed = |error: std::io::Error| {
+            let source = TablesError::Unavailable(format!("cannot start a thread: {error}"));
+            OpenError::Tables { domain, source }
+        };
+        let running = match self.running.remove(&number) {
+            Some(running) => running,
+            None => {
+                let generation = open::open_entry(&self.platform, entry).await?;
+                Running::start(&self.platform, &generation, self.live.subscribe(), true).map_err(failed)?
+            }
+        };
+        let running = self.running.entry(number).or_insert(running);
+        if entry.state != State::Loading {
+            running.index(&self.platform).map_err(failed)?;
+        }
+        let goal: Vector = entry.goal.parse().unwrap_or_default();
+        let left = running.open.generation.progress.applied().lag(&goal);
+        let (state, records, failure) = (entry.state, running.records(), running.failure());
+        Ok(Work { domain, generation: number, state, records, left, failure })
+    }
+
+    /// Stops its part in rebuilds that are not kept.
+    async fn leave(&mut self, kept: impl Fn(i64) -> bool) {
+        let ended: Vec<i64> = self.running.keys().copied().filter(|number| !kept(*number)).collect();
+        for running in ended.iter().filter_map(|number| self.running.remove(number)).collect::<Vec<_>>() {
+            if let Err(error) = tokio::task::spawn_blocking(move || drop(running)).await {
+                tracing::error!(error = %error, "a part in a rebuild did not stop: {}", chain(&error));
+            }
+        }
+    }
+
+    /// Stops its part in all rebuilds.
+    pub async fn stop(mut self) {
+        self.leave(|_| false).await;
+    }
+}
