@@ -1,5 +1,5 @@
-//! The command line. Each command has only its own options: `serve`, `log` and `config` take settings, the others name
-//! a running server.
+//! The command line. Each command has only its own options: those that open stores and `config` take settings, the others
+//! name a running server.
 
 mod generations;
 mod help;
@@ -19,8 +19,8 @@ use crate::{
 /// An event-sourced metadata platform: writes are events on a log, tables are built from them.
 ///
 /// Without options, `daybook serve` keeps everything in ./daybook-data and serves its API on 127.0.0.1:8080. `serve`,
-/// `log` and `config` take settings: options, DAYBOOK_* variables, or a TOML file. All other commands talk to a running
-/// server.
+/// `worker`, `prepare`, `log` and `config` take settings: options, DAYBOOK_* variables, or a TOML file. All other
+/// commands talk to a running server.
 #[derive(Parser)]
 #[command(name = "daybook", version, max_term_width = 110, after_long_help = help::DAYBOOK)]
 pub(crate) struct Cli {

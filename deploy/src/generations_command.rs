@@ -190,9 +190,7 @@ impl Generations<'_> {
         let mut out = io::stdout().lock();
         match self.is_for_people() {
             true => Ok(writeln!(out, "{} is {}", changed.title(), changed.state)?),
-            false => {
-                output::write_document(&mut out, &Shown::new(&changed, None))
-            }
+            false => output::write_document(&mut out, &Shown::new(&changed, None)),
         }
     }
 }

@@ -29,7 +29,8 @@ const REPORT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     if !matches!(config.log, Log::Embedded) || !matches!(config.tables, Tables::Sqlite) {
-        let text = "only embedded stores are prepared: on Kafka and PostgreSQL, start this release beside the older one";
+        let text =
+            "only embedded stores are prepared: on Kafka and PostgreSQL, start this release beside the older one";
         return Err(Failure::new(Code::Usage, text).into());
     }
     let folder = &config.process.data_dir;
@@ -78,7 +79,8 @@ fn lock(config: &Config) -> Result<File> {
     let path = config.process.data_dir.join("prepare.lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    let taken = |_| Failure::new(Code::Conflict, format!("another daybook prepares {}", config.process.data_dir.display()));
+    let taken =
+        |_| Failure::new(Code::Conflict, format!("another daybook prepares {}", config.process.data_dir.display()));
     file.try_lock().map_err(taken)?;
     Ok(file)
 }
@@ -125,7 +127,10 @@ async fn index(platform: &Platform, search: &Search) -> Result<()> {
         if let Some(failure) = health.failure {
             anyhow::bail!("the search index of {domain} cannot be built: {failure}");
         }
-        output::tell(&format!("{domain}: building the search index, {} documents so far", health.rebuilding.unwrap_or(0)));
+        output::tell(&format!(
+            "{domain}: building the search index, {} documents so far",
+            health.rebuilding.unwrap_or(0)
+        ));
     }
     Ok(())
 }

@@ -114,8 +114,7 @@ async fn show_plan(server: &Server, given: &RebuildOptions) -> Result<()> {
 async fn begin(server: &Server, given: &RebuildOptions) -> Result<Progress> {
     let label = given.name.clone().unwrap_or_default();
     let until = given.until.as_deref().unwrap_or_default();
-    let body =
-        json!({"label": label, "promote": given.promote, "accept_quarantine": given.quarantine, "until": until});
+    let body = json!({"label": label, "promote": given.promote, "accept_quarantine": given.quarantine, "until": until});
     change(server, &format!("/api/v1/rebuilds{}", domain_query(given.domain.as_deref())), &body).await
 }
 

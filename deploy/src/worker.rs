@@ -28,7 +28,8 @@ const REPORT: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<Duration>) -> Result<()> {
     if matches!(config.log, Log::Embedded) || matches!(config.tables, Tables::Sqlite) {
-        let text = "embedded stores are open in one process: a worker needs --log with Kafka and --tables with PostgreSQL";
+        let text =
+            "embedded stores are open in one process: a worker needs --log with Kafka and --tables with PostgreSQL";
         return Err(Failure::new(Code::Usage, text).into());
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -40,8 +41,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<D
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    let mut workers: Vec<Worker> =
-        domains.iter().map(|domain| Worker::new(parts.platform(*domain, true))).collect();
+    let mut workers: Vec<Worker> = domains.iter().map(|domain| Worker::new(parts.platform(*domain, true))).collect();
     tracing::info!("waiting for rebuilds");
     let ended = tokio::select! {
         ended = work(&parts, &mut workers, until_idle) => ended,

@@ -17,8 +17,8 @@ use crate::{
     control::{Control, Entry, NewState, State},
     plan,
     running::Platform,
-    until::Until,
     switch::control::ControlRow,
+    until::Until,
     upgrade::{self, Stores},
 };
 

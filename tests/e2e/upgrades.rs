@@ -245,6 +245,7 @@ async fn the_next_release_prepares_its_generation_beside_the_running_one_and_onl
     check(&place, &server, &acknowledged).await;
     let network = Place::new("prepare-network", Backend::Distributed).with_program(NEXT);
     let options = network.options();
-    let refused = network.command(&[&["prepare"], options.iter().map(String::as_str).skip(2).collect::<Vec<_>>().as_slice()].concat());
+    let refused = network
+        .command(&[&["prepare"], options.iter().map(String::as_str).skip(2).collect::<Vec<_>>().as_slice()].concat());
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
 }

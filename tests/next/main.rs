@@ -63,6 +63,10 @@ impl Projection for Next {
         Ok(Box::new(Accepted { batch, rejected }))
     }
 
+    fn time(&self, record: &Record) -> Option<i64> {
+        self.0.time(record)
+    }
+
     fn comparable(&self) -> Vec<Comparable> {
         self.0.comparable()
     }

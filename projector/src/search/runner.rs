@@ -286,7 +286,8 @@ impl Worker {
             let wait = if awaited || tail.unseen_since.is_some() { WAIT_UNSEEN } else { WAIT_IDLE };
             match &mut reader {
                 Some(reader) => {
-                    let mut records = reader.read(ReadLimits { records_max: RECORDS_MAX, bytes_max: BYTES_MAX, wait })?;
+                    let mut records =
+                        reader.read(ReadLimits { records_max: RECORDS_MAX, bytes_max: BYTES_MAX, wait })?;
                     records.retain(|it| !generation.ends_at(it.position.partition, it.position.offset));
                     let mut reached = tail.next.clone();
                     reached.0.extend(generation.within(reader.reached()).0);

@@ -391,6 +391,10 @@ impl Projection for Changed {
         Ok(Box::new(Accepted { batch, rejected }))
     }
 
+    fn time(&self, record: &Record) -> Option<i64> {
+        Books.time(record)
+    }
+
     fn comparable(&self) -> Vec<Comparable> {
         let mut tables = Projection::comparable(&Books);
         if self.wider {

@@ -1,0 +1,40 @@
+//! `daybook worker`.
+
+use daybook_tests::{
+    process::{Backend, Place, Server, run},
+    random::Random,
+    writers::{Step, Writers, check},
+};
+
+use super::said;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_take_part_in_a_rebuild_one_is_killed_and_the_other_ends_when_there_is_nothing_to_do() {
+    let place = Place::new("workers", Backend::Distributed);
+    let server = Server::start(&place);
+    let mut random = Random::seeded("workers");
+    let mut steps = Vec::new();
+    for flow in 0..12 {
+        steps.push(Step::make(&server.api, &format!("F{flow}")).await);
+    }
+    let writers = Writers::start(&[&server.api], &steps, 4, &mut random);
+    writers.wait_for(300).await;
+    let (killed, idle) = (Server::start_worker(&place, &[]), Server::start_worker(&place, &["--until-idle", "5s"]));
+    let begun = server.spawn(&["rebuild", "--promote", "--json"]);
+    let ended = tokio::task::spawn_blocking(move || begun.wait_with_output());
+    writers.wait_for(50).await;
+    killed.kill();
+    let ended = ended.await;
+    assert!(matches!(&ended, Ok(Ok(output)) if output.status.success()), "{ended:?}");
+    let acknowledged = writers.stop().await;
+    check(&place, &server, &acknowledged).await;
+    let logged = idle.logged();
+    assert!(idle.wait(), "the worker did not end well");
+    let applied = |line: &&String| line.contains("records applied here") && !line.contains(": 0 records applied here");
+    assert!(logged.iter().any(|line| applied(&line)), "it took no part: {logged:?}");
+    let embedded = Place::new("worker", Backend::Embedded);
+    let options = embedded.options();
+    let refused = run(&[&["worker"], options.iter().map(String::as_str).collect::<Vec<_>>().as_slice()].concat());
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(said(&refused).contains("a worker needs"), "{refused:?}");
+}
