@@ -249,3 +249,33 @@ async fn the_next_release_prepares_its_generation_beside_the_running_one_and_onl
         .command(&[&["prepare"], options.iter().map(String::as_str).skip(2).collect::<Vec<_>>().as_slice()].concat());
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_network_stores_a_refused_record_fails_the_rebuild_unless_its_quarantine_is_accepted() {
+    let place = Place::new("upgrades_poison", Backend::Distributed);
+    let earlier = Server::start(&place);
+    let mut random = Random::seeded("upgrades-poison");
+    write(&earlier, &mut random).await;
+    let answer = earlier.api.post("/flows/Refused", &json!({})).await;
+    let position = answer.header("daybook-position").to_owned();
+    let place = place.with_program(NEXT);
+    let next = Server::start(&place);
+    next.api.get("/api/v1/rebuilds/metaflow-2/events").await;
+    assert_eq!(state(&next.api, 2).await, "failed");
+    let again = next.command(&["rebuild"]);
+    let text = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(again.status.code() == Some(1) && text.contains(&position) && text.contains("it is refused"), "{again:?}");
+    let accepted = next.command(&["rebuild", "--quarantine", "--promote"]);
+    assert!(accepted.status.success(), "{accepted:?}");
+    answers(&next.api).await;
+    assert_eq!(next.api.get("/flows/Refused").await.status, 404);
+    assert_eq!(next.api.get("/flows/F").await.status, 200);
+    let listed = next.command(&["quarantine", "list"]);
+    assert!(String::from_utf8_lossy(&listed.stdout).contains(&position), "{listed:?}");
+    let shown = next.command(&["generations", "show", "4"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("it is refused"), "{shown:?}");
+    // The way back is as it was.
+    assert!(next.command(&["generations", "rollback", "--yes"]).status.success());
+    answers(&earlier.api).await;
+    assert_eq!(earlier.api.get("/flows/Refused").await.status, 200);
+}
