@@ -4,7 +4,7 @@
 
 use std::sync::{
     Arc, OnceLock, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use daybook_ingest::log::LogError;
@@ -17,6 +17,7 @@ use crate::{
     progress::Progress,
     projection::{EntityKey, Projection, Report},
     tables::{PlanShape, SchemaDefinition, Tables, TablesError},
+    throttle::Pauses,
 };
 
 /// One generation of a domain.
@@ -41,6 +42,8 @@ pub struct Generation {
     places: String,
     /// The takeover by a server after which its checkpoints were read, as [`Tables::takeovers`] counts them.
     read_after: AtomicU64,
+    /// What work on it pauses for, in percent.
+    pauses: AtomicU32,
     subscribers: RwLock<Vec<Subscriber>>,
 }
 
@@ -78,6 +81,7 @@ impl Generation {
             refusal,
             places,
             read_after,
+            pauses: AtomicU32::new(0),
             subscribers,
         })
     }
@@ -86,6 +90,16 @@ impl Generation {
     #[must_use]
     pub fn at(self, places: String) -> Self {
         Self { places, ..self }
+    }
+
+    /// From now on those who fill it pause like this.
+    pub fn set_pauses(&self, pauses: Pauses) {
+        self.pauses.store(pauses.percent(), Ordering::Relaxed);
+    }
+
+    /// How long those who fill it pause.
+    pub fn pauses(&self) -> Pauses {
+        Pauses::of(self.pauses.load(Ordering::Relaxed))
     }
 
     /// From now on it serves nobody and applies nothing, until the process restarts: the log does not contain what its

@@ -12,6 +12,7 @@ pub mod open;
 pub mod plan;
 pub mod rebuilds;
 pub mod running;
+pub mod settings;
 pub mod switch;
 pub mod switching;
 pub mod upgrade;

@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use crate::{
     control::Control,
     lease::Lease,
+    settings::Settings,
     switch::GenerationId,
     upgrade::{Indexes, Stores},
 };
@@ -47,6 +48,8 @@ pub struct Platform {
     pub instance: String,
     /// Whether this process applies records.
     pub projects: bool,
+    /// What the deployment decides.
+    pub settings: Arc<Settings>,
 }
 
 impl Platform {
