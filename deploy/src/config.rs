@@ -15,6 +15,7 @@ mod mask;
 mod nearest;
 mod process;
 pub(crate) mod read;
+mod rebuild;
 mod search;
 mod server;
 mod setting;
@@ -38,6 +39,7 @@ pub(crate) use self::{
     listen::Listen,
     log::Log,
     process::Process,
+    rebuild::Rebuild,
     search::Search,
     server::Server,
     setting::{Preset, Setting, Takes, area},
@@ -45,7 +47,7 @@ pub(crate) use self::{
     tables::Tables,
     telemetry::{LogFormat, Telemetry},
 };
-use self::{log::LogSettings, search::SearchSettings, tables::TablesSettings};
+use self::{log::LogSettings, rebuild::RebuildSettings, search::SearchSettings, tables::TablesSettings};
 use crate::domains;
 
 /// A checked configuration. No `Debug`: it holds passwords.
@@ -54,6 +56,7 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     pub(crate) tables: Tables,
     pub(crate) search: Search,
+    pub(crate) rebuild: Rebuild,
     pub(crate) http: Http,
     pub(crate) telemetry: Telemetry,
     pub(crate) domains: domains::Settings,
@@ -73,6 +76,7 @@ pub(crate) fn settings() -> impl Iterator<Item = &'static Setting> {
         LogSettings::SETTINGS,
         TablesSettings::SETTINGS,
         SearchSettings::SETTINGS,
+        RebuildSettings::SETTINGS,
         Http::SETTINGS,
         Telemetry::SETTINGS,
     ];
@@ -86,6 +90,7 @@ pub(crate) fn check(loaded: &Loaded) -> Result<Config, Vec<String>> {
     let log = LogSettings::check(given, &mut faults);
     let tables = Tables::check(given, &mut faults);
     let search = SearchSettings::check(given, &mut faults);
+    let rebuild = RebuildSettings::check(given, &mut faults);
     let http = Http::check(given, &mut faults);
     let telemetry = Telemetry::check(given, &mut faults);
     let domains = domains::Settings::check(given, &mut faults);
@@ -96,6 +101,7 @@ pub(crate) fn check(loaded: &Loaded) -> Result<Config, Vec<String>> {
             log,
             tables: tables?,
             search,
+            rebuild: rebuild?.checked(),
             http: http?,
             telemetry: telemetry?,
             domains: domains?,

@@ -7,11 +7,12 @@ use anyhow::Result;
 use crate::{
     command::ConfigCommand,
     config::{self, Environment, Loaded, Shown},
+    domains::Domain,
     exit::Failure,
     output,
 };
 
-pub(crate) fn run(command: &ConfigCommand, environment: &Environment) -> Result<()> {
+pub(crate) fn run(command: &ConfigCommand, domains: &[Domain], environment: &Environment) -> Result<()> {
     match command {
         ConfigCommand::Show { origin, json, flags } => {
             let loaded = load(&flags.given, environment);
@@ -26,7 +27,8 @@ pub(crate) fn run(command: &ConfigCommand, environment: &Environment) -> Result<
             config::check(&loaded).map_err(Failure::of_faults)?;
         }
         ConfigCommand::Check(flags) => {
-            config::check(&load(&flags.given, environment)).map_err(Failure::of_faults)?;
+            let mut config = config::check(&load(&flags.given, environment)).map_err(Failure::of_faults)?;
+            config.rebuild.read_canaries(domains).map_err(Failure::of_faults)?;
             writeln!(io::stdout(), "the configuration has no faults")?;
         }
         ConfigCommand::Example => write!(io::stdout(), "{}", config::example())?,

@@ -3,6 +3,7 @@
 //! It is a library, so that a program with more domains can use the same parts: [`run`] takes the list of domains.
 
 mod ask;
+mod canaries;
 mod command;
 mod config;
 mod config_command;
@@ -48,7 +49,8 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
     match command {
         Command::Serve(flags) => {
             let loaded = config::load(&flags.given, environment);
-            let config = config::check(&loaded).map_err(Failure::of_faults)?;
+            let mut config = config::check(&loaded).map_err(Failure::of_faults)?;
+            config.rebuild.read_canaries(domains).map_err(Failure::of_faults)?;
             telemetry::start(&config.telemetry, &loaded.warnings);
             let runtime = runtime()?;
             let outcome = runtime.block_on(serve::run(config, domains));
@@ -78,7 +80,7 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
             telemetry::start(&config.telemetry, &loaded.warnings);
             interruptible(log_command::run(config, domains, command))
         }
-        Command::Config(command) => config_command::run(&command, environment),
+        Command::Config(command) => config_command::run(&command, domains, environment),
         Command::Status(options) => {
             let server = server(&options, environment)?;
             interruptible(status_command::run(&server, options.json))

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use daybook_ingest::log::{self, EventLog, embedded::LogBeside};
-use daybook_projector::search::state::Search;
+use daybook_projector::{search::state::Search, throttle::Throttle};
 use daybook_reindexer::{
     control::Control,
     lease::{Folded, Holding, Lease},
@@ -45,6 +45,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         roles: String::new(),
         domains: folded.collect::<Result<_, _>>()?,
         partitions: log::partitions(log.as_ref()),
+        throttle: Arc::new(Throttle::new(None)),
     };
     let lease = Arc::new(Lease::unshared(control.clone(), holding));
     let indexes = wire::open_search(&config)?;
@@ -58,6 +59,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
             lease: Arc::clone(&lease),
             instance: instance.clone(),
             projects: true,
+            settings: Arc::new(config.rebuild.settings.clone()),
         };
         let name = platform.domain();
         match prepare::begin(&platform).await? {

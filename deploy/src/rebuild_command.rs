@@ -47,6 +47,7 @@ pub(crate) struct Progress {
     eta_seconds: Option<f64>,
     lag: Option<i64>,
     documents: Option<u64>,
+    pause_percent: u32,
     promotes: bool,
     reason: String,
 }

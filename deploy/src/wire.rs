@@ -19,13 +19,15 @@ use daybook_projector::{
     monitor,
     search::{SearchError, SearchStore, elasticsearch::ElasticsearchStore, state::Search, tantivy::TantivyStore},
     tables::{Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
+    throttle::Throttle,
 };
 use daybook_reindexer::{
     control::Control,
-    coordinator::{self, Coordinator},
+    coordinator::Coordinator,
     lease::{Folded, Holding, Lease},
     open::{self, OpenError, Opened},
     running::Platform,
+    settings::Settings,
     upgrade,
     watcher::{Generations, Serving, Watcher},
 };
@@ -38,8 +40,6 @@ use crate::{
     start::Start,
 };
 
-/// How long a generation is kept as the way back after it was live.
-const PREVIOUS_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long the start retries a part that does not answer.
 const START_MAX: Duration = Duration::from_secs(60);
 /// Time between two reports of progress while the tables catch up.
@@ -54,6 +54,7 @@ pub(crate) struct Parts {
     pub(crate) domains: Vec<Running>,
     search: Option<Arc<dyn SearchStore>>,
     pub(crate) control: Control,
+    settings: Arc<Settings>,
     background: JoinSet<()>,
 }
 
@@ -222,6 +223,7 @@ impl Parts {
                 .map(|domain| Folded::of((domain.projection)().as_ref()))
                 .collect::<Result<_, _>>()?,
             partitions: log::partitions(log.as_ref()),
+            throttle: Arc::new(Throttle::new(config.rebuild.read_latency_max)),
         };
         let lease = if store.shared() {
             let join = || Lease::join(control.clone(), holding.clone());
@@ -233,10 +235,13 @@ impl Parts {
         let mut background = JoinSet::new();
         let of_task = Arc::clone(&lease);
         background.spawn(async move { of_task.keep().await });
+        let of_task = Arc::clone(&lease);
+        background.spawn(async move { of_task.throttle().keep().await });
         let of_task = control.clone();
         background.spawn(async move { of_task.hear().await });
         let search = open_search(config)?;
-        Ok(Self { log, store, instance, lease, domains: Vec::new(), search, control, background })
+        let settings = Arc::new(config.rebuild.settings.clone());
+        Ok(Self { log, store, instance, lease, domains: Vec::new(), search, control, settings, background })
     }
 
     async fn start_domains(mut self, config: &Config, domains: &[Domain], start: &Start) -> Result<Self> {
@@ -272,6 +277,7 @@ impl Parts {
             lease: Arc::clone(&self.lease),
             instance: self.instance.clone(),
             projects,
+            settings: Arc::clone(&self.settings),
         }
     }
 
@@ -298,8 +304,7 @@ impl Parts {
                 self.background.spawn(watcher.follow());
             }
             let (platform, serving) = (running.platform.clone(), running.serving.clone());
-            let settings = coordinator::Settings { previous_max: PREVIOUS_MAX };
-            self.background.spawn(Coordinator::new(platform, serving, settings).coordinate());
+            self.background.spawn(Coordinator::new(platform, serving).coordinate());
         }
         Ok(())
     }

@@ -4,7 +4,7 @@
 
 use std::sync::{
     Arc, OnceLock, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use daybook_ingest::log::LogError;
@@ -17,6 +17,7 @@ use crate::{
     progress::Progress,
     projection::{EntityKey, Projection, Report},
     tables::{PlanShape, SchemaDefinition, Tables, TablesError},
+    throttle::Pauses,
 };
 
 /// One generation of a domain.
@@ -43,6 +44,8 @@ pub struct Generation {
     places: String,
     /// The takeover by a server after which its checkpoints were read, as [`Tables::takeovers`] counts them.
     read_after: AtomicU64,
+    /// What work on it pauses for, in percent.
+    pauses: AtomicU32,
     subscribers: RwLock<Vec<Subscriber>>,
 }
 
@@ -81,6 +84,7 @@ impl Generation {
             refusal,
             places,
             read_after,
+            pauses: AtomicU32::new(0),
             subscribers,
         })
     }
@@ -108,6 +112,16 @@ impl Generation {
     /// Whether it ends at this offset of a partition.
     pub fn ends_at(&self, partition: Partition, next: Offset) -> bool {
         self.end.as_ref().is_some_and(|end| next >= end.next(partition))
+    }
+
+    /// From now on those who fill it pause like this.
+    pub fn set_pauses(&self, pauses: Pauses) {
+        self.pauses.store(pauses.percent(), Ordering::Relaxed);
+    }
+
+    /// How long those who fill it pause.
+    pub fn pauses(&self) -> Pauses {
+        Pauses::of(self.pauses.load(Ordering::Relaxed))
     }
 
     /// From now on it serves nobody and applies nothing, until the process restarts: the log does not contain what its

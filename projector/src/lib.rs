@@ -24,5 +24,6 @@ pub mod search;
 pub mod space;
 mod supervise;
 pub mod tables;
+pub mod throttle;
 
 pub use error_chain::chain;

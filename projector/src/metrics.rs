@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, register_histogram, register_int_counter,
-    register_int_counter_vec, register_int_gauge_vec,
+    Counter, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, register_counter,
+    register_histogram, register_int_counter, register_int_counter_vec, register_int_gauge, register_int_gauge_vec,
 };
 
 /// The crate's metrics.
@@ -27,6 +27,12 @@ pub struct Metrics {
     pub search_documents: IntCounterVec,
     /// Records whose documents are not in the search index yet, by domain.
     pub search_lag: IntGaugeVec,
+    /// Milliseconds that reads take in the slowest process: the 99th percentile of the last second.
+    pub reads_ms: IntGauge,
+    /// How long rebuilds pause after each piece of work, in percent of that work.
+    pub rebuild_pause: IntGauge,
+    /// Seconds for which rebuilds have paused.
+    pub rebuild_paused: Counter,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
@@ -57,6 +63,21 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         quarantined: by_domain("daybook_projector_quarantine_records", "Records in quarantine"),
         search_documents: register_int_counter_vec!(documents, &["outcome"]).expect(UNIQUE),
         search_lag: by_domain("daybook_projector_search_lag_records", "Records that are not in the search index yet"),
+        reads_ms: register_int_gauge!(
+            "daybook_projector_reads_milliseconds",
+            "Milliseconds that reads take in the slowest process, the 99th percentile"
+        )
+        .expect(UNIQUE),
+        rebuild_pause: register_int_gauge!(
+            "daybook_projector_rebuild_pause_percent",
+            "How long rebuilds pause because reads are slow, in percent of their work"
+        )
+        .expect(UNIQUE),
+        rebuild_paused: register_counter!(
+            "daybook_projector_rebuild_paused_seconds_total",
+            "Seconds for which rebuilds have paused because reads are slow"
+        )
+        .expect(UNIQUE),
     }
 });
 

@@ -18,7 +18,7 @@ use std::{
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record};
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::{
     backoff::Backoff,
@@ -35,6 +35,7 @@ use crate::{
     projection::{Batch, NewerRecord, Projection, Rejected, Report},
     supervise::{Interruption, RunnerThread, supervise},
     tables::TablesError,
+    throttle::Pauses,
 };
 
 /// Bounds of one batch. A stop is noticed after the wait, at the latest.
@@ -415,11 +416,12 @@ impl Shared {
         let timer = metrics().batch_seconds.start_timer();
         let (tables, plans) = (self.generation.tables.as_ref(), &self.generation.plans);
         let entry = |entry: &Rejected| quarantined(records, entry);
-        let (report, rejected) = self.as_allowed(&reached, || {
+        let (report, rejected, work) = self.as_allowed(&reached, || {
             let (checkpoints, notification) = (self.moved(next, &reached), self.notification(&reached));
             let (moved, mut rejected) = (Move { checkpoints, hashes: &hashes, notification }, rejected.clone());
+            let began = Instant::now();
             let report = batch::commit(batch, &moved, tables, plans, &mut rejected, entry)?;
-            Ok((report, rejected))
+            Ok((report, rejected, began.elapsed()))
         })?;
         timer.observe_duration();
         for entry in &rejected {
@@ -433,7 +435,22 @@ impl Shared {
         self.note(|health| health.records += records.len() as u64);
         self.generation.note_applied(next, &reached, report);
         next.0.extend(reached.0);
+        self.rest(work);
         Ok(())
+    }
+
+    /// Pauses after some work if reads are slow and the generation is being filled.
+    fn rest(&self, work: Duration) {
+        let (pause, began) = (self.generation.pauses().after(work), Instant::now());
+        while let Some(left) = pause.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+            if self.ended() || self.is_reassigned() || self.generation.pauses() == Pauses::default() {
+                break;
+            }
+            thread::park_timeout(left.min(ROLE_LOOK));
+        }
+        if !pause.is_zero() {
+            metrics().rebuild_paused.inc_by(began.elapsed().as_secs_f64());
+        }
     }
 
     /// The notification that a commit sends to other processes.

@@ -23,7 +23,7 @@ use crate::{
     pagination,
 };
 
-const PREVIEW: HeaderName = HeaderName::from_static("daybook-preview");
+pub(crate) const PREVIEW: HeaderName = HeaderName::from_static("daybook-preview");
 /// The name of the header as error bodies show it.
 const PREVIEW_FIELD: &str = "Daybook-Preview";
 

@@ -15,7 +15,7 @@ use tower_http::compression::{CompressionLayer, predicate::SizeAbove};
 use tracing::Instrument;
 
 use crate::{
-    answering::Answering,
+    answering::{Answering, PREVIEW},
     app::App,
     bodies::Held,
     context::RequestId,
@@ -146,7 +146,11 @@ async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut requ
             let answer = async {
                 let Received { request, _held, _place } = received(&app, name, domain.api.streamed, request).await?;
                 let takeover = admit(&app, name, &live, request.headers()).await?;
+                let (is_read, began) = (is_plain_read(&request), Instant::now());
                 let response = next.run(request).await;
+                if is_read {
+                    app.lease.throttle().note_read(began.elapsed());
+                }
                 live.generation.check_takeover(takeover)?;
                 Ok::<_, ApiError>(response)
             };
@@ -165,6 +169,12 @@ async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut requ
     };
     response.extensions_mut().insert(DomainName(name));
     response
+}
+
+/// Whether it reads the live generation as it is, so that its duration tells how fast that is.
+fn is_plain_read(request: &Request) -> bool {
+    let waits_or_previews = [MIN_POSITION, PREVIEW].iter().any(|name| request.headers().contains_key(name));
+    matches!(*request.method(), Method::GET | Method::HEAD) && !waits_or_previews
 }
 
 /// The vector that a request has seen and that a projection must have reached.

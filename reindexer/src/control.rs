@@ -56,9 +56,11 @@ statements! {
     WRITE_LEASE = "control/write_lease", split;
     ACKNOWLEDGE = "control/acknowledge", split;
     LEAVE = "control/leave", split;
+    NOTE_READS = "control/note_reads";
     LIST_INSTANCES = "control/list_instances", split, InstanceRow;
     FORGET_EXPIRED = "control/forget_expired", split;
     FORGET_ACKNOWLEDGEMENTS = "control/forget_acknowledgements";
+    FORGET_READS = "control/forget_reads";
     TAKE_NUMBERS = "control/take_numbers", split, TakenRow;
 }
 
@@ -96,6 +98,7 @@ row! {
         topics: String,
         leased: i64,
         connected: i64,
+        reads_ms: i64,
     }
 }
 
@@ -137,6 +140,12 @@ pub enum ChangeError {
         /// Its state.
         state: &'static str,
     },
+    /// The generation has to be verified again.
+    #[error("generation {generation} was verified too long ago")]
+    Stale {
+        /// The generation.
+        generation: i64,
+    },
     /// Control storage, or a generation's tables, failed.
     #[error(transparent)]
     Tables(#[from] TablesError),
@@ -163,6 +172,15 @@ impl Seen {
             None => Err(ChangeError::Unknown { generation }),
             Some(state) if is_expected(state) => Ok(()),
             Some(state) => Err(ChangeError::State { generation, state: state.as_str() }),
+        }
+    }
+
+    /// Fails if a generation is ready, but was verified too long ago.
+    pub fn expect_verified(&self, generation: i64, verified_max: Duration) -> Result<(), ChangeError> {
+        let mut found = self.entries.iter().filter(|entry| entry.generation == generation);
+        match found.any(|entry| entry.is_stale(self.now, verified_max)) {
+            true => Err(ChangeError::Stale { generation }),
+            false => Ok(()),
         }
     }
 }

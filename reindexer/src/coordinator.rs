@@ -30,7 +30,7 @@ use crate::{
     },
     switching::{Flip, Switching},
     upgrade,
-    verify::{self, Limits, Report, VerifyError},
+    verify::{self, Indexed, Limits, Report, VerifyError},
     watcher::Serving,
 };
 
@@ -42,15 +42,8 @@ const LOOK_SWITCHING: Duration = Duration::from_millis(20);
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(500);
 /// Records that a candidate may be behind the live generation when it is verified.
 const VERIFIED_LAG_MAX: i64 = 10_000;
-/// How long a candidate that was verified may wait to be promoted, before it is verified again.
-const READY_MAX: Duration = Duration::from_secs(24 * 3600);
-
-/// What a deployment decides.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// How long a generation is kept as the way back after it was live.
-    pub previous_max: Duration,
-}
+/// Why a candidate that was ready is not any longer.
+pub(crate) const VERIFIED_TOO_LONG_AGO: &str = "it was verified too long ago";
 
 /// Why a step was not made.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +65,6 @@ pub struct Coordinator {
     platform: Platform,
     serving: watch::Receiver<Serving>,
     switching: Switching,
-    settings: Settings,
     /// Generations that have ended and of which nothing is left.
     removed: BTreeSet<i64>,
     /// Tables of a candidate are being made.
@@ -92,13 +84,12 @@ struct Verification {
 
 impl Coordinator {
     /// A coordinator that works whenever this process has the domain's first partition.
-    pub fn new(platform: Platform, serving: watch::Receiver<Serving>, settings: Settings) -> Self {
-        let switching = Switching::new(platform.control.clone(), Arc::clone(&platform.lease), platform.domain());
+    pub fn new(platform: Platform, serving: watch::Receiver<Serving>) -> Self {
+        let switching = Switching::new(&platform);
         Self {
             platform,
             serving,
             switching,
-            settings,
             removed: BTreeSet::new(),
             making: None,
             verification: None,
@@ -205,17 +196,11 @@ impl Coordinator {
         }
         let previous = entries.iter().find(|entry| Some(GenerationId(entry.generation)) == row.previous);
         if let Some(previous) = previous
-            && self.age(previous) > self.settings.previous_max
+            && self.platform.settings.previous_max.is_some_and(|max| previous.age() > max)
         {
             self.switching.retire(row.epoch).await?;
         }
         Ok(())
-    }
-
-    /// How long a generation has had its state.
-    fn age(&self, entry: &Entry) -> Duration {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        now.saturating_sub(Duration::from_millis(u64::try_from(entry.changed_at).unwrap_or(u64::MAX)))
     }
 
     async fn advance_candidate(&mut self, row: &ControlRow, candidate: &Entry) -> Result<(), StepError> {
@@ -225,10 +210,9 @@ impl Coordinator {
         let serving = self.serving.borrow().clone();
         let Some(open) = serving.open.get(&candidate.generation) else { return Ok(()) };
         let live = &serving.current;
-        if !candidate.accepts_quarantine
-            && let Some((position, reason)) = newly_quarantined(&live.generation, &open.generation).await?
+        if let Some(max) = self.limits(candidate).quarantined
+            && let Some(reason) = refuses_more(max, &live.generation, &open.generation).await?
         {
-            let reason = format!("it refuses {position}, which generation {} has applied: {reason}", row.live.0);
             return self.move_to(candidate, State::Failed, reason).await;
         }
         match candidate.state {
@@ -244,10 +228,8 @@ impl Coordinator {
                 self.move_to(candidate, State::Verifying, String::new()).await
             }
             State::Verifying => self.verify(candidate, live, open).await,
+            State::Ready if candidate.age() > self.platform.settings.verified_max => self.expire(candidate).await,
             State::Ready if candidate.promotes => self.announce(row, candidate).await,
-            State::Ready if self.age(candidate) > READY_MAX => {
-                self.move_to(candidate, State::Tailing, "it was verified too long ago".to_owned()).await
-            }
             _ => Ok(()),
         }
     }
@@ -268,12 +250,19 @@ impl Coordinator {
         }
     }
 
+    /// How much a candidate may differ.
+    fn limits(&self, candidate: &Entry) -> Limits {
+        let limits = self.platform.settings.limits;
+        let quarantined = limits.quarantined.filter(|_| !candidate.accepts_quarantine);
+        Limits { quarantined, ..limits }
+    }
+
     async fn verify(&mut self, candidate: &Entry, live: &Open, open: &Open) -> Result<(), StepError> {
         let number = candidate.generation;
         match self.verification.take().filter(|running| running.generation == number) {
             None => {
                 let (platform, live, open) = (self.platform.clone(), live.clone(), open.clone());
-                let limits = Limits { accept_quarantine: candidate.accepts_quarantine, ..Limits::default() };
+                let limits = self.limits(candidate);
                 let outcome = tokio::spawn(async move { verified(&platform, &live, &open, &limits).await });
                 self.verification = Some(Verification { generation: number, outcome });
                 Ok(())
@@ -307,10 +296,16 @@ impl Coordinator {
             _ => self.switching.announce(row.epoch, to).await,
         };
         match announced {
+            Err(ChangeError::Stale { .. }) => self.expire(candidate).await,
             // Somebody else made a step.
             Ok(_) | Err(ChangeError::Switch(_) | ChangeError::State { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A candidate that was verified too long ago is verified again.
+    async fn expire(&self, candidate: &Entry) -> Result<(), StepError> {
+        self.move_to(candidate, State::Tailing, VERIFIED_TOO_LONG_AGO.to_owned()).await
     }
 
     async fn move_to(&self, entry: &Entry, to: State, reason: String) -> Result<(), StepError> {
@@ -370,23 +365,31 @@ pub(crate) fn lag(live: &Open, open: &Open) -> i64 {
     open.search.as_ref().map_or(tables, |search| tables.max(search.lag(&end)))
 }
 
-/// The first record that a candidate has put into quarantine although the live generation has applied it.
-async fn newly_quarantined(
-    live: &Generation,
-    candidate: &Generation,
-) -> Result<Option<(Position, String)>, TablesError> {
+/// Why a candidate fails that has put more records into quarantine that the live generation has applied than it may.
+async fn refuses_more(max: u64, live: &Generation, candidate: &Generation) -> Result<Option<String>, TablesError> {
     if quarantine::count(candidate.tables.as_ref()).await? == 0 {
         return Ok(None);
     }
     let mut found: BTreeMap<Position, String> = upgrade::quarantined(candidate.tables.as_ref()).await?;
     let known = upgrade::quarantined(live.tables.as_ref()).await?;
     found.retain(|position, _| !known.contains_key(position));
-    Ok(found.into_iter().next())
+    let first = found.first_key_value().filter(|_| found.len() as u64 > max);
+    Ok(first.map(|(position, reason)| {
+        let more = if found.len() > 1 { format!(" ({} records in all)", found.len()) } else { String::new() };
+        format!("it refuses {position}, which generation {} has applied{more}: {reason}", live.number)
+    }))
 }
 
 /// Compares a candidate with the live generation. The report, and what is different, if anything is.
 async fn verified(platform: &Platform, live: &Open, open: &Open, limits: &Limits) -> Result<Report, VerifyError> {
-    let index = open.search.as_ref().and_then(|search| search.index());
-    let index = index.as_deref().zip(platform.documents.as_deref());
-    verify::verify(&live.generation, &open.generation, &platform.projection, index, limits, &|_, _| {}).await
+    let index_of = |open: &Open| open.search.as_ref().and_then(|search| search.index());
+    let (index, of_live) = (index_of(open), index_of(live));
+    let indexed = index.as_deref().zip(platform.documents.as_deref()).map(|(index, documents)| Indexed {
+        index,
+        documents,
+        live: of_live.as_deref(),
+        canaries: &platform.settings.canaries,
+    });
+    let (live, candidate, throttle) = (&live.generation, &open.generation, platform.lease.throttle());
+    verify::verify(live, candidate, &platform.projection, indexed, limits, &|_, _| {}, throttle).await
 }

@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use daybook_projector::{
     generation,
     projection::Projection,
     tables::{LEASE, TablesError},
+    throttle::Throttle,
 };
 use daybook_schemas::{Topic, position::Partition};
 use tokio::{
@@ -56,6 +57,7 @@ pub struct Lease {
     topics: String,
     domains: Vec<&'static str>,
     partitions: Vec<Assigned>,
+    throttle: Arc<Throttle>,
     assignment: watch::Sender<Vec<Partition>>,
     rebuild_assignment: watch::Sender<Vec<Partition>>,
     /// The beginning of this process's own time.
@@ -115,6 +117,8 @@ pub struct Holding {
     pub domains: Vec<Folded>,
     /// All partitions of the log.
     pub partitions: Vec<Partition>,
+    /// How long its reads take, which is reported with each renewal.
+    pub throttle: Arc<Throttle>,
 }
 
 /// A domain as this program folds it.
@@ -146,7 +150,7 @@ struct Assigned {
 
 impl Lease {
     fn new(control: Control, of: Holding, shared: bool) -> Self {
-        let Holding { instance, roles, domains, partitions } = of;
+        let Holding { instance, roles, domains, partitions, throttle } = of;
         let group = |partition: &Partition| {
             let of_topic = domains.iter().find(|folded| folded.topics.contains(&partition.topic))?;
             Some(format!("{}@{}", partition.topic.name(), of_topic.fingerprint))
@@ -163,6 +167,7 @@ impl Lease {
             topics,
             domains,
             partitions,
+            throttle,
             assignment: watch::Sender::default(),
             rebuild_assignment: watch::Sender::default(),
             began: Instant::now(),
@@ -199,6 +204,11 @@ impl Lease {
     /// Those of generations that are being built: workers take part in them.
     pub fn rebuild_assignment(&self) -> watch::Receiver<Vec<Partition>> {
         self.rebuild_assignment.subscribe()
+    }
+
+    /// How long reads take, and what rebuilds pause for that.
+    pub fn throttle(&self) -> &Throttle {
+        &self.throttle
     }
 
     /// The lease, if it holds now. A process without it must not answer.
@@ -305,7 +315,7 @@ impl Lease {
 
     fn holding(&self) -> LeaseOf {
         let (instance, roles, topics) = (self.instance.clone(), self.roles.clone(), self.topics.clone());
-        LeaseOf { instance, roles, topics }
+        LeaseOf { instance, roles, topics, reads_ms: self.throttle.own_ms() }
     }
 
     async fn extend(&self, number: LeaseNumber) -> Result<(), RenewError> {
@@ -354,6 +364,8 @@ impl Lease {
 
     async fn assign(&self) -> Result<(), TablesError> {
         let instances = self.control.instances().await?;
+        let others = instances.iter().filter(|it| it.leased && it.name != self.instance);
+        self.throttle.hear(others.map(|it| it.reads_ms).max().unwrap_or(0));
         let is_there = |it: &&Instance| it.leased && it.connected;
         for (assignment, roles) in
             [(&self.assignment, &[PROJECTOR][..]), (&self.rebuild_assignment, &[PROJECTOR, WORKER])]
@@ -417,7 +429,7 @@ mod tests {
 
     fn projector(index: usize, topics: &str) -> Instance {
         let (name, roles, topics) = (format!("i{index:02}"), PROJECTOR.to_owned(), topics.to_owned());
-        Instance { name, roles, topics, leased: true, connected: true }
+        Instance { name, roles, topics, leased: true, connected: true, reads_ms: 0 }
     }
 
     fn partitions(topics: &[Topic]) -> Vec<Assigned> {

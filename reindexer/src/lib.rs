@@ -13,6 +13,7 @@ pub mod plan;
 pub mod prepare;
 pub mod rebuilds;
 pub mod running;
+pub mod settings;
 pub mod switch;
 pub mod switching;
 pub mod until;

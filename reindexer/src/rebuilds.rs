@@ -12,7 +12,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     control::{ChangeError, Entry, NewState, State},
-    coordinator,
+    coordinator::{self, VERIFIED_TOO_LONG_AGO},
     running::Platform,
     switch::{
         Epoch, GenerationId,
@@ -64,6 +64,8 @@ pub struct Known {
     pub index: Option<String>,
     /// Documents of its index so far, while that is built.
     pub documents: Option<u64>,
+    /// How long its rebuild pauses because reads are slow, in percent of its work.
+    pub pause_percent: u32,
 }
 
 /// How far a rebuild is.
@@ -82,6 +84,8 @@ pub struct Pace {
 enum Awaited {
     /// That the generation, which was announced at an epoch, is live or was withdrawn.
     Promotion(Epoch),
+    /// That the generation, which is verified again before, is live or was given up.
+    Verification,
     /// That it is retired.
     Retirement,
 }
@@ -117,7 +121,7 @@ pub enum RequestError {
 impl Rebuilds {
     /// Requests about the generations that a watcher runs.
     pub fn new(platform: Platform, serving: watch::Receiver<Serving>) -> Self {
-        let switching = Switching::new(platform.control.clone(), Arc::clone(&platform.lease), platform.domain());
+        let switching = Switching::new(&platform);
         Self { platform, serving, switching }
     }
 
@@ -227,6 +231,10 @@ impl Rebuilds {
                 Err(RequestError::Conflict(text))
             }
             State::Previous => self.roll_back(reason).await,
+            State::Ready if known.entry.age() > self.platform.settings.verified_max => {
+                let known = self.verify_and_promote(generation).await?;
+                self.keep_reason(known, reason).await
+            }
             State::Ready => {
                 let row = self.idle().await?;
                 if let Some(previous) = row.previous {
@@ -241,6 +249,16 @@ impl Rebuilds {
                 Err(RequestError::Conflict(text))
             }
         }
+    }
+
+    /// Makes a generation live that was verified too long ago: it is verified again before.
+    async fn verify_and_promote(&self, generation: i64) -> Result<Known, RequestError> {
+        let (domain, control) = (self.domain(), &self.platform.control);
+        control.set_promotes(domain, generation).await?;
+        let (state, reason) = (State::Tailing, VERIFIED_TOO_LONG_AGO.to_owned());
+        // If it is not ready any longer, another process was faster.
+        control.move_state(domain, State::Ready, NewState { generation, state, reason }).await?;
+        self.wait_for(generation, Awaited::Verification).await
     }
 
     /// Makes the previous generation live again; and keeps the reason, if one is given, also for the one that it replaces.
@@ -317,7 +335,7 @@ impl Rebuilds {
             let known = self.show(generation).await?;
             let (domain, state) = (self.domain(), known.entry.state);
             let is_done = match awaited {
-                Awaited::Promotion(_) => state == State::Live && self.answers_from(&known)?,
+                Awaited::Promotion(_) | Awaited::Verification => state == State::Live && self.answers_from(&known)?,
                 Awaited::Retirement => state == State::Retired,
             };
             if is_done {
@@ -328,15 +346,27 @@ impl Rebuilds {
                     let row = self.row().await?;
                     row.epoch > announced && row.phase == Phase::Idle && row.live.0 != generation
                 }
+                Awaited::Verification => state.has_ended(),
                 Awaited::Retirement => false,
             };
             if is_withdrawn {
-                let behind = known.lag.map_or(String::new(), |lag| format!(": it is {lag} records behind"));
-                let text = format!("generation {generation} of {domain} was not promoted{behind}");
+                let why = match known.lag {
+                    _ if state.has_ended() => format!(": it is {}: {}", state.as_str(), known.entry.reason),
+                    Some(lag) => format!(": it is {lag} records behind"),
+                    None => String::new(),
+                };
+                let text = format!("generation {generation} of {domain} was not promoted{why}");
                 return Err(RequestError::Conflict(text));
             }
             if Instant::now() >= deadline {
-                let text = format!("generation {generation} of {domain} is still {}; try later", state.as_str());
+                let state = state.as_str();
+                let text = match awaited {
+                    Awaited::Verification => format!(
+                        "generation {generation} of {domain} was verified too long ago: it is {state}, and is promoted \
+                         once it is verified again"
+                    ),
+                    _ => format!("generation {generation} of {domain} is still {state}; try later"),
+                };
                 return Err(RequestError::Late(text));
             }
             // Either is a reason to look.
@@ -368,7 +398,9 @@ impl Rebuilds {
             ChangeError::Switch(SwitchError::Conflict { .. } | SwitchError::WrongPhase { .. }) => {
                 RequestError::Conflict(format!("another switch of {} is under way; try again", self.domain()))
             }
-            ChangeError::Switch(_) | ChangeError::State { .. } => RequestError::Conflict(error.to_string()),
+            ChangeError::Switch(_) | ChangeError::State { .. } | ChangeError::Stale { .. } => {
+                RequestError::Conflict(error.to_string())
+            }
         }
     }
 
@@ -376,12 +408,15 @@ impl Rebuilds {
         let serving = self.serving.borrow();
         let open = serving.open.get(&entry.generation);
         let search = open.and_then(|open| open.search.as_ref());
+        let pauses = matches!(entry.state, State::Loading | State::Indexing | State::Verifying);
+        let pause_percent = if pauses { self.platform.lease.throttle().pauses().percent() } else { 0 };
         Known {
             domain: self.domain(),
             applied: open.map(|open| open.generation.progress.applied()),
             lag: open.map(|open| coordinator::lag(&serving.current, open)),
             index: search.and_then(|search| search.index()).map(|index| index.describe()),
             documents: search.and_then(|search| search.health().rebuilding),
+            pause_percent,
             entry,
         }
     }

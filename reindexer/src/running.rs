@@ -25,6 +25,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     control::Control,
     lease::Lease,
+    settings::Settings,
     switch::GenerationId,
     upgrade::{Indexes, Stores},
 };
@@ -48,6 +49,8 @@ pub struct Platform {
     pub instance: String,
     /// Whether this process applies records.
     pub projects: bool,
+    /// What the deployment decides.
+    pub settings: Arc<Settings>,
 }
 
 impl Platform {

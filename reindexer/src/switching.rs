@@ -16,6 +16,7 @@ use tokio::{runtime::Handle, time::timeout};
 use crate::{
     control::{ChangeError, Control, JointControl, NewState, Seen, State},
     lease::Lease,
+    running::Platform,
     switch::{
         DatabaseTime, Epoch, GenerationId,
         control::{ControlRow, Reached, SwitchError},
@@ -42,6 +43,7 @@ pub struct Switching {
     control: Control,
     lease: Arc<Lease>,
     domain: &'static str,
+    verified_max: Duration,
 }
 
 /// The generations of a flip.
@@ -70,14 +72,17 @@ fn until(now: DatabaseTime, time: Duration) -> DatabaseTime {
 
 impl Switching {
     /// The steps for a domain. A process that is alone acknowledges through its lease, not through control storage.
-    pub fn new(control: Control, lease: Arc<Lease>, domain: &'static str) -> Self {
-        Self { control, lease, domain }
+    pub fn new(platform: &Platform) -> Self {
+        let (control, lease, domain) = (platform.control.clone(), Arc::clone(&platform.lease), platform.domain());
+        Self { control, lease, domain, verified_max: platform.settings.verified_max }
     }
 
-    /// Begins to promote a generation.
+    /// Begins to promote a generation. One that was verified too long ago is refused.
     pub async fn announce(&self, expected: Epoch, candidate: GenerationId) -> Result<ControlRow, ChangeError> {
+        let verified_max = self.verified_max;
         let decide = move |seen: &Seen| {
             seen.expect_state(candidate.0, |state| matches!(state, State::Ready | State::Previous))?;
+            seen.expect_verified(candidate.0, verified_max)?;
             Ok(seen.row.announce(expected, candidate, until(seen.now, ANNOUNCED_MAX))?)
         };
         self.control.change(self.domain, Vec::new(), decide).await

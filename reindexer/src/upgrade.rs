@@ -180,7 +180,8 @@ pub async fn promote(platform: &Platform, candidate: &Generation) -> Result<(), 
         let (before, after) = (quarantined(tables.as_ref()).await, quarantined(candidate.tables.as_ref()).await);
         let (before, mut after) = (before.map_err(failed)?, after.map_err(failed)?);
         after.retain(|position, _| !before.contains_key(position));
-        if let Some((position, reason)) = after.into_iter().next() {
+        let is_more = platform.settings.limits.quarantined.is_some_and(|max| after.len() as u64 > max);
+        if let Some((position, reason)) = after.into_iter().next().filter(|_| is_more) {
             return Err(OpenError::Quarantined { domain, live: from, candidate: to, position, reason });
         }
     }

@@ -6,6 +6,7 @@
 //! differs counts. A row or a document that changes during all of these reads cannot be judged: it is counted as
 //! changing, and blocks nothing.
 
+mod canaries;
 mod documents;
 mod ranges;
 mod report;
@@ -18,17 +19,19 @@ use daybook_projector::{
     comparison::{self, Comparable, Reader},
     generation::Generation,
     projection::Projection,
-    search::{
-        SearchError, SearchIndex,
-        source::{Documents, SourceError},
-    },
+    search::{SearchError, source::SourceError},
     tables::TablesError,
+    throttle::Throttle,
 };
 use daybook_schemas::position::Vector;
 
-pub use self::report::{
-    CheckpointDifference, CheckpointsReport, Difference, IndexCounts, IndexReport, Limits, NewlyQuarantined,
-    QuarantineReport, Report, TableReport,
+pub use self::{
+    canaries::Canary,
+    documents::Indexed,
+    report::{
+        CanaryReport, CheckpointDifference, CheckpointsReport, Difference, IndexCounts, IndexReport, Limited, Limits,
+        NewlyQuarantined, QuarantineReport, Report, TableReport,
+    },
 };
 use self::{ranges::Comparison, wait::wait_for};
 
@@ -112,20 +115,21 @@ struct Table {
     ranges: u64,
 }
 
-/// Compares; `progress` is called with (ranges done, ranges in all).
+/// Compares; `progress` is called with (ranges done, ranges in all). It pauses for `throttle`.
 pub async fn verify(
     live: &Arc<Generation>,
     candidate: &Arc<Generation>,
     projection: &Arc<dyn Projection>,
-    index: Option<(&dyn SearchIndex, &dyn Documents)>,
+    indexed: Option<Indexed<'_>>,
     limits: &Limits,
     progress: &(dyn Fn(u64, u64) + Sync),
+    throttle: &Throttle,
 ) -> Result<Report, VerifyError> {
     let began = Instant::now();
     let at = checkpoints::read(live.tables.as_ref()).await?;
     wait_for(candidate, &at).await?;
     let mut report = Report { at: at.to_string(), ..Report::default() };
-    let mut comparison = Comparison { live, candidate, steps: Steps { done: 0, all: 0, progress } };
+    let mut comparison = Comparison { live, candidate, steps: Steps { done: 0, all: 0, progress }, throttle };
     let mut tables = Vec::new();
     for declared in projection.comparable().into_iter().chain(bookkeeping::comparable()) {
         match comparison.table(declared).await? {
@@ -134,8 +138,8 @@ pub async fn verify(
         }
     }
     let quarantine = Reader::new(bookkeeping::comparable_quarantine())?;
-    let documents = match index {
-        Some((index, _)) => documents::expected(index).await?,
+    let documents = match &indexed {
+        Some(indexed) => documents::expected(indexed.index).await? + indexed.canaries_of(live.domain).count() as u64,
         None => 0,
     };
     comparison.steps.all = tables.iter().map(|table| table.ranges).sum::<u64>() + 1 + documents;
@@ -148,8 +152,9 @@ pub async fn verify(
     report.tables.sort_by(|one, other| one.name.cmp(&other.name));
     report.quarantine = quarantined(comparison.compare(&quarantine).await?);
     report.checkpoints = compare_checkpoints(live, candidate).await?;
-    if let Some((index, source)) = index {
-        report.index = Some(documents::compare(&mut comparison, index, source).await?);
+    if let Some(indexed) = &indexed {
+        report.index = Some(documents::compare(&mut comparison, indexed).await?);
+        report.canaries = canaries::compare(&mut comparison, indexed).await?;
     }
     comparison.steps.end();
     report.judge(limits);

@@ -14,6 +14,7 @@ use daybook_projector::{
     chain, commit_listener,
     generation::{self, Generation},
     tables::TablesError,
+    throttle::Pauses,
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -156,6 +157,7 @@ impl Watcher {
         for entry in entries.iter().filter(runs) {
             self.run(entry).await?;
         }
+        self.pace(&entries);
         let live = entries.iter().find(|entry| entry.generation == row.live.0);
         let other = live.filter(|entry| entry.fingerprint != ours);
         match other {
@@ -176,6 +178,18 @@ impl Watcher {
         };
         self.close(kept).await;
         Ok(row.phase == Phase::Idle)
+    }
+
+    /// While a generation is filled, it pauses if reads are slow. Afterwards it has to keep up with the live one.
+    fn pace(&self, entries: &[Entry]) {
+        let pauses = self.platform.lease.throttle().pauses();
+        let serving = self.serving.borrow();
+        for entry in entries {
+            if let Some(open) = serving.open.get(&entry.generation) {
+                let is_filled = matches!(entry.state, State::Loading | State::Indexing);
+                open.generation.set_pauses(if is_filled { pauses } else { Pauses::default() });
+            }
+        }
     }
 
     /// Runs a generation, if it does not run yet; and writes its index from the state on in which it has one.

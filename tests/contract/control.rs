@@ -1,12 +1,12 @@
 //! What control storage guarantees, on SQLite and on PostgreSQL: generations, switches, leases and numbers.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use daybook_ingest::sequence::NumberSource;
-use daybook_projector::tables::TablesError;
+use daybook_projector::{tables::TablesError, throttle::Throttle};
 use daybook_reindexer::{
     control::{ChangeError, Control, Entry, NewState, Seen, State},
     lease::{Folded, Holding, Lease},
@@ -29,7 +29,7 @@ fn entry(generation: i64, state: State) -> Entry {
 fn holding(instance: &str, roles: &str) -> Holding {
     let (instance, roles) = (instance.to_owned(), roles.to_owned());
     let folded = Folded { domain: "d", topics: Vec::new(), fingerprint: "f".to_owned() };
-    Holding { instance, roles, domains: vec![folded], partitions: Vec::new() }
+    Holding { instance, roles, domains: vec![folded], partitions: Vec::new(), throttle: Arc::default() }
 }
 
 fn done(outcome: Result<(), TablesError>) {
@@ -87,6 +87,33 @@ async fn every_phase_of_a_control_row_comes_back_as_it_was_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_that_was_verified_too_long_ago_is_stale_by_the_clock_of_control_storage() {
+    const HOUR: i64 = 3_600_000;
+    for place in places("stale") {
+        let control = opened(&place).await;
+        done(control.add_first("d", entry(1, State::Live)).await);
+        done(control.add("d", entry(2, State::Ready)).await);
+        let seen = Arc::new(Mutex::new(None));
+        let noted = Arc::clone(&seen);
+        let look = move |found: &Seen| {
+            let (row, now, entries) = (found.row, found.now, found.entries.clone());
+            *noted.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some(Seen { row, now, holders: Vec::new(), entries });
+            Ok(row)
+        };
+        assert!(control.change("d", Vec::new(), look).await.is_ok());
+        let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut seen = seen.unwrap_or_else(|| panic!("nothing was seen"));
+        let verified = |seen: &Seen, generation| seen.expect_verified(generation, Duration::from_secs(3600));
+        assert!(verified(&seen, 2).is_ok(), "{}", place.store.describe());
+        seen.now = DatabaseTime(seen.now.0 + HOUR + 1);
+        let stale = verified(&seen, 2);
+        assert!(matches!(stale, Err(ChangeError::Stale { generation: 2 })), "{stale:?} {}", place.store.describe());
+        assert!(verified(&seen, 1).is_ok(), "only what is to be promoted was verified");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_taken_once_by_whoever_asks_and_above_what_the_log_holds() {
     for place in places("numbers") {
         let open = async || opened(&place).await;
@@ -139,6 +166,31 @@ async fn leases_are_held_given_up_and_seen_by_all() {
         // Those that go on see that it was there.
         assert_eq!(seen().await, [known("one", "api,projector", false), known("two", "projector", true)]);
         assert_eq!(control.live("metaflow").await.ok(), Some(None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_reports_how_long_reads_take_and_others_pause_for_them() {
+    for place in places("reads") {
+        let control = opened(&place).await;
+        let join = async |instance: &str, read: Option<Duration>| {
+            let throttle = Arc::new(Throttle::new(Some(Duration::from_millis(100))));
+            read.iter().for_each(|took| throttle.note_read(*took));
+            throttle.look();
+            let of = Holding { throttle: Arc::clone(&throttle), ..holding(instance, "api") };
+            let lease = Lease::join(control.clone(), of).await.unwrap_or_else(|error| panic!("{error}"));
+            throttle.look();
+            (lease, throttle.pauses().percent())
+        };
+        let (one, _) = join("one", Some(Duration::from_millis(500))).await;
+        let instances = control.instances().await.unwrap_or_else(|error| panic!("{error}"));
+        let reported = instances.first().map(|it| it.reads_ms).unwrap_or_default();
+        assert!((500..=625).contains(&reported), "{reported} {}", place.store.describe());
+        let (_two, pauses) = join("two", None).await;
+        assert!(pauses > 0, "{}: another process is slow", place.store.describe());
+        one.leave().await;
+        let (_three, pauses) = join("three", None).await;
+        assert_eq!(pauses, 0, "{}: it has no lease any longer", place.store.describe());
     }
 }
 

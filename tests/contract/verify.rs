@@ -1,6 +1,7 @@
 //! Verification: what differs between two generations, or between an index and its tables, is found and named by its
 //! key, and nothing else is, on every engine.
 
+mod canaries;
 mod documents;
 mod pair;
 
@@ -19,6 +20,7 @@ use daybook_projector::{
     comparison::{self, Reader},
     projection::Projection,
     projections::metaflow::Metaflow,
+    throttle::Throttle,
 };
 use daybook_reindexer::verify::{Difference, Limits, Report, TableReport, verify};
 use daybook_schemas::metaflow::TOPICS;
@@ -30,10 +32,12 @@ use crate::tables::places;
 /// Verifies without an index.
 async fn check(pair: &Pair, limits: &Limits) -> Report {
     let (live, candidate) = (Arc::clone(&pair.live), Arc::clone(&pair.candidate));
-    let (projection, limits) = (Arc::clone(&pair.projection), limits.clone());
+    let (projection, limits) = (Arc::clone(&pair.projection), *limits);
     // As a task of its own: so a coordinator may run it.
-    let verified =
-        tokio::spawn(async move { verify(&live, &candidate, &projection, None, &limits, &|_, _| {}).await }).await;
+    let verified = tokio::spawn(async move {
+        verify(&live, &candidate, &projection, None, &limits, &|_, _| {}, &Throttle::default()).await
+    })
+    .await;
     let report = verified.unwrap_or_else(|error| panic!("{error}"));
     let report = report.unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
     let text = serde_json::to_string(&report).unwrap_or_default();
@@ -298,7 +302,8 @@ async fn ranges_are_narrowed_to_the_very_keys_and_the_progress_grows_to_its_end(
         let seen = Mutex::new(Vec::new());
         let note = |done, all| seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((done, all));
         let limits = Limits::default();
-        let report = verify(&pair.live, &pair.candidate, &pair.projection, None, &limits, &note).await;
+        let report =
+            verify(&pair.live, &pair.candidate, &pair.projection, None, &limits, &note, &Throttle::default()).await;
         let report = report.unwrap_or_else(|error| panic!("{error}"));
         let name = place.store.describe();
         assert!(report.passed && table(&report, "books").ranges > 2, "{name}: {report:#?}");
@@ -338,7 +343,9 @@ async fn a_record_that_only_the_candidate_refuses_is_named_and_blocks_unless_acc
         // Its row is missing, too.
         let missing = Limits { missing: 1, ..Limits::default() };
         assert!(!check(&pair, &missing).await.passed, "{name}");
-        let accepted = Limits { accept_quarantine: true, ..missing };
+        let accepted = Limits { quarantined: None, ..missing };
+        let counted = Limits { quarantined: Some(1), ..missing };
+        assert!(check(&pair, &counted).await.passed, "{name}: it is within the limit");
         let report = check(&pair, &accepted).await;
         assert!(report.passed, "{name}: {:?}", report.reasons);
         // A record that both refuse, and one that the candidate applies at last, are no faults.

@@ -14,6 +14,7 @@ mod poison;
 mod processes;
 mod protocol;
 mod quirks;
+mod rebuild_settings;
 mod rebuilds;
 mod schema_registry;
 mod search;

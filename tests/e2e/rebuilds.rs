@@ -40,16 +40,16 @@ fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn parse(text: &str) -> Value {
+pub(crate) fn parse(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 /// Runs a command that must end with a code, and returns what it printed.
-fn expect(server: &Server, code: i32, arguments: &[&str]) -> String {
+pub(crate) fn expect(server: &Server, code: i32, arguments: &[&str]) -> String {
     let output = server.command(arguments);
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
     if code == 0 { printed(&output) } else { said(&output) }
@@ -77,13 +77,13 @@ fn states(text: &str) -> Vec<String> {
 }
 
 /// The states of all generations.
-fn all_states(server: &Server) -> Vec<Value> {
+pub(crate) fn all_states(server: &Server) -> Vec<Value> {
     let all = parse(&expect(server, 0, &["generations", "list", "--json"]));
     all.as_array().into_iter().flatten().map(|it| it["state"].clone()).collect()
 }
 
 /// Writes for a while.
-async fn write(server: &Server, random: &mut Random) -> Acknowledged {
+pub(crate) async fn write(server: &Server, random: &mut Random) -> Acknowledged {
     let steps = [Step::make(&server.api, "F").await];
     let writers = Writers::start(&[&server.api], &steps, 4, random);
     writers.wait_for(100).await;
@@ -244,7 +244,7 @@ async fn a_rebuild_goes_on_after_a_kill_and_so_does_the_command_that_shows_it() 
 }
 
 /// Records many tasks at once.
-async fn import_tasks(server: &Server, count: i64) {
+pub(crate) async fn import_tasks(server: &Server, count: i64) {
     let line = |kind: &str, event: Value| json!({"type": kind, "event": event}).to_string();
     let of_run = [
         line("FlowRegistered", json!({"flow_id": "Imported"})),

@@ -209,6 +209,10 @@ async fn a_record_that_only_the_next_release_refuses_stops_the_upgrade_and_is_na
     let server = Server::start(&place);
     assert_eq!(server.api.get("/flows/Refused").await.status, 200);
     assert_eq!(remove(&place, "metaflow_g0002"), 0, "the unfinished generation is still there");
+    server.kill();
+    let place = place.with_program(NEXT);
+    let server = Server::start_with(&place, &["--rebuild-quarantined-records-max", "1"]);
+    assert_eq!(server.api.get("/flows/Refused").await.status, 404, "a limit allows it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -52,6 +52,7 @@ async fn serve() -> Result<Router, Failure> {
         roles: "api,projector".to_owned(),
         domains: vec![Folded::of(&Metaflow)?],
         partitions: log::partitions(event_log.as_ref()),
+        throttle: Arc::default(),
     };
     let lease = Arc::new(Lease::unshared(control.clone(), holding));
     let platform = Platform {
@@ -63,6 +64,7 @@ async fn serve() -> Result<Router, Failure> {
         lease: Arc::clone(&lease),
         instance: "fuzz".to_owned(),
         projects: true,
+        settings: Arc::default(),
     };
     let watcher = Watcher::start(platform.clone(), &open::open(&platform).await?)?;
     watcher.look().await?;

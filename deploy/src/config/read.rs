@@ -27,6 +27,11 @@ pub(crate) fn milliseconds(text: &str, setting: &Setting) -> Result<Duration, St
     whole(text, setting).map(Duration::from_millis)
 }
 
+/// A duration in hours.
+pub(crate) fn hours(text: &str, setting: &Setting) -> Result<Duration, String> {
+    whole(text, setting).map(|hours: u64| Duration::from_secs(hours * 3600))
+}
+
 /// Where to listen.
 pub(crate) fn listen(text: &str, setting: &Setting) -> Result<Listen, String> {
     Listen::parse(text).ok_or_else(|| setting.takes.expected())

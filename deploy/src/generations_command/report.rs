@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use daybook_reindexer::verify::{
-    CheckpointsReport, Difference, IndexCounts, IndexReport, NewlyQuarantined, QuarantineReport, Report, TableReport,
+    CanaryReport, CheckpointsReport, Difference, IndexCounts, IndexReport, Limited, NewlyQuarantined, QuarantineReport,
+    Report, TableReport,
 };
 use serde_json::Value;
 
@@ -31,7 +32,15 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> Result<()> {
     }
     let CheckpointsReport { compared, differing } = &report.checkpoints;
     writeln!(out, "  partitions   {compared} compared by their last record, {} differ", differing.len())?;
-    report.index.as_ref().map_or(Ok(()), |index| write_index(out, index))
+    report.index.as_ref().map_or(Ok(()), |index| write_index(out, index))?;
+    for canary in &report.canaries {
+        write_canary(out, canary)?;
+    }
+    for Limited { what, found, max } in &report.limits {
+        let max = max.map_or_else(|| "any number".to_owned(), |max| format!("at most {max}"));
+        writeln!(out, "  limit        {what}: {found}, {max} may be")?;
+    }
+    Ok(())
 }
 
 /// Counts that are not 0, in words; how it is if all are.
@@ -96,6 +105,31 @@ fn write_index(out: &mut impl Write, index: &IndexReport) -> Result<()> {
     Ok(())
 }
 
+fn write_canary(out: &mut impl Write, canary: &CanaryReport) -> Result<()> {
+    let CanaryReport { query, filters, not_compared, live_total, candidate_total, .. } = canary;
+    let asked = [query].into_iter().chain(filters).filter(|text| !text.is_empty()).map(String::as_str);
+    let asked = output::cut(&asked.collect::<Vec<_>>().join(" "), 200);
+    let asked = if asked.is_empty() { "everything".to_owned() } else { asked };
+    let found = match not_compared {
+        Some(reason) => format!("not compared: {reason}"),
+        None => counts(
+            &[
+                (canary.only_live_count, "only in the live generation"),
+                (canary.only_candidate_count, "only here"),
+                (canary.changing_count, "changing"),
+            ],
+            "equal",
+        ),
+    };
+    writeln!(out, "  search       {asked}: {candidate_total} found, {live_total} in the live generation: {found}")?;
+    for (what, ids) in [("only live", &canary.only_live), ("only here", &canary.only_candidate)] {
+        for id in ids.iter().take(SHOWN_MAX) {
+            writeln!(out, "    {what:<9}  {}", output::cut(id, 200))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -113,6 +147,12 @@ mod tests {
                 {"name": "new", "not_compared": "the live generation has no such table"},
             ],
             "quarantine": {"live": 0, "candidate": 1, "newly_quarantined": [{"position": "t/0@5", "reason": "bad"}]},
+            "canaries": [
+                {"query": "tag:a", "filters": ["type=run"], "live_total": 2, "candidate_total": 1,
+                    "only_live_count": 1, "only_live": ["run/F/2"]},
+                {"live_total": 8, "candidate_total": 9, "not_compared": "too many"},
+            ],
+            "limits": [{"what": "rows that differ", "found": 1, "max": 0}, {"what": "x", "found": 2, "max": null}],
             "index": {"documents": 9, "complete": true, "counts": {"missing": 1}, "missing": ["run/F/1"]},
         }))
         .unwrap_or_else(|error| panic!("{error}"));
@@ -131,6 +171,11 @@ mod tests {
             "new        t/0@5: bad\n",
             "index        9 documents: 1 missing\n",
             "missing    run/F/1\n",
+            "search       tag:a type=run: 1 found, 2 in the live generation: 1 only in the live generation\n",
+            "only live  run/F/2\n",
+            "search       everything: 9 found, 8 in the live generation: not compared: too many\n",
+            "limit        rows that differ: 1, at most 0 may be\n",
+            "limit        x: 2, any number may be\n",
         ] {
             assert!(text.contains(part), "{part:?} is missing: {text}");
         }

@@ -106,7 +106,8 @@ impl Change {
 
 /// A line for people.
 fn line(progress: &Progress) -> String {
-    let Progress { rebuild, state, percent, events_per_second, eta_seconds, lag, documents, .. } = progress;
+    let Progress { rebuild, state, percent, events_per_second, eta_seconds, lag, documents, pause_percent, .. } =
+        progress;
     let mut parts = vec![format!("{rebuild}  {state:<9}  {percent:>5.1}%")];
     if state == "loading" {
         parts.push(format!("{:.0} events/s", events_per_second.unwrap_or_default()));
@@ -114,6 +115,9 @@ fn line(progress: &Progress) -> String {
     }
     parts.extend(documents.map(|documents| format!("{documents} documents")));
     parts.extend(lag.map(|lag| format!("lag {lag}")));
+    if *pause_percent > 0 {
+        parts.push(format!("pauses {pause_percent}%: reads are slow"));
+    }
     parts.join("  ")
 }
 
@@ -156,8 +160,10 @@ mod tests {
             "lag": 5
         }));
         assert_eq!(line(&loading), "d-2  loading     50.0%  1200 events/s  4 min left  lag 5");
-        let indexing = serde_json::json!({"rebuild": "d-2", "state": "indexing", "percent": 100.0, "documents": 7});
-        assert_eq!(line(&progress(indexing)), "d-2  indexing   100.0%  7 documents");
+        let indexing = serde_json::json!({
+            "rebuild": "d-2", "state": "indexing", "percent": 100.0, "documents": 7, "pause_percent": 50
+        });
+        assert_eq!(line(&progress(indexing)), "d-2  indexing   100.0%  7 documents  pauses 50%: reads are slow");
         assert_eq!([duration(0.2), duration(119.0), duration(7300.0)], ["1 s", "119 s", "2 h 1 min"]);
     }
 }

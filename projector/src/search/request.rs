@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     document::Document,
     query::Expression,
-    shape::{Field, FieldId, IndexShape, Kind},
+    shape::{Field, FieldId, Filter, IndexShape, Kind},
     words::forms,
 };
 
@@ -39,6 +39,45 @@ impl Request {
         let sort = Sort::newest(shape);
         Self { query: None, filter: Vec::new(), sort, start: Start::First, hits_max, facets: Vec::new() }
     }
+}
+
+/// A filter that an index does not have, or a value that its field never has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not one of {known}")]
+pub struct FilterError {
+    /// The field that was given.
+    pub field: String,
+    /// The field, or the value.
+    text: String,
+    /// Those that there are.
+    known: String,
+}
+
+/// The conditions that fields have some values. Each field and value is a pair; a field may be given several times.
+pub fn conditions(shape: &IndexShape, given: &[(String, String)]) -> Result<Vec<Expression>, FilterError> {
+    let check = |field: &str, text: &str, known: Vec<&str>| match known.contains(&text) {
+        true => Ok(()),
+        false => Err(FilterError { field: field.to_owned(), text: text.to_owned(), known: known.join(", ") }),
+    };
+    let names = shape.fields.iter().filter(|field| field.filter.is_some()).map(|field| &*field.name);
+    let names: Vec<&str> = names.collect();
+    given.iter().try_for_each(|(field, _)| check(field, field, names.clone()))?;
+    let mut all = Vec::new();
+    for (id, field) in shape.all() {
+        let Some(rule) = field.filter else { continue };
+        let of_field = given.iter().filter(|(name, _)| *name == *field.name);
+        let values: Vec<&str> = of_field.map(|(_, value)| value.as_str()).collect();
+        for value in values.iter().filter(|_| !field.allowed.is_empty()) {
+            check(&field.name, value, field.allowed.iter().map(|allowed| &**allowed).collect())?;
+        }
+        let named = Field::Named(id);
+        match rule {
+            Filter::AnyOf if values.is_empty() => {}
+            Filter::AnyOf => all.push(Expression::value(named, values)),
+            Filter::AllOf => all.extend(values.into_iter().map(|value| Expression::value(named, [value]))),
+        }
+    }
+    Ok(all)
 }
 
 /// An order. Documents that sort alike are in order of their keys, ascending.

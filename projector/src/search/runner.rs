@@ -381,7 +381,7 @@ impl Worker {
         if from.0.values().any(|next| *next > 0) {
             tracing::info!(index = index.describe(), "building the search index from all rows");
         }
-        let mut writer = self.writer(index).of_rebuild();
+        let mut writer = self.writer(index).of_rebuild(Arc::clone(&self.setting.generation));
         search.note(|health| health.rebuilding = Some(0));
         let began = Instant::now();
         self.wait(self.setting.documents.all(self.tables(), &mut writer))?;

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::BoxFuture;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Refused, SearchError, SearchIndex,
@@ -15,7 +15,7 @@ use super::{
     source::{Sink, SourceError},
     state::Search,
 };
-use crate::{backoff::Backoff, bookkeeping::checkpoints, tables::Tables};
+use crate::{backoff::Backoff, bookkeeping::checkpoints, generation::Generation, tables::Tables, throttle};
 
 /// Documents written before they are made visible, at most, where the index holds them in memory until then.
 const UNSEEN_MAX: u64 = 50_000;
@@ -53,8 +53,8 @@ pub(super) struct Writer {
     gate: Gate,
     outcome: Outcome,
     unrefreshed: u64,
-    /// Whether every document is written, whose progress is shown.
-    of_rebuild: bool,
+    /// Whether every document is written, whose progress is shown: of which generation, and since when it works.
+    of_rebuild: Option<(Arc<Generation>, Instant)>,
     /// Documents that wait for more, so that each write is of many.
     batch: Vec<Document>,
     /// Writes on their way; each returns how many documents it was of, and those that were refused.
@@ -69,15 +69,15 @@ impl Writer {
             gate,
             outcome: Outcome::default(),
             unrefreshed: 0,
-            of_rebuild: false,
+            of_rebuild: None,
             batch: Vec::new(),
             under_way: JoinSet::new(),
         }
     }
 
-    /// The same, for writing every document.
-    pub(super) fn of_rebuild(self) -> Self {
-        Self { of_rebuild: true, ..self }
+    /// The same, for writing every document of a generation.
+    pub(super) fn of_rebuild(self, generation: Arc<Generation>) -> Self {
+        Self { of_rebuild: Some((generation, Instant::now())), ..self }
     }
 
     pub(super) fn index_id(&self) -> &str {
@@ -156,12 +156,15 @@ impl Sink for Writer {
             if self.batch.len() >= WRITE_MIN {
                 self.write_batch().await?;
             }
-            if self.of_rebuild {
+            if self.of_rebuild.is_some() {
                 let written = self.outcome.written;
                 self.destination.search.note(|health| health.rebuilding = Some(written));
             }
             if self.is_due() {
                 self.refresh().await?;
+            }
+            if let Some((generation, since)) = &mut self.of_rebuild {
+                throttle::rest(generation.pauses(), since).await;
             }
             Ok(())
         })

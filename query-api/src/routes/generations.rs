@@ -240,6 +240,7 @@ fn show_progress(known: &Known) -> Value {
         "eta_seconds": pace.eta_seconds.map(f64::ceil),
         "lag": known.lag,
         "documents": known.documents,
+        "pause_percent": known.pause_percent,
         "promotes": known.entry.promotes,
         "reason": known.entry.reason,
     })

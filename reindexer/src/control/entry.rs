@@ -1,9 +1,13 @@
 //! A generation as control storage knows it, and where it stands in its life cycle.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use daybook_projector::{
     row,
     tables::{Cell, FromRow, Row, TablesError},
 };
+
+use crate::switch::DatabaseTime;
 
 row! {
     /// A row of [`super::LIST_GENERATIONS`].
@@ -135,6 +139,18 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// How long it has had its state, by this process's clock.
+    pub fn age(&self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        now.saturating_sub(Duration::from_millis(u64::try_from(self.changed_at).unwrap_or(u64::MAX)))
+    }
+
+    /// Whether it was verified too long ago to be promoted, by the clock of control storage.
+    pub(crate) fn is_stale(&self, now: DatabaseTime, verified_max: Duration) -> bool {
+        let max = i64::try_from(verified_max.as_millis()).unwrap_or(i64::MAX);
+        self.state == State::Ready && now.0.saturating_sub(self.changed_at) > max
+    }
+
     /// A new generation. Control storage adds the times.
     pub fn new(generation: i64, schema: String, state: State, fingerprint: String, log_id: String) -> Self {
         let (label, until, goal, reason) = (String::new(), String::new(), String::new(), String::new());

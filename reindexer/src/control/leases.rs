@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use daybook_projector::tables::{Cell, Column, FromRow, Params, Row, TablesError};
 
 use super::{
-    ACKNOWLEDGE, Control, DomainControl, FORGET_ACKNOWLEDGEMENTS, FORGET_EXPIRED, InstanceRow, LEAVE, LIST_INSTANCES,
-    LeaseRow, READ_LEASE, READ_NOW, SHARE_DOMAINS, WRITE_LEASE, now_of,
+    ACKNOWLEDGE, Control, DomainControl, FORGET_ACKNOWLEDGEMENTS, FORGET_EXPIRED, FORGET_READS, InstanceRow, LEAVE,
+    LIST_INSTANCES, LeaseRow, NOTE_READS, READ_LEASE, READ_NOW, SHARE_DOMAINS, WRITE_LEASE, now_of,
 };
 use crate::switch::{
     DatabaseTime, Epoch,
@@ -26,6 +26,8 @@ pub struct Instance {
     pub leased: bool,
     /// Whether it still has its connection: false once it has ended, and while it is unreachable.
     pub connected: bool,
+    /// Milliseconds that its reads took lately: the 99th percentile.
+    pub reads_ms: u64,
 }
 
 /// Whose lease.
@@ -34,6 +36,8 @@ pub(crate) struct LeaseOf {
     /// Comma-separated, like the topics.
     pub(crate) roles: String,
     pub(crate) topics: String,
+    /// Milliseconds that its reads took lately.
+    pub(crate) reads_ms: u64,
 }
 
 /// What a lease is decided on, read under the share lock of the control rows.
@@ -59,15 +63,17 @@ impl Control {
     pub async fn forget_expired(&self, age: Duration) -> Result<(), TablesError> {
         let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         self.write(&FORGET_EXPIRED, vec![age_ms.into()]).await?;
-        self.write(&FORGET_ACKNOWLEDGEMENTS, Vec::new()).await
+        self.write(&FORGET_ACKNOWLEDGEMENTS, Vec::new()).await?;
+        self.write(&FORGET_READS, Vec::new()).await
     }
 
     /// The instances that were not forgotten, in order of name.
     pub async fn instances(&self) -> Result<Vec<Instance>, TablesError> {
         let rows = self.tables.read(&LIST_INSTANCES, Params::One(Vec::new())).await?;
         let instance = |row| {
-            let InstanceRow { instance, roles, topics, leased, connected } = InstanceRow::read(row)?;
-            Ok(Instance { name: instance, roles, topics, leased: leased != 0, connected: connected != 0 })
+            let InstanceRow { instance, roles, topics, leased, connected, reads_ms } = InstanceRow::read(row)?;
+            let (leased, connected, reads_ms) = (leased != 0, connected != 0, u64::try_from(reads_ms).unwrap_or(0));
+            Ok(Instance { name: instance, roles, topics, leased, connected, reads_ms })
         };
         rows.iter().map(|row| instance(row)).collect()
     }
@@ -91,6 +97,8 @@ impl Control {
             let texts = [&of.instance, &of.roles, &of.topics].map(|text| Cell::Text(Some(text.clone())));
             let params = texts.into_iter().chain([number.0.into(), expires_at.0.into()]).collect();
             transaction.execute(&WRITE_LEASE, &Params::One(params))?;
+            let reads_ms = i64::try_from(of.reads_ms).unwrap_or(i64::MAX);
+            transaction.execute(&NOTE_READS, &Params::One(vec![of.instance.as_str().into(), reads_ms.into()]))?;
             let acknowledged = &granted.acknowledged;
             let columns = vec![
                 Column::texts(acknowledged.keys().map(|_| of.instance.as_str())),

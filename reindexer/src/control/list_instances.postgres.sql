@@ -17,6 +17,8 @@ SELECT
             AND l.objid = HASHTEXT(i.instance)::OID
         ) THEN 1::BIGINT
         ELSE 0::BIGINT
-    END AS connected
+    END AS connected,
+    COALESCE(r.milliseconds, 0::BIGINT) AS reads_ms
 FROM instances AS i
+LEFT JOIN read_latencies AS r ON r.instance = i.instance
 ORDER BY i.instance

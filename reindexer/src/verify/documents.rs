@@ -19,10 +19,12 @@ use daybook_projector::{
         source::{Documents, Sink, SourceError},
     },
     tables::TablesError,
+    throttle::Throttle,
 };
+use tokio::time::Instant;
 
 use super::{
-    ATTEMPTS, IndexReport, LISTED_MAX, Steps, VerifyError,
+    ATTEMPTS, Canary, IndexReport, LISTED_MAX, Steps, VerifyError,
     ranges::{Comparison, judge},
     wait::wait_for_index,
 };
@@ -70,18 +72,29 @@ fn bucket_of(id: &str) -> usize {
 }
 
 /// Hands each document on.
-struct Each<'a>(&'a mut (dyn FnMut(&Document) + Send));
+struct Each<'a> {
+    visit: &'a mut (dyn FnMut(&Document) + Send),
+    throttle: &'a Throttle,
+    since: Instant,
+}
 
 impl Sink for Each<'_> {
     fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>> {
-        documents.iter().for_each(&mut self.0);
-        Box::pin(async { Ok(()) })
+        documents.iter().for_each(&mut self.visit);
+        Box::pin(async move {
+            self.throttle.rest(&mut self.since).await;
+            Ok(())
+        })
     }
 }
 
 /// Visits every visible document of an index, newest first.
-async fn each_indexed(index: &dyn SearchIndex, visit: &mut (dyn FnMut(&Document) + Send)) -> Result<(), SearchError> {
-    let (mut request, mut seen) = (Request::all(index.shape(), PAGE), 0);
+async fn each_indexed(
+    index: &dyn SearchIndex,
+    throttle: &Throttle,
+    visit: &mut (dyn FnMut(&Document) + Send),
+) -> Result<(), SearchError> {
+    let (mut request, mut seen, mut since) = (Request::all(index.shape(), PAGE), 0, Instant::now());
     loop {
         let found = index.search(request.clone()).await?;
         found.hits.iter().for_each(|hit| visit(&hit.document));
@@ -91,6 +104,26 @@ async fn each_indexed(index: &dyn SearchIndex, visit: &mut (dyn FnMut(&Document)
         // A document whose time was altered could lead back: then the pages have no end.
         let (Some(after), false, false) = (after, is_last, seen > found.total + PAGE as u64) else { return Ok(()) };
         request.start = after;
+        throttle.rest(&mut since).await;
+    }
+}
+
+/// The index of a candidate, and what is compared with it.
+#[derive(Clone, Copy)]
+pub struct Indexed<'a> {
+    /// The index.
+    pub index: &'a dyn SearchIndex,
+    /// How rows become documents.
+    pub documents: &'a dyn Documents,
+    /// The index of the live generation, if this process has it open.
+    pub live: Option<&'a dyn SearchIndex>,
+    /// Searches that are run on both indexes.
+    pub canaries: &'a [Canary],
+}
+
+impl<'a> Indexed<'a> {
+    pub(super) fn canaries_of(&self, domain: &str) -> impl Iterator<Item = &'a Canary> {
+        self.canaries.iter().filter(move |canary| canary.domain == domain)
     }
 }
 
@@ -99,11 +132,13 @@ struct Compared<'a> {
     generation: &'a Generation,
     index: &'a dyn SearchIndex,
     documents: &'a dyn Documents,
+    throttle: &'a Throttle,
 }
 
 impl Compared<'_> {
     async fn each_made(&self, visit: &mut (dyn FnMut(&Document) + Send)) -> Result<(), SourceError> {
-        self.documents.all(self.generation.tables.as_ref(), &mut Each(visit)).await
+        let mut each = Each { visit, throttle: self.throttle, since: Instant::now() };
+        self.documents.all(self.generation.tables.as_ref(), &mut each).await
     }
 
     /// The states of the documents of some buckets, as the tables make them.
@@ -116,7 +151,7 @@ impl Compared<'_> {
     /// The same as the index shows them.
     async fn indexed(&self, buckets: &BTreeSet<usize>) -> Result<BTreeMap<String, State>, VerifyError> {
         let mut states = BTreeMap::new();
-        each_indexed(self.index, &mut |document| keep(document, buckets, &mut states)).await?;
+        each_indexed(self.index, self.throttle, &mut |document| keep(document, buckets, &mut states)).await?;
         Ok(states)
     }
 }
@@ -139,11 +174,11 @@ pub(super) async fn expected(index: &dyn SearchIndex) -> Result<u64, SearchError
 /// Compares the candidate's index with its tables.
 pub(super) async fn compare(
     comparison: &mut Comparison<'_>,
-    index: &dyn SearchIndex,
-    documents: &dyn Documents,
+    indexed: &Indexed<'_>,
 ) -> Result<IndexReport, VerifyError> {
+    let Indexed { index, documents, .. } = *indexed;
     let mut report = IndexReport::default();
-    let compared = Compared { generation: comparison.candidate, index, documents };
+    let compared = Compared { generation: comparison.candidate, index, documents, throttle: comparison.throttle };
     let outcome = match index.newest().await {
         Ok(_) => compare_buckets(&compared, comparison.live, &mut comparison.steps, &mut report).await,
         Err(error) => Err(error.into()),
@@ -167,7 +202,7 @@ async fn compare_buckets(
     let (mut made, mut indexed) = (vec![Bucket::default(); BUCKETS], vec![Bucket::default(); BUCKETS]);
     compared.each_made(&mut |document| add(document, &mut made, &mut report.documents, steps)).await?;
     let count = &mut report.counts.indexed;
-    each_indexed(compared.index, &mut |document| add(document, &mut indexed, count, steps)).await?;
+    each_indexed(compared.index, compared.throttle, &mut |document| add(document, &mut indexed, count, steps)).await?;
     let mut suspects: Vec<(usize, u64)> = Vec::new();
     for (place, (one, other)) in made.iter().zip(&indexed).enumerate().filter(|(_, (one, other))| one != other) {
         suspects.push((place, one.count.max(other.count)));
@@ -241,7 +276,7 @@ async fn compare_ids(
     Ok(())
 }
 
-fn note(listed: &mut Vec<String>, count: &mut u64, id: String) {
+pub(super) fn note(listed: &mut Vec<String>, count: &mut u64, id: String) {
     *count += 1;
     if listed.len() < LISTED_MAX {
         listed.push(id);
@@ -275,7 +310,6 @@ async fn note_missing(
 
 impl IndexReport {
     fn has_faults(&self) -> bool {
-        let counts = &self.counts;
-        counts.missing + counts.extra + counts.stale + counts.altered > 0
+        self.counts.faults() > 0
     }
 }

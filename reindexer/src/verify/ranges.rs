@@ -8,7 +8,9 @@ use daybook_projector::{
     comparison::{Hashed, Range, Reader},
     generation::Generation,
     tables::TablesError,
+    throttle::Throttle,
 };
+use tokio::time::Instant;
 
 use super::{ATTEMPTS, Difference, LISTED_MAX, Steps, TableReport, VerifyError, wait::wait_for};
 
@@ -20,6 +22,7 @@ pub(super) struct Comparison<'a> {
     pub(super) live: &'a Generation,
     pub(super) candidate: &'a Generation,
     pub(super) steps: Steps<'a>,
+    pub(super) throttle: &'a Throttle,
 }
 
 /// The rows of a range by key: how many have it, and the sum of their hashes.
@@ -72,7 +75,7 @@ impl Comparison<'_> {
         let name = reader.comparable().table.to_string();
         let columns = reader.comparable().columns.iter().map(ToString::to_string).collect();
         let mut report = TableReport { name, columns, ..TableReport::default() };
-        let mut range = reader.all();
+        let (mut range, mut since) = (reader.all(), Instant::now());
         loop {
             // Live first; the candidate may have more behind it.
             let bound = match reader.bound(self.live.tables.as_ref(), &range, ROWS[0]).await? {
@@ -83,6 +86,7 @@ impl Comparison<'_> {
             self.compare_range(reader, &part, 0, &mut report).await?;
             report.ranges += 1;
             self.steps.add(1);
+            self.throttle.rest(&mut since).await;
             match bound {
                 Some(bound) => range.from = bound,
                 None => return Ok(report),

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// How much may differ without blocking a promotion. By default nothing may.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Rows of all tables that differ.
     pub differing: u64,
@@ -13,16 +12,18 @@ pub struct Limits {
     pub missing: u64,
     /// Rows that only the candidate has.
     pub extra: u64,
-    /// Documents that the index lacks.
-    pub index_missing: u64,
-    /// Documents that only the index has.
-    pub index_extra: u64,
-    /// Documents of an older revision than their rows.
-    pub index_stale: u64,
-    /// Documents with another content than their rows.
-    pub index_altered: u64,
-    /// Whether the candidate may have records in quarantine that the live generation has applied.
-    pub accept_quarantine: bool,
+    /// Documents of the index that are not as the tables make them: missing, extra, stale or altered.
+    pub documents: u64,
+    /// Records in quarantine that the live generation has applied; `None`: any number, accepted knowingly.
+    pub quarantined: Option<u64>,
+    /// Documents that canaries find in one generation only; `None`: any number.
+    pub canaries: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { differing: 0, missing: 0, extra: 0, documents: 0, quarantined: Some(0), canaries: None }
+    }
 }
 
 /// What a verification found.
@@ -39,6 +40,10 @@ pub struct Report {
     pub checkpoints: CheckpointsReport,
     /// The candidate's index against its tables; `None` without one.
     pub index: Option<IndexReport>,
+    /// What searches find in both generations.
+    pub canaries: Vec<CanaryReport>,
+    /// What was counted, each beside its limit.
+    pub limits: Vec<Limited>,
     /// Whether the candidate may be promoted.
     pub passed: bool,
     /// Why not.
@@ -174,50 +179,180 @@ pub struct IndexCounts {
     pub changing: u64,
 }
 
+/// What a search finds in both generations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CanaryReport {
+    /// The query.
+    pub query: String,
+    /// Fields with values that they must have, as in `type=run`.
+    pub filters: Vec<String>,
+    /// Why ids were not compared, if they were not.
+    pub not_compared: Option<String>,
+    /// Documents that the live generation finds.
+    pub live_total: u64,
+    /// Documents that the candidate finds.
+    pub candidate_total: u64,
+    /// Documents that only the live generation finds.
+    pub only_live_count: u64,
+    /// Documents that only the candidate finds.
+    pub only_candidate_count: u64,
+    /// Documents that changed whenever they were looked for, so that nothing is known of them.
+    pub changing_count: u64,
+    /// Ids of the first documents that only the live generation finds.
+    pub only_live: Vec<String>,
+    /// Ids of the first documents that only the candidate finds.
+    pub only_candidate: Vec<String>,
+}
+
+impl CanaryReport {
+    /// Documents that one generation alone finds, as far as that is known.
+    fn differences(&self) -> u64 {
+        match &self.not_compared {
+            None => self.only_live_count + self.only_candidate_count,
+            Some(_) => self.live_total.abs_diff(self.candidate_total),
+        }
+    }
+}
+
+/// A number that was found, beside its limit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limited {
+    /// What was counted.
+    pub what: String,
+    /// How many were found.
+    pub found: u64,
+    /// How many there may be; `None`: any number.
+    pub max: Option<u64>,
+}
+
 impl Report {
     /// Says whether it passes, and why not.
     pub(super) fn judge(&mut self, limits: &Limits) {
         let sum = |of: fn(&TableReport) -> u64| self.tables.iter().map(of).sum::<u64>();
         let named = |of: fn(&TableReport) -> u64| {
             let tables = self.tables.iter().filter(|table| of(table) > 0);
-            let tables = tables.map(|table| format!("{} of {}", of(table), table.name));
-            format!(" ({})", tables.collect::<Vec<_>>().join(", "))
+            tables.map(|table| format!("{} of {}", of(table), table.name)).collect::<Vec<_>>().join(", ")
         };
-        let mut reasons = Vec::new();
-        let mut hold = |what: &str, found: u64, max: u64, more: String| {
-            if found > max {
-                reasons.push(format!("{what}: {found}{more}, at most {max} may be"));
+        let (mut held, mut reasons) = (Vec::new(), Vec::new());
+        let mut hold = |what: &str, found: u64, max: Option<u64>, more: &dyn Fn() -> String| {
+            if let Some(max) = max.filter(|max| found > *max) {
+                reasons.push(format!("{what}: {found} ({}), at most {max} may be", more()));
             }
+            held.push(Limited { what: what.to_owned(), found, max });
         };
         let [differing, missing, extra]: [fn(&TableReport) -> u64; 3] =
             [|table| table.differing_count, |table| table.missing_count, |table| table.extra_count];
-        hold("rows that differ", sum(differing), limits.differing, named(differing));
-        hold("rows that the candidate lacks", sum(missing), limits.missing, named(missing));
-        hold("rows that only the candidate has", sum(extra), limits.extra, named(extra));
+        hold("rows that differ", sum(differing), Some(limits.differing), &|| named(differing));
+        hold("rows that the candidate lacks", sum(missing), Some(limits.missing), &|| named(missing));
+        hold("rows that only the candidate has", sum(extra), Some(limits.extra), &|| named(extra));
+        if let Some(IndexReport { counts, .. }) = &self.index {
+            let IndexCounts { missing, extra, stale, altered, .. } = counts;
+            let of_kinds = || format!("{missing} missing, {extra} extra, {stale} stale, {altered} altered");
+            hold("documents that are not as the tables make them", counts.faults(), Some(limits.documents), &of_kinds);
+        }
+        let QuarantineReport { newly_quarantined: newly, newly_quarantined_count: count, .. } = &self.quarantine;
+        hold("quarantined records that the live generation has applied", *count, limits.quarantined, &|| {
+            let first = newly.first().map(|it| format!("the first is {}: {}", it.position, it.reason));
+            first.unwrap_or_default()
+        });
+        if !self.canaries.is_empty() {
+            let found = self.canaries.iter().map(CanaryReport::differences).sum();
+            let differing = self.canaries.iter().filter(|canary| canary.differences() > 0);
+            let named = || differing.clone().map(|it| format!("{:?}", it.query)).collect::<Vec<_>>().join(", ");
+            hold("documents that canaries find in one generation only", found, limits.canaries, &named);
+        }
         if let Some(index) = &self.index {
-            let counts = &index.counts;
-            let none = String::new;
-            hold("documents that the index lacks", counts.missing, limits.index_missing, none());
-            hold("documents that only the index has", counts.extra, limits.index_extra, none());
-            hold("documents of an older revision than their rows", counts.stale, limits.index_stale, none());
-            hold("documents with another content than their rows", counts.altered, limits.index_altered, none());
             if let Some(gone) = &index.gone {
                 reasons.push(format!("the index is gone: {gone}"));
             } else if !index.complete {
                 reasons.push("not all documents of the index were compared: too many differ".to_owned());
             }
         }
-        if let Some(first) = self.quarantine.newly_quarantined.first().filter(|_| !limits.accept_quarantine) {
-            let count = self.quarantine.newly_quarantined_count;
-            let NewlyQuarantined { position, reason } = first;
-            reasons.push(format!(
-                "{count} records in quarantine that the live generation has applied, the first is {position}: {reason}"
-            ));
-        }
         for CheckpointDifference { position, .. } in &self.checkpoints.differing {
             reasons.push(format!("the generations have applied different records at {position}"));
         }
         self.passed = reasons.is_empty();
-        self.reasons = reasons;
+        (self.limits, self.reasons) = (held, reasons);
+    }
+}
+
+impl IndexCounts {
+    /// Documents that are not as the tables make them.
+    pub(super) fn faults(&self) -> u64 {
+        self.missing + self.extra + self.stale + self.altered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let table = |name: &str, differing, missing| TableReport {
+            name: name.to_owned(),
+            differing_count: differing,
+            missing_count: missing,
+            ..TableReport::default()
+        };
+        let counts = IndexCounts { missing: 1, stale: 2, ..IndexCounts::default() };
+        let newly = NewlyQuarantined { position: "t/0@5".to_owned(), reason: "bad".to_owned() };
+        Report {
+            tables: vec![table("runs", 1, 0), table("flows", 2, 4)],
+            index: Some(IndexReport { counts, complete: true, ..IndexReport::default() }),
+            quarantine: QuarantineReport {
+                newly_quarantined_count: 1,
+                newly_quarantined: vec![newly],
+                ..QuarantineReport::default()
+            },
+            canaries: vec![
+                CanaryReport { only_live_count: 2, ..CanaryReport::default() },
+                CanaryReport {
+                    not_compared: Some("too many".to_owned()),
+                    live_total: 8,
+                    candidate_total: 9,
+                    ..CanaryReport::default()
+                },
+            ],
+            ..Report::default()
+        }
+    }
+
+    fn judged(limits: Limits) -> Report {
+        let mut report = report();
+        report.judge(&limits);
+        report
+    }
+
+    #[test]
+    fn what_is_over_its_limit_is_a_reason_and_every_number_stands_beside_its_limit() {
+        let report = judged(Limits { missing: 4, ..Limits::default() });
+        let reasons = [
+            "rows that differ: 3 (1 of runs, 2 of flows), at most 0 may be",
+            "documents that are not as the tables make them: 3 (1 missing, 0 extra, 2 stale, 0 altered), at most 0 may be",
+            "quarantined records that the live generation has applied: 1 (the first is t/0@5: bad), at most 0 may be",
+        ];
+        assert_eq!((report.passed, report.reasons), (false, reasons.map(str::to_owned).to_vec()));
+        let limits: Vec<_> = report.limits.iter().map(|it| (it.found, it.max)).collect();
+        assert_eq!(limits, [(3, Some(0)), (4, Some(4)), (0, Some(0)), (3, Some(0)), (1, Some(0)), (3, None)]);
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_does_not_block_and_one_that_is_passed_by_one_does() {
+        let enough =
+            Limits { differing: 3, missing: 4, extra: 0, documents: 3, quarantined: Some(1), canaries: Some(3) };
+        assert!(judged(enough).passed, "{:?}", judged(enough).reasons);
+        assert!(judged(Limits { quarantined: None, ..enough }).passed);
+        for (less, what) in [
+            (Limits { differing: 2, ..enough }, "rows that differ"),
+            (Limits { missing: 3, ..enough }, "rows that the candidate lacks"),
+            (Limits { documents: 2, ..enough }, "documents"),
+            (Limits { quarantined: Some(0), ..enough }, "quarantined records"),
+            (Limits { canaries: Some(2), ..enough }, "documents that canaries"),
+        ] {
+            let report = judged(less);
+            assert!(report.reasons.len() == 1 && report.reasons[0].starts_with(what), "{what}: {:?}", report.reasons);
+        }
     }
 }

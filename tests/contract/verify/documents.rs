@@ -5,6 +5,7 @@ use std::sync::Arc;
 use daybook_books::projection::Books;
 use daybook_ingest::log;
 use daybook_projector::{
+    generation::Generation,
     projection::Projection,
     projections::metaflow::Metaflow,
     search::{
@@ -13,8 +14,9 @@ use daybook_projector::{
         source::Documents,
         state::Search,
     },
+    throttle::Throttle,
 };
-use daybook_reindexer::verify::{IndexReport, Limits, Report, verify};
+use daybook_reindexer::verify::{self, IndexReport, Limits, Report};
 use daybook_schemas::{Topic, metaflow::TOPICS};
 use tokio::sync::watch;
 
@@ -33,10 +35,16 @@ struct Indexed {
     _runner: SearchRunner,
 }
 
-fn setting(pair: &Pair, engine: &Engine, documents: &Arc<dyn Documents>, search: &Arc<Search>) -> Setting {
+pub(super) fn setting(
+    pair: &Pair,
+    generation: &Arc<Generation>,
+    engine: &Engine,
+    documents: &Arc<dyn Documents>,
+    search: &Arc<Search>,
+) -> Setting {
     let (_, assignment) = watch::channel(log::partitions(pair.log.as_ref()));
     Setting {
-        generation: Arc::clone(&pair.candidate),
+        generation: Arc::clone(generation),
         documents: Arc::clone(documents),
         log: Arc::clone(&pair.log),
         store: Arc::clone(&engine.store),
@@ -56,8 +64,8 @@ impl Indexed {
         let pair = Pair::start(place, Arc::clone(&projection) as _, Arc::clone(&projection) as _, topics).await;
         let documents: Arc<dyn Documents> = projection;
         let search = Arc::new(Search::new(documents.topics()));
-        let runner = SearchRunner::start(setting(&pair, engine, &documents, &search));
-        let (setting, _runner) = (setting(&pair, engine, &documents, &search), runner);
+        let setting = || setting(&pair, &pair.candidate, engine, &documents, &search);
+        let (setting, _runner) = (setting(), SearchRunner::start(setting()));
         let _runner = _runner.unwrap_or_else(|error| panic!("{error}"));
         Self { pair, documents, search, setting, _runner }
     }
@@ -72,8 +80,18 @@ impl Indexed {
         let (documents, live) = (Arc::clone(&self.documents), Arc::clone(&self.pair.live));
         let (candidate, projection) = (Arc::clone(&self.pair.candidate), Arc::clone(&self.pair.projection));
         let verified = tokio::spawn(async move {
-            let both = Some((index.as_ref(), documents.as_ref()));
-            verify(&live, &candidate, &projection, both, &Limits::default(), &|_, _| {}).await
+            let (index, documents) = (index.as_ref(), documents.as_ref());
+            let indexed = Some(verify::Indexed { index, documents, live: None, canaries: &[] });
+            verify::verify(
+                &live,
+                &candidate,
+                &projection,
+                indexed,
+                &Limits::default(),
+                &|_, _| {},
+                &Throttle::default(),
+            )
+            .await
         });
         verified
             .await
@@ -94,7 +112,7 @@ impl Indexed {
     }
 }
 
-fn book(id: i64, revision: i64, title: &str) -> Document {
+pub(super) fn book(id: i64, revision: i64, title: &str) -> Document {
     let mut document = Document::new(format!("book/{id}"), revision);
     document.set("type", "book");
     document.set("book", id);
@@ -139,9 +157,12 @@ async fn each_fault_of_an_index_is_named_by_the_document() {
             assert_eq!(indexed.index().await.altered, ["book/3"], "{name}");
             let index = indexed.search.opened().await.unwrap_or_else(|error| panic!("{error}"));
             engine.store.delete(&indexed.setting.binding()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
-            let both = Some((index.as_ref(), indexed.documents.as_ref()));
+            let (index, documents) = (index.as_ref(), indexed.documents.as_ref());
+            let both = Some(verify::Indexed { index, documents, live: None, canaries: &[] });
             let Pair { live, candidate, projection, .. } = &indexed.pair;
-            let report = verify(live, candidate, projection, both, &Limits::default(), &|_, _| {}).await;
+            let report =
+                verify::verify(live, candidate, projection, both, &Limits::default(), &|_, _| {}, &Throttle::default())
+                    .await;
             let report = report.unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(report.index.is_some_and(|index| index.gone.is_some()), "{name}: {:?}", report.reasons);
             assert!(!report.passed && report.reasons.iter().any(|reason| reason.contains("gone")), "{name}");

@@ -48,6 +48,12 @@ CREATE TABLE IF NOT EXISTS instances (
     expires_at INTEGER NOT NULL
 );
 
+-- Milliseconds that the reads of a process took lately: the 99th percentile.
+CREATE TABLE IF NOT EXISTS read_latencies (
+    instance TEXT PRIMARY KEY,
+    milliseconds INTEGER NOT NULL
+);
+
 -- The epoch of each domain's control row that a process has acknowledged.
 CREATE TABLE IF NOT EXISTS acknowledgements (
     instance TEXT NOT NULL,

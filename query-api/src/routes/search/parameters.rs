@@ -5,8 +5,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use daybook_projector::search::{
     query::{self, Expression},
-    request::{Facet, HITS_MAX, Request, SKIP_MAX, Sort, SortValue, Start, VALUES_MAX},
-    shape::{Field, FieldId, FieldShape, Filter, IndexShape, Kind, RELEVANCE},
+    request::{self, Facet, HITS_MAX, Request, SKIP_MAX, Sort, SortValue, Start, VALUES_MAX},
+    shape::{Field, FieldId, FieldShape, IndexShape, Kind, RELEVANCE},
 };
 use serde::{Deserialize, Serialize};
 
@@ -80,22 +80,11 @@ pub(in crate::routes) fn all(given: &Query, name: &str) -> Result<Vec<String>, A
 }
 
 fn filter(shape: &IndexShape, given: &Query) -> Result<Vec<Expression>, ApiError> {
-    let mut conditions = Vec::new();
-    for (id, field) in shape.all() {
-        let Some(rule) = field.filter else { continue };
-        let values = all(given, &field.name)?;
-        for value in values.iter().filter(|_| !field.allowed.is_empty()) {
-            let known: Vec<&str> = field.allowed.iter().map(|name| &**name).collect();
-            known_among(&field.name, value, &known)?;
-        }
-        let named = Field::Named(id);
-        match rule {
-            Filter::AnyOf if values.is_empty() => {}
-            Filter::AnyOf => conditions.push(Expression::value(named, values)),
-            Filter::AllOf => conditions.extend(values.into_iter().map(|value| Expression::value(named, [value]))),
-        }
+    let mut pairs = Vec::new();
+    for field in shape.fields.iter().filter(|field| field.filter.is_some()) {
+        pairs.extend(all(given, &field.name)?.into_iter().map(|value| (field.name.to_string(), value)));
     }
-    Ok(conditions)
+    request::conditions(shape, &pairs).map_err(|error| ApiError::invalid(&error.field, error.to_string()))
 }
 
 /// The span of time that is asked for, if one is.
@@ -221,6 +210,8 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
+    use daybook_projector::search::shape::Filter;
+
     use super::*;
 
     /// Runs and tasks.
