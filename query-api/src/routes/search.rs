@@ -2,6 +2,7 @@
 
 pub(super) mod parameters;
 mod time;
+pub mod values;
 
 use std::{sync::Arc, time::Instant};
 
@@ -72,7 +73,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 /// The index, once it has reached the positions that the request names.
-pub(super) async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result<Arc<dyn SearchIndex>, ApiError> {
+async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result<Arc<dyn SearchIndex>, ApiError> {
     let switched_off = || ApiError::SwitchedOff("search is switched off here; see --search".to_owned());
     let search = live.search.as_ref().ok_or_else(switched_off)?;
     let late = |_| ApiError::Unavailable("search has not caught up in time".to_owned());
@@ -86,7 +87,7 @@ pub(super) async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result
 }
 
 /// Searches, for a bounded time.
-pub(super) async fn within(app: &App, index: &dyn SearchIndex, request: Request) -> Result<Answer, ApiError> {
+async fn within(app: &App, index: &dyn SearchIndex, request: Request) -> Result<Answer, ApiError> {
     let answer = tokio::time::timeout(app.config.wait_max, inherited::search(index, request)).await;
     Ok(answer.map_err(|_| ApiError::Unavailable("search does not answer in time".to_owned()))??)
 }
@@ -128,6 +129,6 @@ fn show_facets(shape: &IndexShape, facets: &[Facet], found: &[Counts]) -> Value 
     Value::Object(shown.collect())
 }
 
-pub(super) fn show_value((value, count): &(String, u64)) -> Value {
+fn show_value((value, count): &(String, u64)) -> Value {
     json!({"value": value, "count": count})
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use daybook_books::projection::Books;
 use daybook_ingest::log;
+use daybook_metaflow::{events::TOPICS, projection::Metaflow};
 use daybook_projector::{
     projection::Projection,
-    projections::metaflow::Metaflow,
     search::{
         document::Document,
         runner::{SearchRunner, Setting},
@@ -15,7 +15,7 @@ use daybook_projector::{
     },
 };
 use daybook_reindexer::verify::{IndexReport, Limits, Report, verify};
-use daybook_schemas::{Topic, metaflow::TOPICS};
+use daybook_schemas::Topic;
 use tokio::sync::watch;
 
 use super::pair::{Pair, books, flow, retag, sql};
