@@ -19,6 +19,7 @@ const ROUND: Duration = Duration::from_millis(200);
 const ROUNDS: usize = 5;
 
 /// Nanoseconds of one call, in the best pass.
+#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn nanoseconds(mut call: impl FnMut()) -> f64 {
     let round = |call: &mut dyn FnMut()| {
         let (began, mut calls) = (Instant::now(), 0_u32);
