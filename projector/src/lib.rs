@@ -1,7 +1,7 @@
 //! Turns events into rows and documents, and owns the access to both stores.
 //!
-//! [`tables`] is the port with its adapters, [`projections`] hold the folds, [`runner`] applies records of the log to a
-//! generation's tables, [`progress`] notifies writers of what was applied. Folds use no clock and no randomness.
+//! [`tables`] is the port with its adapters, [`projection`] says what a domain gives, [`runner`] applies records of the
+//! log to a generation's tables, [`progress`] notifies writers of what was applied. Folds use no clock and no randomness.
 
 pub mod backoff;
 pub mod batch;
@@ -18,7 +18,6 @@ pub mod parts;
 mod priority;
 pub mod progress;
 pub mod projection;
-pub mod projections;
 pub mod runner;
 pub mod search;
 pub mod space;

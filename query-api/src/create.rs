@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How often a creation is appended, at most, if its numbers are taken.
-pub(crate) const APPENDS_MAX: usize = 5;
+pub const APPENDS_MAX: usize = 5;
 
 /// The outcome of a creation, by its rows.
 pub enum ReadBack {
@@ -125,10 +125,30 @@ async fn read_back<C: Creation>(live: &Live, creation: &C, recorded: &[Recorded]
 }
 
 /// Skips all numbers up to the highest one in the log.
-pub(crate) async fn skip_numbers(app: &App, live: &Live, sequence: Sequence) -> Result<(), ApiError> {
+pub async fn skip_numbers(app: &App, live: &Live, sequence: Sequence) -> Result<(), ApiError> {
     let highest = numbers::highest(live.generation.tables.as_ref()).await?;
     app.sequencer.skip_past(sequence, highest.get(sequence.name).copied().unwrap_or(0))?;
     Ok(())
+}
+
+/// Whether an event that changed nothing was refused whatever its number is: it is in quarantine, or its idempotency key
+/// was used before.
+pub async fn is_refused<E: EventSet>(
+    live: &Live,
+    position: Position,
+    envelope: &Envelope<E>,
+) -> Result<bool, ApiError> {
+    match live.outcomes.check(&[position]).await {
+        Ok(()) => {}
+        Err(ApiError::Invalid { .. }) => return Ok(true),
+        Err(error) => return Err(error),
+    }
+    let (event, key) = (&envelope.event, envelope.idempotency_key.as_deref());
+    match live.idempotency_keys.firsts(&event.key(), key, event.kind()).await {
+        Ok(firsts) => Ok(!firsts.is_empty()),
+        Err(ApiError::KeyReused(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn of_event<E: EventSet>(position: Position, event: &E) -> Recorded {

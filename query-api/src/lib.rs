@@ -1,8 +1,8 @@
 //! The HTTP API: reads from the live generation, hands writes to ingest.
 //!
 //! A request takes its domain's live generation once, at its start, and reads nothing else (I4). A write is answered
-//! once the live tables have applied it (I2). Everything here is generic; each domain's routes are in a folder of its
-//! name under [`routes`].
+//! once the live tables have applied it (I2). Everything here is generic; each domain's routes are in its
+//! own crate, which gives them as an [`app::DomainApi`].
 
 mod answering;
 pub mod app;

@@ -19,8 +19,6 @@ pub(crate) struct Metrics {
     pub(crate) refused: IntCounterVec,
     /// Connections that were closed, while they waited for their clients, to make room for others.
     pub(crate) closed_connections: IntCounter,
-    /// Entries of lists that were left out because they cannot be stored, by kind.
-    pub(crate) skipped_entries: IntCounterVec,
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
@@ -48,12 +46,6 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| {
         closed_connections: register_int_counter!(
             "daybook_query_api_closed_connections_total",
             "Connections that were closed, while they waited for their clients, to make room for others"
-        )
-        .expect(UNIQUE),
-        skipped_entries: register_int_counter_vec!(
-            "daybook_query_api_skipped_entries_total",
-            "Entries of lists that were left out because they cannot be stored",
-            &["kind"]
         )
         .expect(UNIQUE),
     }

@@ -1,10 +1,9 @@
-//! All routes. Each folder or file has handlers with their statements, and nothing that another one needs. A domain's
-//! routes are in a folder of its name.
+//! The routes of every process. Each folder or file has handlers with their statements, and nothing that another one
+//! needs. Those of a domain are in its own crate.
 
 pub mod docs;
 mod generations;
 pub mod health;
-pub mod metaflow;
 pub mod schema_registry;
 pub mod search;
 pub mod status;

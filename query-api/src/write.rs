@@ -51,8 +51,7 @@ impl App {
     ) -> Result<Written<E>, ApiError> {
         let envelopes = context.record.envelopes(events);
         if context.respond_async {
-            let before = live.generation.progress.applied();
-            let positions = checked(live, &before, self.appender.append(&envelopes).await?)?;
+            let positions = self.append(live, &envelopes).await?;
             let positions_text: Vec<_> = positions.iter().map(Position::to_string).collect();
             let mut response = json::respond(StatusCode::ACCEPTED, &json!({"positions": positions_text}));
             response.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
@@ -62,6 +61,17 @@ impl App {
         let progress = &live.generation.progress;
         let as_written = positions.iter().all(|position| progress.outcome(*position) == Outcome::AsWritten);
         Ok(Written::Applied(Applied { positions, envelopes, as_written }))
+    }
+
+    /// Appends events and returns their positions once all are durable. The tables may not have applied them yet.
+    pub async fn append<E: EventSet>(
+        &self,
+        live: &Live,
+        envelopes: &[Envelope<E>],
+    ) -> Result<Vec<Position>, AppendError> {
+        let before = live.generation.progress.applied();
+        let positions = self.appender.append(envelopes).await?;
+        if live.generation.check_appended(&before, &positions) { Ok(positions) } else { Err(not_recorded()) }
     }
 
     /// Appends events and waits until the live tables have applied them. The log's callback registers the writer with
@@ -97,16 +107,11 @@ impl App {
     }
 
     /// Waits until the live tables have reached a vector that a client has seen.
-    pub(crate) async fn reached(&self, live: &Live, vector: &Vector) -> Result<(), ApiError> {
+    pub async fn reached(&self, live: &Live, vector: &Vector) -> Result<(), ApiError> {
         let reached = live.generation.progress.wait_for(vector);
         let late = |_| ApiError::Unavailable("the tables have not reached Daybook-Min-Position in time".to_owned());
         tokio::time::timeout(self.config.wait_max, reached).await.map_err(late)
     }
-}
-
-/// The positions of new records, unless the tables had applied records at them before.
-pub(crate) fn checked(live: &Live, before: &Vector, positions: Vec<Position>) -> Result<Vec<Position>, AppendError> {
-    if live.generation.check_appended(before, &positions) { Ok(positions) } else { Err(not_recorded()) }
 }
 
 /// The error for records at positions that were applied before.

@@ -11,7 +11,8 @@ use serde_avro_fast::{
 use crate::{envelope::Envelope, event::Encoded, generic, registry::SchemaSet};
 
 const MAGIC: u8 = 0;
-pub(crate) const HEADER_BYTES: usize = 5;
+/// Bytes of the magic byte and the schema id, before the Avro binary.
+pub const HEADER_BYTES: usize = 5;
 /// Longest array that is decoded: a bound against records that claim absurd lengths.
 const ARRAY_ITEMS_MAX: usize = 1_000_000;
 

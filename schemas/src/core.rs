@@ -8,7 +8,7 @@ use crate::{events, registry::SchemaSet, schema_files};
 
 /// Schema ids of the core: 1 to 99.
 static SCHEMAS: LazyLock<SchemaSet> =
-    LazyLock::new(|| SchemaSet::new("core", 1..100, &[schema_files!("core/v1": "log-created")]));
+    LazyLock::new(|| SchemaSet::new("core", 1..100, &[schema_files!("avro/core/v1": "log-created")]));
 
 events! {
     /// Events of the log itself.
@@ -24,4 +24,15 @@ events! {
 pub struct LogCreated {
     /// The log's id, a UUID.
     pub log_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::check_released;
+
+    #[test]
+    fn released_schemas_never_change() {
+        assert_eq!(check_released(&SCHEMAS, &[(1, 1, "ecf4f3c6c34d4a66")]), Ok(()));
+    }
 }

@@ -1,6 +1,6 @@
 //! The data types that cross a boundary: events, their envelope, topics, positions and the codec. No I/O.
 //!
-//! A domain declares its events as an [`EventSet`] with its own topics and [`SchemaSet`], in its own folder. Released
+//! A domain declares its events as an [`EventSet`] with its own topics and [`SchemaSet`], in its own crate. Released
 //! Avro files (`avro/<domain>/v*/`) are frozen. A new field has a default; any other change is a new version of the
 //! domain's schema with a new id. Records of former versions are resolved against the current one when they are read.
 
@@ -10,7 +10,6 @@ pub mod core;
 pub mod envelope;
 pub mod event;
 pub mod generic;
-pub mod metaflow;
 pub mod position;
 pub mod registry;
 pub mod rules;

@@ -85,7 +85,7 @@ pub fn check_envelope<E>(envelope: &Envelope<E>) -> Result<(), Violation> {
 }
 
 /// Names the entry in the field, as in `[3].name`.
-pub(crate) fn in_entry(index: usize, mut violation: Violation) -> Violation {
+pub fn in_entry(index: usize, mut violation: Violation) -> Violation {
     match &mut violation {
         Violation::TooLong { field, .. }
         | Violation::Nul { field }

@@ -1,10 +1,12 @@
-//! Generic code names no domain: what belongs to one is in the folder of its name, one per crate.
+//! Generic code names no domain: what belongs to one of the binary is in its crate, `deploy/domains/<name>/`, and in
+//! folders of its name.
 
 use std::fs;
 
-use crate::{expect_none, files, files_of, read, root};
+use crate::{crates::members, expect_none, files_of, read, root};
 
-const DOMAINS: [&str; 1] = ["metaflow"];
+/// Where the crates of the domains are.
+const CRATES: &str = "deploy/domains";
 
 /// The list of domains, and the only generic file that names them.
 const LIST: &str = "deploy/src/domains.rs";
@@ -12,14 +14,15 @@ const LIST: &str = "deploy/src/domains.rs";
 /// The folder of the schemas that every domain uses.
 const SHARED_SCHEMAS: &str = "core";
 
-fn is_of_domain(file: &str, domain: &str) -> bool {
-    file.split('/').any(|segment| segment == domain || segment.strip_suffix(".rs") == Some(domain))
+/// The names of the folders in a folder.
+fn folders(of: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(of)).unwrap_or_else(|error| panic!("cannot read {of}: {error}"));
+    let folders = entries.flatten().filter(|entry| entry.path().is_dir());
+    folders.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// `mod metaflow;` with any visibility. Rust wants it in the file above the folder.
-fn is_declaration(line: &str, domain: &str) -> bool {
-    let declared = format!("mod {domain};");
-    [String::new(), "pub ".to_owned(), "pub(crate) ".to_owned()].iter().any(|seen| *line == format!("{seen}{declared}"))
+fn is_of_domain(file: &str, domain: &str) -> bool {
+    file.split('/').any(|segment| segment == domain)
 }
 
 fn is_generic(file: &str, domain: &str) -> bool {
@@ -28,40 +31,48 @@ fn is_generic(file: &str, domain: &str) -> bool {
 
 #[test]
 fn generic_files_name_no_domain() {
-    let mut found = Vec::new();
-    for domain in DOMAINS {
+    let (domains, mut found) = (folders(CRATES), Vec::new());
+    for domain in &domains {
         for file in files_of(".rs").iter().filter(|file| is_generic(file, domain)) {
-            for (index, line) in read(file).lines().enumerate() {
-                if line.to_lowercase().contains(domain) && !is_declaration(line, domain) {
-                    found.push(format!("{file}:{}: names {domain}: {}", index + 1, line.trim()));
-                }
+            for (index, line) in read(file).lines().enumerate().filter(|(_, it)| it.to_lowercase().contains(domain)) {
+                found.push(format!("{file}:{}: names {domain}: {}", index + 1, line.trim()));
             }
         }
     }
     expect_none("generic files name no domain", &found);
+    assert!(!domains.is_empty(), "there are no domains in {CRATES}: this test looks in the wrong place");
 }
 
 #[test]
-fn each_domain_with_schemas_is_known_here_and_has_a_folder_in_each_crate() {
-    let folders = fs::read_dir(root().join("schemas/avro")).unwrap_or_else(|error| panic!("no schemas: {error}"));
-    let folders = folders.flatten().filter(|entry| entry.path().is_dir());
-    for domain in folders.map(|entry| entry.file_name().to_string_lossy().into_owned()) {
-        let is_known = domain == SHARED_SCHEMAS || DOMAINS.contains(&domain.as_str());
-        assert!(is_known, "schemas/avro/{domain}: a domain that tests/architecture/domains.rs does not list");
+fn each_domain_is_one_crate() {
+    let members = members();
+    let domains = folders(CRATES);
+    for domain in &domains {
+        let folder = format!("{CRATES}/{domain}");
+        assert!(members.iter().any(|member| member.folder == folder), "{folder} is no crate of the workspace");
     }
-    for (domain, member) in DOMAINS.iter().flat_map(|domain| crate::crates::WITH_DOMAINS.map(|it| (domain, it))) {
-        let has_folder = files().iter().any(|file| file.starts_with(member) && is_of_domain(file, domain));
-        assert!(has_folder, "{member} has no folder {domain}");
+    for domain in folders("schemas/avro").into_iter().filter(|domain| domain != SHARED_SCHEMAS) {
+        assert!(domains.contains(&domain), "schemas/avro/{domain}: a domain without a crate in {CRATES}");
     }
 }
 
 #[test]
-fn only_a_bare_declaration_is_let_through() {
-    let declared = ["mod toy;", "pub mod toy;", "pub(crate) mod toy;"];
-    assert!(declared.iter().all(|line| is_declaration(line, "toy")));
-    let others = ["use crate::toy;", "pub mod toy; // toy", "mod toys;", "pub use toy::Toy;"];
-    assert!(others.iter().all(|line| !is_declaration(line, "toy")));
-    assert!(
-        is_of_domain("a/src/toy.rs", "toy") && is_of_domain("a/toy/b.rs", "toy") && !is_of_domain("a/toys.rs", "toy")
-    );
+fn only_the_binary_and_tests_use_the_crate_of_a_domain() {
+    let members = members();
+    let is_domain = |name: &str| members.iter().any(|it| it.name == name && it.folder.starts_with(CRATES));
+    let may = |folder: &str| folder == "deploy" || folder.starts_with("tests");
+    let mut found = Vec::new();
+    for member in members.iter().filter(|member| !may(&member.folder)) {
+        let used = member.uses.iter().filter(|used| is_domain(&used.name));
+        found.extend(used.map(|used| format!("{}/Cargo.toml: uses {}", member.folder, used.name)));
+    }
+    expect_none("only the binary and tests use the crate of a domain", &found);
+}
+
+#[test]
+fn files_of_a_domain_are_in_a_folder_of_its_name() {
+    assert!(is_of_domain("a/toy/b.rs", "toy"));
+    for file in ["a/toys/b.rs", "a/src/toy.rs", "a/src/toys.rs"] {
+        assert!(!is_of_domain(file, "toy"), "{file}");
+    }
 }

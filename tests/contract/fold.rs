@@ -6,21 +6,22 @@ mod random_log;
 use std::{collections::BTreeMap, sync::Arc};
 
 use daybook_ingest::log::Record;
+use daybook_metaflow::{
+    events::{
+        EVENTS, Event, FlowRegistered, RunStarted, StepRegistered, TaskRegistered,
+        ids::{EXPLICIT_RUN_NUMBER_MAX, FlowId, RUN_NUMBER_MAX, RunNumber, StepName, TaskId},
+    },
+    projection::Metaflow,
+};
 use daybook_projector::{
     batch::{self, Move},
     bookkeeping::checkpoints,
     generation,
     projection::{Batch, Decoded, Projection, Report},
-    projections::metaflow::Metaflow,
     tables::{Cell, Params, Row, Statement, Tables},
 };
 use daybook_schemas::{
     Envelope, EventSet, codec,
-    metaflow::{
-        EVENTS, Event,
-        events::{FlowRegistered, RunStarted, StepRegistered, TaskRegistered},
-        ids::{EXPLICIT_RUN_NUMBER_MAX, FlowId, RUN_NUMBER_MAX, RunNumber, StepName, TaskId},
-    },
     position::{Position, Vector},
 };
 use daybook_tests::random::Random;

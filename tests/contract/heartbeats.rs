@@ -1,16 +1,12 @@
 //! Heartbeats in the fold of the Metaflow projection: the last one of the topic wins, whatever its time, and the order of
 //! the topics does not show.
 
-use daybook_projector::projection::Decoded;
-use daybook_schemas::{
-    Envelope,
-    metaflow::{
-        EVENTS, Event, HEARTBEATS,
-        events::{FlowRegistered, HeartbeatRecorded, RunStarted, StepRegistered, TaskRegistered},
-        ids::{FlowId, RunNumber, StepName, TaskId},
-    },
-    position::Position,
+use daybook_metaflow::events::{
+    EVENTS, Event, FlowRegistered, HEARTBEATS, HeartbeatRecorded, RunStarted, StepRegistered, TaskRegistered,
+    ids::{FlowId, RunNumber, StepName, TaskId},
 };
+use daybook_projector::projection::Decoded;
+use daybook_schemas::{Envelope, position::Position};
 
 use crate::{
     fold::{Way, fold},

@@ -7,8 +7,8 @@ use daybook_ingest::log::{
     embedded::{self, EmbeddedLog},
     kafka::{Address, KafkaLog},
 };
+use daybook_metaflow::events::{EVENTS, HEARTBEATS, TOPICS};
 use daybook_schemas::{
-    metaflow::{EVENTS, HEARTBEATS, TOPICS},
     position::{Partition, Vector},
     topics::{Topic, partition_of},
 };

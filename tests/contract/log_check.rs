@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use daybook_ingest::log::{self, EventLog, Record};
+use daybook_metaflow::events::{EVENTS, HEARTBEATS};
 use daybook_projector::{
     bookkeeping::checkpoints::{self, Hashes, Move},
     log_check::{self, CheckError, Mismatch},
     tables::Tables,
 };
-use daybook_schemas::{
-    metaflow::{EVENTS, HEARTBEATS},
-    position::{Partition, Vector},
-};
+use daybook_schemas::position::{Partition, Vector};
 
 use crate::{
     log::{Place, read, record, start},

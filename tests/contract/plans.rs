@@ -8,13 +8,20 @@ use std::{
 
 use daybook_books::{events as books, projection::Books};
 use daybook_ingest::log::Record;
+use daybook_metaflow::{
+    events::{
+        EVENTS, Event, FlowRegistered, RunStarted,
+        ids::{FlowId, RunNumber},
+    },
+    projection::Metaflow,
+    sequences::RUN_NUMBERS,
+};
 use daybook_projector::{
     batch::{self, Move},
     bookkeeping::{checkpoints, idempotency, numbers},
     comparison::Comparable,
     generation,
     projection::{Decoded, Fold, Planned, Projection, Report},
-    projections::metaflow::Metaflow,
     tables::{
         Column, Ddl, Params, PlanStatement, Statement, Step, Store, Tables, TablesError, Transaction,
         postgres::{Address, Config, PostgresStore},
@@ -22,11 +29,6 @@ use daybook_projector::{
 };
 use daybook_schemas::{
     Envelope, EventSet, Topic,
-    metaflow::{
-        EVENTS, Event, RUN_NUMBERS,
-        events::{FlowRegistered, RunStarted},
-        ids::{FlowId, RunNumber},
-    },
     position::{Partition, Position, Vector},
     topics,
 };
@@ -278,7 +280,7 @@ async fn a_plan_runs_in_the_order_of_its_shape_and_is_declined_as_a_whole() {
         // Nothing is left of any of them.
         assert!(matches!(attempt(2, vec![new(), run(3, "2", 11)]).await, Ok(true)));
         let highest = numbers::highest(tables.as_ref()).await.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(highest.get(RUN_NUMBERS), Some(&11));
+        assert_eq!(highest.get(RUN_NUMBERS.name), Some(&11));
         let params = Params::Many(vec![Column::texts(["1", "1"]), Column::texts(["k", "other"])]);
         let found = tables.read(&idempotency::FIND, params).await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(found.len(), 1);

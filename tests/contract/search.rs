@@ -7,20 +7,18 @@ mod unicode;
 use std::{collections::BTreeMap, sync::Arc};
 
 use daybook_books::projection::Books;
-use daybook_projector::{
-    projections::metaflow::Metaflow,
-    search::{
-        SearchIndex, SearchStore,
-        binding::Binding,
-        document::Document,
-        elasticsearch::{self, Address, ElasticsearchStore},
-        inherited::{self, Bounds},
-        query::{Expression, parse},
-        request::{Counts, Facet, Request, Sort, Start},
-        shape::{Field, FieldId, IndexShape},
-        source::Documents,
-        tantivy::{self, TantivyStore},
-    },
+use daybook_metaflow::projection::Metaflow;
+use daybook_projector::search::{
+    SearchIndex, SearchStore,
+    binding::Binding,
+    document::Document,
+    elasticsearch::{self, Address, ElasticsearchStore},
+    inherited::{self, Bounds},
+    query::{Expression, parse},
+    request::{Counts, Facet, Request, Sort, Start},
+    shape::{Field, FieldId, IndexShape},
+    source::Documents,
+    tantivy::{self, TantivyStore},
 };
 use daybook_tests::{
     random::Random,

@@ -3,6 +3,11 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use daybook_books::projection::{self, Books};
+use daybook_metaflow::{
+    events::{EVENTS, TOPICS},
+    projection::Metaflow,
+    routes::{self as metaflow_routes, Settings},
+};
 use daybook_projector::{
     bookkeeping::{
         self,
@@ -10,7 +15,6 @@ use daybook_projector::{
     },
     comparison, generation,
     projection::Projection,
-    projections::metaflow::Metaflow,
     search::bookkeeping as search_bookkeeping,
     tables::{
         Cell, Column, Cursor, Next, Params, Statement, Store, Tables,
@@ -20,10 +24,7 @@ use daybook_projector::{
 };
 use daybook_query_api::routes;
 use daybook_reindexer::control;
-use daybook_schemas::{
-    metaflow::EVENTS,
-    position::{Partition, Vector},
-};
+use daybook_schemas::position::{Partition, Vector};
 use daybook_tests::services::{self, Folder};
 
 /// A store of its own for a test; the folder goes away with it.
@@ -183,7 +184,7 @@ async fn a_stream_hands_on_every_row_in_order_stops_when_told_and_waits_for_a_sl
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_move_by_compare_and_set_and_a_second_applier_changes_nothing() {
     // No log is opened here, which would do it.
-    daybook_schemas::topics::declare(&daybook_schemas::metaflow::TOPICS);
+    daybook_schemas::topics::declare(&TOPICS);
     for place in places("checkpoints") {
         let tables = generation(place.store.as_ref(), 1).await;
         let partitions: Vec<Partition> = (0..3).map(|id| Partition { topic: EVENTS, id }).collect();
@@ -258,8 +259,8 @@ fn compared(sql: &str) -> Vec<(String, String)> {
 
 /// The statements of Metaflow's routes.
 fn routes_of_metaflow() -> Vec<&'static Statement> {
-    let settings = routes::metaflow::Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
-    (routes::metaflow::api(settings).statements)()
+    let settings = Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
+    (metaflow_routes::api(settings).statements)()
 }
 
 /// Parameters that fit a statement: as many as it names, of a type that the engines take.

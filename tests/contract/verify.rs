@@ -15,15 +15,14 @@ use std::{
 
 use daybook_books::projection::Books;
 use daybook_ingest::append::Appender;
+use daybook_metaflow::{events::TOPICS, projection::Metaflow};
 use daybook_projector::{
     bookkeeping,
     comparison::{self, Reader},
     projection::Projection,
-    projections::metaflow::Metaflow,
     throttle::Throttle,
 };
 use daybook_reindexer::verify::{Difference, Limits, Report, TableReport, verify};
-use daybook_schemas::metaflow::TOPICS;
 use serde_json::{Value, json};
 
 use self::pair::{Changed, Pair, books, flow, retag, sql, wider};

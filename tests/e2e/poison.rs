@@ -12,16 +12,11 @@ use daybook_ingest::log::{
     embedded::EmbeddedLog,
     kafka::{Address, KafkaLog},
 };
-use daybook_schemas::{
-    Envelope, codec,
-    metaflow::{
-        EVENTS, Event, TOPICS,
-        events::{FlowRegistered, RunStarted},
-        ids::{FlowId, RunNumber},
-    },
-    position::Position,
-    topics::partition_of,
+use daybook_metaflow::events::{
+    EVENTS, Event, FlowRegistered, RunStarted, TOPICS,
+    ids::{FlowId, RunNumber},
 };
+use daybook_schemas::{Envelope, codec, position::Position, topics::partition_of};
 use daybook_tests::process::{Backend, Place, Server};
 use serde_json::{Value, json};
 

@@ -219,7 +219,7 @@ async fn the_openapi_document_names_what_is_served_and_nothing_else() {
         let routes = [
             include_str!("../../query-api/src/routes.rs"),
             include_str!("../../query-api/src/routes/generations.rs"),
-            include_str!("../../query-api/src/routes/metaflow/mod.rs"),
+            include_str!("../../deploy/domains/metaflow/src/routes/mod.rs"),
             include_str!("../../query-api/src/routes/search.rs"),
         ];
         let registry = include_str!("../../query-api/src/routes/schema_registry.rs");

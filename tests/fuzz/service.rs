@@ -5,11 +5,15 @@ use std::{sync::Arc, time::Duration};
 use axum::Router;
 use daybook_ingest::{
     log::{self, EventLog, embedded::EmbeddedLog},
-    metaflow::sequences::SEQUENCES,
     sequence::Sequencer,
 };
+use daybook_metaflow::{
+    events::{SCHEMAS, TOPICS},
+    projection::Metaflow,
+    routes::{self as metaflow_routes, Settings},
+    sequences::SEQUENCES,
+};
 use daybook_projector::{
-    projections::metaflow::Metaflow,
     search::tantivy::TantivyStore,
     tables::{Store, sqlite::SqliteStore},
 };
@@ -25,12 +29,7 @@ use daybook_reindexer::{
     running::Platform,
     watcher::Watcher,
 };
-use daybook_schemas::{
-    core::CoreEvent,
-    event::Encoded,
-    generic::SchemaSets,
-    metaflow::{SCHEMAS, TOPICS},
-};
+use daybook_schemas::{core::CoreEvent, event::Encoded, generic::SchemaSets};
 use tokio::runtime::Runtime;
 
 type Failure = Box<dyn std::error::Error>;
@@ -79,8 +78,8 @@ async fn serve() -> Result<Router, Failure> {
         log: event_log.describe(),
         tables: store.describe(),
     };
-    let settings = routes::metaflow::Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
-    let api = routes::metaflow::api(settings);
+    let settings = Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
+    let api = metaflow_routes::api(settings);
     let rebuilds = Rebuilds::new(platform, serving.clone());
     let parts = Parts {
         log: event_log,

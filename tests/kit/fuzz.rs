@@ -4,12 +4,13 @@
 use std::fs;
 
 use daybook_ingest::log::kafka;
-use daybook_projector::{
-    projections::metaflow::Metaflow,
-    search::{elasticsearch, query, source::Documents},
+use daybook_metaflow::{
+    events::{Event, TOPICS},
+    projection::Metaflow,
 };
+use daybook_projector::search::{elasticsearch, query, source::Documents};
 use daybook_schemas::{
-    codec, metaflow,
+    codec,
     position::{Position, Vector},
     topics,
 };
@@ -21,9 +22,9 @@ use crate::random::Random;
 /// # Panics
 /// If it is not.
 pub fn record(bytes: &[u8]) -> bool {
-    let Ok(envelope) = codec::decode::<metaflow::Event>(bytes) else { return false };
+    let Ok(envelope) = codec::decode::<Event>(bytes) else { return false };
     let again = codec::encode(&envelope).unwrap_or_else(|error| panic!("{error}"));
-    let read = codec::decode::<metaflow::Event>(&again).unwrap_or_else(|error| panic!("{bytes:?}: {error}"));
+    let read = codec::decode::<Event>(&again).unwrap_or_else(|error| panic!("{bytes:?}: {error}"));
     assert_eq!(read, envelope);
     true
 }
@@ -33,7 +34,7 @@ pub fn record(bytes: &[u8]) -> bool {
 /// # Panics
 /// If it is not.
 pub fn text(text: &str) {
-    topics::declare(&metaflow::TOPICS);
+    topics::declare(&TOPICS);
     if let Ok(position) = text.parse::<Position>() {
         assert_eq!(position.to_string().parse::<Position>().ok(), Some(position));
     }

@@ -1,6 +1,7 @@
 //! Search in the documents of a domain: `/search` below the domain's prefix.
 
 pub(super) mod parameters;
+pub mod values;
 
 use std::{sync::Arc, time::Instant};
 
@@ -71,7 +72,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
 }
 
 /// The index, once it has reached the positions that the request names.
-pub(super) async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result<Arc<dyn SearchIndex>, ApiError> {
+async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result<Arc<dyn SearchIndex>, ApiError> {
     let switched_off = || ApiError::SwitchedOff("search is switched off here; see --search".to_owned());
     let search = live.search.as_ref().ok_or_else(switched_off)?;
     let late = |_| ApiError::Unavailable("search has not caught up in time".to_owned());
@@ -85,7 +86,7 @@ pub(super) async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result
 }
 
 /// Searches, for a bounded time.
-pub(super) async fn within(app: &App, index: &dyn SearchIndex, request: Request) -> Result<Answer, ApiError> {
+async fn within(app: &App, index: &dyn SearchIndex, request: Request) -> Result<Answer, ApiError> {
     let answer = tokio::time::timeout(app.config.wait_max, inherited::search(index, request)).await;
     Ok(answer.map_err(|_| ApiError::Unavailable("search does not answer in time".to_owned()))??)
 }
@@ -127,6 +128,6 @@ fn show_facets(shape: &IndexShape, facets: &[Facet], found: &[Counts]) -> Value 
     Value::Object(shown.collect())
 }
 
-pub(super) fn show_value((value, count): &(String, u64)) -> Value {
+fn show_value((value, count): &(String, u64)) -> Value {
     json!({"value": value, "count": count})
 }

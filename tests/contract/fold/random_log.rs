@@ -1,18 +1,12 @@
 //! Random logs of Metaflow's events.
 
-use daybook_projector::projection::Decoded;
-use daybook_schemas::{
-    Envelope, EventSet,
-    metaflow::{
-        Event,
-        events::{
-            Artifact, ArtifactsRegistered, FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered,
-            RunStarted, RunTagsMutated, StepRegistered, TaskRegistered,
-        },
-        ids::{FlowId, MetadataId, RunNumber, StepName, TaskId},
-    },
-    position::Position,
+use daybook_metaflow::events::{
+    Artifact, ArtifactsRegistered, Event, FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered,
+    RunStarted, RunTagsMutated, StepRegistered, TaskRegistered,
+    ids::{FlowId, MetadataId, RunNumber, StepName, TaskId},
 };
+use daybook_projector::projection::Decoded;
+use daybook_schemas::{Envelope, EventSet, position::Position};
 use daybook_tests::random::Random;
 
 const NAMES: [Option<&str>; 4] = [None, None, Some("x"), Some("y")];

@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use daybook_projector::{
-    projections::metaflow::Metaflow,
-    search::{
-        SearchError, SearchStore, binding::Binding, document::Document, elasticsearch::ElasticsearchStore,
-        source::Documents,
-    },
+use daybook_metaflow::projection::Metaflow;
+use daybook_projector::search::{
+    SearchError, SearchStore, binding::Binding, document::Document, elasticsearch::ElasticsearchStore,
+    source::Documents,
 };
 use daybook_tests::{api::Api, services};
 use reqwest::Method;

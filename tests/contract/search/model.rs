@@ -3,16 +3,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use daybook_projector::{
-    projections::metaflow::Metaflow,
-    search::{
-        document::{Document, id_of},
-        query::Expression,
-        request::{Counts, Request, SortValue},
-        shape::{Field, FieldId, FieldShape, Filter, IndexShape, Inheritance},
-        source::Documents,
-        words::{composed, words},
-    },
+use daybook_metaflow::projection::Metaflow;
+use daybook_projector::search::{
+    document::{Document, id_of},
+    query::Expression,
+    request::{Counts, Request, SortValue},
+    shape::{Field, FieldId, FieldShape, Filter, IndexShape, Inheritance},
+    source::Documents,
+    words::{composed, words},
 };
 use daybook_tests::random::Random;
 use serde_json::{Value, json};

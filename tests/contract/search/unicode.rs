@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use daybook_projector::{
-    projections::metaflow::Metaflow,
-    search::{
-        document::Document,
-        highlight::highlights,
-        query::{Expression, parse},
-        request::{Facet, Request},
-        shape::{Field, IndexShape},
-        source::Documents,
-        words::terms,
-    },
+use daybook_metaflow::projection::Metaflow;
+use daybook_projector::search::{
+    document::Document,
+    highlight::highlights,
+    query::{Expression, parse},
+    request::{Facet, Request},
+    shape::{Field, IndexShape},
+    source::Documents,
+    words::terms,
 };
 use daybook_tests::random::Random;
 use serde_json::json;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use daybook_books::projection::Books;
 use daybook_ingest::log;
+use daybook_metaflow::{events::TOPICS, projection::Metaflow};
 use daybook_projector::{
     generation::Generation,
     projection::Projection,
-    projections::metaflow::Metaflow,
     search::{
         document::Document,
         runner::{SearchRunner, Setting},
@@ -17,7 +17,7 @@ use daybook_projector::{
     throttle::Throttle,
 };
 use daybook_reindexer::verify::{self, IndexReport, Limits, Report};
-use daybook_schemas::{Topic, metaflow::TOPICS};
+use daybook_schemas::Topic;
 use tokio::sync::watch;
 
 use super::pair::{Pair, books, flow, retag, sql};

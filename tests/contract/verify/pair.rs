@@ -16,6 +16,11 @@ use daybook_ingest::{
     append::Appender,
     log::{self, EventLog, Record, embedded::EmbeddedLog},
 };
+use daybook_metaflow::events::{
+    Artifact, ArtifactsRegistered, Event, FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered,
+    RunStarted, RunTagsMutated, StepRegistered, TaskRegistered,
+    ids::{FlowId, MetadataId, RunNumber, StepName, TaskId},
+};
 use daybook_projector::{
     bookkeeping::checkpoints,
     comparison::{Comparable, Reader},
@@ -26,14 +31,6 @@ use daybook_projector::{
 };
 use daybook_schemas::{
     Envelope, EventSet, Topic,
-    metaflow::{
-        Event,
-        events::{
-            Artifact, ArtifactsRegistered, FlowRegistered, HeartbeatRecorded, MetadataEntry, MetadataRegistered,
-            RunStarted, RunTagsMutated, StepRegistered, TaskRegistered,
-        },
-        ids::{FlowId, MetadataId, RunNumber, StepName, TaskId},
-    },
     position::{PartitionId, Vector},
 };
 use daybook_tests::services::Folder;

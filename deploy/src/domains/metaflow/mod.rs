@@ -7,10 +7,12 @@ mod tests;
 
 use std::sync::Arc;
 
-use daybook_ingest::metaflow::sequences::SEQUENCES;
-use daybook_projector::projections::metaflow::Metaflow;
-use daybook_query_api::routes;
-use daybook_schemas::metaflow::{SCHEMAS, TOPICS};
+use daybook_metaflow::{
+    events::{SCHEMAS, TOPICS},
+    projection::Metaflow,
+    routes,
+    sequences::SEQUENCES,
+};
 
 use self::settings::Settings;
 use crate::{
@@ -28,7 +30,7 @@ pub(super) const DOMAIN: Domain = Domain {
 };
 
 static API: ApiSettings = ApiSettings {
-    search_prefix: routes::metaflow::SEARCH_PREFIX,
+    search_prefix: routes::SEARCH_PREFIX,
     settings: Settings::SETTINGS,
     variable_names: environment::variable_names,
     variables: environment::variables,
@@ -37,7 +39,7 @@ static API: ApiSettings = ApiSettings {
 
 fn check(given: &Given, faults: &mut Vec<String>) -> Option<Checked> {
     let Settings { migration_listen, path_prefix, run_inactive_cutoff_seconds } = Settings::check(given, faults)?;
-    let router = routes::metaflow::migration_router;
+    let router = routes::migration_router;
     let is_asked_for = Settings::SETTINGS.iter().filter(|setting| setting.key == "migration_listen").any(|setting| {
         // A host alone asks for no port.
         match given.origin(setting) {
@@ -47,7 +49,7 @@ fn check(given: &Given, faults: &mut Vec<String>) -> Option<Checked> {
         }
     });
     Some(Checked {
-        api: routes::metaflow::api(routes::metaflow::Settings { path_prefix, run_inactive_cutoff_seconds }),
+        api: routes::api(routes::Settings { path_prefix, run_inactive_cutoff_seconds }),
         second: migration_listen.map(|listen| SecondAddress { listen, is_asked_for, router }),
     })
 }

@@ -67,7 +67,7 @@ pub(in crate::routes) fn check_names(given: &Query, known: &[&str]) -> Result<()
 }
 
 /// The values of a parameter that may be given several times.
-pub(in crate::routes) fn all(given: &Query, name: &str) -> Result<Vec<String>, ApiError> {
+pub(super) fn all(given: &Query, name: &str) -> Result<Vec<String>, ApiError> {
     let values: Vec<String> =
         given.0.iter().filter(|(known, value)| known == name && !value.is_empty()).map(|(_, it)| it.clone()).collect();
     if values.len() > FILTER_VALUES_MAX {

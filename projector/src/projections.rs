@@ -1,3 +1,0 @@
-//! The projections, one folder each.
-
-pub mod metaflow;
