@@ -1,7 +1,7 @@
 //! Commits a batch: rows, checkpoints and other bookkeeping together (I3). An ordinary batch takes one round trip,
 //! others go statement by statement. Both ways produce the same rows.
 
-use std::collections::HashSet;
+use std::{cell::Cell, collections::HashSet};
 
 use daybook_schemas::position::Position;
 
@@ -17,17 +17,21 @@ use crate::{
 
 /// Records of a domain that were decoded.
 pub(crate) struct EventBatch<'f, F: Fold> {
-    pub(crate) fold: &'f F,
-    pub(crate) decoded: Vec<Decoded<F::Event>>,
-    pub(crate) rejected: Vec<Rejected>,
+    fold: &'f F,
+    decoded: Vec<Decoded<F::Event>>,
+    rejected: Vec<Rejected>,
+    /// The plan, until it is taken: it is made beside the commit of the batch before, where that is the slower one.
+    planned: Cell<Option<Planned>>,
 }
 
-impl<F: Fold> Batch for EventBatch<'_, F> {
-    fn rejected(&self) -> &[Rejected] {
-        &self.rejected
+impl<'f, F: Fold> EventBatch<'f, F> {
+    pub(crate) fn new(fold: &'f F, decoded: Vec<Decoded<F::Event>>, rejected: Vec<Rejected>) -> Self {
+        let batch = Self { fold, decoded, rejected, planned: Cell::default() };
+        batch.planned.set(batch.make_plan());
+        batch
     }
 
-    fn plan(&self) -> Option<Planned> {
+    fn make_plan(&self) -> Option<Planned> {
         if idempotency::parts(&self.decoded).len() > 1 {
             return None;
         }
@@ -36,6 +40,16 @@ impl<F: Fold> Batch for EventBatch<'_, F> {
         planned.steps.push(idempotency::step(&self.decoded, |_| true));
         planned.steps.push(numbers::step(&self.decoded));
         Some(planned)
+    }
+}
+
+impl<F: Fold> Batch for EventBatch<'_, F> {
+    fn rejected(&self) -> &[Rejected] {
+        &self.rejected
+    }
+
+    fn plan(&self) -> Option<Planned> {
+        self.planned.take().or_else(|| self.make_plan())
     }
 
     fn apply(&self, transaction: &mut dyn Transaction) -> Result<Report, TablesError> {

@@ -136,6 +136,11 @@ impl Unproven {
         Self(last.map(|(partition, last)| (*partition, last.clone())).collect())
     }
 
+    /// Whether all of them were compared.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Where a reader must begin in order to go on from `next`: at the last record, where there is one.
     pub(crate) fn start(&self, next: &Vector) -> Vector {
         let mut start = next.clone();

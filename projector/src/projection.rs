@@ -123,7 +123,7 @@ pub trait Fold: Send + Sync + 'static {
 }
 
 /// Records on their way into tables, decoded.
-pub trait Batch {
+pub trait Batch: Send {
     /// Records that could not be decoded, or violate a rule that needs no tables.
     fn rejected(&self) -> &[Rejected];
     /// Commits the other records in one round trip, with their bookkeeping except the checkpoints; `None` if the batch
@@ -204,7 +204,7 @@ impl<F: Fold> Projection for F {
                 Err(Undecodable::Violation(reason)) => rejected.push(Rejected { position, reason }),
             }
         }
-        Ok(Box::new(EventBatch { fold: self, decoded, rejected }))
+        Ok(Box::new(EventBatch::new(self, decoded, rejected)))
     }
 
     fn time(&self, record: &Record) -> Option<i64> {

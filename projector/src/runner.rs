@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record};
+use daybook_ingest::log::{EventLog, LogError, ReadLimits, Reader, Record};
 use daybook_schemas::position::{Offset, Partition, Position, Vector};
 use tokio::{sync::watch, time::Instant};
 
@@ -41,6 +41,8 @@ use crate::{
 /// Bounds of one batch. A stop is noticed after the wait, at the latest.
 const LIMITS: ReadLimits =
     ReadLimits { records_max: 4096, bytes_max: 8 * 1024 * 1024, wait: Duration::from_millis(200) };
+/// Records between the end of the log and those that were read, above which more are read ahead.
+const READ_AHEAD_MIN: i64 = 4096;
 /// The first and the longest pause after failures.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LONGEST: Duration = Duration::from_secs(2);
@@ -95,6 +97,18 @@ struct Held {
     /// The checkpoint at which it stops. Offsets between it and the record have no records.
     checkpoint: Offset,
     record: NewerRecord,
+}
+
+/// Records as the fold sees them, unless a newer program wrote one of them.
+type Decoded<'a> = Result<Box<dyn Batch + 'a>, NewerRecord>;
+
+/// Records that were read.
+struct Fetched<'a> {
+    records: Vec<Record>,
+    /// Where the reader went on.
+    reached: Vector,
+    /// The records, if they were decoded already.
+    batch: Option<Decoded<'a>>,
 }
 
 struct Shared {
@@ -243,17 +257,28 @@ impl Shared {
         let there: Vector = Vector(next.0.keys().map(|partition| (*partition, goal.next(*partition))).collect());
         let mut unproven = Unproven::new(&checkpoints, |partition| next.0.contains_key(partition));
         let mut reader = self.log.reader(&unproven.start(&next))?;
+        let mut ahead: Option<Fetched<'_>> = None;
         let is_current = |next: &Vector| self.generation.progress.applied().reaches(next);
         while !self.ended() && !self.is_reassigned() && !self.has_passed(held) && is_current(&next) {
             if self.generation.progress.applied().reaches(&goal) {
                 self.note(|health| health.caught_up = true);
             }
-            let (mut records, gone_on) = (reader.read(LIMITS)?, reader.reached());
+            let Fetched { mut records, reached: gone_on, batch } = match ahead.take() {
+                Some(fetched) => fetched,
+                None => self.fetch(reader.as_mut())?,
+            };
             unproven.compare(&mut records, &gone_on, &next)?;
-            records.retain(|record| !ends(&record.position.partition, record.position.offset));
-            let gone_on = self.generation.within(gone_on);
             let with_records: BTreeSet<Partition> = records.iter().map(|record| record.position.partition).collect();
-            let newer = self.apply_known(records, &mut next, progressed)?;
+            // Far from the end, the next records are read and decoded while these are committed.
+            let is_far = unproven.is_empty() && gone_on.lag(&there) > READ_AHEAD_MIN;
+            let newer = thread::scope(|scope| {
+                let next_one = is_far.then(|| scope.spawn(|| self.fetch_decoded(reader.as_mut())));
+                let newer = self.apply_known(records, batch, &mut next, progressed);
+                if let Some(next_one) = next_one {
+                    ahead = Some(next_one.join().map_err(|_| RunnerError::Panic)??);
+                }
+                newer
+            })?;
             let first = newer.first().cloned();
             held.extend(newer.into_iter().map(|record| {
                 let partition = record.position.partition;
@@ -274,6 +299,23 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Reads the next records, up to the generation's end.
+    fn fetch(&self, reader: &mut dyn Reader) -> Result<Fetched<'_>, LogError> {
+        let (mut records, reached) = (reader.read(LIMITS)?, self.generation.within(reader.reached()));
+        records.retain(|record| !self.generation.ends_at(record.position.partition, record.position.offset));
+        Ok(Fetched { records, reached, batch: None })
+    }
+
+    /// The same with the records decoded.
+    fn fetch_decoded(&self, reader: &mut dyn Reader) -> Result<Fetched<'_>, LogError> {
+        let fetched = self.fetch(reader)?;
+        Ok(Fetched { batch: Some(self.decode(&fetched.records)), ..fetched })
+    }
+
+    fn decode(&self, records: &[Record]) -> Decoded<'_> {
+        self.projection.batch(records, &|topic| self.log.partition_count(topic))
     }
 
     /// Moves checkpoints past offsets that have no records, in partitions of which none came. A gap after records is
@@ -357,12 +399,13 @@ impl Shared {
     fn apply_known(
         &self,
         mut records: Vec<Record>,
+        mut batch: Option<Decoded<'_>>,
         next: &mut Vector,
         progressed: &mut bool,
     ) -> Result<Vec<NewerRecord>, RunnerError> {
         let mut newer = Vec::new();
         while !records.is_empty() {
-            match self.apply(&records, next) {
+            match self.apply(&records, batch.take(), next) {
                 Ok(()) => {
                     *progressed = true;
                     break;
@@ -383,19 +426,19 @@ impl Shared {
     }
 
     /// Applies records in one transaction; one by one if the tables cannot store a value of one of them.
-    fn apply(&self, records: &[Record], next: &mut Vector) -> Result<(), RunnerError> {
-        let batch = self.projection.batch(records, &|topic| self.log.partition_count(topic))?;
+    fn apply(&self, records: &[Record], batch: Option<Decoded<'_>>, next: &mut Vector) -> Result<(), RunnerError> {
+        let batch = batch.unwrap_or_else(|| self.decode(records))?;
         let rejected = batch.rejected().iter().map(|rejected| quarantined(records, rejected)).collect();
         match self.commit(records, batch.as_ref(), rejected, next) {
             Err(RunnerError::Tables(TablesError::Value { .. })) if records.len() > 1 => {
-                records.chunks(1).try_for_each(|record| self.apply(record, next))
+                records.chunks(1).try_for_each(|record| self.apply(record, None, next))
             }
             Err(RunnerError::Tables(TablesError::Value { reason, .. })) => {
                 let reason = format!("the tables cannot store it: {reason}");
                 let poison = |record: &Record| {
                     quarantined(records, &Rejected { position: record.position, reason: reason.clone() })
                 };
-                let nothing = self.projection.batch(&[], &|topic| self.log.partition_count(topic))?;
+                let nothing = self.decode(&[])?;
                 self.commit(records, nothing.as_ref(), records.iter().map(poison).collect(), next)
             }
             outcome => outcome,

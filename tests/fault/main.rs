@@ -5,6 +5,7 @@
 //! `tests/run --long` does.
 
 mod damaged;
+mod every_call;
 mod failover;
 mod input;
 mod instances;
