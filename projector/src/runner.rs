@@ -5,19 +5,20 @@
 //! stops before its first record that a newer program wrote, and the others go on; after a failure the runner restarts
 //! from the tables' checkpoints. It retries until it is stopped.
 
+mod role;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
-        mpsc,
     },
     thread,
     time::Duration,
 };
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Reader, Record};
-use daybook_schemas::position::{Offset, Partition, Position, Vector};
+use daybook_schemas::position::{Offset, Partition, Vector};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
@@ -43,11 +44,11 @@ const LIMITS: ReadLimits =
     ReadLimits { records_max: 4096, bytes_max: 8 * 1024 * 1024, wait: Duration::from_millis(200) };
 /// Records between the end of the log and those that were read, above which more are read ahead.
 const READ_AHEAD_MIN: i64 = 4096;
+/// Between two looks whether a pause shall end early.
+const PAUSE_LOOK: Duration = Duration::from_millis(100);
 /// The first and the longest pause after failures.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_LONGEST: Duration = Duration::from_secs(2);
-/// How long the runner of a generation that is not live waits for the live one, before it looks whether it is live now.
-const ROLE_LOOK: Duration = Duration::from_millis(100);
 
 /// Why the runner was interrupted.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -340,51 +341,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Moves the checkpoints to `reached` by `commit`, as soon as this generation may. If a switch comes in between, it
-    /// tries again.
-    fn as_allowed<T>(&self, reached: &Vector, commit: impl Fn() -> Result<T, RunnerError>) -> Result<T, RunnerError> {
-        loop {
-            self.wait_for_live(reached)?;
-            match commit() {
-                Err(RunnerError::Tables(TablesError::Conflict(reason))) => {
-                    if !self.is_switched()? {
-                        return Err(TablesError::Conflict(reason).into());
-                    }
-                }
-                outcome => return outcome,
-            }
-        }
-    }
-
-    /// Reads whether the generation is live now; returns whether that has changed.
-    fn is_switched(&self) -> Result<bool, TablesError> {
-        let is_live = self.checkpoints()?.is_live;
-        Ok(self.is_live.swap(is_live, Ordering::Relaxed) != is_live)
-    }
-
-    /// Waits until the live generation has applied everything before `reached`, unless this is the live one.
-    fn wait_for_live(&self, reached: &Vector) -> Result<(), RunnerError> {
-        let mut awaited: Option<Awaited> = None;
-        while !self.is_live.load(Ordering::Relaxed) {
-            if self.ended() || self.is_reassigned() {
-                return Err(RunnerError::Interrupted);
-            }
-            let live = self.live.borrow().clone();
-            match live.filter(|live| live.number != self.generation.number) {
-                Some(live) if live.progress.applied().reaches(reached) => return Ok(()),
-                Some(live) => {
-                    let of_live = awaited.take().filter(|awaited| awaited.generation == live.number);
-                    let of_live = of_live.unwrap_or_else(|| Awaited::new(&live, reached));
-                    // Once it was woken, it is made anew: tables can go back.
-                    awaited = of_live.wait().then_some(of_live);
-                }
-                None => thread::park_timeout(ROLE_LOOK),
-            }
-            self.is_switched()?;
-        }
-        Ok(())
-    }
-
     fn moved<'m>(&self, from: &'m Vector, to: &'m Vector) -> checkpoints::Move<'m> {
         checkpoints::Move { from, to, is_live: self.is_live.load(Ordering::Relaxed) }
     }
@@ -489,7 +445,7 @@ impl Shared {
             if self.ended() || self.is_reassigned() || self.generation.pauses() == Pauses::default() {
                 break;
             }
-            thread::park_timeout(left.min(ROLE_LOOK));
+            thread::park_timeout(left.min(PAUSE_LOOK));
         }
         if !pause.is_zero() {
             metrics().rebuild_paused.inc_by(began.elapsed().as_secs_f64());
@@ -499,33 +455,6 @@ impl Shared {
     /// The notification that a commit sends to other processes.
     fn notification(&self, reached: &Vector) -> String {
         Notification { instance: self.instance.clone(), reached: reached.clone() }.to_string()
-    }
-}
-
-/// A vector that another generation will reach.
-struct Awaited {
-    generation: i64,
-    reached: mpsc::Receiver<()>,
-}
-
-impl Awaited {
-    fn new(live: &Generation, wanted: &Vector) -> Self {
-        let last = |(partition, next): (&Partition, &Offset)| Position { partition: *partition, offset: next - 1 };
-        let positions = wanted.0.iter().filter(|(_, next)| **next > 0).map(last).collect();
-        let (sender, reached) = mpsc::channel();
-        // Fails only if nobody waits any longer.
-        live.progress.call_when_applied(
-            positions,
-            Box::new(move |_| {
-                let _gone = sender.send(());
-            }),
-        );
-        Self { generation: live.number, reached }
-    }
-
-    /// Waits for a short time; whether it is still to come.
-    fn wait(&self) -> bool {
-        self.reached.recv_timeout(ROLE_LOOK) == Err(mpsc::RecvTimeoutError::Timeout)
     }
 }
 

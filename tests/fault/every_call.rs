@@ -24,11 +24,11 @@ const RUNS_BEFORE: usize = 500;
 /// Lines of one request.
 const LINES: usize = 3_000;
 /// Rebuilds at most, until each route was called in each state.
-const TURNS_MAX: usize = 5;
+const TURNS_MAX: usize = 3;
 /// Routes that were not called in a state that lasts for milliseconds, at most.
 const EMPTY_MAX: usize = 20;
 /// Switches back and forth of one rebuild.
-const SWITCHES: usize = 8;
+const SWITCHES: usize = 5;
 /// How often a switch that was withdrawn is asked for again.
 const TRIES: usize = 5;
 /// How long a rebuild may take.
