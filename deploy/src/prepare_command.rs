@@ -76,13 +76,13 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     Ok(())
 }
 
-/// Keeps a second preparation out.
-fn lock(config: &Config) -> Result<File> {
+/// Keeps a second preparation out, and a start of this release while one is under way.
+pub(crate) fn lock(config: &Config) -> Result<File> {
     let path = config.process.data_dir.join("prepare.lock");
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
-    let taken =
-        |_| Failure::new(Code::Conflict, format!("another daybook prepares {}", config.process.data_dir.display()));
+    let place = config.process.data_dir.display();
+    let taken = |_| Failure::new(Code::Conflict, format!("`daybook prepare` fills {place}: wait for it, or stop it"));
     file.try_lock().map_err(taken)?;
     Ok(file)
 }

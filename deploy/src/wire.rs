@@ -26,6 +26,7 @@ use daybook_reindexer::{
     coordinator::Coordinator,
     lease::{Folded, Holding, Lease},
     open::{self, OpenError, Opened},
+    prepare,
     running::Platform,
     settings::Settings,
     upgrade,
@@ -37,6 +38,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     config::{self, Config, Log, Tables},
     domains::Domain,
+    prepare_command,
     start::Start,
 };
 
@@ -253,6 +255,7 @@ impl Parts {
                 OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
                 _ => false,
             };
+            let _lock = if prepare::is_used(&platform).await? { Some(prepare_command::lock(config)?) } else { None };
             let what = format!("the live generation of {}", platform.domain());
             let opened = retry(&what, start, open, transient).await?;
             refuse_foreign(&platform, &opened.generation).await?;

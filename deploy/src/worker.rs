@@ -23,6 +23,8 @@ use crate::{
 
 /// Between two looks for rebuilds, in case no notification comes.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long every look may fail before the worker ends: its partitions are others' then.
+const FAILURES_MAX: Duration = Duration::from_secs(30);
 /// Between two reports of progress.
 const REPORT: Duration = Duration::from_secs(5);
 
@@ -42,13 +44,17 @@ pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<D
         _ = terminate.recv() => return Ok(()),
     };
     let mut workers: Vec<Worker> = domains.iter().map(|domain| Worker::new(parts.platform(*domain, true))).collect();
-    tracing::info!("waiting for rebuilds");
-    let ended = tokio::select! {
-        ended = work(&parts, &mut workers, until_idle) => ended,
-        _ = interrupt.recv() => "stopping",
-        _ = terminate.recv() => "stopping",
+    let worked = async {
+        check(&workers).await?;
+        tracing::info!("waiting for rebuilds");
+        work(&parts, &mut workers, until_idle).await
     };
-    tracing::info!("{ended}");
+    let ended = tokio::select! {
+        ended = worked => ended,
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    };
+    tracing::info!("stopping");
     let limit = config.process.shutdown_max;
     let stopping = async {
         for worker in workers {
@@ -59,30 +65,51 @@ pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<D
     if tokio::time::timeout(limit, stopping).await.is_err() {
         tracing::warn!("stopped after {} ms with work in progress", limit.as_millis());
     }
+    ended
+}
+
+/// Fails if this process could not do its share.
+async fn check(workers: &[Worker]) -> Result<()> {
+    for worker in workers {
+        if let Some(reason) = worker.unfit().await? {
+            return Err(Failure::new(Code::Usage, reason).into());
+        }
+    }
     Ok(())
 }
 
-/// Takes part in rebuilds until there was none for some time. Why it has ended.
-async fn work(parts: &Parts, workers: &mut [Worker], until_idle: Option<Duration>) -> &'static str {
-    let (mut busy, mut reports) = (Instant::now(), BTreeMap::new());
+/// Takes part in rebuilds until there was none for some time, or until it cannot any longer.
+async fn work(parts: &Parts, workers: &mut [Worker], until_idle: Option<Duration>) -> Result<()> {
+    let (mut busy, mut well, mut reports) = (Instant::now(), Instant::now(), BTreeMap::new());
     let mut changes = parts.control.changes();
     loop {
         changes.mark_unchanged();
+        let mut failure = None;
         for worker in workers.iter_mut() {
             match worker.look().await {
-                Ok(all) if all.is_empty() => {}
                 Ok(all) => {
-                    busy = Instant::now();
+                    if all.iter().any(|work| !work.waits) {
+                        busy = Instant::now();
+                    }
                     all.into_iter().for_each(|work| report(work, &mut reports));
                 }
                 Err(error) => {
                     let chain = chain(&error);
                     tracing::warn!(error = chain, "cannot take part in a rebuild: {chain}");
+                    (busy, failure) = (Instant::now(), Some(chain));
                 }
             }
         }
+        match failure {
+            None => well = Instant::now(),
+            Some(failure) if well.elapsed() >= FAILURES_MAX => {
+                return Err(Failure::new(Code::Unavailable, format!("cannot take part in rebuilds: {failure}")).into());
+            }
+            Some(_) => {}
+        }
         if until_idle.is_some_and(|limit| busy.elapsed() >= limit) {
-            return "no rebuild is under way: stopping";
+            tracing::info!("no rebuild is under way");
+            return Ok(());
         }
         // Either is a reason to look.
         let _due = tokio::time::timeout(LOOK, changes.changed()).await;
@@ -98,7 +125,7 @@ fn report(work: Work, reports: &mut BTreeMap<(&'static str, i64), (Work, Instant
             return;
         }
     }
-    let Work { domain, generation, state, records, left, failure } = &work;
+    let Work { domain, generation, state, records, left, failure, .. } = &work;
     let state = state.as_str();
     match failure {
         None => tracing::info!(

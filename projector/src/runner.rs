@@ -1,6 +1,7 @@
 //! Moves records from the log into a generation's tables: read, decode, fold, commit rows and checkpoints together.
 //!
-//! One thread per generation. Guarantees: rows and checkpoints commit in one transaction, guarded by compare-and-set on
+//! One thread per generation, and while it is far from the end of the log a second one that reads and decodes ahead.
+//! Guarantees: rows and checkpoints commit in one transaction, guarded by compare-and-set on
 //! the checkpoints (I3); a record that cannot be applied is quarantined and the others are applied (I9); a partition
 //! stops before its first record that a newer program wrote, and the others go on; after a failure the runner restarts
 //! from the tables' checkpoints. It retries until it is stopped.
@@ -40,7 +41,7 @@ use crate::{
 };
 
 /// Bounds of one batch. A stop is noticed after the wait, at the latest.
-const LIMITS: ReadLimits =
+pub const LIMITS: ReadLimits =
     ReadLimits { records_max: 4096, bytes_max: 8 * 1024 * 1024, wait: Duration::from_millis(200) };
 /// Records between the end of the log and those that were read, above which more are read ahead.
 const READ_AHEAD_MIN: i64 = 4096;
@@ -237,9 +238,8 @@ impl Shared {
         self.stopped() || self.generation.refusal().is_some()
     }
 
-    /// Applies records from the tables' checkpoints on, until the assignment changes, the tables go back or something
-    /// fails. It does not
-    /// read the partitions in `held`: only a newer program can apply their next record.
+    /// Applies records from the tables' checkpoints on, until the assignment changes, the tables go back, a partition ends
+    /// or something fails. It does not read the partitions in `held`: only a newer program can apply their next record.
     fn tail(&self, held: &mut BTreeMap<Partition, Held>, progressed: &mut bool) -> Result<(), RunnerError> {
         let topics = self.projection.topics();
         let mut assigned = self.assignment().borrow_and_update().clone();

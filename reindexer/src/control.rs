@@ -320,9 +320,26 @@ impl Control {
         .await
     }
 
-    /// Notes where a generation's load ends.
-    pub async fn set_goal(&self, domain: &str, generation: i64, goal: String) -> Result<(), TablesError> {
-        self.write(&SET_GOAL, vec![domain.into(), generation.into(), goal.into()]).await
+    /// Notes that a generation is loading, and where its load ends, if it is planned; returns its state before.
+    pub async fn begin_load(
+        &self,
+        domain: &'static str,
+        generation: i64,
+        goal: String,
+    ) -> Result<Option<State>, TablesError> {
+        self.in_transaction(move |transaction| {
+            transaction.read(&LOCK_DOMAIN, &Params::One(vec![domain.into()]))?;
+            let rows = transaction.read(&LIST_GENERATIONS, &Params::One(vec![domain.into()]))?;
+            let entries = rows.iter().map(Entry::read).collect::<Result<Vec<_>, _>>()?;
+            let found = entries.iter().find(|entry| entry.generation == generation).map(|entry| entry.state);
+            if found == Some(State::Planned) {
+                let goal = vec![domain.into(), generation.into(), goal.into()];
+                transaction.execute(&SET_GOAL, &Params::One(goal))?;
+                transaction.execute(&SET_STATE, &NewState::new(generation, State::Loading).params(domain))?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     /// Notes that a generation is promoted as soon as it is ready.

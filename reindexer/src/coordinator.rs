@@ -68,12 +68,18 @@ pub struct Coordinator {
     /// Generations that have ended and of which nothing is left.
     removed: BTreeSet<i64>,
     /// Tables of a candidate are being made.
-    making: Option<JoinHandle<Result<(), OpenError>>>,
+    making: Option<Making>,
     verification: Option<Verification>,
     /// Before then, no other attempt is made to promote.
     next_attempt: Option<Instant>,
     /// Attempts that have failed in a row.
     failed: u32,
+}
+
+/// Tables that are being made.
+struct Making {
+    generation: i64,
+    outcome: JoinHandle<Result<(), OpenError>>,
 }
 
 /// A verification under way.
@@ -191,8 +197,19 @@ impl Coordinator {
     async fn advance(&mut self, row: &ControlRow, entries: &[Entry]) -> Result<(), StepError> {
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
         self.remove_ended(entries).await?;
-        for candidate in entries.iter().filter(|entry| entry.state.is_candidate() && entry.fingerprint == ours) {
-            self.advance_candidate(row, candidate).await?;
+        for candidate in entries.iter().filter(|entry| entry.state.is_unpromoted() && entry.fingerprint == ours) {
+            match self.advance_candidate(row, candidate).await {
+                // One that shows the past holds up nothing else.
+                Err(error) if candidate.is_past() => {
+                    let (number, chain) = (candidate.generation, chain(&error));
+                    tracing::warn!(
+                        domain = self.platform.domain(),
+                        error = chain,
+                        "generation {number} waits: {chain}"
+                    );
+                }
+                outcome => outcome?,
+            }
         }
         let previous = entries.iter().find(|entry| Some(GenerationId(entry.generation)) == row.previous);
         if let Some(previous) = previous
@@ -236,17 +253,20 @@ impl Coordinator {
 
     /// Makes the empty tables of a candidate, in the background: to find where the past ends can take long.
     async fn make(&mut self, candidate: &Entry) -> Result<(), StepError> {
-        match self.making.take() {
+        let generation = candidate.generation;
+        // What is made for one that was cancelled removes itself.
+        match self.making.take().filter(|making| making.generation == generation) {
             None => {
                 let (platform, candidate) = (self.platform.clone(), candidate.clone());
-                self.making = Some(tokio::spawn(async move { make_candidate(&platform, &candidate).await }));
+                let outcome = tokio::spawn(async move { make_candidate(&platform, &candidate).await });
+                self.making = Some(Making { generation, outcome });
                 Ok(())
             }
-            Some(running) if !running.is_finished() => {
-                self.making = Some(running);
+            Some(making) if !making.outcome.is_finished() => {
+                self.making = Some(making);
                 Ok(())
             }
-            Some(finished) => Ok(finished.await??),
+            Some(finished) => Ok(finished.outcome.await??),
         }
     }
 

@@ -62,7 +62,7 @@ impl Rebuilds {
                 return self.promote(previous.generation, "").await.map(drop);
             }
             match entries.into_iter().find(Entry::is_under_way) {
-                Some(candidate) if candidate.fingerprint == ours => {
+                Some(candidate) if candidate.is_candidate() && candidate.fingerprint == ours => {
                     if !candidate.promotes {
                         let control = &self.platform.control;
                         control.set_promotes(self.domain(), candidate.generation).await?;
@@ -92,7 +92,7 @@ impl Rebuilds {
             match state {
                 State::Live => return Ok(()),
                 State::Ready if promotes => {}
-                state if state.is_candidate() && state != State::Ready => {}
+                state if state.is_unpromoted() && state != State::Ready => {}
                 state => {
                     let (domain, state) = (self.domain(), state.as_str());
                     let reason = if reason.is_empty() { String::new() } else { format!(": {reason}") };

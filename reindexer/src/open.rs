@@ -14,8 +14,8 @@ use daybook_projector::{
 use daybook_schemas::position::{Partition, Position};
 
 use crate::{
-    control::{Control, Entry, NewState, State},
-    plan,
+    control::{Control, Entry, State},
+    plan, prepare,
     running::Platform,
     switch::control::ControlRow,
     until::Until,
@@ -149,7 +149,8 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
             check(domain, generation, store.open(&entry.schema).await.map_err(failed)?, log, &places).await?;
         }
         if !is_live {
-            upgrade::candidate(stores, control, projection, log.as_ref(), entries).await.map_err(failed)?
+            let prepared = prepare::find(platform, &entries).await?;
+            upgrade::candidate(stores, control, projection, log.as_ref(), entries, prepared).await.map_err(failed)?
         } else {
             if is_usable {
                 // A crash may have left them half made.
@@ -245,10 +246,16 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
     let goal = goal.map_err(|source| OpenError::Log { domain, source })?;
     let (store, projection) = (control.store().as_ref(), platform.projection.as_ref());
     fill_schema(store, &entry.schema, projection, platform.log.as_ref(), false).await.map_err(failed)?;
-    control.set_goal(domain, entry.generation, goal.to_string()).await.map_err(failed)?;
-    let loading = NewState::new(entry.generation, State::Loading);
-    control.move_state(domain, State::Planned, loading).await.map_err(failed)?;
-    tracing::info!(domain, generation = entry.generation, "generation {} of {domain} is loading", entry.generation);
+    let number = entry.generation;
+    match control.begin_load(domain, number, goal.to_string()).await.map_err(failed)? {
+        Some(State::Planned) => {
+            tracing::info!(domain, generation = number, "generation {number} of {domain} is loading")
+        }
+        // It was cancelled meanwhile.
+        Some(state) if state.has_ended() => upgrade::remove(&platform.stores(), domain, entry).await.map_err(failed)?,
+        // Somebody else was faster.
+        _ => {}
+    }
     Ok(())
 }
 

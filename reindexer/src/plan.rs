@@ -29,6 +29,8 @@ const SAMPLES: i64 = 3;
 const SAMPLE: ReadLimits = ReadLimits { records_max: 300, bytes_max: 1 << 20, wait: Duration::from_secs(2) };
 /// Names of notes in control storage.
 const PARTS: &str = "parts";
+/// The part that settings shape.
+const CONFIGURATION: &str = "configuration";
 const READY_MS: &str = "ready_ms";
 
 /// What a rebuild would do.
@@ -136,7 +138,7 @@ impl Rebuilds {
         let part = |(index, (part, program)): (usize, (&'static str, String))| {
             let live = of_live.as_ref().map(|of_live| of_live[index].clone());
             // Of a generation without notes, only the fingerprint of the whole is known.
-            let changed = live.as_ref().map_or(is_other && part != "configuration", |live| *live != program);
+            let changed = live.as_ref().map_or(is_other && part != CONFIGURATION, |live| *live != program);
             Part { part, live, program, changed }
         };
         Ok(NAMES.into_iter().zip(ours).enumerate().map(part).collect())
@@ -233,6 +235,15 @@ pub(crate) async fn note_parts(platform: &Platform, generation: i64) -> Result<(
     let parts: BTreeMap<&str, String> = NAMES.into_iter().zip(of_program(platform)?).collect();
     let text = serde_json::to_string(&parts).unwrap_or_default();
     platform.control.note(platform.domain(), generation, PARTS, text).await
+}
+
+/// Whether the live generation was opened with another configuration than this program's, as far as that is known.
+pub(crate) async fn configuration_differs(platform: &Platform, live: &Entry) -> Result<bool, TablesError> {
+    let notes = platform.control.notes(platform.domain()).await?;
+    let of_live = notes.get(&live.generation).and_then(|notes| notes.get(PARTS)).and_then(|text| known(text));
+    let of = |parts: Fingerprints| NAMES.into_iter().zip(parts).find(|(name, _)| *name == CONFIGURATION);
+    let ours = of(of_program(platform)?);
+    Ok(of_live.is_some_and(|of_live| of(of_live) != ours))
 }
 
 /// Notes how long a rebuild took until it was ready, for estimates of later ones.

@@ -205,7 +205,7 @@ impl Rebuilds {
     pub async fn cancel(&self, generation: i64, reason: String) -> Result<Known, RequestError> {
         let cancelled = NewState { generation, state: State::Cancelled, reason };
         let decide = move |seen: &crate::control::Seen| {
-            seen.expect_state(generation, State::is_candidate)?;
+            seen.expect_state(generation, State::is_unpromoted)?;
             match seen.row.phase {
                 Phase::Announced { candidate, .. } if candidate.0 == generation => {
                     Err(SwitchError::WrongPhase { phase: seen.row.phase }.into())

@@ -1,14 +1,10 @@
 //! The moment at which a generation ends that shows the past: a time, or a vector.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
-use daybook_ingest::log::{EventLog, LogError, ReadLimits};
-use daybook_projector::projection::Projection;
+use daybook_ingest::log::{EventLog, LogError};
+use daybook_projector::{projection::Projection, runner::LIMITS};
 use daybook_schemas::position::{InvalidPosition, Offset, Partition, Vector};
-
-/// Bounds of one read while the end of a partition is looked for.
-const LIMITS: ReadLimits =
-    ReadLimits { records_max: 4096, bytes_max: 8 * 1024 * 1024, wait: Duration::from_millis(200) };
 
 /// A moment in the past.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -23,7 +23,6 @@ use daybook_schemas::position::Position;
 use crate::{
     control::{ChangeError, Control, Entry, NewState, Seen, State},
     open::{OpenError, fill_schema},
-    prepare,
     running::Platform,
     switch::GenerationId,
 };
@@ -59,7 +58,7 @@ pub(crate) async fn tidy(
     for entry in entries {
         match entry.state {
             state if state.has_ended() => remove(stores, domain, entry).await?,
-            state if state.is_candidate() && entry.fingerprint != fingerprint => {
+            _ if entry.is_candidate() && entry.fingerprint != fingerprint => {
                 end(stores, control, domain, entry).await?;
             }
             _ => {}
@@ -68,13 +67,14 @@ pub(crate) async fn tidy(
     Ok(())
 }
 
-/// The generation of this program's fingerprint: one that exists, or a new one.
+/// The generation of this program's fingerprint: one that exists, or a new one, whose tables may have been prepared.
 pub(crate) async fn candidate(
     stores: &Stores<'_>,
     control: &Control,
     projection: &dyn Projection,
     log: &dyn EventLog,
     entries: Vec<Entry>,
+    prepared: Option<String>,
 ) -> Result<Entry, TablesError> {
     let (domain, fingerprint) = (projection.domain(), generation::fingerprint(projection)?);
     let last = entries.iter().map(|entry| entry.generation).max().unwrap_or(0);
@@ -92,16 +92,13 @@ pub(crate) async fn candidate(
         end(stores, control, domain, &entry).await?;
     }
     let (generation, log_id) = (last + 1, log.id().to_owned());
-    let prepared = prepare::schema(domain, &fingerprint);
-    if is_usable(stores.tables, &prepared).await? {
+    if let Some(prepared) = prepared {
         fill_schema(stores.tables, &prepared, projection, log, true).await?;
         let entry = Entry::new(generation, prepared, State::Loading, fingerprint, log_id);
         control.add(domain, entry.clone()).await?;
         tracing::info!(domain, generation, "generation {generation} of {domain} was prepared, and catches up");
         return Ok(entry);
     }
-    // To look for it may have left an empty file.
-    stores.tables.remove(&prepared).await?;
     let schema = stores.tables.schema(domain, generation);
     // The entry comes first: a program that starts after a crash finds it, and removes what was made.
     let entry = Entry::new(generation, schema, State::Loading, fingerprint, log_id);

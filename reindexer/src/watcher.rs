@@ -14,7 +14,6 @@ use daybook_projector::{
     chain, commit_listener,
     generation::{self, Generation},
     tables::TablesError,
-    throttle::Pauses,
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -155,7 +154,14 @@ impl Watcher {
         let runs =
             |entry: &&Entry| entry.fingerprint == ours && !entry.state.has_ended() && entry.state != State::Planned;
         for entry in entries.iter().filter(runs) {
-            self.run(entry).await?;
+            match self.run(entry).await {
+                // One that shows the past holds up no other.
+                Err(error) if entry.is_past() => {
+                    let (number, chain) = (entry.generation, chain(&error));
+                    tracing::warn!(domain, error = chain, "generation {number} of {domain} cannot be read: {chain}");
+                }
+                outcome => outcome?,
+            }
         }
         self.pace(&entries);
         let live = entries.iter().find(|entry| entry.generation == row.live.0);
@@ -186,8 +192,7 @@ impl Watcher {
         let serving = self.serving.borrow();
         for entry in entries {
             if let Some(open) = serving.open.get(&entry.generation) {
-                let is_filled = matches!(entry.state, State::Loading | State::Indexing);
-                open.generation.set_pauses(if is_filled { pauses } else { Pauses::default() });
+                open.generation.set_pauses(entry.state.paced(pauses));
             }
         }
     }
@@ -198,14 +203,14 @@ impl Watcher {
         let is_running = self.lock().contains_key(&number);
         if !is_running {
             let generation = open::open_entry(&self.platform, entry).await?;
-            let is_built = entry.state.is_candidate();
+            let is_built = entry.state.is_unpromoted();
             let running = Running::start(&self.platform, &generation, self.live.subscribe(), is_built);
             let running = running.map_err(|error| self.failed(&error))?;
             self.serving.send_modify(|serving| drop(serving.open.insert(number, running.open.clone())));
             self.lock().insert(number, running);
         }
         if let Some(running) = self.lock().get_mut(&number) {
-            running.note_built(entry.state.is_candidate());
+            running.note_built(entry.state.is_unpromoted());
             if entry.state != State::Loading {
                 running.index(&self.platform).map_err(|error| self.failed(&error))?;
             }

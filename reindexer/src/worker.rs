@@ -13,6 +13,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     control::{Entry, State},
     open::{self, OpenError},
+    plan,
     running::{Platform, Running},
 };
 
@@ -34,6 +35,8 @@ pub struct Work {
     pub generation: i64,
     /// Its state.
     pub state: State,
+    /// Whether it waits for a person: it is ready, and not promoted by itself.
+    pub waits: bool,
     /// Records that this process has applied.
     pub records: u64,
     /// Records until its goal.
@@ -49,6 +52,30 @@ impl Worker {
         Self { platform, running: BTreeMap::new(), live, listening }
     }
 
+    /// Why this process must not take part: it could not do its share of the rebuilds of those that serve.
+    pub async fn unfit(&self) -> Result<Option<String>, OpenError> {
+        let domain = self.platform.domain();
+        let failed = |source| OpenError::Tables { domain, source };
+        let control = &self.platform.control;
+        let Some(row) = control.domain(domain).await.map_err(failed)? else {
+            return Ok(Some(format!(
+                "there is no generation of {domain}: start `daybook serve` with the same stores first"
+            )));
+        };
+        let entries = control.generations(domain).await.map_err(failed)?;
+        let Some(live) = entries.iter().find(|entry| entry.generation == row.live.0) else { return Ok(None) };
+        if live.log_id != self.platform.log.id() {
+            let (theirs, ours) = (&live.log_id, self.platform.log.id());
+            return Ok(Some(format!(
+                "the tables of {domain} are built from log {theirs}, and --log leads to log {ours}"
+            )));
+        }
+        let differs = plan::configuration_differs(&self.platform, live).await.map_err(failed)?;
+        let text =
+            || format!("search of {domain} is on there and off here, or the other way: give the --search of `serve`");
+        Ok(differs.then(text))
+    }
+
     /// Looks at control storage once: takes part in the rebuilds that are under way, and leaves those that have ended.
     pub async fn look(&mut self) -> Result<Vec<Work>, OpenError> {
         let domain = self.platform.domain();
@@ -56,11 +83,11 @@ impl Worker {
         let control = self.platform.control.clone();
         let Some(row) = control.domain(domain).await.map_err(failed)? else { return Ok(Vec::new()) };
         let entries = control.generations(domain).await.map_err(failed)?;
+        // Before anything that can fail or take long: no switch waits for this process.
+        self.platform.lease.stand_back(domain, row.epoch);
         if let Some(live) = entries.iter().find(|entry| entry.generation == row.live.0) {
             self.note_live(live).await?;
         }
-        // No switch waits for this process.
-        self.platform.lease.stand_back(domain, row.epoch);
         let ours = generation::fingerprint(self.platform.projection.as_ref()).map_err(failed)?;
         let is_built = |entry: &&Entry| {
             let can_be_read = entry.fingerprint == ours && entry.log_id == self.platform.log.id();
@@ -101,13 +128,15 @@ impl Worker {
             }
         };
         let running = self.running.entry(number).or_insert(running);
+        running.open.generation.set_pauses(entry.state.paced(self.platform.lease.throttle().pauses()));
         if entry.state != State::Loading {
             running.index(&self.platform).map_err(failed)?;
         }
         let goal: Vector = entry.goal.parse().unwrap_or_default();
         let left = running.open.generation.progress.applied().lag(&goal);
         let (state, records, failure) = (entry.state, running.records(), running.failure());
-        Ok(Work { domain, generation: number, state, records, left, failure })
+        let waits = state == State::Ready && !entry.promotes;
+        Ok(Work { domain, generation: number, state, waits, records, left, failure })
     }
 
     /// Stops its part in rebuilds that are not kept.

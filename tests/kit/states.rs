@@ -141,7 +141,7 @@ async fn look(control: &Control) -> Result<Option<(ControlRow, Vec<Entry>)>, Tab
 
 fn stage(row: &ControlRow, entries: &[Entry], is_removing: bool) -> Stage {
     let is_later = |generation: Option<GenerationId>| generation.is_some_and(|generation| generation.0 > row.live.0);
-    let candidate = entries.iter().find(|entry| entry.state.is_candidate());
+    let candidate = entries.iter().find(|entry| entry.state.is_unpromoted());
     match row.phase {
         Phase::Announced { candidate, .. } if is_later(Some(candidate)) => "announced",
         Phase::Announced { .. } => "back:announced",

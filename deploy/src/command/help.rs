@@ -86,7 +86,7 @@ help!(
 help!(
     WORKER,
     [
-        "daybook worker --log kafka://broker:9092 --tables postgres://user:password@host/db",
+        "daybook worker --log kafka://broker:9092 --tables postgres://host/db --search http://elasticsearch:9200",
         "daybook worker --until-idle 5m --config /etc/daybook.toml",
     ],
     [

@@ -199,7 +199,7 @@ fn has_ended(known: &Known) -> bool {
     let entry = &known.entry;
     match entry.state {
         Stage::Ready => !entry.promotes,
-        state => !state.is_candidate(),
+        state => !state.is_unpromoted(),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use daybook_projector::{
     row,
     tables::{Cell, FromRow, Row, TablesError},
+    throttle::Pauses,
 };
 
 use crate::switch::DatabaseTime;
@@ -88,8 +89,13 @@ impl State {
         }
     }
 
-    /// Whether it is neither live nor a previous one, and has not ended.
-    pub fn is_candidate(self) -> bool {
+    /// How those who fill it pause, if rebuilds pause like this. Afterwards it has to keep up with the live one.
+    pub fn paced(self, pauses: Pauses) -> Pauses {
+        if matches!(self, Self::Loading | Self::Indexing) { pauses } else { Pauses::default() }
+    }
+
+    /// Whether it was never live, and has not ended.
+    pub fn is_unpromoted(self) -> bool {
         matches!(self, Self::Planned | Self::Loading | Self::Indexing | Self::Tailing | Self::Verifying | Self::Ready)
     }
 
@@ -179,12 +185,12 @@ impl Entry {
 
     /// Whether it is on its way to be promoted.
     pub fn is_candidate(&self) -> bool {
-        self.state.is_candidate() && !self.is_past()
+        self.state.is_unpromoted() && !self.is_past()
     }
 
     /// Whether no other rebuild can begin: it is a candidate, or is being built.
     pub fn is_under_way(&self) -> bool {
-        self.is_candidate() || self.state.is_candidate() && self.state != State::Ready
+        self.is_candidate() || self.state.is_unpromoted() && self.state != State::Ready
     }
 
     /// The parameters of [`super::ADD_GENERATION`].

@@ -85,18 +85,25 @@ async fn compare_found(
     let requests = (canary.request(live.shape()), canary.request(indexed.index.shape()));
     let (of_live, of_candidate) = match requests {
         (Ok(of_live), Ok(of_candidate)) => (of_live, of_candidate),
-        (Err(reason), _) | (_, Err(reason)) => return Ok(Some(reason)),
+        (Err(reason), _) => return Ok(Some(reason)),
+        (Ok(_), Err(reason)) => {
+            report.is_refused = true;
+            return Ok(Some(reason));
+        }
     };
     let mut changing = None;
     for _ in 0..ATTEMPTS {
         let before = find(live, &of_live).await?;
         let wanted = checkpoints::read(comparison.live.tables.as_ref()).await?;
         wait_for_index(comparison.candidate, indexed.index, indexed.documents, &wanted).await?;
-        let found = find(indexed.index, &of_candidate).await?;
+        let found = find(indexed.index, &of_candidate).await.inspect_err(|_| report.is_refused = true)?;
         let wanted = checkpoints::read(comparison.candidate.tables.as_ref()).await?;
         wait_for_index(comparison.live, live, indexed.documents, &wanted).await?;
         let after = find(live, &of_live).await?;
         (report.live_total, report.candidate_total) = (after.total, found.total);
+        // What is written meanwhile is no difference.
+        let (least, most) = (before.total.min(after.total), before.total.max(after.total));
+        report.total_differences = found.total.abs_diff(found.total.clamp(least, most));
         let (Some(before), Some(found), Some(after)) = (before.ids, found.ids, after.ids) else {
             return Ok(Some(format!("more than {IDS_MAX} documents match: only totals are compared")));
         };

@@ -193,6 +193,10 @@ pub struct CanaryReport {
     pub live_total: u64,
     /// Documents that the candidate finds.
     pub candidate_total: u64,
+    /// By how much the candidate's total differs, beyond what was written meanwhile.
+    pub total_differences: u64,
+    /// Whether the candidate cannot run the search.
+    pub is_refused: bool,
     /// Documents that only the live generation finds.
     pub only_live_count: u64,
     /// Documents that only the candidate finds.
@@ -210,7 +214,7 @@ impl CanaryReport {
     fn differences(&self) -> u64 {
         match &self.not_compared {
             None => self.only_live_count + self.only_candidate_count,
-            Some(_) => self.live_total.abs_diff(self.candidate_total),
+            Some(_) => self.total_differences,
         }
     }
 }
@@ -244,8 +248,11 @@ impl Report {
         };
         let [differing, missing, extra]: [fn(&TableReport) -> u64; 3] =
             [|table| table.differing_count, |table| table.missing_count, |table| table.extra_count];
-        hold("rows that differ", sum(differing), Some(limits.differing), &|| named(differing));
-        hold("rows that the candidate lacks", sum(missing), Some(limits.missing), &|| named(missing));
+        // If refused records are accepted, so is that their rows are missing, or are as they were before.
+        let is_accepted = limits.quarantined.is_none() && self.quarantine.newly_quarantined_count > 0;
+        let unless_accepted = |max: u64| (!is_accepted).then_some(max);
+        hold("rows that differ", sum(differing), unless_accepted(limits.differing), &|| named(differing));
+        hold("rows that the candidate lacks", sum(missing), unless_accepted(limits.missing), &|| named(missing));
         hold("rows that only the candidate has", sum(extra), Some(limits.extra), &|| named(extra));
         if let Some(IndexReport { counts, .. }) = &self.index {
             let IndexCounts { missing, extra, stale, altered, .. } = counts;
@@ -262,6 +269,12 @@ impl Report {
             let differing = self.canaries.iter().filter(|canary| canary.differences() > 0);
             let named = || differing.clone().map(|it| format!("{:?}", it.query)).collect::<Vec<_>>().join(", ");
             hold("documents that canaries find in one generation only", found, limits.canaries, &named);
+            for CanaryReport { query, not_compared, .. } in self.canaries.iter().filter(|it| it.is_refused) {
+                if limits.canaries.is_some() {
+                    let why = not_compared.as_deref().unwrap_or_default();
+                    reasons.push(format!("the candidate cannot run the search {query:?}: {why}"));
+                }
+            }
         }
         if let Some(index) = &self.index {
             if let Some(gone) = &index.gone {

@@ -32,6 +32,12 @@ async fn workers_take_part_in_a_rebuild_one_is_killed_and_the_other_ends_when_th
     assert!(idle.wait(), "the worker did not end well");
     let applied = |line: &&String| line.contains("records applied here") && !line.contains(": 0 records applied here");
     assert!(logged.iter().any(|line| applied(&line)), "it took no part: {logged:?}");
+    // One that could not write the index would hold up the rebuild.
+    let mut options = place.options();
+    options.truncate(options.len() - 1);
+    let options: Vec<&str> = ["worker"].into_iter().chain(options.iter().map(String::as_str)).chain(["off"]).collect();
+    let refused = run(&options);
+    assert!(refused.status.code() == Some(2) && said(&refused).contains("--search"), "{refused:?}");
     let embedded = Place::new("worker", Backend::Embedded);
     let options = embedded.options();
     let refused = run(&[&["worker"], options.iter().map(String::as_str).collect::<Vec<_>>().as_slice()].concat());
