@@ -88,9 +88,12 @@ impl Rebuilds {
         let mut changes = self.changes();
         loop {
             changes.mark_unchanged();
-            let Entry { state, promotes, reason, .. } = self.show(generation).await?.entry;
+            let known = self.show(generation).await?;
+            let is_followed = self.answers_from(&known)?;
+            let Entry { state, promotes, reason, .. } = known.entry;
             match state {
-                State::Live => return Ok(()),
+                State::Live if is_followed => return Ok(()),
+                State::Live => {}
                 State::Ready if promotes => {}
                 state if state.is_unpromoted() && state != State::Ready => {}
                 state => {

@@ -375,7 +375,7 @@ impl Rebuilds {
     }
 
     /// Whether this process answers from a live generation, if it can.
-    fn answers_from(&self, known: &Known) -> Result<bool, TablesError> {
+    pub fn answers_from(&self, known: &Known) -> Result<bool, TablesError> {
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
         let live = self.serving.borrow().local.waits.live;
         let is_here = live.0 == known.entry.generation && self.platform.lease.is_held();

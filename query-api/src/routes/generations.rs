@@ -173,14 +173,16 @@ async fn events(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<R
             changes.mark_unchanged();
             let Ok(known) = rebuilds.show(number).await else { break };
             let now = show_progress(&known);
-            if now != before {
+            // Whoever sees that it is live gets answers from it.
+            let is_followed = known.entry.state != Stage::Live || rebuilds.answers_from(&known).unwrap_or(true);
+            if now != before && is_followed {
                 yield Ok::<_, std::convert::Infallible>(format!("event: progress\ndata: {now}\n\n"));
                 (before, sent) = (now, Instant::now());
             } else if sent.elapsed() >= SILENCE_MAX {
                 yield Ok(":\n\n".to_owned());
                 sent = Instant::now();
             }
-            if has_ended(&known) {
+            if has_ended(&known) && is_followed {
                 break;
             }
             // Either is a reason to look.
