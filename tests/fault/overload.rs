@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 /// Requests that may be refused once the clients have gone.
-const REFUSED_AFTER_MAX: usize = 500;
+const REFUSED_AFTER_MAX: usize = 20_000;
 
 /// How long the clients press on: six seconds, a minute where long faults are asked for.
 fn press_for() -> Duration {

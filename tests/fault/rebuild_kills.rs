@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 use tokio::time::{Duration, interval, timeout};
 
 const DOMAIN: &str = "metaflow";
+/// How long a stage is waited for.
+const STAGE_MAX: Duration = Duration::from_secs(20);
 /// How long a rebuild, or a switch, may take with all kills.
 const END_MAX: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(20);
@@ -111,13 +113,18 @@ impl Stand {
         assert!(in_time.is_ok(), "generation {generation} does not go on: {last}");
     }
 
+    /// Waits for a stage, for a bounded time: one that lasts for milliseconds can be missed.
+    async fn sees(&self, wanted: impl Fn(Stage) -> bool) -> bool {
+        timeout(STAGE_MAX, self.states.wait_for(wanted)).await.unwrap_or(false)
+    }
+
     /// A rebuild that is promoted by itself, whatever is killed.
     async fn killed_rebuild(&mut self, random: &mut Random, who: usize) -> i64 {
         let generation = self.rebuild(true).await;
         let first = random.below(REBUILD.len());
         for stage in &STAGES[REBUILD] {
             let is_due = self.is_missing(stage, who) || index(stage) == REBUILD.start + first;
-            if is_due && self.states.wait_for(|it| index(it) >= index(stage)).await && self.states.last() == *stage {
+            if is_due && self.sees(|it| index(it) >= index(stage)).await && self.states.last() == *stage {
                 self.kill(who);
             }
         }
@@ -155,10 +162,10 @@ impl Stand {
     async fn killed_cancellation(&mut self, random: &mut Random, who: usize) {
         let generation = self.rebuild(false).await;
         let stage = STAGES[1 + random.below(4)];
-        self.states.wait_for(|it| index(it) >= index(stage)).await;
+        self.sees(|it| index(it) >= index(stage)).await;
         let answer = self.servers[0].api.post(&format!("/api/v1/generations/{generation}/cancel"), &json!({})).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
-        self.states.wait_for(|stage| stage == "removing").await;
+        self.sees(|stage| stage == "removing").await;
         self.kill(who);
         self.until(generation, |state| state == State::Cancelled).await;
     }
