@@ -48,8 +48,8 @@ pub trait EventSet: Encoded {
 /// events! {
 ///     /// Any event of the domain.
 ///     pub enum Event of SCHEMAS {
-///         /// A book was added to a shelf.
-///         BookAdded = "io.daybook.books.BookAdded",
+///         /// An order was placed.
+///         OrderPlaced = "io.daybook.orders.OrderPlaced",
 ///     }
 /// }
 /// ```

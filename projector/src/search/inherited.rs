@@ -83,14 +83,14 @@ impl Search<'_> {
         if wanted.is_empty() {
             return Ok(Request { query, filter, ..request });
         }
-        let shared = |condition: &&Expression| match condition {
-            Expression::Value { field: Field::Named(id), .. } => inheritance.shared.contains(id),
+        let is_common = |condition: &&Expression| match condition {
+            Expression::Value { field: Field::Named(id), .. } => inheritance.common.contains(id),
             _ => false,
         };
-        let shared: Vec<Expression> = filter.iter().filter(shared).cloned().collect();
+        let common: Vec<Expression> = filter.iter().filter(is_common).cloned().collect();
         let parents_max = self.bounds.parents_max.min(self.bounds.parents_of_all_max / wanted.len()).max(1);
         let asked = wanted.iter().map(|condition| {
-            let matching = Expression::All(shared.iter().cloned().chain([condition.clone()]).collect());
+            let matching = Expression::All(common.iter().cloned().chain([condition.clone()]).collect());
             ParentsRequest { matching, parents_max, values: false }
         });
         let found = self.index.parents(asked.collect()).await?;

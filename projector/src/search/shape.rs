@@ -108,7 +108,7 @@ pub struct Inheritance {
     /// The attribute of a parent that its children show as their own.
     pub shown: Name,
     /// Fields in which a parent and its children are alike, so that a filter by one of them holds for both.
-    pub shared: Vec<FieldId>,
+    pub common: Vec<FieldId>,
 }
 
 /// Where something is searched, filtered or counted.
@@ -324,8 +324,8 @@ impl IndexShape {
             return Some("documents are filtered or counted by their type".to_owned());
         }
         let inherited = self.inheritance.as_ref();
-        if inherited.is_some_and(|it| !whole(it.field) || !it.shared.iter().all(|id| whole(*id))) {
-            return Some("what is inherited, and what is shared, is filtered or counted".to_owned());
+        if inherited.is_some_and(|it| !whole(it.field) || !it.common.iter().all(|id| whole(*id))) {
+            return Some("what is inherited, and what both have, is filtered or counted".to_owned());
         }
         None
     }
@@ -359,7 +359,7 @@ pub(super) mod example {
                 children: vec!["book".into()],
                 attribute: "own_tags".into(),
                 shown: "tags".into(),
-                shared: vec![],
+                common: vec![],
             }),
         }
     }

@@ -53,7 +53,7 @@ fn library() -> IndexShape {
             children: vec!["book".into()],
             attribute: "shelf_genres".into(),
             shown: "genres".into(),
-            shared: Vec::new(),
+            common: Vec::new(),
         }),
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn shape() -> IndexShape {
             children: vec![STEP.into(), TASK.into(), ARTIFACT.into()],
             attribute: USER_TAGS.into(),
             shown: "tags".into(),
-            shared: vec![place("flow")],
+            common: vec![place("flow")],
         }),
         fields,
     }
