@@ -295,9 +295,7 @@ impl Control {
         self.in_transaction(move |transaction| {
             let rows = transaction.read(&LOCK_DOMAIN, &Params::One(vec![domain.into()]))?;
             let row = row_of(domain, &rows)?;
-            let rows = transaction.read(&LIST_GENERATIONS, &Params::One(vec![domain.into()]))?;
-            let entries = rows.iter().map(Entry::read).collect::<Result<_, TablesError>>()?;
-            let entry = decide(&row, entries)?;
+            let entry = decide(&row, entries_of(domain, transaction)?)?;
             transaction.execute(&ADD_GENERATION, &Params::One(entry.added(domain)))?;
             Ok(entry)
         })
@@ -307,11 +305,7 @@ impl Control {
     /// Notes a generation's state if it has an expected one; false if it has another one.
     pub async fn move_state(&self, domain: &'static str, from: State, to: NewState) -> Result<bool, TablesError> {
         self.in_transaction(move |transaction| {
-            transaction.read(&LOCK_DOMAIN, &Params::One(vec![domain.into()]))?;
-            let rows = transaction.read(&LIST_GENERATIONS, &Params::One(vec![domain.into()]))?;
-            let entries = rows.iter().map(Entry::read).collect::<Result<Vec<_>, _>>()?;
-            let found = entries.iter().find(|entry| entry.generation == to.generation).map(|entry| entry.state);
-            if found != Some(from) {
+            if lock_state(domain, to.generation, transaction)? != Some(from) {
                 return Ok(false);
             }
             transaction.execute(&SET_STATE, &to.params(domain))?;
@@ -328,10 +322,7 @@ impl Control {
         goal: String,
     ) -> Result<Option<State>, TablesError> {
         self.in_transaction(move |transaction| {
-            transaction.read(&LOCK_DOMAIN, &Params::One(vec![domain.into()]))?;
-            let rows = transaction.read(&LIST_GENERATIONS, &Params::One(vec![domain.into()]))?;
-            let entries = rows.iter().map(Entry::read).collect::<Result<Vec<_>, _>>()?;
-            let found = entries.iter().find(|entry| entry.generation == generation).map(|entry| entry.state);
+            let found = lock_state(domain, generation, transaction)?;
             if found == Some(State::Planned) {
                 let goal = vec![domain.into(), generation.into(), goal.into()];
                 transaction.execute(&SET_GOAL, &Params::One(goal))?;
@@ -359,9 +350,7 @@ impl Control {
             let now = now_of(&transaction.read(&READ_NOW, &Params::One(Vec::new()))?)?;
             let holders = transaction.read(&LIST_HOLDERS, &Params::One(vec![domain.into()]))?;
             let holders = holders.iter().map(holder).collect::<Result<_, TablesError>>()?;
-            let entries = transaction.read(&LIST_GENERATIONS, &Params::One(vec![domain.into()]))?;
-            let entries = entries.iter().map(Entry::read).collect::<Result<_, TablesError>>()?;
-            let seen = Seen { row, now, holders, entries };
+            let seen = Seen { row, now, holders, entries: entries_of(domain, transaction)? };
             let changed = decide(&seen)?;
             transaction.execute(&WRITE_DOMAIN, &Params::One(domain::written(domain, &changed)))?;
             for state in &states {
@@ -400,6 +389,18 @@ impl Control {
 
 /// The payload of the notification that control storage has changed.
 pub(crate) const CHANGED: &str = "changed";
+
+fn entries_of(domain: &str, transaction: &mut dyn Transaction) -> Result<Vec<Entry>, TablesError> {
+    let rows = transaction.read(&LIST_GENERATIONS, &Params::One(vec![domain.into()]))?;
+    rows.iter().map(Entry::read).collect()
+}
+
+/// Locks a domain; the state of a generation, if there is such a one.
+fn lock_state(domain: &str, generation: i64, transaction: &mut dyn Transaction) -> Result<Option<State>, TablesError> {
+    transaction.read(&LOCK_DOMAIN, &Params::One(vec![domain.into()]))?;
+    let entries = entries_of(domain, transaction)?;
+    Ok(entries.iter().find(|entry| entry.generation == generation).map(|entry| entry.state))
+}
 
 fn row_of(domain: &str, rows: &[Row]) -> Result<ControlRow, TablesError> {
     let missing = || TablesError::Unavailable(format!("control storage does not know {domain} yet"));

@@ -18,6 +18,7 @@ use daybook_projector::{
         source::Documents,
         state::Search,
     },
+    tables::TablesError,
 };
 use daybook_schemas::position::Partition;
 use tokio::{sync::watch, task::JoinSet};
@@ -168,7 +169,7 @@ impl Running {
         generation: &Arc<Generation>,
         live: LiveGeneration,
         is_built: bool,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, TablesError> {
         let mut background = JoinSet::new();
         let is_built = watch::Sender::new(is_built);
         let assigned = watch::Sender::new(assignment_of(&platform.lease, *is_built.borrow()).borrow().clone());
@@ -176,14 +177,14 @@ impl Running {
         background.spawn(assign(Arc::clone(&platform.lease), is_built.subscribe(), assigned));
         background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
         let runner = match platform.projects {
-            true => Some(Runner::start(
+            true => Some(threaded(Runner::start(
                 platform.instance.clone(),
                 Arc::clone(generation),
                 Arc::clone(&platform.projection),
                 Arc::clone(&platform.log),
                 assignment.clone(),
                 live,
-            )?),
+            ))?),
             false => None,
         };
         let documents = platform.indexes.as_ref().and(platform.documents.as_ref());
@@ -203,11 +204,11 @@ impl Running {
     }
 
     /// Starts to write its index, unless that was started before.
-    pub fn index(&mut self, platform: &Platform) -> std::io::Result<()> {
+    pub fn index(&mut self, platform: &Platform) -> Result<(), TablesError> {
         if self.search_runner.is_none()
             && let Some(setting) = self.setting(platform)
         {
-            self.search_runner = Some(SearchRunner::start(setting)?);
+            self.search_runner = Some(threaded(SearchRunner::start(setting))?);
         }
         Ok(())
     }
@@ -229,6 +230,11 @@ impl Running {
             runner.stop();
         }
     }
+}
+
+/// What a thread runs in, if it could be started.
+fn threaded<T>(started: std::io::Result<T>) -> Result<T, TablesError> {
+    started.map_err(|error| TablesError::Unavailable(format!("cannot start a thread: {error}")))
 }
 
 /// The partitions of a generation that is being built, or is not.

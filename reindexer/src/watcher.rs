@@ -95,7 +95,7 @@ impl Generations {
 impl Watcher {
     /// Starts with the generation that was opened. It is treated as the one that answers, although it may have to be
     /// promoted first.
-    pub fn start(platform: Platform, opened: &Opened) -> std::io::Result<Self> {
+    pub fn start(platform: Platform, opened: &Opened) -> Result<Self, TablesError> {
         let generation = &opened.generation;
         let live = watch::Sender::new(Some(Arc::clone(generation)));
         let mut running = Running::start(&platform, generation, live.subscribe(), false)?;
@@ -205,14 +205,14 @@ impl Watcher {
             let generation = open::open_entry(&self.platform, entry).await?;
             let is_built = entry.state.is_unpromoted();
             let running = Running::start(&self.platform, &generation, self.live.subscribe(), is_built);
-            let running = running.map_err(|error| self.failed(&error))?;
+            let running = running.map_err(|source| self.failed(source))?;
             self.serving.send_modify(|serving| drop(serving.open.insert(number, running.open.clone())));
             self.lock().insert(number, running);
         }
         if let Some(running) = self.lock().get_mut(&number) {
             running.note_built(entry.state.is_unpromoted());
             if entry.state != State::Loading {
-                running.index(&self.platform).map_err(|error| self.failed(&error))?;
+                running.index(&self.platform).map_err(|source| self.failed(source))?;
             }
         }
         Ok(())
@@ -300,8 +300,7 @@ impl Watcher {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failed(&self, error: &std::io::Error) -> OpenError {
-        let source = TablesError::Unavailable(format!("cannot start a thread: {error}"));
+    fn failed(&self, source: TablesError) -> OpenError {
         OpenError::Tables { domain: self.platform.domain(), source }
     }
 }

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use daybook_projector::{
     chain, commit_listener,
     generation::{self, Generation},
-    tables::TablesError,
 };
 use daybook_schemas::position::Vector;
 use tokio::{sync::watch, task::JoinSet};
@@ -116,10 +115,7 @@ impl Worker {
 
     async fn take_part(&mut self, entry: &Entry) -> Result<Work, OpenError> {
         let (domain, number) = (self.platform.domain(), entry.generation);
-        let failed = |error: std::io::Error| {
-            let source = TablesError::Unavailable(format!("cannot start a thread: {error}"));
-            OpenError::Tables { domain, source }
-        };
+        let failed = |source| OpenError::Tables { domain, source };
         let running = match self.running.remove(&number) {
             Some(running) => running,
             None => {

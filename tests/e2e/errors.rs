@@ -49,6 +49,8 @@ async fn every_error_is_json_with_a_message_and_the_request_s_id() {
         ("DELETE", "/api/v1/status", "", 405),
         ("PUT", "/health/live", "", 405),
         ("GET", "/flows/%ff", "", 400),
+        ("GET", "/api/v1/generations/%ff", "", 400),
+        ("GET", "/api/v1/rebuilds/%ff/events", "", 400),
         ("GET", "/flows/a%00b", "", 400),
         ("GET", "/flows/F/runs/%c3%28/steps", "", 400),
         ("POST", "/flows/%f0%9f", "{}", 400),

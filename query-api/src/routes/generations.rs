@@ -8,8 +8,8 @@ use std::{
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
-    http::{HeaderValue, StatusCode, header},
+    extract::{FromRequestParts, State},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::Response,
     routing::{get, post},
 };
@@ -22,7 +22,7 @@ use daybook_schemas::position::Vector;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{app::App, bodies::Bounded, error::ApiError, json, query::Query, time};
+use crate::{app::App, bodies::Bounded, error::ApiError, json, path::Path, query::Query, time};
 
 /// Between two looks at the progress of a rebuild whose events are sent.
 const EVENTS_LOOK: Duration = Duration::from_millis(500);
@@ -62,6 +62,22 @@ struct ReasonBody {
     reason: String,
 }
 
+/// The generation that a path and a query name.
+struct Named {
+    rebuilds: Rebuilds,
+    number: i64,
+}
+
+impl FromRequestParts<Arc<App>> for Named {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
+        let query = Query::from_request_parts(parts, app).await?;
+        let Path(number) = Path::<String>::from_request_parts(parts, app).await?;
+        Ok(Self { rebuilds: one(app, &query)?.clone(), number: parse_number(&number)? })
+    }
+}
+
 /// Longest label or reason, in bytes, inclusive.
 const TEXT_BYTES_MAX: usize = 1024;
 
@@ -73,36 +89,22 @@ async fn list(State(app): State<Arc<App>>, query: Query) -> Result<Response, Api
     Ok(json::respond(StatusCode::OK, &shown))
 }
 
-async fn show(State(app): State<Arc<App>>, Path(number): Path<String>, query: Query) -> Result<Response, ApiError> {
-    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+async fn show(Named { rebuilds, number }: Named) -> Result<Response, ApiError> {
     answer(rebuilds.show(number).await)
 }
 
-async fn report(State(app): State<Arc<App>>, Path(number): Path<String>, query: Query) -> Result<Response, ApiError> {
-    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+async fn report(Named { rebuilds, number }: Named) -> Result<Response, ApiError> {
     let report = rebuilds.report(number).await.map_err(refused)?;
     let missing = || ApiError::NotFound(format!("generation {number} of {} was not verified", rebuilds.domain()));
     Ok(json::respond_bytes(StatusCode::OK, report.ok_or_else(missing)?.into_bytes()))
 }
 
-async fn promote(
-    State(app): State<Arc<App>>,
-    Path(number): Path<String>,
-    query: Query,
-    Bounded(body): Bounded,
-) -> Result<Response, ApiError> {
-    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+async fn promote(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Result<Response, ApiError> {
     answer(rebuilds.promote(number, &reason_of(&body)?).await)
 }
 
 /// The generation is the previous one, to which it goes back.
-async fn roll_back(
-    State(app): State<Arc<App>>,
-    Path(number): Path<String>,
-    query: Query,
-    Bounded(body): Bounded,
-) -> Result<Response, ApiError> {
-    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+async fn roll_back(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Result<Response, ApiError> {
     let reason = reason_of(&body)?;
     let known = rebuilds.show(number).await.map_err(refused)?;
     if known.entry.state != Stage::Previous {
@@ -112,23 +114,11 @@ async fn roll_back(
     answer(rebuilds.roll_back(&reason).await)
 }
 
-async fn cancel(
-    State(app): State<Arc<App>>,
-    Path(number): Path<String>,
-    query: Query,
-    Bounded(body): Bounded,
-) -> Result<Response, ApiError> {
-    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+async fn cancel(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Result<Response, ApiError> {
     answer(rebuilds.cancel(number, reason_of(&body)?).await)
 }
 
-async fn retire(
-    State(app): State<Arc<App>>,
-    Path(number): Path<String>,
-    query: Query,
-    Bounded(body): Bounded,
-) -> Result<Response, ApiError> {
-    let (rebuilds, number) = (one(&app, &query)?, parse_number(&number)?);
+async fn retire(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Result<Response, ApiError> {
     answer(rebuilds.retire(number, &reason_of(&body)?).await)
 }
 
