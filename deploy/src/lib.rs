@@ -35,7 +35,7 @@ use tokio::{
 
 use crate::{
     command::{Cli, Command, ServerOptions},
-    config::{Environment, Server},
+    config::{Config, Environment, Everything, Flags, Server},
     domains::Domain,
     exit::Failure,
 };
@@ -47,33 +47,11 @@ pub fn run(domains: &[Domain]) -> ExitCode {
 
 fn run_command(command: Command, domains: &[Domain], environment: &Environment) -> Result<()> {
     match command {
-        Command::Serve(flags) => {
-            let loaded = config::load(&flags.given, environment);
-            let mut config = config::check(&loaded).map_err(Failure::of_faults)?;
-            config.rebuild.read_canaries(domains).map_err(Failure::of_faults)?;
-            telemetry::start(&config.telemetry, &loaded.warnings);
-            let runtime = runtime()?;
-            let outcome = runtime.block_on(serve::run(config, domains));
-            // Work that is still in progress is abandoned.
-            runtime.shutdown_background();
-            outcome
-        }
+        Command::Serve(flags) => long_running(serve::run(configured(&flags, environment)?, domains)),
         Command::Worker { until_idle, flags } => {
-            let loaded = config::load(&flags.given, environment);
-            let config = config::check(&loaded).map_err(Failure::of_faults)?;
-            telemetry::start(&config.telemetry, &loaded.warnings);
-            let runtime = runtime()?;
-            let outcome = runtime.block_on(worker::run(config, domains, until_idle));
-            // Work that is still in progress is abandoned.
-            runtime.shutdown_background();
-            outcome
+            long_running(worker::run(configured(&flags, environment)?, domains, until_idle))
         }
-        Command::Prepare(flags) => {
-            let loaded = config::load(&flags.given, environment);
-            let config = config::check(&loaded).map_err(Failure::of_faults)?;
-            telemetry::start(&config.telemetry, &loaded.warnings);
-            interruptible(prepare_command::run(config, domains))
-        }
+        Command::Prepare(flags) => interruptible(prepare_command::run(configured(&flags, environment)?, domains)),
         Command::Log(command) => {
             let loaded = config::load(&command.options().flags.given, environment);
             let config = config::check_log(&loaded).map_err(Failure::of_faults)?;
@@ -108,6 +86,23 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
             interruptible(quarantine_command::run(&server, &command))
         }
     }
+}
+
+/// The checked settings of a command that opens stores. From now on it logs as they say.
+fn configured(flags: &Flags<Everything>, environment: &Environment) -> Result<Config> {
+    let loaded = config::load(&flags.given, environment);
+    let config = config::check(&loaded).map_err(Failure::of_faults)?;
+    telemetry::start(&config.telemetry, &loaded.warnings);
+    Ok(config)
+}
+
+/// Runs a command that reacts to signals itself.
+fn long_running(command: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(command);
+    // Work that is still in progress is abandoned.
+    runtime.shutdown_background();
+    outcome
 }
 
 fn server(options: &ServerOptions, environment: &Environment) -> Result<Server> {
