@@ -325,6 +325,7 @@ mod tests {
                     not_compared: Some("too many".to_owned()),
                     live_total: 8,
                     candidate_total: 9,
+                    total_differences: 1,
                     ..CanaryReport::default()
                 },
             ],
