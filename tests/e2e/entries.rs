@@ -85,7 +85,7 @@ async fn an_entry_that_cannot_be_stored_is_left_out_and_named_and_the_others_are
 async fn what_nobody_reads_may_hold_anything() {
     on_both("unread", |_place, server: Server| async move {
         let task = task(&server.api).await;
-        let junk = r#""junk": "\ud800", "\udc00": [1e999, {"a": "\udfff"}]"#;
+        let junk = r#""junk": "\ud800", "\udc00": [1e999, NaN, {"a": "\udfff"}]"#;
         for (path, body) in [
             ("/flows/G".to_owned(), format!("{{{junk}}}")),
             ("/flows/F/run".to_owned(), format!("{{{junk}}}")),
@@ -119,6 +119,10 @@ async fn values_are_the_texts_that_the_original_stores() {
             ("[null, [null], [null, [null]]]", "{NULL,{NULL},{NULL,{NULL}}}"),
             (r#"["1.50", 2, " -0.0\u000b", "1e3", 1e16]"#, "{1.50,2,0.0,1000,10000000000000000}"),
             (r#"["nan", "-inf", 2.5]"#, "{NaN,-Infinity,2.5}"),
+            ("NaN", "NaN"),
+            ("-Infinity", "-Infinity"),
+            ("[NaN, Infinity, 2.5]", "{NaN,Infinity,2.5}"),
+            (r#"["NaN \" Infinity"]"#, r#"{"NaN \" Infinity"}"#),
             (r#"[["1", 2], [null, 9223372036854775807]]"#, "{{1,2},{NULL,9223372036854775807}}"),
             (r#"["yes", false]"#, "{t,f}"),
             ("[1,2.5,12345678901234567890123]", "{1,2.5,12345678901234567890123}"),

@@ -14,6 +14,7 @@ mod lists_of_run;
 mod metadata;
 mod migration;
 mod objects;
+mod python_json;
 mod rows;
 mod run_tags;
 mod runs;

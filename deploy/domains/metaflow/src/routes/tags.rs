@@ -6,7 +6,6 @@ use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_projector::tables::FromRow;
 use daybook_query_api::{
     app::App,
-    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
@@ -17,7 +16,7 @@ use daybook_query_api::{
 use daybook_schemas::Envelope;
 use serde_json::{Value, json};
 
-use super::{errors, facts, rows::RunRow, view::View};
+use super::{errors, facts, python_json::PythonJson, rows::RunRow, view::View};
 use crate::{
     decisions::run_tags::{MutateRunTags, decide},
     events::{Event, ids::FlowId},
@@ -28,7 +27,7 @@ pub(super) async fn mutate(
     view: View,
     Path((flow, run)): Path<(String, String)>,
     context: WriteContext,
-    Bounded(body): Bounded,
+    PythonJson(body): PythonJson,
 ) -> Result<Response, ApiError> {
     let object = json::object(&body)?;
     let (add, remove) = (list(&object, "tags_to_add")?, list(&object, "tags_to_remove")?);

@@ -26,7 +26,6 @@ use crate::{
 pub(super) use self::lists::{list_of_attempt, list_of_run, list_of_step, list_of_task};
 use daybook_query_api::{
     app::App,
-    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
@@ -40,6 +39,7 @@ use super::{
     errors,
     lists_of_run::TaskPath,
     objects,
+    python_json::PythonJson,
     rows::Artifact as ArtifactRow,
     view::View,
 };
@@ -97,7 +97,7 @@ pub(super) async fn register(
     view: View,
     Path((flow, run, step, task)): Path<TaskPath>,
     context: WriteContext,
-    Bounded(body): Bounded,
+    PythonJson(body): PythonJson,
 ) -> Result<Response, ApiError> {
     let Entries { kept: entries, skipped } = entries::read("artifacts", &body, entry)?;
     let command = RegisterArtifacts { flow_id: FlowId(flow), step_name: StepName(step), entries };

@@ -9,7 +9,6 @@ use daybook_projector::{
 };
 use daybook_query_api::{
     app::App,
-    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
@@ -25,6 +24,7 @@ use daybook_schemas::Envelope;
 use super::{
     description::description,
     errors, objects,
+    python_json::PythonJson,
     rows::{Flow, FlowRow},
     view::View,
 };
@@ -69,7 +69,7 @@ pub(super) async fn register(
     view: View,
     Path(flow): Path<String>,
     context: WriteContext,
-    Bounded(body): Bounded,
+    PythonJson(body): PythonJson,
 ) -> Result<Response, ApiError> {
     let description = description(&json::object(&body)?)?;
     let command = RegisterFlow { flow_id: FlowId(flow), description };

@@ -10,7 +10,6 @@ use daybook_projector::{
 };
 use daybook_query_api::{
     app::App,
-    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
@@ -27,6 +26,7 @@ use super::{
     entries::{self, Entries},
     lists_of_run::{self, Kind, TaskPath},
     objects,
+    python_json::PythonJson,
     rows::ListedMetadataRow,
     view::View,
 };
@@ -80,7 +80,7 @@ pub(super) async fn register(
     view: View,
     Path((flow, run, step, task)): Path<TaskPath>,
     context: WriteContext,
-    Bounded(body): Bounded,
+    PythonJson(body): PythonJson,
 ) -> Result<Response, ApiError> {
     let Entries { kept: entries, skipped } = entries::read("metadata", &body, entry)?;
     let command = RegisterMetadata { flow_id: FlowId(flow), step_name: StepName(step), entries };

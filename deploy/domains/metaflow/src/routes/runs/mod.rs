@@ -10,7 +10,6 @@ use daybook_projector::{
 };
 use daybook_query_api::{
     app::App,
-    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
@@ -29,6 +28,7 @@ use super::{
     errors,
     filters::{Filter, RunField, Value},
     objects,
+    python_json::PythonJson,
     rows::{Run, RunRow},
     view::View,
 };
@@ -127,7 +127,7 @@ pub(super) async fn start(
     view: View,
     Path(flow): Path<String>,
     context: WriteContext,
-    Bounded(body): Bounded,
+    PythonJson(body): PythonJson,
 ) -> Result<Response, ApiError> {
     let object = json::object(&body)?;
     let description = description(&object)?;

@@ -9,7 +9,6 @@ use daybook_projector::{
 };
 use daybook_query_api::{
     app::App,
-    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
@@ -26,6 +25,7 @@ use super::{
     errors,
     lists_of_run::{self, Kind},
     objects,
+    python_json::PythonJson,
     rows::{ListedStepRow, StepRow},
     view::View,
 };
@@ -87,7 +87,7 @@ pub(super) async fn register(
     view: View,
     Path((flow, run, step)): Path<(String, String, String)>,
     context: WriteContext,
-    Bounded(body): Bounded,
+    PythonJson(body): PythonJson,
 ) -> Result<Response, ApiError> {
     let object = json::object(&body)?;
     let mut description = description(&object)?;

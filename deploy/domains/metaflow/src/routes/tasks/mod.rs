@@ -10,7 +10,6 @@ use daybook_projector::{
 };
 use daybook_query_api::{
     app::App,
-    bodies::Bounded,
     context::WriteContext,
     create::{Creation, ReadBack, create},
     error::ApiError,
@@ -29,6 +28,7 @@ use super::{
     errors,
     filters::{Filter, TaskField, Value},
     objects,
+    python_json::PythonJson,
     rows::{ListedTaskRow, Task, TaskMetadataRow, TaskRow},
     shared_columns::SharedColumns,
     view::View,
@@ -116,7 +116,7 @@ pub(super) async fn register(
     view: View,
     Path((flow, run, step)): Path<StepPath>,
     context: WriteContext,
-    Bounded(body): Bounded,
+    PythonJson(body): PythonJson,
 ) -> Result<Response, ApiError> {
     let object = json::object(&body)?;
     let description = description(&object)?;
