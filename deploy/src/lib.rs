@@ -47,11 +47,13 @@ pub fn run(domains: &[Domain]) -> ExitCode {
 
 fn run_command(command: Command, domains: &[Domain], environment: &Environment) -> Result<()> {
     match command {
-        Command::Serve(flags) => long_running(serve::run(configured(&flags, environment)?, domains)),
+        Command::Serve(flags) => long_running(serve::run(configured(&flags, environment, domains)?, domains)),
         Command::Worker { until_idle, flags } => {
-            long_running(worker::run(configured(&flags, environment)?, domains, until_idle))
+            long_running(worker::run(configured(&flags, environment, domains)?, domains, until_idle))
         }
-        Command::Prepare(flags) => interruptible(prepare_command::run(configured(&flags, environment)?, domains)),
+        Command::Prepare(flags) => {
+            interruptible(prepare_command::run(configured(&flags, environment, domains)?, domains))
+        }
         Command::Log(command) => {
             let loaded = config::load(&command.options().flags.given, environment);
             let config = config::check_log(&loaded).map_err(Failure::of_faults)?;
@@ -89,9 +91,10 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
 }
 
 /// The checked settings of a command that opens stores. From now on it logs as they say.
-fn configured(flags: &Flags<Everything>, environment: &Environment) -> Result<Config> {
+fn configured(flags: &Flags<Everything>, environment: &Environment, domains: &[Domain]) -> Result<Config> {
     let loaded = config::load(&flags.given, environment);
-    let config = config::check(&loaded).map_err(Failure::of_faults)?;
+    let mut config = config::check(&loaded).map_err(Failure::of_faults)?;
+    config.rebuild.read_canaries(domains).map_err(Failure::of_faults)?;
     telemetry::start(&config.telemetry, &loaded.warnings);
     Ok(config)
 }
