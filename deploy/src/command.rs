@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use self::generations::{
-    Change, GenerationsCommand, MigrationCommand, MigrationOptions, OfDomain, RebuildOptions,
+    Change, GenerationsCommand, MigrationCommand, MigrationOptions, OfDomain, OnlyPart, RebuildOptions,
 };
 use crate::{
     config::{Everything, Flags, LogOnly},

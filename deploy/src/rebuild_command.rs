@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::{plan::Plan, shown::Shown};
 use crate::{
     ask::{accepted, ask, change},
-    command::RebuildOptions,
+    command::{OnlyPart, RebuildOptions},
     config::Server,
     exit::{Code, Failure},
     output,
@@ -103,7 +103,9 @@ pub(crate) async fn run(server: &Server, given: &RebuildOptions) -> Result<()> {
 }
 
 async fn show_plan(server: &Server, given: &RebuildOptions) -> Result<()> {
-    let path = format!("/api/v1/rebuilds/plan{}", domain_query(given.domain.as_deref()));
+    let only = format!("only={}", given.only.map_or("", OnlyPart::as_str));
+    let domain = given.domain.as_deref().map(|domain| format!("&domain={}", encode(domain)));
+    let path = format!("/api/v1/rebuilds/plan?{only}{}", domain.unwrap_or_default());
     let document: Value = ask(server, &path).await?;
     let mut out = io::stdout().lock();
     match given.json {
@@ -115,7 +117,12 @@ async fn show_plan(server: &Server, given: &RebuildOptions) -> Result<()> {
 async fn begin(server: &Server, given: &RebuildOptions) -> Result<Progress> {
     let label = given.name.clone().unwrap_or_default();
     let until = given.until.as_deref().unwrap_or_default();
-    let body = json!({"label": label, "promote": given.promote, "accept_quarantine": given.quarantine, "until": until});
+    let mut body =
+        json!({"label": label, "promote": given.promote, "accept_quarantine": given.quarantine, "until": until});
+    // Left out otherwise, for servers that do not know it.
+    if let Some(only) = given.only {
+        body["only"] = only.as_str().into();
+    }
     change(server, &format!("/api/v1/rebuilds{}", domain_query(given.domain.as_deref())), &body).await
 }
 

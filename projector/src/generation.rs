@@ -1,5 +1,7 @@
 //! A generation: one complete build of a domain, with its tables, its checkpoints and its progress.
 //!
+//! Two generations can have the same tables, and differ in their index only. Then they have one progress.
+//!
 //! A request takes a generation's handle once and uses no other (I4).
 
 use std::sync::{
@@ -26,27 +28,29 @@ pub struct Generation {
     pub domain: &'static str,
     /// Its number, from 1.
     pub number: i64,
-    /// Its schema.
+    /// The schema of its tables.
     pub schema: String,
+    /// The name of its index.
+    pub index: String,
     /// What shapes it.
     pub fingerprint: String,
     /// Its tables.
     pub tables: Arc<dyn Tables>,
     /// The plans that commit ordinary batches.
-    pub plans: PlanShape,
+    pub plans: Arc<PlanShape>,
     /// Their progress.
-    pub progress: Progress,
+    pub progress: Arc<Progress>,
     /// Where it ends; `None` for one that follows the log.
     pub end: Option<Vector>,
-    /// Why it must not be used any more.
-    refusal: OnceLock<String>,
+    /// Why its tables must not be used any more.
+    refusal: Arc<OnceLock<String>>,
     /// Which log and tables they are, for refusals.
     places: String,
     /// The takeover by a server after which its checkpoints were read, as [`Tables::takeovers`] counts them.
-    read_after: AtomicU64,
+    read_after: Arc<AtomicU64>,
     /// What work on it pauses for, in percent.
     pauses: AtomicU32,
-    subscribers: RwLock<Vec<Subscriber>>,
+    subscribers: Arc<RwLock<Vec<Subscriber>>>,
 }
 
 /// What changed in the tables.
@@ -62,31 +66,54 @@ pub enum Changes<'a> {
 pub type Subscriber = Box<dyn Fn(Changes<'_>) + Send + Sync>;
 
 impl Generation {
-    /// A generation of a projection's domain whose tables are open.
+    /// A generation of a projection's domain whose tables are open. Its index has the name of its schema.
     pub fn new(
         projection: &dyn Projection,
         number: i64,
         schema: String,
         tables: Arc<dyn Tables>,
     ) -> Result<Self, TablesError> {
-        let (domain, plans, fingerprint) = (projection.domain(), plan_shape(projection)?, fingerprint(projection)?);
-        let (progress, refusal, subscribers) = (Progress::default(), OnceLock::new(), RwLock::default());
-        let (places, read_after) = (String::new(), AtomicU64::new(tables.takeovers()));
+        let (domain, fingerprint) = (projection.domain(), fingerprint(projection)?);
+        let plans = Arc::new(plan_shape(projection)?);
+        let (progress, refusal, subscribers) = (Arc::default(), Arc::default(), Arc::default());
+        let (index, read_after) = (schema.clone(), Arc::new(AtomicU64::new(tables.takeovers())));
         Ok(Self {
             domain,
             number,
             schema,
+            index,
             fingerprint,
             tables,
             plans,
             progress,
             end: None,
             refusal,
-            places,
+            places: String::new(),
             read_after,
             pauses: AtomicU32::new(0),
             subscribers,
         })
+    }
+
+    /// Another generation with the same tables and another index.
+    #[must_use]
+    pub fn with_index(&self, number: i64, index: String) -> Self {
+        Self {
+            domain: self.domain,
+            number,
+            schema: self.schema.clone(),
+            index,
+            fingerprint: self.fingerprint.clone(),
+            tables: Arc::clone(&self.tables),
+            plans: Arc::clone(&self.plans),
+            progress: Arc::clone(&self.progress),
+            end: self.end.clone(),
+            refusal: Arc::clone(&self.refusal),
+            places: self.places.clone(),
+            read_after: Arc::clone(&self.read_after),
+            pauses: AtomicU32::new(0),
+            subscribers: Arc::clone(&self.subscribers),
+        }
     }
 
     /// The same with a text that says which log and which tables these are.

@@ -38,6 +38,7 @@ use self::{
     document::Document,
     request::{Found, ParentsFound, ParentsRequest, Request},
     shape::IndexShape,
+    source::{Sink, SourceError},
 };
 use crate::space::Space;
 
@@ -84,6 +85,8 @@ pub trait SearchIndex: Send + Sync {
     fn newest(&self) -> BoxFuture<'_, Result<Option<i64>, SearchError>>;
     /// Searches what is visible.
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>>;
+    /// Hands on every visible document, in any order. What becomes visible meanwhile may be left out.
+    fn scan<'a>(&'a self, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>>;
     /// Finds parents in what is visible, for each of the requests, in that order.
     fn parents(&self, requests: Vec<ParentsRequest>) -> BoxFuture<'_, Result<Vec<ParentsFound>, SearchError>>;
     /// Useful number of concurrent writes. If it is 1, a write blocks the caller's thread.

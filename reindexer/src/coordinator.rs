@@ -42,6 +42,8 @@ const LOOK_SWITCHING: Duration = Duration::from_millis(20);
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(500);
 /// Records that a candidate may be behind the live generation when it is verified.
 const VERIFIED_LAG_MAX: i64 = 10_000;
+/// After so long, no process still opens a generation that has ended.
+const CLOSED_MAX: Duration = Duration::from_secs(10);
 /// Why a candidate that was ready is not any longer.
 pub(crate) const VERIFIED_TOO_LONG_AGO: &str = "it was verified too long ago";
 
@@ -65,6 +67,8 @@ pub struct Coordinator {
     platform: Platform,
     serving: watch::Receiver<Serving>,
     switching: Switching,
+    /// Generations that have just ended and of which all was removed that was there.
+    emptied: BTreeSet<i64>,
     /// Generations that have ended and of which nothing is left.
     removed: BTreeSet<i64>,
     /// Tables of a candidate are being made.
@@ -96,6 +100,7 @@ impl Coordinator {
             platform,
             serving,
             switching,
+            emptied: BTreeSet::new(),
             removed: BTreeSet::new(),
             making: None,
             verification: None,
@@ -342,15 +347,20 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Removes the tables and the indexes of generations that have ended and that this process has closed.
+    /// Removes the tables and the indexes of generations that have ended and that this process has closed, except tables
+    /// that others have, too.
     async fn remove_ended(&mut self, entries: &[Entry]) -> Result<(), StepError> {
         let ended = entries.iter().filter(|entry| entry.state.has_ended());
-        for entry in ended.filter(|entry| !self.removed.contains(&entry.generation)).collect::<Vec<_>>() {
-            if self.serving.borrow().open.contains_key(&entry.generation) {
+        for entry in ended {
+            let number = entry.generation;
+            // A process that was just opening it may make something after it was removed: so it is removed twice.
+            let is_closed = entry.age() > CLOSED_MAX;
+            let is_done = self.removed.contains(&number) || !is_closed && self.emptied.contains(&number);
+            if is_done || self.serving.borrow().open.contains_key(&number) {
                 continue;
             }
-            upgrade::remove(&self.platform.stores(), self.platform.domain(), entry).await?;
-            self.removed.insert(entry.generation);
+            upgrade::remove(&self.platform.stores(), self.platform.domain(), entry, entries).await?;
+            if is_closed { &mut self.removed } else { &mut self.emptied }.insert(number);
         }
         Ok(())
     }
@@ -387,7 +397,7 @@ pub(crate) fn lag(live: &Open, open: &Open) -> i64 {
 
 /// Why a candidate fails that has put more records into quarantine that the live generation has applied than it may.
 async fn refuses_more(max: u64, live: &Generation, candidate: &Generation) -> Result<Option<String>, TablesError> {
-    if quarantine::count(candidate.tables.as_ref()).await? == 0 {
+    if candidate.schema == live.schema || quarantine::count(candidate.tables.as_ref()).await? == 0 {
         return Ok(None);
     }
     let mut found: BTreeMap<Position, String> = upgrade::quarantined(candidate.tables.as_ref()).await?;

@@ -245,14 +245,19 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
     let goal = goal.unwrap_or_else(|e| Err(LogError::Unavailable(format!("reading the end of the log ended: {e}"))));
     let goal = goal.map_err(|source| OpenError::Log { domain, source })?;
     let (store, projection) = (control.store().as_ref(), platform.projection.as_ref());
-    fill_schema(store, &entry.schema, projection, platform.log.as_ref(), false).await.map_err(failed)?;
+    if !entry.is_search_only() {
+        fill_schema(store, &entry.schema, projection, platform.log.as_ref(), false).await.map_err(failed)?;
+    }
     let number = entry.generation;
     match control.begin_load(domain, number, goal.to_string()).await.map_err(failed)? {
         Some(State::Planned) => {
             tracing::info!(domain, generation = number, "generation {number} of {domain} is loading")
         }
         // It was cancelled meanwhile.
-        Some(state) if state.has_ended() => upgrade::remove(&platform.stores(), domain, entry).await.map_err(failed)?,
+        Some(state) if state.has_ended() => {
+            let entries = control.generations(domain).await.map_err(failed)?;
+            upgrade::remove(&platform.stores(), domain, entry, &entries).await.map_err(failed)?;
+        }
         // Somebody else was faster.
         _ => {}
     }
@@ -266,15 +271,19 @@ pub(crate) async fn open_other(platform: &Platform, entry: &Entry) -> Result<Arc
     open_tables(store, platform.projection.as_ref(), &platform.log, entry.clone()).await
 }
 
-/// Opens a generation beside the live one.
-pub(crate) async fn open_entry(platform: &Platform, entry: &Entry) -> Result<Arc<Generation>, OpenError> {
+/// Opens a generation beside the live one. `is_live` says whether its tables are the live ones.
+pub(crate) async fn open_entry(
+    platform: &Platform,
+    entry: &Entry,
+    is_live: bool,
+) -> Result<Arc<Generation>, OpenError> {
     let (domain, store) = (platform.domain(), platform.control.store());
     let failed = |source| OpenError::Tables { domain, source };
     let generation = open_tables(store.as_ref(), platform.projection.as_ref(), &platform.log, entry.clone()).await?;
     plan::note_parts(platform, generation.number).await.map_err(failed)?;
     if !store.shared() {
         // A crash between two files may have left it otherwise.
-        set_live(&generation, entry.state == State::Live).await.map_err(failed)?;
+        set_live(&generation, is_live).await.map_err(failed)?;
     }
     Ok(generation)
 }
@@ -290,9 +299,9 @@ async fn open_tables(
     let (is_past, places) = (entry.is_past(), places(log.as_ref(), store));
     let tables = store.open(&entry.schema).await.map_err(failed)?;
     check(domain, entry.generation, Arc::clone(&tables), log, &places).await?;
-    let generation = Generation::new(projection, entry.generation, entry.schema, tables).map_err(failed)?;
     let end = entry.goal.parse().ok().filter(|_| is_past);
-    let generation = generation.at(places).ending_at(end);
+    let generation = Generation::new(projection, entry.generation, entry.schema, tables).map_err(failed)?;
+    let generation = generation.with_index(entry.generation, entry.index).at(places).ending_at(end);
     let reached = checkpoints::read(generation.tables.as_ref()).await.map_err(failed)?;
     generation.note_reached(&reached);
     Ok(Arc::new(generation))

@@ -80,7 +80,7 @@ pub struct Part {
 /// What a rebuild needs of disks.
 #[derive(Debug, Clone, Serialize)]
 pub struct Disk {
-    /// Bytes of the live tables: the new ones will take about as many.
+    /// Bytes that the new tables will take: about as many as the live ones.
     pub tables_bytes: u64,
     /// Bytes that are free where the tables are; `None` if the engine does not tell.
     pub tables_free_bytes: Option<u64>,
@@ -95,8 +95,11 @@ pub struct Disk {
 }
 
 impl Rebuilds {
-    /// What a rebuild would do.
-    pub async fn plan(&self) -> Result<Plan, RequestError> {
+    /// What a rebuild would do, of everything or of the index alone.
+    pub async fn plan(&self, only_search: bool) -> Result<Plan, RequestError> {
+        if only_search {
+            self.check_only_search(false)?;
+        }
         let (live, entries) = self.live_and_all().await?;
         let notes = self.platform.control.notes(self.domain()).await?;
         let parts = self.parts(notes.get(&live.generation), &live)?;
@@ -111,23 +114,23 @@ impl Rebuilds {
         });
         let (events, log_bytes) =
             read.await.map_err(|error| LogError::Unavailable(format!("reading the log ended: {error}")))??;
-        let (events_per_second, measured_by) = pace(&entries, &notes);
+        let (events_per_second, measured_by) = pace(&entries, &notes, only_search);
         let index = self.platform.indexes.as_ref().and(self.platform.documents.as_ref());
         let last = entries.iter().map(|entry| entry.generation).fold(live.generation, i64::max);
         Ok(Plan {
             domain: self.domain(),
             generation: last + 1,
             live: live.generation,
-            rebuilds: [Some("tables"), index.map(|_| "search")].into_iter().flatten().collect(),
+            rebuilds: [(!only_search).then_some("tables"), index.map(|_| "search")].into_iter().flatten().collect(),
             reasons: reasons(&live, &parts),
             parts,
             blocked_by: candidate.map(|candidate| self.is_held_by(candidate)),
-            events,
-            log_bytes,
+            events: if only_search { 0 } else { events },
+            log_bytes: if only_search { Some(0) } else { log_bytes },
             events_per_second,
             measured_by,
             estimated_seconds: (events as f64 / events_per_second).ceil().max(1.0),
-            disk: self.disk(&live).await?,
+            disk: self.disk(&live, only_search).await?,
         })
     }
 
@@ -144,9 +147,12 @@ impl Rebuilds {
         Ok(NAMES.into_iter().zip(ours).enumerate().map(part).collect())
     }
 
-    async fn disk(&self, live: &Entry) -> Result<Disk, RequestError> {
+    async fn disk(&self, live: &Entry, only_search: bool) -> Result<Disk, RequestError> {
         let store = self.platform.control.store();
-        let tables = store.space(&live.schema).await?;
+        let mut tables = store.space(&live.schema).await?;
+        if only_search {
+            tables.used = 0;
+        }
         let open = self.serving.borrow().open.get(&live.generation).cloned();
         let binding = open.and_then(|open| self.platform.binding(&open.generation));
         let index = match self.platform.indexes.as_ref().zip(binding) {
@@ -189,14 +195,15 @@ fn reasons(live: &Entry, parts: &[Part]) -> Vec<String> {
     }
 }
 
-/// The pace of the newest rebuild that was measured: records a second, and its generation.
-fn pace(entries: &[Entry], notes: &BTreeMap<i64, Notes>) -> (f64, Option<i64>) {
+/// The pace of the newest rebuild of the same parts that was measured: records of the log a second, and its generation.
+fn pace(entries: &[Entry], notes: &BTreeMap<i64, Notes>, only_search: bool) -> (f64, Option<i64>) {
     let measured = |entry: &Entry| {
         let records = entry.goal.parse::<Vector>().ok()?.count();
         let ms = notes.get(&entry.generation)?.get(READY_MS)?.parse::<i64>().ok()?.max(1);
         (records >= MEASURED_RECORDS_MIN).then(|| (records as f64 * 1000.0 / ms as f64, Some(entry.generation)))
     };
-    entries.iter().rev().find_map(measured).unwrap_or((EVENTS_PER_SECOND, None))
+    let mut same = entries.iter().rev().filter(|entry| entry.is_search_only() == only_search);
+    same.find_map(measured).unwrap_or((EVENTS_PER_SECOND, None))
 }
 
 /// Bytes of keys and values of all records before `end`, estimated from some records of each third of each partition.

@@ -50,7 +50,7 @@ pub(crate) async fn find(platform: &Platform, entries: &[Entry]) -> Result<Optio
         }
     }
     // To look for it may have left an empty file.
-    upgrade::remove(&platform.stores(), domain, &entry).await.map_err(failed)?;
+    upgrade::remove(&platform.stores(), domain, &entry, entries).await.map_err(failed)?;
     Ok(None)
 }
 

@@ -47,6 +47,8 @@ pub struct Wanted {
     pub accepts_quarantine: bool,
     /// The moment at which it ends, if it shall show the past.
     pub until: Option<Until>,
+    /// Whether only its index is built: it has the tables of the live generation.
+    pub only_search: bool,
 }
 
 /// A generation with its progress, as far as this process knows.
@@ -62,6 +64,8 @@ pub struct Known {
     pub lag: Option<i64>,
     /// Where its index is, if it has one.
     pub index: Option<String>,
+    /// Its parts that others have, too, which have not ended: `tables`.
+    pub shared_parts: Vec<&'static str>,
     /// Documents of its index so far, while that is built.
     pub documents: Option<u64>,
     /// How long its rebuild pauses because reads are slow, in percent of its work.
@@ -102,8 +106,13 @@ pub enum RequestError {
         generation: i64,
     },
     /// What is asked for cannot be built.
-    #[error("{0}")]
-    Invalid(String),
+    #[error("{reason}")]
+    Invalid {
+        /// The field of the request.
+        field: &'static str,
+        /// Why not.
+        reason: String,
+    },
     /// Something else is under way, or has to be done first.
     #[error("{0}")]
     Conflict(String),
@@ -133,7 +142,7 @@ impl Rebuilds {
     /// All generations, oldest first.
     pub async fn list(&self) -> Result<Vec<Known>, RequestError> {
         let entries = self.platform.control.generations(self.domain()).await?;
-        Ok(entries.into_iter().map(|entry| self.known(entry)).collect())
+        Ok(entries.iter().map(|entry| self.known(entry.clone(), &entries)).collect())
     }
 
     /// One generation.
@@ -159,6 +168,9 @@ impl Rebuilds {
         if let Some(until) = &wanted.until {
             self.check(until, wanted.promotes).await?;
         }
+        if wanted.only_search {
+            self.check_only_search(wanted.until.is_some())?;
+        }
         let (domain, log_id) = (self.domain(), self.platform.log.id().to_owned());
         let fingerprint = generation::fingerprint(self.platform.projection.as_ref())?;
         let store = Arc::clone(self.platform.control.store());
@@ -167,11 +179,12 @@ impl Rebuilds {
                 return Err(RequestError::Conflict(is_held_by(domain, other)));
             }
             let last = entries.iter().map(|entry| entry.generation).fold(row.live.0, i64::max);
-            let schema = store.schema(domain, last + 1);
-            let Wanted { label, promotes, accepts_quarantine, until } = wanted;
+            let Wanted { label, promotes, accepts_quarantine, until, only_search } = wanted;
             let until = until.map(|until| until.to_string()).unwrap_or_default();
+            let own = store.schema(domain, last + 1);
+            let schema = if only_search { tables_of_live(domain, row, &entries, &fingerprint)? } else { own.clone() };
             let entry = Entry::new(last + 1, schema, State::Planned, fingerprint, log_id);
-            Ok(Entry { label, promotes, accepts_quarantine, until, ..entry })
+            Ok(Entry { index: own, label, promotes, accepts_quarantine, until, ..entry })
         };
         let entry = self.platform.control.add_new(domain, decide).await?;
         let (generation, label) = (entry.generation, entry.label.as_str());
@@ -181,7 +194,7 @@ impl Rebuilds {
 
     /// Checks a moment at which a generation shall end.
     async fn check(&self, until: &Until, promotes: bool) -> Result<(), RequestError> {
-        let refuse = |text: String| Err(RequestError::Invalid(text));
+        let refuse = |reason: String| Err(RequestError::Invalid { field: "until", reason });
         if promotes {
             return refuse("a generation that shows the past cannot be promoted".to_owned());
         }
@@ -199,6 +212,16 @@ impl Rebuilds {
             }
             None => Ok(()),
         }
+    }
+
+    /// Checks that an index can be built alone.
+    pub(crate) fn check_only_search(&self, is_past: bool) -> Result<(), RequestError> {
+        let reason = match self.platform.stores().search {
+            None => format!("{} has no search, or search is switched off", self.domain()),
+            Some(_) if is_past => "the tables of the live generation do not show the past".to_owned(),
+            Some(_) => return Ok(()),
+        };
+        Err(RequestError::Invalid { field: "only", reason })
     }
 
     /// Gives up a rebuild: its tables and its index are removed.
@@ -404,7 +427,7 @@ impl Rebuilds {
         }
     }
 
-    fn known(&self, entry: Entry) -> Known {
+    fn known(&self, entry: Entry, entries: &[Entry]) -> Known {
         let serving = self.serving.borrow();
         let open = serving.open.get(&entry.generation);
         let search = open.and_then(|open| open.search.as_ref());
@@ -416,10 +439,33 @@ impl Rebuilds {
             lag: open.map(|open| coordinator::lag(&serving.current, open)),
             index: search.and_then(|search| search.index()).map(|index| index.describe()),
             documents: search.and_then(|search| search.health().rebuilding),
+            shared_parts: if !entry.state.has_ended() && entry.shares_tables(entries) {
+                vec!["tables"]
+            } else {
+                vec![]
+            },
             pause_percent,
             entry,
         }
     }
+}
+
+/// The schema of the live tables, for a generation that has them, too.
+fn tables_of_live(
+    domain: &str,
+    row: &ControlRow,
+    entries: &[Entry],
+    fingerprint: &str,
+) -> Result<String, RequestError> {
+    let live = entries.iter().find(|entry| entry.generation == row.live.0);
+    let live = live.filter(|live| live.fingerprint == fingerprint).map(|live| live.schema.clone());
+    let other = || {
+        let number = row.live.0;
+        format!(
+            "generation {number} of {domain} belongs to another version of this program: its tables are rebuilt, too"
+        )
+    };
+    live.ok_or_else(|| RequestError::Conflict(other()))
 }
 
 /// Why no rebuild can begin.

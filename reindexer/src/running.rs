@@ -1,4 +1,5 @@
 //! A generation that runs in this process: its records are applied, its index is written, and requests can read it.
+//! Generations with the same tables apply records together.
 
 use std::sync::{
     Arc,
@@ -72,7 +73,7 @@ impl Platform {
         Some(Binding {
             log_id: self.log.id().to_owned(),
             domain: generation.domain.to_owned(),
-            schema: generation.schema.clone(),
+            index: generation.index.clone(),
             fingerprint: generation.fingerprint.clone(),
             shape: self.documents.as_ref()?.shape(),
         })
@@ -152,19 +153,79 @@ impl Drop for Reading {
 pub struct Running {
     /// The generation.
     pub open: Open,
-    runner: Option<Runner>,
     search_runner: Option<SearchRunner>,
+    tables: Arc<RunningTables>,
+}
+
+/// Tables to which records are applied, until the last generation that has them is dropped.
+struct RunningTables {
+    runner: Option<Runner>,
     /// The partitions that this process applies.
     assignment: watch::Receiver<Vec<Partition>>,
-    /// Whether it is being built, so that workers take part.
+    /// Whether they are being built, so that workers take part.
     is_built: watch::Sender<bool>,
     _background: JoinSet<()>,
 }
 
 impl Running {
-    /// Starts to apply records. The index is written from [`Running::index`] on. `is_built` says whether the generation
-    /// is being built.
+    /// Starts to apply records. The index is written from [`Running::index`] on. `is_built` says whether the tables are
+    /// being built.
     pub fn start(
+        platform: &Platform,
+        generation: &Arc<Generation>,
+        live: LiveGeneration,
+        is_built: bool,
+    ) -> Result<Self, TablesError> {
+        let tables = Arc::new(RunningTables::start(platform, generation, live, is_built)?);
+        Ok(Self { open: open(platform, generation), search_runner: None, tables })
+    }
+
+    /// Another generation with the same tables.
+    pub fn beside(&self, platform: &Platform, number: i64, index: String) -> Self {
+        let generation = Arc::new(self.open.generation.with_index(number, index));
+        Self { open: open(platform, &generation), search_runner: None, tables: Arc::clone(&self.tables) }
+    }
+
+    /// How its index is written; `None` without search.
+    pub fn setting(&self, platform: &Platform) -> Option<Setting> {
+        platform.setting(&self.open.generation, self.open.search.as_ref()?, self.tables.assignment.clone())
+    }
+
+    /// Notes whether its tables are still being built.
+    pub fn note_built(&self, is_built: bool) {
+        self.tables.is_built.send_if_modified(|before| std::mem::replace(before, is_built) != is_built);
+    }
+
+    /// Starts to write its index, unless that was started before.
+    pub fn index(&mut self, platform: &Platform) -> Result<(), TablesError> {
+        if self.search_runner.is_none()
+            && let Some(setting) = self.setting(platform)
+        {
+            self.search_runner = Some(threaded(SearchRunner::start(setting))?);
+        }
+        Ok(())
+    }
+
+    /// The last failure of its runner, until the next success.
+    pub fn failure(&self) -> Option<String> {
+        self.tables.runner.as_ref()?.health().failure
+    }
+
+    /// How many records its runner has applied.
+    pub fn records(&self) -> u64 {
+        self.tables.runner.as_ref().map_or(0, |runner| runner.health().records)
+    }
+}
+
+/// A generation for requests.
+fn open(platform: &Platform, generation: &Arc<Generation>) -> Open {
+    let documents = platform.indexes.as_ref().and(platform.documents.as_ref());
+    let search = documents.map(|documents| Arc::new(Search::new(documents.topics())));
+    Open::new(Arc::clone(generation), search)
+}
+
+impl RunningTables {
+    fn start(
         platform: &Platform,
         generation: &Arc<Generation>,
         live: LiveGeneration,
@@ -187,48 +248,7 @@ impl Running {
             ))?),
             false => None,
         };
-        let documents = platform.indexes.as_ref().and(platform.documents.as_ref());
-        let search = documents.map(|documents| Arc::new(Search::new(documents.topics())));
-        let open = Open::new(Arc::clone(generation), search);
-        Ok(Self { open, runner, search_runner: None, assignment, is_built, _background: background })
-    }
-
-    /// How its index is written; `None` without search.
-    pub fn setting(&self, platform: &Platform) -> Option<Setting> {
-        platform.setting(&self.open.generation, self.open.search.as_ref()?, self.assignment.clone())
-    }
-
-    /// Notes whether it is still being built.
-    pub fn note_built(&self, is_built: bool) {
-        self.is_built.send_if_modified(|before| std::mem::replace(before, is_built) != is_built);
-    }
-
-    /// Starts to write its index, unless that was started before.
-    pub fn index(&mut self, platform: &Platform) -> Result<(), TablesError> {
-        if self.search_runner.is_none()
-            && let Some(setting) = self.setting(platform)
-        {
-            self.search_runner = Some(threaded(SearchRunner::start(setting))?);
-        }
-        Ok(())
-    }
-
-    /// The last failure of its runner, until the next success.
-    pub fn failure(&self) -> Option<String> {
-        self.runner.as_ref()?.health().failure
-    }
-
-    /// How many records its runner has applied.
-    pub fn records(&self) -> u64 {
-        self.runner.as_ref().map_or(0, |runner| runner.health().records)
-    }
-
-    /// Stops it. Blocks for a bounded time.
-    pub fn stop(&mut self) {
-        self.search_runner = None;
-        if let Some(runner) = &mut self.runner {
-            runner.stop();
-        }
+        Ok(Self { runner, assignment, is_built, _background: background })
     }
 }
 

@@ -142,6 +142,7 @@ impl Switching {
         let store = self.control.store();
         let nothing = Params::One(Vec::new());
         let mut joint = store.begin_joint()?;
+        let has_own_tables = candidate.schema != live.schema;
         // From here on the live tables stand still.
         let reached = checkpoints::of_rows(&joint.read(&live.schema, &LOCK, &nothing)?)?.next;
         let reach_max = REACH_LONGEST.min(REACH_FIRST * 2u32.saturating_pow(*failed));
@@ -154,9 +155,13 @@ impl Switching {
         let tables = checkpoints::of_rows(&joint.read(&candidate.schema, &LOCK, &nothing)?)?.next;
         let flipped = row.flip(*expected, now, &of_all(&reached, &tables), until(now, FOLLOWING_MAX))?;
         let states = [NewState::new(live.number, State::Previous), NewState::new(candidate.number, State::Live)];
-        joint.execute(&live.schema, &SET_LIVE, &Params::One(vec![0.into()]))?;
+        if has_own_tables {
+            joint.execute(&live.schema, &SET_LIVE, &Params::One(vec![0.into()]))?;
+        }
         JointControl { joint: joint.as_mut(), schema, domain }.write(&flipped, &states)?;
-        joint.execute(&candidate.schema, &SET_LIVE, &Params::One(vec![1.into()]))?;
+        if has_own_tables {
+            joint.execute(&candidate.schema, &SET_LIVE, &Params::One(vec![1.into()]))?;
+        }
         joint.commit()?;
         Ok(flipped)
     }

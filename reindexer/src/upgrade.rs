@@ -57,9 +57,9 @@ pub(crate) async fn tidy(
 ) -> Result<(), TablesError> {
     for entry in entries {
         match entry.state {
-            state if state.has_ended() => remove(stores, domain, entry).await?,
+            state if state.has_ended() => remove(stores, domain, entry, entries).await?,
             _ if entry.is_candidate() && entry.fingerprint != fingerprint => {
-                end(stores, control, domain, entry).await?;
+                end(stores, control, domain, entry, entries).await?;
             }
             _ => {}
         }
@@ -80,16 +80,16 @@ pub(crate) async fn candidate(
     let last = entries.iter().map(|entry| entry.generation).max().unwrap_or(0);
     let is_own = |entry: &Entry| entry.fingerprint == fingerprint && entry.log_id == log.id();
     let waits = |entry: &Entry| entry.is_candidate() || entry.state == State::Previous;
-    for entry in entries.into_iter().rev().filter(|entry| is_own(entry) && waits(entry)) {
+    for entry in entries.iter().rev().filter(|entry| is_own(entry) && waits(entry)) {
         let generation = entry.generation;
         if is_usable(stores.tables, &entry.schema).await? {
             // A crash may have left it half made.
             fill_schema(stores.tables, &entry.schema, projection, log, true).await?;
             tracing::info!(domain, generation, "generation {generation} of {domain} will take the live one's place");
-            return Ok(entry);
+            return Ok(entry.clone());
         }
         tracing::warn!(domain, generation, "the tables of generation {generation} of {domain} are damaged or gone");
-        end(stores, control, domain, &entry).await?;
+        end(stores, control, domain, entry, &entries).await?;
     }
     let (generation, log_id) = (last + 1, log.id().to_owned());
     if let Some(prepared) = prepared {
@@ -115,7 +115,8 @@ pub(crate) async fn make_tables(
     projection: &dyn Projection,
     log: &dyn EventLog,
 ) -> Result<(), TablesError> {
-    remove(stores, projection.domain(), entry).await?;
+    remove_index(stores, projection.domain(), entry).await;
+    stores.tables.remove(&entry.schema).await?;
     fill_schema(stores.tables, &entry.schema, projection, log, true).await
 }
 
@@ -130,7 +131,13 @@ pub(crate) async fn is_usable(store: &dyn Store, schema: &str) -> Result<bool, T
 }
 
 /// Ends a generation that is not live. Its state is noted first: what is left of it after a crash is removed later.
-async fn end(stores: &Stores<'_>, control: &Control, domain: &'static str, entry: &Entry) -> Result<(), TablesError> {
+async fn end(
+    stores: &Stores<'_>,
+    control: &Control,
+    domain: &'static str,
+    entry: &Entry,
+    entries: &[Entry],
+) -> Result<(), TablesError> {
     let (was_live, ended) = (entry.state == State::Previous, GenerationId(entry.generation));
     let state = if was_live { State::Retired } else { State::Cancelled };
     let forget = move |seen: &Seen| match seen.row.previous {
@@ -139,25 +146,35 @@ async fn end(stores: &Stores<'_>, control: &Control, domain: &'static str, entry
     };
     let noted = control.change(domain, vec![NewState::new(entry.generation, state)], forget).await;
     noted.map_err(unexpected)?;
-    remove(stores, domain, entry).await?;
+    remove(stores, domain, entry, entries).await?;
     let (generation, state) = (entry.generation, state.as_str());
     tracing::info!(domain, generation, state, "generation {generation} of {domain} is {state}");
     Ok(())
 }
 
-/// Removes the tables and the index of a generation, as far as they are there.
-pub(crate) async fn remove(stores: &Stores<'_>, domain: &'static str, entry: &Entry) -> Result<(), TablesError> {
-    let Entry { schema, fingerprint, log_id, .. } = entry.clone();
+/// Removes the tables and the index of a generation that has ended, as far as they are there. Tables that another of
+/// `entries` has, too, are kept.
+pub(crate) async fn remove(
+    stores: &Stores<'_>,
+    domain: &'static str,
+    entry: &Entry,
+    entries: &[Entry],
+) -> Result<(), TablesError> {
+    remove_index(stores, domain, entry).await;
+    if entry.shares_tables(entries) { Ok(()) } else { stores.tables.remove(&entry.schema).await }
+}
+
+async fn remove_index(stores: &Stores<'_>, domain: &'static str, entry: &Entry) {
+    let Entry { index, fingerprint, log_id, .. } = entry.clone();
     if let Some(Indexes { store, shape }) = &stores.search {
         let shape = Arc::clone(shape);
-        let binding = Binding { log_id, domain: domain.to_owned(), schema: schema.clone(), fingerprint, shape };
+        let binding = Binding { log_id, domain: domain.to_owned(), index: index.clone(), fingerprint, shape };
         // What is left is removed at a later start. An index of others is refused when it is opened, and one that is ahead
         // of the tables is built anew.
         if let Err(error) = store.delete(&binding).await {
-            tracing::warn!(error = %error, domain, schema, "the index of {schema} is not removed: {error}");
+            tracing::warn!(error = %error, domain, index, "the index {index} is not removed: {error}");
         }
     }
-    stores.tables.remove(&schema).await
 }
 
 /// Makes a generation that has reached the end of the log the live one. A new one must not have put a record into
@@ -191,7 +208,7 @@ pub async fn promote(platform: &Platform, candidate: &Generation) -> Result<(), 
     let promoted = control.change(domain, switched.into_iter().chain(retired).collect(), promote).await;
     promoted.map_err(|error| failed(unexpected(error)))?;
     for entry in older {
-        remove(stores, domain, entry).await.map_err(failed)?;
+        remove(stores, domain, entry, &entries).await.map_err(failed)?;
     }
     tracing::info!(domain, from, to, "generation {to} of {domain} is live, {from} is the previous one");
     Ok(())

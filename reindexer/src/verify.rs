@@ -131,7 +131,10 @@ pub async fn verify(
     let mut report = Report { at: at.to_string(), ..Report::default() };
     let mut comparison = Comparison { live, candidate, steps: Steps { done: 0, all: 0, progress }, throttle };
     let mut tables = Vec::new();
-    for declared in projection.comparable().into_iter().chain(bookkeeping::comparable()) {
+    // Of one and the same tables, there is nothing to compare.
+    let has_own_tables = candidate.schema != live.schema;
+    let declared = projection.comparable().into_iter().chain(bookkeeping::comparable());
+    for declared in declared.filter(|_| has_own_tables) {
         match comparison.table(declared).await? {
             Ok(table) => tables.push(table),
             Err(left_out) => report.tables.push(left_out),
@@ -150,8 +153,10 @@ pub async fn verify(
         report.tables.push(compared);
     }
     report.tables.sort_by(|one, other| one.name.cmp(&other.name));
-    report.quarantine = quarantined(comparison.compare(&quarantine).await?);
-    report.checkpoints = compare_checkpoints(live, candidate).await?;
+    if has_own_tables {
+        report.quarantine = quarantined(comparison.compare(&quarantine).await?);
+        report.checkpoints = compare_checkpoints(live, candidate).await?;
+    }
     if let Some(indexed) = &indexed {
         report.index = Some(documents::compare(&mut comparison, indexed).await?);
         report.canaries = canaries::compare(&mut comparison, indexed).await?;

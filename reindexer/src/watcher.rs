@@ -86,9 +86,7 @@ impl Generations {
     /// Stops all of them. Blocks for a bounded time.
     pub fn stop(&self) {
         let running = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        for mut one in running.into_values() {
-            one.stop();
-        }
+        drop(running);
     }
 }
 
@@ -154,7 +152,7 @@ impl Watcher {
         let runs =
             |entry: &&Entry| entry.fingerprint == ours && !entry.state.has_ended() && entry.state != State::Planned;
         for entry in entries.iter().filter(runs) {
-            match self.run(entry).await {
+            match self.run(entry, &entries).await {
                 // One that shows the past holds up no other.
                 Err(error) if entry.is_past() => {
                     let (number, chain) = (entry.generation, chain(&error));
@@ -198,19 +196,29 @@ impl Watcher {
     }
 
     /// Runs a generation, if it does not run yet; and writes its index from the state on in which it has one.
-    async fn run(&self, entry: &Entry) -> Result<(), OpenError> {
+    async fn run(&self, entry: &Entry, entries: &[Entry]) -> Result<(), OpenError> {
         let number = entry.generation;
+        let of_tables = entries.iter().filter(|other| other.schema == entry.schema && !other.state.has_ended());
+        let is_built = of_tables.clone().all(|other| other.state.is_unpromoted());
         let is_running = self.lock().contains_key(&number);
         if !is_running {
-            let generation = open::open_entry(&self.platform, entry).await?;
-            let is_built = entry.state.is_unpromoted();
-            let running = Running::start(&self.platform, &generation, self.live.subscribe(), is_built);
-            let running = running.map_err(|source| self.failed(source))?;
+            let same = |running: &&Running| running.open.generation.schema == entry.schema;
+            let beside = |running: &Running| running.beside(&self.platform, number, entry.index.clone());
+            let shared = self.lock().values().find(same).map(beside);
+            let running = match shared {
+                Some(running) => running,
+                None => {
+                    let is_live = of_tables.clone().any(|other| other.state == State::Live);
+                    let generation = open::open_entry(&self.platform, entry, is_live).await?;
+                    let running = Running::start(&self.platform, &generation, self.live.subscribe(), is_built);
+                    running.map_err(|source| self.failed(source))?
+                }
+            };
             self.serving.send_modify(|serving| drop(serving.open.insert(number, running.open.clone())));
             self.lock().insert(number, running);
         }
         if let Some(running) = self.lock().get_mut(&number) {
-            running.note_built(entry.state.is_unpromoted());
+            running.note_built(is_built);
             if entry.state != State::Loading {
                 running.index(&self.platform).map_err(|source| self.failed(source))?;
             }

@@ -90,7 +90,8 @@ impl Worker {
         let ours = generation::fingerprint(self.platform.projection.as_ref()).map_err(failed)?;
         let is_built = |entry: &&Entry| {
             let can_be_read = entry.fingerprint == ours && entry.log_id == self.platform.log.id();
-            can_be_read && entry.is_under_way() && entry.state != State::Planned
+            let is_filled = entry.is_under_way() && entry.state != State::Planned && !entry.is_search_only();
+            can_be_read && is_filled
         };
         let built: Vec<&Entry> = entries.iter().filter(is_built).collect();
         self.leave(|number| built.iter().any(|entry| entry.generation == number)).await;
@@ -119,7 +120,7 @@ impl Worker {
         let running = match self.running.remove(&number) {
             Some(running) => running,
             None => {
-                let generation = open::open_entry(&self.platform, entry).await?;
+                let generation = open::open_entry(&self.platform, entry, false).await?;
                 Running::start(&self.platform, &generation, self.live.subscribe(), true).map_err(failed)?
             }
         };

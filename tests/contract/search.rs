@@ -7,6 +7,7 @@ mod unicode;
 use std::{collections::BTreeMap, sync::Arc};
 
 use daybook_books::projection::Books;
+use daybook_ingest::log::BoxFuture;
 use daybook_metaflow::projection::Metaflow;
 use daybook_projector::search::{
     SearchIndex, SearchStore,
@@ -17,7 +18,7 @@ use daybook_projector::search::{
     query::{Expression, parse},
     request::{Counts, Facet, Request, Sort, Start},
     shape::{Field, FieldId, IndexShape},
-    source::Documents,
+    source::{Documents, Sink, SourceError},
     tantivy::{self, TantivyStore},
 };
 use daybook_tests::{
@@ -56,8 +57,8 @@ fn address(test: &str) -> (Address, String) {
 }
 
 fn binding(shape: &Arc<IndexShape>) -> Binding {
-    let [log_id, domain, schema, fingerprint] = ["log-a", "domain", "domain_g0001", "fold"].map(str::to_owned);
-    Binding { log_id, domain, schema, fingerprint, shape: Arc::clone(shape) }
+    let [log_id, domain, index, fingerprint] = ["log-a", "domain", "domain_g0001", "fold"].map(str::to_owned);
+    Binding { log_id, domain, index, fingerprint, shape: Arc::clone(shape) }
 }
 
 impl Engine {
@@ -292,14 +293,39 @@ async fn an_older_revision_never_wins() {
     }
 }
 
-/// Ids and revisions of all documents, page by page.
+/// Ids and revisions of all visible documents.
 async fn all_revisions(index: &dyn SearchIndex) -> BTreeMap<String, i64> {
-    let (mut all, mut request) = (BTreeMap::new(), Request::all(index.shape(), 17));
-    loop {
-        let found = index.search(request.clone()).await.unwrap_or_else(|error| panic!("{error}"));
-        let Some(last) = found.hits.last() else { return all };
-        request.start = request.sort.after(index.shape(), &last.document).unwrap_or(Start::First);
-        all.extend(found.hits.into_iter().map(|hit| (hit.document.id, hit.document.revision)));
+    let mut all = Revisions::default();
+    index.scan(&mut all).await.unwrap_or_else(|error| panic!("{error}"));
+    all.0
+}
+
+/// Ids of documents, with their revisions.
+#[derive(Default)]
+struct Revisions(BTreeMap<String, i64>);
+
+impl Sink for Revisions {
+    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>> {
+        for Document { id, revision, .. } in documents {
+            let before = self.0.insert(id.clone(), revision);
+            assert_eq!(before, None, "{id} is handed on twice");
+        }
+        Box::pin(async { Ok(()) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_of_several_pages_hands_on_every_visible_document_once() {
+    let (_, shape) = &shapes()[1];
+    for engine in engines("scan", shape).await {
+        let documents = |ids: std::ops::Range<i64>, revision| {
+            ids.map(|id| Document::new(format!("d{id:05}"), revision)).collect::<Vec<_>>()
+        };
+        engine.write(&documents(0..2000, 1)).await;
+        engine.write(&documents(1900..3500, 2)).await;
+        let found = all_revisions(engine.index.as_ref()).await;
+        let expected = (0..3500).map(|id| (format!("d{id:05}"), if id < 1900 { 1 } else { 2 }));
+        assert!(found.into_iter().eq(expected), "{}", engine.name);
     }
 }
 
@@ -316,7 +342,7 @@ async fn what_was_refreshed_is_there_after_opening_again_and_another_shape_makes
         let again = store.open(&binding(&shape)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(again.id(), id, "{name}");
         assert_eq!(all_revisions(again.as_ref()).await, before, "{name}");
-        let second = Binding { schema: "domain_g0002".to_owned(), ..binding(&shape) };
+        let second = Binding { index: "domain_g0002".to_owned(), ..binding(&shape) };
         let other = store.open(&second).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_ne!(other.id(), id, "{name}");
         assert!(all_revisions(other.as_ref()).await.is_empty(), "{name}");
@@ -390,7 +416,7 @@ async fn the_room_that_an_index_takes_is_told_and_one_that_is_not_there_takes_no
         let space = async |binding: Binding| {
             engine.store.space(&binding).await.unwrap_or_else(|error| panic!("{}: {error}", engine.name))
         };
-        let other = Binding { schema: "domain_g0002".to_owned(), ..binding(&shape) };
+        let other = Binding { index: "domain_g0002".to_owned(), ..binding(&shape) };
         let (here, nowhere) = (space(binding(&shape)).await, space(other).await);
         assert!(here.used > 0 && here.free.is_some_and(|free| free > 0), "{}: {here:?}", engine.name);
         assert_eq!(nowhere.used, 0, "{}", engine.name);

@@ -7,6 +7,7 @@
 mod damaged;
 mod every_call;
 mod failover;
+mod histories;
 mod input;
 mod instances;
 mod kills;

@@ -25,7 +25,7 @@ const FLOWS: [&str; 2] = ["A", "B"];
 const REBUILD_MAX: Duration = Duration::from_secs(300);
 
 /// Begins a rebuild, and returns the number of its generation.
-async fn rebuild(api: &Api, body: &Value) -> i64 {
+pub(crate) async fn rebuild(api: &Api, body: &Value) -> i64 {
     let answer = api.post("/api/v1/rebuilds", body).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     answer.json()["generation"].as_i64().unwrap_or_else(|| panic!("{}", answer.text))
@@ -38,14 +38,14 @@ async fn state(api: &Api, generation: i64) -> String {
 
 /// Waits until nothing more happens to a rebuild by itself, and returns its state. The events end then: reading them is all
 /// the waiting there is.
-async fn ended(api: &Api, generation: i64) -> String {
+pub(crate) async fn ended(api: &Api, generation: i64) -> String {
     let path = format!("/api/v1/rebuilds/metaflow-{generation}/events");
     let events = tokio::time::timeout(REBUILD_MAX, api.get(&path)).await;
     assert!(events.is_ok(), "generation {generation} is not ready: {}", api.get("/api/v1/rebuilds").await.text);
     state(api, generation).await
 }
 
-async fn promote(api: &Api, generation: i64) -> Answer {
+pub(crate) async fn promote(api: &Api, generation: i64) -> Answer {
     api.post(&format!("/api/v1/generations/{generation}/promote"), &json!({})).await
 }
 
@@ -151,12 +151,12 @@ async fn switch_under_load(backend: Backend, instances: usize, switches: usize) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_full_speed_notice_no_switch_on_embedded_tables() {
-    switch_under_load(Backend::Embedded, 1, rounds(40)).await;
+    switch_under_load(Backend::Embedded, 1, rounds(100)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_full_speed_through_two_instances_notice_no_switch() {
-    switch_under_load(Backend::Distributed, 2, rounds(20)).await;
+    switch_under_load(Backend::Distributed, 2, rounds(100)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

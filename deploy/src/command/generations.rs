@@ -1,6 +1,6 @@
 //! Options of the commands about generations: `rebuild`, `generations` and `migration`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{ServerOptions, help};
 
@@ -9,6 +9,9 @@ pub(crate) struct RebuildOptions {
     /// The domain; may be left out if there is only one.
     #[arg(long, value_name = "NAME")]
     pub(crate) domain: Option<String>,
+    /// Builds the index anew from the live tables, and replays nothing.
+    #[arg(long, value_name = "PART", value_enum, conflicts_with_all = ["until", "attach"])]
+    pub(crate) only: Option<OnlyPart>,
     /// What the new generation is called.
     #[arg(long, value_name = "LABEL")]
     pub(crate) name: Option<String>,
@@ -37,6 +40,21 @@ pub(crate) struct RebuildOptions {
     /// Prints a JSON object for each change, one a line.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A part that can be rebuilt alone.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum OnlyPart {
+    Search,
+}
+
+impl OnlyPart {
+    /// Its name over the API.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Search => "search",
+        }
+    }
 }
 
 #[derive(Subcommand)]

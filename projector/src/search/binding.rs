@@ -14,8 +14,8 @@ pub struct Binding {
     pub log_id: String,
     /// The domain.
     pub domain: String,
-    /// The schema of the generation; the index has its name from it.
-    pub schema: String,
+    /// The name of the index.
+    pub index: String,
     /// The fingerprint of the generation.
     pub fingerprint: String,
     /// The shape of its documents.
@@ -36,7 +36,7 @@ pub(super) struct Bound {
 impl Bound {
     /// What an index of a binding is bound to, on an engine where its schema has a fingerprint.
     pub(super) fn new(binding: &Binding, of_schema: &str) -> Self {
-        let Binding { log_id, domain, schema, fingerprint, .. } = binding;
+        let Binding { log_id, domain, index, fingerprint, .. } = binding;
         let mut hash = Sha256::new();
         hash.update(of_schema);
         hash.update([0]);
@@ -45,7 +45,7 @@ impl Bound {
         Self {
             log_id: Some(log_id.clone()),
             domain: Some(domain.clone()),
-            generation: Some(schema.clone()),
+            generation: Some(index.clone()),
             fingerprint: Some(fingerprint),
         }
     }

@@ -8,6 +8,7 @@ mod answer;
 mod bulk;
 mod place;
 mod queries;
+mod scan;
 mod schema;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -24,12 +25,14 @@ use elasticsearch::{
 };
 use serde_json::{Value, json};
 
+use self::scan::Scan;
 use super::{
     Refused, SearchError, SearchIndex, SearchStore,
     binding::Binding,
     document::Document,
     request::{Found, ParentsFound, ParentsRequest, Request},
     shape::IndexShape,
+    source::{Sink, SourceError},
 };
 use crate::space::Space;
 
@@ -291,6 +294,16 @@ impl SearchIndex for ElasticsearchIndex {
                 return Err(failure(status, &read_value(text)));
             }
             answer::read(&text, &request)
+        })
+    }
+
+    fn scan<'a>(&'a self, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async move {
+            let mut scan = Scan::begin(self).await?;
+            let outcome = scan.hand_on(sink).await;
+            // It ends by itself, but later.
+            let _ended = scan.end().await;
+            outcome
         })
     }
 

@@ -102,7 +102,7 @@ impl Setting {
         Binding {
             log_id: self.log.id().to_owned(),
             domain: self.generation.domain.to_owned(),
-            schema: self.generation.schema.clone(),
+            index: self.generation.index.clone(),
             fingerprint: self.generation.fingerprint.clone(),
             shape: self.documents.shape(),
         }

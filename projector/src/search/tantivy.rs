@@ -10,6 +10,7 @@ mod parents;
 mod prefixes;
 mod queries;
 mod revisions;
+mod scan;
 mod schema;
 mod times;
 
@@ -48,6 +49,7 @@ use super::{
     document::Document,
     request::{Found, Hit, ParentsFound, ParentsRequest, Request, Sort, SortValue, Start},
     shape::{IndexShape, Kind},
+    source::{Sink, SourceError},
 };
 use crate::space::{self, Space};
 
@@ -75,14 +77,14 @@ impl TantivyStore {
 impl SearchStore for TantivyStore {
     fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move {
-            let (folder, fields) = (self.folder.join(&binding.schema), Fields::new(&binding.shape));
+            let (folder, fields) = (self.folder.join(&binding.index), Fields::new(&binding.shape));
             usable(&folder, &bound(binding, &fields)).map(|_| ())
         })
     }
 
     fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
         Box::pin(async move {
-            let (folder, binding) = (self.folder.join(&binding.schema), binding.clone());
+            let (folder, binding) = (self.folder.join(&binding.index), binding.clone());
             let opened = tokio::task::spawn_blocking(move || TantivyIndex::open(&folder, &binding)).await;
             let opened =
                 opened.map_err(|error| SearchError::Unavailable(format!("opening the index ended: {error}")))?;
@@ -91,7 +93,7 @@ impl SearchStore for TantivyStore {
     }
 
     fn space<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Space, SearchError>> {
-        let used = space::of_files(&self.folder.join(&binding.schema), &|_| true);
+        let used = space::of_files(&self.folder.join(&binding.index), &|_| true);
         let free = space::free(&self.folder);
         Box::pin(async move { Ok(Space { used, free }) })
     }
@@ -99,7 +101,7 @@ impl SearchStore for TantivyStore {
     fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move {
             self.check(binding).await?;
-            remove(&self.folder.join(&binding.schema))
+            remove(&self.folder.join(&binding.index))
         })
     }
 }
@@ -274,6 +276,10 @@ impl SearchIndex for TantivyIndex {
 
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
         self.with_permit(move |parts| parts.search(&request))
+    }
+
+    fn scan<'a>(&'a self, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(scan::hand_on(self, sink))
     }
 
     fn parents(&self, requests: Vec<ParentsRequest>) -> BoxFuture<'_, Result<Vec<ParentsFound>, SearchError>> {

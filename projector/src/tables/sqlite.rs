@@ -26,6 +26,8 @@ use crate::tables::{
 };
 
 const CONTROL: &str = include_str!("sqlite/control.sql");
+/// Columns of generations that earlier builds did not have.
+const ADDED_COLUMNS: [&str; 2] = ["until", "index_name"];
 /// The name of control storage.
 const CONTROL_SCHEMA: &str = "control";
 const OPEN: &str = include_str!("sqlite/open.sql");
@@ -78,6 +80,20 @@ impl SqliteStore {
         run().map_err(|e| error("create schema", &e))
     }
 
+    /// Adds columns to control storage of earlier builds.
+    fn add_columns(&self) -> Result<(), TablesError> {
+        let add = || -> rusqlite::Result<()> {
+            let connection = Connection::open(self.path(CONTROL_SCHEMA))?;
+            for column in ADDED_COLUMNS {
+                if !connection.column_exists(None::<&str>, "generations", column)? {
+                    connection.execute_batch(&format!(include_str!("sqlite/add_column.sql"), column = column))?;
+                }
+            }
+            Ok(())
+        };
+        add().map_err(|e| error("create schema", &e))
+    }
+
     fn open_file(&self, schema: &str) -> Result<Arc<dyn Tables>, TablesError> {
         let path = self.path(schema);
         let open = || -> rusqlite::Result<Connection> {
@@ -100,6 +116,7 @@ impl Store for SqliteStore {
             let made = fs::create_dir_all(&self.folder);
             made.map_err(|e| TablesError::Unavailable(format!("cannot create {}: {e}", self.folder.display())))?;
             self.run_script(CONTROL_SCHEMA, CONTROL)?;
+            self.add_columns()?;
             self.open_file(CONTROL_SCHEMA)
         })
     }

@@ -53,6 +53,8 @@ struct RebuildBody {
     promote: bool,
     accept_quarantine: bool,
     until: String,
+    /// The only part that is rebuilt; empty for all.
+    only: String,
 }
 
 /// Why something is done.
@@ -124,15 +126,17 @@ async fn retire(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Re
 
 /// What a rebuild would do. Nothing is changed.
 async fn plan(State(app): State<Arc<App>>, query: Query) -> Result<Response, ApiError> {
-    Ok(json::respond(StatusCode::OK, &one(&app, &query)?.plan().await.map_err(refused)?))
+    let only_search = is_only_search(query.get("only").unwrap_or_default())?;
+    Ok(json::respond(StatusCode::OK, &one(&app, &query)?.plan(only_search).await.map_err(refused)?))
 }
 
 async fn rebuild(State(app): State<Arc<App>>, query: Query, Bounded(body): Bounded) -> Result<Response, ApiError> {
     let rebuilds = one(&app, &query)?;
-    let RebuildBody { label, promote, accept_quarantine, until } = parse_body(&body)?;
+    let RebuildBody { label, promote, accept_quarantine, until, only } = parse_body(&body)?;
     let label = checked("label", label)?;
     let until = if until.is_empty() { None } else { Some(parse_until(&until)?) };
-    let wanted = Wanted { label, promotes: promote, accepts_quarantine: accept_quarantine, until };
+    let only_search = is_only_search(&only)?;
+    let wanted = Wanted { label, promotes: promote, accepts_quarantine: accept_quarantine, until, only_search };
     let known = rebuilds.rebuild(wanted).await.map_err(refused)?;
     Ok(json::respond(StatusCode::ACCEPTED, &show_progress(&known)))
 }
@@ -213,7 +217,7 @@ fn show_generation(known: &Known) -> Value {
         "lag_records": known.lag,
         "tables": entry.schema,
         "search": known.index,
-        "shared_parts": [],
+        "shared_parts": known.shared_parts,
         "until": Some(&entry.until).filter(|_| entry.is_past()),
         "reason": entry.reason,
     })
@@ -273,6 +277,15 @@ fn parse_number(text: &str) -> Result<i64, ApiError> {
     text.parse().map_err(|_| ApiError::invalid("generation", format!("{text:?} is not the number of a generation")))
 }
 
+/// Whether only the index is rebuilt.
+fn is_only_search(only: &str) -> Result<bool, ApiError> {
+    match only {
+        "" => Ok(false),
+        "search" => Ok(true),
+        other => Err(ApiError::invalid("only", format!("{other:?} cannot be rebuilt alone: only search can"))),
+    }
+}
+
 /// A time in the past, or a vector.
 fn parse_until(text: &str) -> Result<Until, ApiError> {
     let now = now_ms();
@@ -320,7 +333,7 @@ fn answer(known: Result<Known, RequestError>) -> Result<Response, ApiError> {
 fn refused(error: RequestError) -> ApiError {
     match error {
         RequestError::Unknown { .. } => ApiError::NotFound(error.to_string()),
-        RequestError::Invalid(reason) => ApiError::invalid("until", reason),
+        RequestError::Invalid { field, reason } => ApiError::invalid(field, reason),
         RequestError::Conflict(reason) => ApiError::Duplicate(reason),
         RequestError::Late(reason) => ApiError::Unavailable(reason),
         RequestError::Tables(error) => error.into(),

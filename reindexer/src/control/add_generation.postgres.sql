@@ -2,6 +2,7 @@ INSERT INTO generations (
     domain,
     generation,
     schema,
+    index_name,
     state,
     fingerprint,
     log_id,
@@ -15,5 +16,5 @@ INSERT INTO generations (
     created_at,
     changed_at
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', '', '', (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT, (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', '', '', (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT, (EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::BIGINT)
 ON CONFLICT DO NOTHING

@@ -2,6 +2,7 @@ INSERT INTO generations (
     domain,
     generation,
     schema,
+    index_name,
     state,
     fingerprint,
     log_id,
@@ -15,5 +16,5 @@ INSERT INTO generations (
     created_at,
     changed_at
 )
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, '', '', '', CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER), CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER))
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '', '', '', CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER), CAST(UNIXEPOCH('subsec') * 1000 AS INTEGER))
 ON CONFLICT DO NOTHING

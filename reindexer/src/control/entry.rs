@@ -15,6 +15,7 @@ row! {
     pub(super) struct GenerationRow {
         generation: i64,
         schema: String,
+        index_name: String,
         state: String,
         fingerprint: String,
         log_id: String,
@@ -118,8 +119,10 @@ impl State {
 pub struct Entry {
     /// Its number, from 1.
     pub generation: i64,
-    /// The schema of its tables.
+    /// The schema of its tables. Others may have the same tables.
     pub schema: String,
+    /// The name of its index.
+    pub index: String,
     /// Its state.
     pub state: State,
     /// Its fingerprint.
@@ -157,13 +160,15 @@ impl Entry {
         self.state == State::Ready && now.0.saturating_sub(self.changed_at) > max
     }
 
-    /// A new generation. Control storage adds the times.
+    /// A new generation with tables of its own. Control storage adds the times.
     pub fn new(generation: i64, schema: String, state: State, fingerprint: String, log_id: String) -> Self {
         let (label, until, goal, reason) = (String::new(), String::new(), String::new(), String::new());
+        let index = schema.clone();
         let (promotes, accepts_quarantine, created_at, changed_at) = (false, false, 0, 0);
         Self {
             generation,
             schema,
+            index,
             state,
             fingerprint,
             log_id,
@@ -176,6 +181,17 @@ impl Entry {
             created_at,
             changed_at,
         }
+    }
+
+    /// Whether only its index was built for it: it has the tables of an earlier generation.
+    pub fn is_search_only(&self) -> bool {
+        self.index != self.schema
+    }
+
+    /// Whether another generation, which has not ended, has the same tables.
+    pub fn shares_tables(&self, entries: &[Self]) -> bool {
+        let is_other = |other: &&Self| other.generation != self.generation && other.schema == self.schema;
+        entries.iter().filter(is_other).any(|other| !other.state.has_ended())
     }
 
     /// Whether it shows the past: it ends at a moment, and is read by previews only.
@@ -196,7 +212,8 @@ impl Entry {
     /// The parameters of [`super::ADD_GENERATION`].
     pub(super) fn added(&self, domain: &str) -> Vec<Cell> {
         let text = |text: &str| Cell::Text(Some(text.to_owned()));
-        let texts = [&self.schema, self.state.as_str(), &self.fingerprint, &self.log_id, &self.label].map(text);
+        let texts =
+            [&self.schema, &self.index, self.state.as_str(), &self.fingerprint, &self.log_id, &self.label].map(text);
         let flags = [self.promotes, self.accepts_quarantine].map(|flag| Cell::from(i64::from(flag)));
         let until = text(&self.until);
         [domain.into(), self.generation.into()].into_iter().chain(texts).chain(flags).chain([until]).collect()
@@ -206,6 +223,7 @@ impl Entry {
         let row = GenerationRow::read(row)?;
         Ok(Self {
             generation: row.generation,
+            index: if row.index_name.is_empty() { row.schema.clone() } else { row.index_name },
             schema: row.schema,
             state: State::parse(&row.state)?,
             fingerprint: row.fingerprint,

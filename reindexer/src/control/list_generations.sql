@@ -1,6 +1,7 @@
 SELECT
     generation,
     schema,
+    index_name,
     state,
     fingerprint,
     log_id,

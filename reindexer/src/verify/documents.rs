@@ -33,8 +33,6 @@ use super::{
 const BUCKETS: usize = 1 << 16;
 /// Ids that are kept at a time, as far as a single bucket has no more.
 const IDS_MAX: u64 = 100_000;
-/// Documents of one page of the index.
-const PAGE: usize = 1000;
 /// Documents that count as one step of the progress.
 const STEP: u64 = 8192;
 /// Refused documents that are known of.
@@ -88,26 +86,6 @@ impl Sink for Each<'_> {
     }
 }
 
-/// Visits every visible document of an index, newest first.
-async fn each_indexed(
-    index: &dyn SearchIndex,
-    throttle: &Throttle,
-    visit: &mut (dyn FnMut(&Document) + Send),
-) -> Result<(), SearchError> {
-    let (mut request, mut seen, mut since) = (Request::all(index.shape(), PAGE), 0, Instant::now());
-    loop {
-        let found = index.search(request.clone()).await?;
-        found.hits.iter().for_each(|hit| visit(&hit.document));
-        seen += found.hits.len() as u64;
-        let after = found.hits.last().and_then(|last| request.sort.after(index.shape(), &last.document));
-        let is_last = found.hits.len() < PAGE;
-        // A document whose time was altered could lead back: then the pages have no end.
-        let (Some(after), false, false) = (after, is_last, seen > found.total + PAGE as u64) else { return Ok(()) };
-        request.start = after;
-        throttle.rest(&mut since).await;
-    }
-}
-
 /// The index of a candidate, and what is compared with it.
 #[derive(Clone, Copy)]
 pub struct Indexed<'a> {
@@ -141,6 +119,15 @@ impl Compared<'_> {
         self.documents.all(self.generation.tables.as_ref(), &mut each).await
     }
 
+    async fn each_indexed(&self, visit: &mut (dyn FnMut(&Document) + Send)) -> Result<(), VerifyError> {
+        let mut each = Each { visit, throttle: self.throttle, since: Instant::now() };
+        // An index that is gone is a result.
+        self.index.scan(&mut each).await.map_err(|error| match error {
+            SourceError::Search(error) => error.into(),
+            error => error.into(),
+        })
+    }
+
     /// The states of the documents of some buckets, as the tables make them.
     async fn made(&self, buckets: &BTreeSet<usize>) -> Result<BTreeMap<String, State>, VerifyError> {
         let mut states = BTreeMap::new();
@@ -151,7 +138,7 @@ impl Compared<'_> {
     /// The same as the index shows them.
     async fn indexed(&self, buckets: &BTreeSet<usize>) -> Result<BTreeMap<String, State>, VerifyError> {
         let mut states = BTreeMap::new();
-        each_indexed(self.index, self.throttle, &mut |document| keep(document, buckets, &mut states)).await?;
+        self.each_indexed(&mut |document| keep(document, buckets, &mut states)).await?;
         Ok(states)
     }
 }
@@ -202,7 +189,7 @@ async fn compare_buckets(
     let (mut made, mut indexed) = (vec![Bucket::default(); BUCKETS], vec![Bucket::default(); BUCKETS]);
     compared.each_made(&mut |document| add(document, &mut made, &mut report.documents, steps)).await?;
     let count = &mut report.counts.indexed;
-    each_indexed(compared.index, compared.throttle, &mut |document| add(document, &mut indexed, count, steps)).await?;
+    compared.each_indexed(&mut |document| add(document, &mut indexed, count, steps)).await?;
     let mut suspects: Vec<(usize, u64)> = Vec::new();
     for (place, (one, other)) in made.iter().zip(&indexed).enumerate().filter(|(_, (one, other))| one != other) {
         suspects.push((place, one.count.max(other.count)));

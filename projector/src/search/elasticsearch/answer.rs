@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{SEARCH_MAX, failure, is_good, schema::whole_name};
 use crate::search::{
@@ -61,7 +62,7 @@ struct Bucket {
 struct OneOf {
     status: u16,
     #[serde(default)]
-    error: serde_json::Value,
+    error: Value,
     #[serde(default)]
     timed_out: bool,
     hits: Option<Hits<Columns>>,
@@ -76,6 +77,46 @@ struct Several {
 struct Columns {
     #[serde(default)]
     fields: BTreeMap<String, Vec<String>>,
+}
+
+/// A page of a scan.
+pub(super) struct Scanned {
+    pub(super) documents: Vec<Document>,
+    /// Where the scan goes on; `None` without documents.
+    pub(super) last: Option<Value>,
+    pub(super) point_in_time: String,
+}
+
+#[derive(Deserialize)]
+struct ScanAnswer {
+    pit_id: String,
+    timed_out: bool,
+    #[serde(default)]
+    hits: ScanHits,
+}
+
+#[derive(Default, Deserialize)]
+struct ScanHits {
+    #[serde(default)]
+    hits: Vec<ScanHit>,
+}
+
+#[derive(Deserialize)]
+struct ScanHit {
+    #[serde(rename = "_source")]
+    source: Source,
+    sort: Value,
+}
+
+/// Reads the answer to a page of a scan.
+pub(super) fn read_scanned(text: &str) -> Result<Scanned, SearchError> {
+    let answer: ScanAnswer = serde_json::from_str(text).map_err(unreadable)?;
+    if answer.timed_out {
+        return Err(late());
+    }
+    let last = answer.hits.hits.last().map(|hit| hit.sort.clone());
+    let documents = answer.hits.hits.into_iter().map(|hit| hit.source.document).collect();
+    Ok(Scanned { documents, last, point_in_time: answer.pit_id })
 }
 
 /// Reads the answer to requests for parents.
@@ -108,7 +149,7 @@ pub(super) fn read_parents(
     found.collect()
 }
 
-fn unreadable(error: serde_json::Error) -> SearchError {
+pub(super) fn unreadable(error: serde_json::Error) -> SearchError {
     // A stored document of another shape is not changed. A body that is not JSON is not from Elasticsearch.
     let kind = if error.is_data() { SearchError::Refused } else { SearchError::Unavailable };
     kind(format!("cannot read the answer to a search: {error}"))

@@ -29,7 +29,7 @@ pub(super) struct Place {
 impl ElasticsearchStore {
     /// The name of the index of a binding.
     pub(super) fn name(&self, binding: &Binding) -> String {
-        format!("{}-{}", self.address.prefix, binding.schema.to_lowercase())
+        format!("{}-{}", self.address.prefix, binding.index.to_lowercase())
     }
 
     /// The index of a binding, if there is one. Refuses one of somebody else.

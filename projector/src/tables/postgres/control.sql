@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS generations (
     domain TEXT NOT NULL,
     generation BIGINT NOT NULL,
     schema TEXT NOT NULL,
+    index_name TEXT NOT NULL,
     state TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     log_id TEXT NOT NULL,
@@ -20,6 +21,10 @@ CREATE TABLE IF NOT EXISTS generations (
     changed_at BIGINT NOT NULL,
     PRIMARY KEY (domain, generation)
 );
+
+-- Columns that earlier builds did not have.
+ALTER TABLE generations ADD COLUMN IF NOT EXISTS until TEXT NOT NULL DEFAULT '';
+ALTER TABLE generations ADD COLUMN IF NOT EXISTS index_name TEXT NOT NULL DEFAULT '';
 
 -- The control row of each domain: which generation is live, which one was, and which switch is under way. 0 is none.
 CREATE TABLE IF NOT EXISTS domains (

@@ -4,6 +4,7 @@ CREATE TABLE IF NOT EXISTS generations (
     domain TEXT NOT NULL,
     generation INTEGER NOT NULL,
     schema TEXT NOT NULL,
+    index_name TEXT NOT NULL,
     state TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     log_id TEXT NOT NULL,

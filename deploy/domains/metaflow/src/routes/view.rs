@@ -54,8 +54,13 @@ impl Loaders {
     /// The loaders of a generation. Must be called on a Tokio runtime.
     pub(super) fn new(generation: &Arc<Generation>) -> Self {
         let run_tags = Arc::new(RunTags::default());
-        let of_generation = Arc::clone(&run_tags);
-        generation.subscribe(Box::new(move |changes| of_generation.note(changes)));
+        // Tables can outlive a generation: others may have them, too.
+        let of_generation = Arc::downgrade(&run_tags);
+        generation.subscribe(Box::new(move |changes| {
+            if let Some(run_tags) = of_generation.upgrade() {
+                run_tags.note(changes);
+            }
+        }));
         let loader = |statement| Loader::start(&generation.tables, statement);
         Self {
             flows: loader(&FLOW),
