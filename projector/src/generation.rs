@@ -62,8 +62,8 @@ pub enum Changes<'a> {
     Unknown,
 }
 
-/// Called with changes. Must not block.
-pub type Subscriber = Box<dyn Fn(Changes<'_>) + Send + Sync>;
+/// Called with changes. Must not block. Returns whether it wants more of them.
+pub type Subscriber = Box<dyn Fn(Changes<'_>) -> bool + Send + Sync>;
 
 impl Generation {
     /// A generation of a projection's domain whose tables are open. Its index has the name of its schema.
@@ -189,8 +189,13 @@ impl Generation {
     }
 
     fn notify(&self, changes: Changes<'_>) {
+        let mut wants_more = true;
         for subscriber in self.subscribers.read().unwrap_or_else(PoisonError::into_inner).iter() {
-            subscriber(changes);
+            wants_more &= subscriber(changes);
+        }
+        if !wants_more {
+            // The others are notified twice, which does no harm.
+            self.subscribers.write().unwrap_or_else(PoisonError::into_inner).retain(|subscriber| subscriber(changes));
         }
     }
 

@@ -141,7 +141,7 @@ pub enum ChangeError {
         state: &'static str,
     },
     /// The generation has to be verified again.
-    #[error("generation {generation} was verified too long ago")]
+    #[error("generation {generation} was verified too long ago, or another generation was live then")]
     Stale {
         /// The generation.
         generation: i64,
@@ -175,10 +175,10 @@ impl Seen {
         }
     }
 
-    /// Fails if a generation is ready, but was verified too long ago.
+    /// Fails if a generation is ready, but was verified too long ago, or before another one became live.
     pub fn expect_verified(&self, generation: i64, verified_max: Duration) -> Result<(), ChangeError> {
         let mut found = self.entries.iter().filter(|entry| entry.generation == generation);
-        match found.any(|entry| entry.is_stale(self.now, verified_max)) {
+        match found.any(|entry| entry.is_stale(self.now, verified_max) || entry.is_of_former_live(&self.entries)) {
             true => Err(ChangeError::Stale { generation }),
             false => Ok(()),
         }

@@ -45,7 +45,7 @@ const VERIFIED_LAG_MAX: i64 = 10_000;
 /// After so long, no process still opens a generation that has ended.
 const CLOSED_MAX: Duration = Duration::from_secs(10);
 /// Why a candidate that was ready is not any longer.
-pub(crate) const VERIFIED_TOO_LONG_AGO: &str = "it was verified too long ago";
+pub(crate) const VERIFIED_TOO_LONG_AGO: &str = "it was verified too long ago, or another generation was live then";
 
 /// Why a step was not made.
 #[derive(Debug, thiserror::Error)]
@@ -67,8 +67,8 @@ pub struct Coordinator {
     platform: Platform,
     serving: watch::Receiver<Serving>,
     switching: Switching,
-    /// Generations that have just ended and of which all was removed that was there.
-    emptied: BTreeSet<i64>,
+    /// Generations that have ended, and when all was removed first that was there.
+    emptied: BTreeMap<i64, Instant>,
     /// Generations that have ended and of which nothing is left.
     removed: BTreeSet<i64>,
     /// Tables of a candidate are being made.
@@ -89,6 +89,8 @@ struct Making {
 /// A verification under way.
 struct Verification {
     generation: i64,
+    /// The live generation that it is compared with.
+    live: i64,
     outcome: JoinHandle<Result<Report, VerifyError>>,
 }
 
@@ -100,7 +102,7 @@ impl Coordinator {
             platform,
             serving,
             switching,
-            emptied: BTreeSet::new(),
+            emptied: BTreeMap::new(),
             removed: BTreeSet::new(),
             making: None,
             verification: None,
@@ -203,7 +205,7 @@ impl Coordinator {
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
         self.remove_ended(entries).await?;
         for candidate in entries.iter().filter(|entry| entry.state.is_unpromoted() && entry.fingerprint == ours) {
-            match self.advance_candidate(row, candidate).await {
+            match self.advance_candidate(row, candidate, entries).await {
                 // One that shows the past holds up nothing else.
                 Err(error) if candidate.is_past() => {
                     let (number, chain) = (candidate.generation, chain(&error));
@@ -225,7 +227,12 @@ impl Coordinator {
         Ok(())
     }
 
-    async fn advance_candidate(&mut self, row: &ControlRow, candidate: &Entry) -> Result<(), StepError> {
+    async fn advance_candidate(
+        &mut self,
+        row: &ControlRow,
+        candidate: &Entry,
+        entries: &[Entry],
+    ) -> Result<(), StepError> {
         if candidate.state == State::Planned {
             return self.make(candidate).await;
         }
@@ -249,8 +256,9 @@ impl Coordinator {
             State::Tailing if lag(live, open) <= VERIFIED_LAG_MAX => {
                 self.move_to(candidate, State::Verifying, String::new()).await
             }
-            State::Verifying => self.verify(candidate, live, open).await,
+            State::Verifying => self.verify(row, candidate, live, open).await,
             State::Ready if candidate.age() > self.platform.settings.verified_max => self.expire(candidate).await,
+            State::Ready if candidate.is_of_former_live(entries) => self.expire(candidate).await,
             State::Ready if candidate.promotes => self.announce(row, candidate).await,
             _ => Ok(()),
         }
@@ -282,20 +290,23 @@ impl Coordinator {
         Limits { quarantined, ..limits }
     }
 
-    async fn verify(&mut self, candidate: &Entry, live: &Open, open: &Open) -> Result<(), StepError> {
+    async fn verify(&mut self, row: &ControlRow, candidate: &Entry, live: &Open, open: &Open) -> Result<(), StepError> {
         let number = candidate.generation;
         match self.verification.take().filter(|running| running.generation == number) {
             None => {
-                let (platform, live, open) = (self.platform.clone(), live.clone(), open.clone());
+                let (platform, of_live, open) = (self.platform.clone(), live.clone(), open.clone());
                 let limits = self.limits(candidate);
-                let outcome = tokio::spawn(async move { verified(&platform, &live, &open, &limits).await });
-                self.verification = Some(Verification { generation: number, outcome });
+                let outcome = tokio::spawn(async move { verified(&platform, &of_live, &open, &limits).await });
+                let live = live.generation.number;
+                self.verification = Some(Verification { generation: number, live, outcome });
                 Ok(())
             }
             Some(running) if !running.outcome.is_finished() => {
                 self.verification = Some(running);
                 Ok(())
             }
+            // Another generation is live now.
+            Some(finished) if finished.live != row.live.0 => self.expire(candidate).await,
             Some(finished) => match finished.outcome.await? {
                 Ok(report) => {
                     let text = serde_json::to_string(&report).unwrap_or_default();
@@ -328,7 +339,7 @@ impl Coordinator {
         }
     }
 
-    /// A candidate that was verified too long ago is verified again.
+    /// A candidate that was verified too long ago, or against another live generation, is verified again.
     async fn expire(&self, candidate: &Entry) -> Result<(), StepError> {
         self.move_to(candidate, State::Tailing, VERIFIED_TOO_LONG_AGO.to_owned()).await
     }
@@ -354,13 +365,17 @@ impl Coordinator {
         for entry in ended {
             let number = entry.generation;
             // A process that was just opening it may make something after it was removed: so it is removed twice.
-            let is_closed = entry.age() > CLOSED_MAX;
-            let is_done = self.removed.contains(&number) || !is_closed && self.emptied.contains(&number);
-            if is_done || self.serving.borrow().open.contains_key(&number) {
+            let first = self.emptied.get(&number).copied();
+            let is_pending = first.is_some_and(|first| first.elapsed() < CLOSED_MAX);
+            let is_open = self.serving.borrow().open.contains_key(&number);
+            if is_open || is_pending || self.removed.contains(&number) {
                 continue;
             }
             upgrade::remove(&self.platform.stores(), self.platform.domain(), entry, entries).await?;
-            if is_closed { &mut self.removed } else { &mut self.emptied }.insert(number);
+            match first {
+                None => drop(self.emptied.insert(number, Instant::now())),
+                Some(_) => drop(self.removed.insert(number)),
+            }
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     control::{Control, Entry, notes::Notes},
-    rebuilds::{Rebuilds, RequestError},
+    rebuilds::{Rebuilds, RequestError, tables_of_live},
     running::Platform,
 };
 
@@ -104,6 +104,11 @@ impl Rebuilds {
         let notes = self.platform.control.notes(self.domain()).await?;
         let parts = self.parts(notes.get(&live.generation), &live)?;
         let candidate = entries.iter().find(|entry| entry.is_under_way());
+        let ours = generation::fingerprint(self.platform.projection.as_ref())?;
+        let foreign = match only_search {
+            true => tables_of_live(self.domain(), &entries, &ours).err().map(|error| error.to_string()),
+            false => None,
+        };
         let log = Arc::clone(&self.platform.log);
         let topics = self.platform.projection.topics();
         let read = tokio::task::spawn_blocking(move || {
@@ -122,9 +127,9 @@ impl Rebuilds {
             generation: last + 1,
             live: live.generation,
             rebuilds: [(!only_search).then_some("tables"), index.map(|_| "search")].into_iter().flatten().collect(),
-            reasons: reasons(&live, &parts),
+            reasons: reasons(&live, &parts, only_search),
             parts,
-            blocked_by: candidate.map(|candidate| self.is_held_by(candidate)),
+            blocked_by: candidate.map(|candidate| self.is_held_by(candidate)).or(foreign),
             events: if only_search { 0 } else { events },
             log_bytes: if only_search { Some(0) } else { log_bytes },
             events_per_second,
@@ -178,7 +183,7 @@ impl Rebuilds {
     }
 }
 
-fn reasons(live: &Entry, parts: &[Part]) -> Vec<String> {
+fn reasons(live: &Entry, parts: &[Part], only_search: bool) -> Vec<String> {
     let number = live.generation;
     if parts.iter().any(|part| part.changed && part.live.is_none()) {
         return vec![format!("generation {number} was built by another version; which parts differ is not known")];
@@ -190,7 +195,10 @@ fn reasons(live: &Entry, parts: &[Part]) -> Vec<String> {
     };
     let reasons: Vec<String> = changed.map(reason).collect();
     match reasons.is_empty() {
-        true => vec!["nothing has changed: everything is rebuilt because it is asked for".to_owned()],
+        true => {
+            let what = if only_search { "the index" } else { "everything" };
+            vec![format!("nothing has changed: {what} is rebuilt because it is asked for")]
+        }
         false => reasons,
     }
 }

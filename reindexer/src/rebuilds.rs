@@ -182,7 +182,7 @@ impl Rebuilds {
             let Wanted { label, promotes, accepts_quarantine, until, only_search } = wanted;
             let until = until.map(|until| until.to_string()).unwrap_or_default();
             let own = store.schema(domain, last + 1);
-            let schema = if only_search { tables_of_live(domain, row, &entries, &fingerprint)? } else { own.clone() };
+            let schema = if only_search { tables_of_live(domain, &entries, &fingerprint)? } else { own.clone() };
             let entry = Entry::new(last + 1, schema, State::Planned, fingerprint, log_id);
             Ok(Entry { index: own, label, promotes, accepts_quarantine, until, ..entry })
         };
@@ -224,7 +224,7 @@ impl Rebuilds {
         Err(RequestError::Invalid { field: "only", reason })
     }
 
-    /// Gives up a rebuild: its tables and its index are removed.
+    /// Gives up a rebuild: what was made for it is removed.
     pub async fn cancel(&self, generation: i64, reason: String) -> Result<Known, RequestError> {
         let cancelled = NewState { generation, state: State::Cancelled, reason };
         let decide = move |seen: &crate::control::Seen| {
@@ -244,6 +244,9 @@ impl Rebuilds {
     /// Makes a generation live that is ready, or that was live before; and keeps the reason, if one is given.
     pub async fn promote(&self, generation: i64, reason: &str) -> Result<Known, RequestError> {
         let known = self.show(generation).await?;
+        let entries = self.platform.control.generations(self.domain()).await?;
+        let is_stale =
+            known.entry.age() > self.platform.settings.verified_max || known.entry.is_of_former_live(&entries);
         match known.entry.state {
             state if known.entry.is_past() => {
                 let (domain, until, state) = (self.domain(), &known.entry.until, state.as_str());
@@ -254,7 +257,7 @@ impl Rebuilds {
                 Err(RequestError::Conflict(text))
             }
             State::Previous => self.roll_back(reason).await,
-            State::Ready if known.entry.age() > self.platform.settings.verified_max => {
+            State::Ready if is_stale => {
                 let known = self.verify_and_promote(generation).await?;
                 self.keep_reason(known, reason).await
             }
@@ -274,7 +277,7 @@ impl Rebuilds {
         }
     }
 
-    /// Makes a generation live that was verified too long ago: it is verified again before.
+    /// Makes a generation live that has to be verified again before.
     async fn verify_and_promote(&self, generation: i64) -> Result<Known, RequestError> {
         let (domain, control) = (self.domain(), &self.platform.control);
         control.set_promotes(domain, generation).await?;
@@ -451,21 +454,16 @@ impl Rebuilds {
 }
 
 /// The schema of the live tables, for a generation that has them, too.
-fn tables_of_live(
-    domain: &str,
-    row: &ControlRow,
-    entries: &[Entry],
-    fingerprint: &str,
-) -> Result<String, RequestError> {
-    let live = entries.iter().find(|entry| entry.generation == row.live.0);
-    let live = live.filter(|live| live.fingerprint == fingerprint).map(|live| live.schema.clone());
+pub(crate) fn tables_of_live(domain: &str, entries: &[Entry], fingerprint: &str) -> Result<String, RequestError> {
+    let live = entries.iter().find(|entry| entry.state == State::Live);
+    let ours = live.filter(|live| live.fingerprint == fingerprint).map(|live| live.schema.clone());
     let other = || {
-        let number = row.live.0;
         format!(
-            "generation {number} of {domain} belongs to another version of this program: its tables are rebuilt, too"
+            "the live generation of {domain} belongs to another version of this program, which has other tables: rebuild \
+             everything"
         )
     };
-    live.ok_or_else(|| RequestError::Conflict(other()))
+    ours.ok_or_else(|| RequestError::Conflict(other()))
 }
 
 /// Why no rebuild can begin.
@@ -478,6 +476,11 @@ fn is_held_by(domain: &str, other: &Entry) -> String {
 impl Known {
     /// How far its rebuild is at a time, in milliseconds since 1970.
     pub fn pace(&self, now_ms: i64) -> Pace {
+        if self.entry.is_search_only() {
+            // It applies no records.
+            let is_built = !matches!(self.entry.state, State::Planned | State::Loading | State::Indexing);
+            return Pace { percent: if is_built { 100.0 } else { 0.0 }, ..Pace::default() };
+        }
         let goal: Vector = self.entry.goal.parse().unwrap_or_default();
         let (all, left) = match &self.applied {
             Some(applied) => (goal.count(), applied.lag(&goal)),

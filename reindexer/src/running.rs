@@ -149,7 +149,8 @@ impl Drop for Reading {
     }
 }
 
-/// A generation that runs in this process. Dropping it stops it, which blocks for a bounded time.
+/// A generation that runs in this process. Dropping it stops it, and its tables with the last that has them, which blocks
+/// for a bounded time.
 pub struct Running {
     /// The generation.
     pub open: Open,

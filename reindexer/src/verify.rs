@@ -12,10 +12,17 @@ mod ranges;
 mod report;
 mod wait;
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use daybook_projector::{
-    bookkeeping::{self, checkpoints},
+    bookkeeping::{self, checkpoints, quarantine},
     comparison::{self, Comparable, Reader},
     generation::Generation,
     projection::Projection,
@@ -90,19 +97,19 @@ impl VerifyError {
 
 /// Counts ranges, and says how many are done.
 struct Steps<'a> {
-    done: u64,
+    done: AtomicU64,
     all: u64,
     progress: &'a (dyn Fn(u64, u64) + Sync),
 }
 
 impl Steps<'_> {
-    fn add(&mut self, done: u64) {
+    fn add(&self, done: u64) {
         // What is written meanwhile makes ranges that were not counted.
-        self.done = (self.done + done).min(self.all);
-        (self.progress)(self.done, self.all);
+        let done = (self.done.fetch_add(done, Ordering::Relaxed) + done).min(self.all);
+        (self.progress)(done, self.all);
     }
 
-    fn end(&mut self) {
+    fn end(&self) {
         self.add(self.all);
     }
 }
@@ -129,18 +136,19 @@ pub async fn verify(
     let at = checkpoints::read(live.tables.as_ref()).await?;
     wait_for(candidate, &at).await?;
     let mut report = Report { at: at.to_string(), ..Report::default() };
-    let mut comparison = Comparison { live, candidate, steps: Steps { done: 0, all: 0, progress }, throttle };
+    let steps = Steps { done: AtomicU64::new(0), all: 0, progress };
+    let mut comparison = Comparison { live, candidate, steps, throttle };
     let mut tables = Vec::new();
     // Of one and the same tables, there is nothing to compare.
-    let has_own_tables = candidate.schema != live.schema;
+    let has_same_tables = comparison.has_same_tables();
     let declared = projection.comparable().into_iter().chain(bookkeeping::comparable());
-    for declared in declared.filter(|_| has_own_tables) {
+    for declared in declared.filter(|_| !has_same_tables) {
         match comparison.table(declared).await? {
             Ok(table) => tables.push(table),
             Err(left_out) => report.tables.push(left_out),
         }
     }
-    let quarantine = Reader::new(bookkeeping::comparable_quarantine())?;
+    let of_quarantine = Reader::new(bookkeeping::comparable_quarantine())?;
     let documents = match &indexed {
         Some(indexed) => documents::expected(indexed.index).await? + indexed.canaries_of(live.domain).count() as u64,
         None => 0,
@@ -153,8 +161,11 @@ pub async fn verify(
         report.tables.push(compared);
     }
     report.tables.sort_by(|one, other| one.name.cmp(&other.name));
-    if has_own_tables {
-        report.quarantine = quarantined(comparison.compare(&quarantine).await?);
+    if has_same_tables {
+        let count = quarantine::count(live.tables.as_ref()).await?.unsigned_abs();
+        report.quarantine = QuarantineReport { live: count, candidate: count, ..QuarantineReport::default() };
+    } else {
+        report.quarantine = quarantined(comparison.compare(&of_quarantine).await?);
         report.checkpoints = compare_checkpoints(live, candidate).await?;
     }
     if let Some(indexed) = &indexed {
@@ -162,12 +173,19 @@ pub async fn verify(
         report.canaries = canaries::compare(&mut comparison, indexed).await?;
     }
     comparison.steps.end();
-    report.judge(limits);
+    // Its documents are those of the tables: what searches find otherwise is a fault of the live index.
+    let canaries = limits.canaries.filter(|_| !has_same_tables);
+    report.judge(&Limits { canaries, ..*limits });
     report.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
 }
 
 impl Comparison<'_> {
+    /// Whether the candidate is another index for the live tables.
+    fn has_same_tables(&self) -> bool {
+        self.candidate.schema == self.live.schema
+    }
+
     /// A declared table with the columns that both generations have; an entry of the report if it cannot be compared.
     async fn table(&self, mut declared: Comparable) -> Result<Result<Table, TableReport>, VerifyError> {
         let name = declared.table.clone();

@@ -20,6 +20,7 @@ use tokio::{sync::watch, task::JoinSet};
 use crate::{
     control::{Entry, State},
     open::{self, OpenError, Opened},
+    plan,
     running::{Open, Platform, Running},
     switch::{
         GenerationId,
@@ -199,14 +200,18 @@ impl Watcher {
     async fn run(&self, entry: &Entry, entries: &[Entry]) -> Result<(), OpenError> {
         let number = entry.generation;
         let of_tables = entries.iter().filter(|other| other.schema == entry.schema && !other.state.has_ended());
-        let is_built = of_tables.clone().all(|other| other.state.is_unpromoted());
+        // Workers take part in what is filled from the log.
+        let is_built = of_tables.clone().all(|other| other.state.is_unpromoted() && !other.is_search_only());
         let is_running = self.lock().contains_key(&number);
         if !is_running {
             let same = |running: &&Running| running.open.generation.schema == entry.schema;
             let beside = |running: &Running| running.beside(&self.platform, number, entry.index.clone());
             let shared = self.lock().values().find(same).map(beside);
             let running = match shared {
-                Some(running) => running,
+                Some(running) => {
+                    plan::note_parts(&self.platform, number).await.map_err(|source| self.failed(source))?;
+                    running
+                }
                 None => {
                     let is_live = of_tables.clone().any(|other| other.state == State::Live);
                     let generation = open::open_entry(&self.platform, entry, is_live).await?;

@@ -1,6 +1,9 @@
 //! Errors of routing, decoding and limits have the documented shape, as all others have.
 
-use daybook_tests::process::{Backend, Place, Server};
+use daybook_tests::{
+    process::{Backend, Place, Server},
+    wait::until,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
@@ -83,7 +86,8 @@ async fn a_start_that_waits_says_what_for_in_health_and_status() {
     let place = Place::new("waits", Backend::Embedded);
     let nobody = ["--log", "kafka://127.0.0.1:1", "--tables", "postgres://127.0.0.1:1/x", "--search", "off"];
     let server = Server::begin(&place, &nobody);
-    while !server.api.get("/health/ready").await.text.contains("starting: waiting for the tables") {}
+    let is_waiting = async || server.api.get("/health/ready").await.text.contains("starting: waiting for the tables");
+    until("it waits for the tables", is_waiting).await;
     let status = server.api.get("/api/v1/status").await;
     let shown = status.json();
     assert_eq!((status.status, &shown["ready"], &shown["generations"]), (200, &json!(false), &json!([])), "{shown}");
@@ -101,8 +105,8 @@ async fn a_start_without_its_tables_names_the_refused_connection() {
     let place = Place::on("refused", &daybook_tests::services::kafka(), "postgres://127.0.0.1:1/x");
     let server = Server::begin(&place, &[]);
     let reasons = async || server.api.get("/api/v1/status").await.json()["reasons"].to_string();
-    while !reasons().await.contains("waiting for the tables (postgres, 127.0.0.1:1/x") {}
-    let refused = async { while !reasons().await.to_lowercase().contains("connection refused") {} };
-    refused.await;
+    let is_waiting = async || reasons().await.contains("waiting for the tables (postgres, 127.0.0.1:1/x");
+    until("it waits for the tables", is_waiting).await;
+    until("the connection is refused", async || reasons().await.to_lowercase().contains("connection refused")).await;
     assert!(!reasons().await.contains("pool"), "{}", reasons().await);
 }

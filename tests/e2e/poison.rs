@@ -17,7 +17,10 @@ use daybook_metaflow::events::{
     ids::{FlowId, RunNumber},
 };
 use daybook_schemas::{Envelope, codec, position::Position, topics::partition_of};
-use daybook_tests::process::{Backend, Place, Server};
+use daybook_tests::{
+    process::{Backend, Place, Server},
+    wait::until,
+};
 use serde_json::{Value, json};
 
 async fn open(place: &Place) -> Arc<dyn EventLog> {
@@ -150,7 +153,7 @@ async fn append(log: &dyn EventLog, flow: &str, values: Vec<Vec<u8>>) -> Vec<Pos
 /// Waits until the process says that it is not ready because of a record, and asserts that it goes on to say so.
 async fn check_not_ready(server: &Server, position: Position) {
     let reason = format!("projector of metaflow: record {position} was written by a newer program");
-    while !server.api.get("/health/ready").await.text.contains(&reason) {}
+    until(&reason, async || server.api.get("/health/ready").await.text.contains(&reason)).await;
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(1) {
         let ready = server.api.get("/health/ready").await;

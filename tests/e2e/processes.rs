@@ -8,6 +8,7 @@ use daybook_tests::{
     model::Model,
     process::{Backend, Place, Projector, Server, binary},
     services,
+    wait::until,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -50,9 +51,7 @@ async fn what_was_acknowledged_survives_a_kill_and_ids_go_on() {
             }
             // Enough answers have come when the log has grown by some hundred records.
             let before = place.events().len();
-            while place.events().len() < before + 300 {
-                tokio::task::yield_now().await;
-            }
+            until("300 events", async || place.events().len() >= before + 300).await;
             server.kill();
             acknowledged.extend(writers.join_all().await.concat());
             server = Server::start(&place);
@@ -81,9 +80,7 @@ async fn an_orderly_stop_fails_no_request_that_is_under_way() {
             writers.spawn(create_until_gone(server.api.clone(), path.clone()));
         }
         let before = place.events().len();
-        while place.events().len() < before + 200 {
-            tokio::task::yield_now().await;
-        }
+        until("200 events", async || place.events().len() >= before + 200).await;
         assert!(server.stop(), "the server did not end well");
         let acknowledged = writers.join_all().await.concat();
         let model = Model::of(&place.events());

@@ -1,7 +1,10 @@
 //! What Daybook guarantees over HTTP: positions, idempotency, asynchronous answers, limits, the OpenAPI document.
 
 use daybook_query_api::routes::docs::OPENAPI;
-use daybook_tests::process::{Backend, Place, Server};
+use daybook_tests::{
+    process::{Backend, Place, Server},
+    wait::until,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -281,7 +284,7 @@ async fn positions_that_cannot_be_reached_are_refused_and_a_wait_for_others_coun
             }
             text
         };
-        let refused = async { while !server.api.get("/ping").await.text.contains(too_many) {} };
+        let refused = until("a refusal", async || server.api.get("/ping").await.text.contains(too_many));
         tokio::select! {
             text = waiting => panic!("no request was refused meanwhile: {text}"),
             () = refused => {}

@@ -5,20 +5,14 @@ use daybook_tests::{
     process::{Backend, Place, Server},
     random::Random,
     services::Folder,
+    wait::until,
     writers::check,
 };
 use serde_json::{Value, json};
 
-use crate::rebuilds::{all_states, expect, import_tasks, parse, said, write};
+use crate::rebuilds::{all_states, expect, import_tasks, parse, said, until_states, write};
 
 const BACKENDS: [Backend; 2] = [Backend::Embedded, Backend::Distributed];
-
-/// Waits until the generations have some states.
-async fn until(server: &Server, states: &[&str]) {
-    while all_states(server) != states {
-        server.api.get("/health/ready").await;
-    }
-}
 
 /// What the last verification of the second generation found in tables, and whether it passed.
 fn report(server: &Server) -> (Value, Value) {
@@ -48,7 +42,7 @@ async fn the_previous_generation_is_kept_as_long_as_is_set_or_until_it_is_retire
             expect(&server, 0, &["generations", "cancel", "3", "--yes"]);
             older(if hours == "2" { 2 } else { 10_000 });
             if hours == "2" {
-                until(&server, &["retired", "live", "cancelled"]).await;
+                until_states(&server, &["retired", "live", "cancelled"]).await;
             }
             // Its coordinator has looked at the previous one, too.
             expect(&server, 0, &["rebuild"]);
@@ -96,7 +90,7 @@ async fn a_late_promotion_waits_until_the_generation_is_verified_again() {
     forget_report(&place);
     place.alter("control", "UPDATE generations SET changed_at = changed_at - 90000000");
     let command = server.spawn(&["generations", "promote", "2", "--yes", "--reason", "late"]);
-    until(&server, &["live", "tailing"]).await;
+    until_states(&server, &["live", "tailing"]).await;
     projector.signal("CONT");
     let ended = command.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(ended.status.code(), Some(0), "{}", said(&ended));
@@ -201,22 +195,22 @@ async fn a_rebuild_pauses_while_reads_of_any_process_are_slow_and_ends_all_the_s
                 api.get("/flows/Imported/runs/1000000/steps/s/tasks").await;
             }
         });
-        while metric(&server, "daybook_projector_rebuild_pause_percent").await == 0.0 {}
+        let pause = async || metric(&server, "daybook_projector_rebuild_pause_percent").await;
+        until("a pause", async || pause().await > 0.0).await;
         let command = server.spawn(&["rebuild"]);
         let (mut is_shown, mut state) = (false, String::new());
-        while !["ready", "failed"].contains(&state.as_str()) {
-            let progress = server.api.get("/api/v1/rebuilds/metaflow-2").await;
-            if progress.status == 200 {
-                let progress = progress.json();
-                is_shown |= progress["pause_percent"].as_i64() > Some(0);
-                state = progress["state"].as_str().unwrap_or_default().to_owned();
-            }
-        }
+        let looks = async || {
+            let progress = server.api.get("/api/v1/rebuilds/metaflow-2").await.json();
+            is_shown |= progress["pause_percent"].as_i64() > Some(0);
+            state = progress["state"].as_str().unwrap_or_default().to_owned();
+            ["ready", "failed"].contains(&state.as_str())
+        };
+        until("the end of the rebuild", looks).await;
         let ended = command.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(ended.status.code(), Some(0), "{}", said(&ended));
         assert!(is_shown, "nothing says that it pauses");
         assert!(metric(&server, "daybook_projector_rebuild_paused_seconds_total").await > 0.0);
         reading.abort();
-        while metric(&server, "daybook_projector_rebuild_pause_percent").await > 0.0 {}
+        until("no pause", async || pause().await == 0.0).await;
     }
 }

@@ -13,6 +13,7 @@ use std::{
 use daybook_tests::{
     process::{Backend, Place, Projector, Server, run},
     random::Random,
+    wait::until,
     writers::{Acknowledged, Step, Writers, check},
 };
 use serde_json::{Value, json};
@@ -81,6 +82,11 @@ fn states(text: &str) -> Vec<String> {
 pub(crate) fn all_states(server: &Server) -> Vec<Value> {
     let all = parse(&expect(server, 0, &["generations", "list", "--json"]));
     all.as_array().into_iter().flatten().map(|it| it["state"].clone()).collect()
+}
+
+/// Waits until the generations have some states.
+pub(crate) async fn until_states(server: &Server, states: &[&str]) {
+    until(&format!("{states:?}"), async || all_states(server) == states).await;
 }
 
 /// Writes for a while.
@@ -431,7 +437,7 @@ async fn a_default_port_that_is_taken_is_a_warning_and_one_that_was_asked_for_is
     let _held = TcpListener::bind("127.0.0.1:8082");
     let place = Place::new("rebuilds_port", Backend::Embedded);
     let server = Server::begin(&place, &[]);
-    while server.api.get("/health/ready").await.status != 200 {}
+    until("readiness", async || server.api.get("/health/ready").await.status == 200).await;
     let warned = server.logged().iter().any(|line| line.contains("127.0.0.1:8082 is taken"));
     assert!(warned, "{:?}", server.logged());
     assert!(server.stop());

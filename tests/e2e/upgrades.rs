@@ -1,12 +1,13 @@
 //! A start of the next release, whose generations have another fingerprint, on embedded tables.
 
-use std::{fs, time::Duration};
+use std::fs;
 
 use daybook_tests::{
     api::Api,
     process::{Backend, Place, Server},
     random::Random,
     services::Folder,
+    wait::until,
     writers::{Acknowledged, Step, Writers, check},
 };
 use serde_json::{Value, json};
@@ -71,9 +72,7 @@ async fn state(api: &Api, generation: i64) -> String {
 
 /// Waits until a server answers requests of the domain.
 async fn answers(api: &Api) {
-    let answers = async { while api.get("/flows").await.status != 200 {} };
-    let answers = tokio::time::timeout(Duration::from_secs(60), answers).await;
-    assert!(answers.is_ok(), "{}", api.get("/health/ready").await.text);
+    until("answers", async || api.get("/flows").await.status == 200).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

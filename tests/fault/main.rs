@@ -15,7 +15,7 @@ mod network;
 mod outages;
 mod overload;
 mod races;
-mod rebuild_kills;
+mod rebuild_harms;
 mod restored;
 mod search;
 mod soak;

@@ -8,6 +8,7 @@ use daybook_tests::{
     proxy::{Harm, Proxy},
     random::Random,
     services::{self, OwnServices},
+    wait::until,
     writers::{Acknowledged, Step, Writers, check},
 };
 use serde_json::json;
@@ -40,12 +41,6 @@ async fn step(api: &Api, flow: &str) -> Step {
     panic!("no step is made")
 }
 
-/// The port in a URL.
-fn port_of(url: &str) -> u16 {
-    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
-    port.unwrap_or_else(|| panic!("no port in {url}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing() {
     let mut random = Random::seeded("network");
@@ -53,7 +48,7 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
     let kafka = Proxy::start(own.port("kafka", "proxied"), own.port("kafka", "behind")).await;
     let postgres = Proxy::start(0, own.port("postgres", "port")).await;
     let elasticsearch = services::elasticsearch();
-    let search = Proxy::start(0, port_of(&elasticsearch)).await;
+    let search = Proxy::start(0, services::port_of(&elasticsearch)).await;
     let plain = Place::on("network", &own.url("kafka"), &own.url("postgres"));
     let proxied = plain.through(
         &format!("kafka://127.0.0.1:{}", kafka.port),
@@ -76,7 +71,7 @@ async fn a_network_that_cuts_swallows_holds_and_delays_loses_and_doubles_nothing
             }
             2 => {
                 proxy.set(Harm::Mute);
-                while server.api.get("/health/live").await.status != 200 {}
+                until("an answer", async || server.api.get("/health/live").await.status == 200).await;
                 proxy.set(Harm::Cut);
                 proxy.set(Harm::None);
             }

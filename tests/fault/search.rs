@@ -15,6 +15,7 @@ use daybook_tests::{
     process::{Backend, Place, Server},
     random::Random,
     services::{self, OwnServices},
+    wait::until,
     writers::{Acknowledged, Step, Writers, check},
 };
 use reqwest::Method;
@@ -107,7 +108,7 @@ async fn an_index_that_is_red_is_waited_for_until_its_shards_are_back() {
     let place = Place::new("red", Backend::Distributed).with_search(Some(url.clone()));
     let server = Server::start(&place);
     let mut acknowledged = write(&server.api, &mut random).await;
-    while server.api.get("/api/v1/search?limit=0").await.status != 200 {}
+    until("search", async || server.api.get("/api/v1/search?limit=0").await.status == 200).await;
     let index = Api::new(&url).get(&place.index()).await.json()[&place.index()[1..]].clone();
     let folder = own.shards_of(index["settings"]["index"]["uuid"].as_str().unwrap_or_default());
     let (shard, aside) = (folder.join("0"), folder.with_extension("aside"));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use daybook_tests::{
     process::{Backend, Place, Server},
+    wait::until,
     writers::Step,
 };
 use reqwest::Method;
@@ -29,9 +30,11 @@ async fn a_process_that_is_stopped_while_it_starts_ends_in_time_though_its_table
     record_task(&server, &step).await;
     server.kill();
     let server = Server::begin(&place, &["--shutdown-ms-max", &SHUTDOWN_MS_MAX.to_string()]);
-    while !server.logged().iter().any(|line| line.contains("is catching up")) {
+    let is_catching_up = async || {
         assert_eq!(server.api.get("/health/live").await.status, 200);
-    }
+        server.logged().iter().any(|line| line.contains("is catching up"))
+    };
+    until("it catches up", is_catching_up).await;
     assert_eq!(server.api.get("/health/ready").await.status, 503);
     let began = Instant::now();
     assert!(server.stop(), "the process did not end well");
@@ -49,7 +52,7 @@ async fn a_failure_is_shown_until_the_tables_can_be_written_again() {
     let step = Step::make(&server.api, "F").await;
     let locked = place.lock();
     record_task(&server, &step).await;
-    while server.api.get("/health/ready").await.status == 200 {}
+    until("a failure", async || server.api.get("/health/ready").await.status != 200).await;
     // Several more attempts fail in that time.
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(4) {
@@ -57,6 +60,6 @@ async fn a_failure_is_shown_until_the_tables_can_be_written_again() {
         assert!(answer.status == 503 && answer.text.contains("projector of metaflow"), "{}", answer.text);
     }
     drop(locked);
-    while server.api.get("/health/ready").await.status != 200 {}
+    until("readiness", async || server.api.get("/health/ready").await.status == 200).await;
     assert_eq!(server.api.get(&format!("{}/tasks", step.path())).await.json().as_array().map(Vec::len), Some(1));
 }

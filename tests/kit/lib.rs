@@ -14,4 +14,5 @@ pub mod random;
 pub mod services;
 pub mod states;
 pub mod user;
+pub mod wait;
 pub mod writers;

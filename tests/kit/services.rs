@@ -160,6 +160,15 @@ impl Drop for OwnServices {
     }
 }
 
+/// The port in a URL.
+///
+/// # Panics
+/// If there is none.
+pub fn port_of(url: &str) -> u16 {
+    let port = url.trim_end_matches('/').rsplit(':').next().and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {url}"))
+}
+
 /// A folder of one test, removed when dropped.
 pub struct Folder(pub PathBuf);
 

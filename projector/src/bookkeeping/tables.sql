@@ -40,9 +40,11 @@ CREATE TABLE IF NOT EXISTS search_indexes (
 
 -- Documents that an index refused for good.
 CREATE TABLE IF NOT EXISTS search_quarantine (
-    document_id TEXT NOT NULL PRIMARY KEY,
+    index_id TEXT NOT NULL,
+    document_id TEXT NOT NULL,
     revision BIGINT NOT NULL,
-    reason TEXT NOT NULL
+    reason TEXT NOT NULL,
+    PRIMARY KEY (index_id, document_id)
 );
 
 -- The first event of each idempotency key under a record key; later ones are not applied.

@@ -76,6 +76,7 @@ pub fn advance(
     }
     if !refused.is_empty() {
         let columns = vec![
+            Column::texts(refused.iter().map(|_| index_id)),
             Column::texts(refused.iter().map(|it| it.id.as_str())),
             Column::ints(refused.iter().map(|it| it.revision)),
             Column::texts(refused.iter().map(|it| it.reason.replace('\0', "\u{fffd}"))),
@@ -93,8 +94,8 @@ pub fn advance(
 }
 
 /// Documents that an index refused for good, in order of id, at most `count_max`.
-pub async fn list_quarantine(tables: &dyn Tables, count_max: i64) -> Result<Vec<Refused>, TablesError> {
-    let rows = tables.read(&LIST_QUARANTINE, Params::One(vec![count_max.into()])).await?;
+pub async fn list_quarantine(tables: &dyn Tables, index_id: &str, count_max: i64) -> Result<Vec<Refused>, TablesError> {
+    let rows = tables.read(&LIST_QUARANTINE, Params::One(vec![index_id.into(), count_max.into()])).await?;
     let refused = |row| {
         let RefusedRow { document_id, revision, reason } = RefusedRow::read(row)?;
         Ok(Refused { id: document_id, revision, reason })

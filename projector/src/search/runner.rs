@@ -222,9 +222,19 @@ impl Worker {
     fn open(&self, mine: &[Partition]) -> Result<Tail, SearchRunnerError> {
         let is_first = mine.iter().any(|partition| partition.id == 0);
         let index = self.open_index(is_first)?;
-        let reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
+        let mut reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
         self.setting.search.open(Arc::clone(&index), &self.setting.generation.within(self.setting.log.end()?));
-        let reached = if reached.0.is_empty() && is_first { self.rebuild(&index)? } else { reached };
+        if reached.0.is_empty() && is_first {
+            reached = self.rebuild(&index)?;
+        }
+        // Before it is built from rows, its partitions would be read from their beginning.
+        while reached.0.is_empty() {
+            if self.stopped() || self.setting.assignment.has_changed().unwrap_or(false) {
+                return Err(SearchRunnerError::Stopped);
+            }
+            self.pause(REFRESH);
+            reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
+        }
         self.setting.search.show(&reached);
         self.setting.search.note(|health| health.failure = None);
         let all = log::partitions(self.setting.log.as_ref());

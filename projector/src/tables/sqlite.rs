@@ -384,6 +384,12 @@ fn run_many(
 
 /// Reads all rows of a statement.
 pub(super) fn read(connection: &Connection, statement: &Statement, params: &Params) -> Result<Vec<Row>, TablesError> {
+    // One snapshot for all of it, as on PostgreSQL. Each run alone would lock the file, too.
+    let is_repeated = matches!(params, Params::Many(columns) if columns.first().is_some_and(|column| column.len() > 1));
+    let snapshot = match is_repeated && connection.is_autocommit() {
+        true => Some(connection.unchecked_transaction().map_err(|e| error(statement.name, &e))?),
+        false => None,
+    };
     let mut found = Vec::new();
     run(connection, statement, params, &mut |prepared| {
         let width = prepared.column_count();
@@ -402,6 +408,7 @@ pub(super) fn read(connection: &Connection, statement: &Statement, params: &Para
         }
         Ok(())
     })?;
+    drop(snapshot);
     Ok(found)
 }
 

@@ -64,10 +64,14 @@ async fn show_generation(live: &Live, end: Option<&Vector>) -> Result<Value, Api
 /// The progress of search, and what its index refused. The lag is relative to the log's end, if that is known.
 async fn show_search(live: &Live, search: &Search, end: Option<&Vector>) -> Result<Value, ApiError> {
     let health = search.health();
-    let refused = bookkeeping::list_quarantine(live.generation.tables.as_ref(), REFUSED_MAX).await?;
+    let index = search.index();
+    let refused = match &index {
+        Some(index) => bookkeeping::list_quarantine(live.generation.tables.as_ref(), index.id(), REFUSED_MAX).await?,
+        None => Vec::new(),
+    };
     let refused = refused.iter().map(|it| json!({"id": it.id, "revision": it.revision, "reason": it.reason}));
     Ok(json!({
-        "place": search.index().map(|index| index.describe()),
+        "place": index.map(|index| index.describe()),
         "visible": search.visible().to_string(),
         "lag_records": end.map(|end| search.lag(end)),
         "failure": health.failure,

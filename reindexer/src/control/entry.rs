@@ -49,11 +49,11 @@ pub enum State {
     Live,
     /// It answered requests before the live one, and is kept as the way back.
     Previous,
-    /// It was a previous one. Its tables and its index are gone.
+    /// It was a previous one. Its index is gone, and its tables, unless another generation has them.
     Retired,
-    /// It could not be built, or differs. Its tables and its index are gone.
+    /// It could not be built, or differs. The same are gone.
     Failed,
-    /// It was given up before it was promoted. Its tables and its index are gone.
+    /// It was given up before it was promoted. The same are gone.
     Cancelled,
 }
 
@@ -100,7 +100,7 @@ impl State {
         matches!(self, Self::Planned | Self::Loading | Self::Indexing | Self::Tailing | Self::Verifying | Self::Ready)
     }
 
-    /// Whether it has ended: its tables and its index are gone, or are being removed.
+    /// Whether it has ended: its index is gone, or is being removed, and so are tables that no other has.
     pub fn has_ended(self) -> bool {
         matches!(self, Self::Retired | Self::Failed | Self::Cancelled)
     }
@@ -158,6 +158,12 @@ impl Entry {
     pub(crate) fn is_stale(&self, now: DatabaseTime, verified_max: Duration) -> bool {
         let max = i64::try_from(verified_max.as_millis()).unwrap_or(i64::MAX);
         self.state == State::Ready && now.0.saturating_sub(self.changed_at) > max
+    }
+
+    /// Whether it is ready, and was compared with another generation than the one that is live now.
+    pub fn is_of_former_live(&self, entries: &[Self]) -> bool {
+        let is_later = |entry: &Self| entry.state == State::Live && entry.changed_at > self.changed_at;
+        self.state == State::Ready && entries.iter().any(is_later)
     }
 
     /// A new generation with tables of its own. Control storage adds the times.

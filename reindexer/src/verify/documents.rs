@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
+    io,
 };
 
 use daybook_ingest::log::BoxFuture;
@@ -57,9 +58,25 @@ impl State {
         let mut hasher = DefaultHasher::new();
         document.parent.hash(&mut hasher);
         for (name, value) in &document.source {
-            (name, value.to_string()).hash(&mut hasher);
+            name.hash(&mut hasher);
+            // Fails only if the hasher does.
+            let _hashed = serde_json::to_writer(Hashed(&mut hasher), value);
         }
         Self { revision: document.revision, content: hasher.finish() }
+    }
+}
+
+/// Hashes what is written to it.
+struct Hashed<'a>(&'a mut DefaultHasher);
+
+impl io::Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -103,6 +120,13 @@ impl<'a> Indexed<'a> {
     pub(super) fn canaries_of(&self, domain: &str) -> impl Iterator<Item = &'a Canary> {
         self.canaries.iter().filter(move |canary| canary.domain == domain)
     }
+}
+
+/// The live generation, with its index if this process has it open.
+#[derive(Clone, Copy)]
+struct Live<'a> {
+    generation: &'a Generation,
+    index: Option<&'a dyn SearchIndex>,
 }
 
 /// The index of a generation, and how its rows become documents.
@@ -165,9 +189,10 @@ pub(super) async fn compare(
 ) -> Result<IndexReport, VerifyError> {
     let Indexed { index, documents, .. } = *indexed;
     let mut report = IndexReport::default();
+    let live = Live { generation: comparison.live, index: indexed.live };
     let compared = Compared { generation: comparison.candidate, index, documents, throttle: comparison.throttle };
     let outcome = match index.newest().await {
-        Ok(_) => compare_buckets(&compared, comparison.live, &mut comparison.steps, &mut report).await,
+        Ok(_) => compare_buckets(&compared, live, &comparison.steps, &mut report).await,
         Err(error) => Err(error.into()),
     };
     match outcome {
@@ -182,16 +207,18 @@ pub(super) async fn compare(
 
 async fn compare_buckets(
     compared: &Compared<'_>,
-    live: &Generation,
-    steps: &mut Steps<'_>,
+    live: Live<'_>,
+    steps: &Steps<'_>,
     report: &mut IndexReport,
 ) -> Result<(), VerifyError> {
-    let (mut made, mut indexed) = (vec![Bucket::default(); BUCKETS], vec![Bucket::default(); BUCKETS]);
-    compared.each_made(&mut |document| add(document, &mut made, &mut report.documents, steps)).await?;
-    let count = &mut report.counts.indexed;
-    compared.each_indexed(&mut |document| add(document, &mut indexed, count, steps)).await?;
+    let (mut made, mut indexed) = (Tally::new(steps), Tally::new(steps));
+    let from_tables = async { Ok(compared.each_made(&mut |document| made.add(document)).await?) };
+    let from_index = async { compared.each_indexed(&mut |document| indexed.add(document)).await };
+    tokio::try_join!(from_tables, from_index)?;
+    (report.documents, report.counts.indexed) = (made.count, indexed.count);
     let mut suspects: Vec<(usize, u64)> = Vec::new();
-    for (place, (one, other)) in made.iter().zip(&indexed).enumerate().filter(|(_, (one, other))| one != other) {
+    let both = made.buckets.iter().zip(&indexed.buckets).enumerate();
+    for (place, (one, other)) in both.filter(|(_, (one, other))| one != other) {
         suspects.push((place, one.count.max(other.count)));
     }
     let mut rest = suspects.as_slice();
@@ -211,24 +238,37 @@ async fn compare_buckets(
     Ok(())
 }
 
-fn add(document: &Document, buckets: &mut [Bucket], count: &mut u64, steps: &mut Steps<'_>) {
-    let mut hasher = DefaultHasher::new();
-    let State { revision, content } = State::of(document);
-    (&document.id, revision, content).hash(&mut hasher);
-    if let Some(bucket) = buckets.get_mut(bucket_of(&document.id)) {
-        bucket.count += 1;
-        bucket.sum = bucket.sum.wrapping_add(hasher.finish());
+/// The documents of one side.
+struct Tally<'a> {
+    buckets: Vec<Bucket>,
+    count: u64,
+    steps: &'a Steps<'a>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(steps: &'a Steps<'a>) -> Self {
+        Self { buckets: vec![Bucket::default(); BUCKETS], count: 0, steps }
     }
-    *count += 1;
-    if count.is_multiple_of(STEP) {
-        steps.add(1);
+
+    fn add(&mut self, document: &Document) {
+        let mut hasher = DefaultHasher::new();
+        let State { revision, content } = State::of(document);
+        (&document.id, revision, content).hash(&mut hasher);
+        if let Some(bucket) = self.buckets.get_mut(bucket_of(&document.id)) {
+            bucket.count += 1;
+            bucket.sum = bucket.sum.wrapping_add(hasher.finish());
+        }
+        self.count += 1;
+        if self.count.is_multiple_of(STEP) {
+            self.steps.add(1);
+        }
     }
 }
 
 /// Reads the documents of some buckets until each is known to be equal, to differ, or to change all the time.
 async fn compare_ids(
     compared: &Compared<'_>,
-    live: &Generation,
+    live: Live<'_>,
     buckets: &BTreeSet<usize>,
     report: &mut IndexReport,
 ) -> Result<(), VerifyError> {
@@ -274,17 +314,19 @@ pub(super) fn note(listed: &mut Vec<String>, count: &mut u64, id: String) {
 async fn note_missing(
     missing: Vec<String>,
     compared: &Compared<'_>,
-    live: &Generation,
+    live: Live<'_>,
     report: &mut IndexReport,
 ) -> Result<(), TablesError> {
     if missing.is_empty() {
         return Ok(());
     }
-    let refused = async |generation: &Generation| {
-        let refused = bookkeeping::list_quarantine(generation.tables.as_ref(), REFUSED_MAX).await?;
+    let refused = async |generation: &Generation, index: Option<&dyn SearchIndex>| {
+        let Some(index) = index else { return Ok(BTreeSet::new()) };
+        let refused = bookkeeping::list_quarantine(generation.tables.as_ref(), index.id(), REFUSED_MAX).await?;
         Ok::<BTreeSet<String>, TablesError>(refused.into_iter().map(|one| one.id).collect())
     };
-    let (ours, of_live) = (refused(compared.generation).await?, refused(live).await?);
+    let ours = refused(compared.generation, Some(compared.index)).await?;
+    let of_live = refused(live.generation, live.index).await?;
     for id in missing {
         if ours.contains(&id) && of_live.contains(&id) {
             report.counts.refused += 1;

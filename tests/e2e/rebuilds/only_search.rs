@@ -3,11 +3,12 @@
 use daybook_tests::{
     process::{Place, Server},
     random::Random,
+    wait::until,
     writers::{Step, Writers, check},
 };
 use serde_json::{Value, json};
 
-use super::{all_states, expect, parse, said, states};
+use super::{all_states, expect, parse, said, states, until_states, write};
 use crate::on_both;
 
 /// Attempts of a switch while others write.
@@ -25,15 +26,7 @@ async fn parts(place: &Place) -> Vec<String> {
 
 /// Waits until these are the parts: they are removed after the answer.
 async fn expect_parts(place: &Place, expected: &[&str]) {
-    let began = std::time::Instant::now();
-    loop {
-        let found = parts(place).await;
-        if found == expected {
-            return;
-        }
-        assert!(began.elapsed().as_secs() < 60, "{found:?} instead of {expected:?}");
-        tokio::task::yield_now().await;
-    }
+    until(&format!("{expected:?}"), async || parts(place).await == expected).await;
 }
 
 fn generations(server: &Server) -> Vec<Value> {
@@ -89,19 +82,66 @@ async fn an_index_is_built_anew_for_the_live_tables_which_outlive_the_generation
         let acknowledged = writers.stop().await;
         assert_eq!(acknowledged.turned_away, 0, "requests were refused");
         check(&place, &server, &acknowledged).await;
-        // The tables are those of the first one.
+        // The tables are those of the first one, also after another one with them was cancelled.
         expect_parts(&place, &["001", "002"]).await;
-        expect(&server, 0, &["rebuild", "--only", "search", "--no-wait"]);
+        expect(&server, 0, &["rebuild", "--only", "search"]);
+        expect_parts(&place, &["001", "002", "003"]).await;
         expect(&server, 0, &["generations", "cancel", "3", "--yes"]);
         expect_parts(&place, &["001", "002"]).await;
+        // One whose process is killed goes on.
+        expect(&server, 0, &["rebuild", "--only", "search", "--promote", "--no-wait"]);
         server.kill();
         let server = Server::start(&place);
+        expect(&server, 0, &["rebuild", "--attach", "metaflow-4"]);
+        assert_eq!(all_states(&server), ["retired", "previous", "cancelled", "live"]);
         check(&place, &server, &acknowledged).await;
+        assert!(server.logged().iter().all(|line| !line.contains("made anew")), "tables were lost");
         expect(&server, 0, &["rebuild", "--promote"]);
-        expect(&server, 0, &["generations", "retire", "2", "--yes"]);
-        expect_parts(&place, &["004", "004"]).await;
+        expect(&server, 0, &["generations", "retire", "4", "--yes"]);
+        expect_parts(&place, &["005", "005"]).await;
         check(&place, &server, &acknowledged).await;
-        assert_eq!(generations(&server)[3]["shared_parts"], json!([]));
+        assert_eq!(generations(&server)[4]["shared_parts"], json!([]));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_compared_with_a_former_live_generation_is_verified_again_after_a_way_back() {
+    on_both("only_back", |place, server| async move {
+        write(&server, &mut Random::seeded("only_back")).await;
+        expect(&server, 0, &["rebuild", "--promote"]);
+        expect(&server, 0, &["rebuild", "--only", "search"]);
+        let tables = |server: &Server| {
+            let shown = parse(&expect(server, 0, &["generations", "show", "3", "--json"]));
+            shown["report"]["tables"].as_array().map_or(0, Vec::len)
+        };
+        assert_eq!(tables(&server), 0, "the same tables were compared");
+        // Generation 1 has other tables, which differ.
+        place.alter("metaflow_g0001", "UPDATE flows SET user_name = 'somebody else'");
+        expect(&server, 0, &["generations", "rollback", "--yes"]);
+        until_states(&server, &["live", "previous", "failed"]).await;
+        let outcome = expect(&server, 6, &["rebuild", "--attach", "metaflow-3"]);
+        assert!(outcome.contains("rows that differ: 1 (1 of flows)"), "{outcome}");
+        assert!(tables(&server) > 0);
+        // The previous one has its tables, still.
+        expect(&server, 0, &["generations", "promote", "2", "--yes"]);
+        assert_eq!(server.api.get("/flows/F").await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_storage_of_an_earlier_build_gets_the_columns_that_it_lacks() {
+    on_both("only_older", |place, server| async move {
+        expect(&server, 0, &["rebuild", "--promote"]);
+        assert!(server.stop());
+        for column in ["until", "index_name"] {
+            place.alter("control", &format!("ALTER TABLE generations DROP COLUMN {column}"));
+        }
+        let server = Server::start(&place);
+        assert_eq!(all_states(&server), ["previous", "live"]);
+        expect(&server, 0, &["rebuild", "--only", "search", "--promote"]);
+        assert_eq!(all_states(&server), ["retired", "previous", "live"]);
     })
     .await;
 }

@@ -1,4 +1,5 @@
 SELECT document_id, revision, reason
 FROM search_quarantine
+WHERE index_id = $1
 ORDER BY document_id
-LIMIT $1
+LIMIT $2

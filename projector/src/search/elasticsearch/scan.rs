@@ -66,7 +66,12 @@ impl<'a> Scan<'a> {
         let path = format!("/_search?allow_partial_search_results=false&{FIELDS}");
         let body = body.to_string().into_bytes();
         let (status, text) = self.index.store.send(Method::Post, &path, HeaderMap::new(), Some(body)).await?;
-        if is_good(status) { answer::read_scanned(&text) } else { Err(failure(status, &read_value(text))) }
+        match status {
+            status if is_good(status) => answer::read_scanned(&text),
+            // The point in time is gone, as after a restart; whether the index is, too, the next scan finds out.
+            404 => Err(SearchError::Unavailable("the scan was interrupted".to_owned())),
+            status => Err(failure(status, &read_value(text))),
+        }
     }
 
     pub(super) async fn end(self) -> Result<(), SearchError> {

@@ -6,14 +6,14 @@ CREATE TABLE IF NOT EXISTS generations (
     domain TEXT NOT NULL,
     generation BIGINT NOT NULL,
     schema TEXT NOT NULL,
-    index_name TEXT NOT NULL,
+    index_name TEXT NOT NULL DEFAULT '',
     state TEXT NOT NULL,
     fingerprint TEXT NOT NULL,
     log_id TEXT NOT NULL,
     label TEXT NOT NULL,
     promotes BIGINT NOT NULL,
     accepts_quarantine BIGINT NOT NULL,
-    until TEXT NOT NULL,
+    until TEXT NOT NULL DEFAULT '',
     goal TEXT NOT NULL,
     reason TEXT NOT NULL,
     report TEXT NOT NULL,
@@ -22,9 +22,20 @@ CREATE TABLE IF NOT EXISTS generations (
     PRIMARY KEY (domain, generation)
 );
 
--- Columns that earlier builds did not have.
-ALTER TABLE generations ADD COLUMN IF NOT EXISTS until TEXT NOT NULL DEFAULT '';
-ALTER TABLE generations ADD COLUMN IF NOT EXISTS index_name TEXT NOT NULL DEFAULT '';
+-- Columns that earlier builds did not have. To add one that is there would lock the table, too.
+DO $$
+DECLARE
+    added TEXT;
+BEGIN
+    FOREACH added IN ARRAY ARRAY['until', 'index_name'] LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = 'generations'::REGCLASS AND attname = added AND NOT attisdropped
+        ) THEN
+            EXECUTE format('ALTER TABLE generations ADD COLUMN %I TEXT NOT NULL DEFAULT ''''', added);
+        END IF;
+    END LOOP;
+END
+$$;
 
 -- The control row of each domain: which generation is live, which one was, and which switch is under way. 0 is none.
 CREATE TABLE IF NOT EXISTS domains (

@@ -57,9 +57,11 @@ impl Loaders {
         // Tables can outlive a generation: others may have them, too.
         let of_generation = Arc::downgrade(&run_tags);
         generation.subscribe(Box::new(move |changes| {
-            if let Some(run_tags) = of_generation.upgrade() {
+            let run_tags = of_generation.upgrade();
+            run_tags.is_some_and(|run_tags| {
                 run_tags.note(changes);
-            }
+                true
+            })
         }));
         let loader = |statement| Loader::start(&generation.tables, statement);
         Self {

@@ -1,0 +1,381 @@
+//! Harm right after each change of state of a rebuild, a promotion, a way back, a retirement and a cancellation, under
+//! writers: an instance is killed, or frozen until the others have taken over and then wakes up; or a store cannot be
+//! reached. Each goes on by itself, nothing that was acknowledged is lost, and nothing is left over. Each test prints how
+//! often which harm was done in which state.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use daybook_reindexer::{
+    control::{Control, State},
+    switch::control::Phase,
+};
+use daybook_tests::{
+    api::Api,
+    process::{Backend, Place, Server},
+    proxy::{self, Proxy},
+    random::Random,
+    services::{self, OwnServices},
+    states::{STAGES, Stage, States, control},
+    writers::{Step, Writers, check},
+};
+use serde_json::{Value, json};
+use tokio::time::{Duration, interval, timeout};
+
+use crate::rounds;
+
+const DOMAIN: &str = "metaflow";
+/// Flows enough that every partition has some.
+const FLOWS: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
+const WRITERS: usize = 3;
+/// Writes that must be acknowledged while something is away.
+const WRITES_MIN: usize = 20;
+/// How long a stage is waited for.
+const STAGE_MAX: Duration = Duration::from_secs(20);
+/// How long a rebuild, or a switch, may take with all kills.
+const END_MAX: Duration = Duration::from_secs(180);
+const LOOK: Duration = Duration::from_millis(20);
+/// Rounds for each harm, at most, until it was done in every state.
+const ROUNDS_MAX: usize = 12;
+/// States that follow one another in milliseconds, so that a round can do harm in one of them only.
+const BRIEF: [Stage; 3] = ["ready", "announced", "following"];
+/// The states of a rebuild that is promoted, in order.
+const REBUILD: std::ops::Range<usize> = 1..7;
+
+fn index(stage: Stage) -> usize {
+    STAGES.iter().position(|other| *other == stage).unwrap_or(0)
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Harm {
+    /// An instance is killed, and started again.
+    Kill(usize),
+    /// An instance is stopped for longer than its lease, and goes on.
+    Freeze(usize),
+    /// A store cannot be reached for a while.
+    Cut(&'static str),
+}
+
+impl Harm {
+    /// The instance that it is done to.
+    fn instance(self) -> Option<usize> {
+        match self {
+            Self::Kill(who) | Self::Freeze(who) => Some(who),
+            Self::Cut(_) => None,
+        }
+    }
+}
+
+struct Stand {
+    place: Place,
+    /// The same place as the instances reach it, if something is between.
+    through: Option<Place>,
+    servers: Vec<Server>,
+    writers: Writers,
+    states: States,
+    control: Control,
+    /// Between the instances and the stores, if something is done there.
+    proxies: BTreeMap<&'static str, Proxy>,
+    harms: Vec<Harm>,
+    done: BTreeMap<(Stage, Harm), usize>,
+}
+
+impl Stand {
+    fn reached(&self) -> &Place {
+        self.through.as_ref().unwrap_or(&self.place)
+    }
+
+    /// Does harm now, and counts in which state that was.
+    async fn harm(&mut self, harm: Harm) {
+        let others = |index: &usize| Some(*index) != harm.instance();
+        let others: Vec<_> = (0..self.servers.len()).filter(others).map(|index| &self.servers[index].api).collect();
+        if !others.is_empty() {
+            self.writers.go_on_with(&others);
+        }
+        let now = Instant::now();
+        match harm {
+            Harm::Kill(who) => {
+                self.servers.remove(who).kill();
+                let started = Server::start(self.reached());
+                self.servers.insert(who, started);
+            }
+            Harm::Freeze(who) => {
+                self.servers[who].signal("STOP");
+                self.is_taken_over(others[0]).await;
+                self.servers[who].signal("CONT");
+            }
+            Harm::Cut(store) => {
+                let proxy = &self.proxies[store];
+                proxy.set(proxy::Harm::Cut);
+                match store {
+                    // Nothing that was written is lost while it is away.
+                    "elasticsearch" => self.writers.wait_for(WRITES_MIN).await,
+                    _ => self.writers.wait_for_refusal().await,
+                }
+                proxy.set(proxy::Harm::None);
+            }
+        }
+        let stage = self.states.between(now, now).last().copied().unwrap_or(STAGES[0]);
+        *self.done.entry((stage, harm)).or_default() += 1;
+        self.writers.go_on_with(&self.servers.iter().map(|server| &server.api).collect::<Vec<_>>());
+    }
+
+    /// Waits until writes to every partition are acknowledged through one of the others: that is so once the lease of an
+    /// instance that is frozen has expired.
+    async fn is_taken_over(&self, api: &Api) {
+        let mut pace = interval(LOOK);
+        for flow in FLOWS {
+            let written = async {
+                while api.post(&format!("/flows/{flow}/run"), &json!({})).await.status != 200 {
+                    pace.tick().await;
+                }
+            };
+            assert!(timeout(END_MAX, written).await.is_ok(), "nobody applies the records of {flow}");
+        }
+    }
+
+    fn is_missing(&self, stage: Stage, harm: Harm) -> bool {
+        !self.done.contains_key(&(stage, harm))
+    }
+
+    fn missing(&self) -> Vec<(Stage, Harm)> {
+        let all = STAGES.iter().flat_map(|stage| self.harms.iter().map(move |harm| (*stage, *harm)));
+        all.filter(|(stage, harm)| self.is_missing(stage, *harm)).collect()
+    }
+
+    /// Sends a request whose answer nobody waits for.
+    fn send(&self, through: usize, path: String, body: Value) -> tokio::task::JoinHandle<()> {
+        let api = self.servers[through].api.clone();
+        tokio::spawn(async move {
+            // Its process may be killed meanwhile.
+            let _answer = api.try_send(reqwest::Method::POST, &path, Some(body.to_string()), &[]).await;
+        })
+    }
+
+    /// Begins a rebuild; a request that fails because an instance has just started is sent again.
+    async fn rebuild(&self, promote: bool) -> i64 {
+        let mut pace = interval(LOOK);
+        let begun = async {
+            loop {
+                pace.tick().await;
+                let answer = self.servers[0].api.post("/api/v1/rebuilds", &json!({"promote": promote})).await;
+                if let Some(generation) = answer.json()["generation"].as_i64() {
+                    return generation;
+                }
+                assert!([409, 503].contains(&answer.status), "{}", answer.text);
+            }
+        };
+        timeout(END_MAX, begun).await.unwrap_or_else(|_| panic!("no rebuild begins"))
+    }
+
+    /// Waits until no switch is under way and a generation has an expected state.
+    async fn until(&self, generation: i64, is_expected: impl Fn(State) -> bool) {
+        let mut pace = interval(LOOK);
+        let mut last = String::new();
+        let reached = async {
+            loop {
+                pace.tick().await;
+                let (row, entries) = (self.control.domain(DOMAIN).await, self.control.generations(DOMAIN).await);
+                let (Ok(Some(row)), Ok(entries)) = (row, entries) else { continue };
+                let entry = entries.iter().find(|entry| entry.generation == generation);
+                last = format!("{row:?}: {entry:?}");
+                if row.phase == Phase::Idle && entry.is_some_and(|entry| is_expected(entry.state)) {
+                    return;
+                }
+                assert!(entry.is_none_or(|entry| entry.state != State::Failed), "{last}");
+            }
+        };
+        let in_time = timeout(END_MAX, reached).await;
+        assert!(in_time.is_ok(), "generation {generation} does not go on: {last}");
+    }
+
+    /// Waits for a stage, for a bounded time: one that lasts for milliseconds can be missed.
+    async fn sees(&self, wanted: impl Fn(Stage) -> bool) -> bool {
+        timeout(STAGE_MAX, self.states.wait_for(wanted)).await.unwrap_or(false)
+    }
+
+    /// A rebuild that is promoted by itself, whatever is done.
+    async fn harmed_rebuild(&mut self, random: &mut Random, harm: Harm) -> i64 {
+        let generation = self.rebuild(true).await;
+        let first = random.below(REBUILD.len());
+        let brief = BRIEF.into_iter().find(|stage| self.is_missing(stage, harm));
+        for stage in &STAGES[REBUILD] {
+            let is_wanted = self.is_missing(stage, harm) || index(stage) == REBUILD.start + first;
+            let is_due = is_wanted && (!BRIEF.contains(stage) || brief.is_none_or(|brief| brief == *stage));
+            if is_due && self.sees(|it| index(it) >= index(stage)).await && self.states.last() == *stage {
+                self.harm(harm).await;
+            }
+        }
+        self.until(generation, |state| state == State::Live).await;
+        generation
+    }
+
+    /// A way back that is disturbed: it was made, or it was not.
+    async fn harmed_way_back(&mut self, harm: Harm, back_to: i64) {
+        let asked = self.send(0, format!("/api/v1/generations/{back_to}/rollback"), json!({}));
+        let target = if self.is_missing("back:following", harm) { "back:following" } else { "back:announced" };
+        let target = if self.is_missing("back:announced", harm) { "back:announced" } else { target };
+        let seen = timeout(Duration::from_secs(10), self.states.wait_for(|stage| stage == target)).await;
+        if seen.is_ok() {
+            self.harm(harm).await;
+        }
+        let _sent = asked.await;
+        self.until(back_to, |state| matches!(state, State::Live | State::Previous)).await;
+    }
+
+    /// The previous generation is retired, whatever is done.
+    async fn harmed_retirement(&mut self, harm: Harm) {
+        let row = self.control.domain(DOMAIN).await.ok().flatten();
+        let Some(previous) = row.and_then(|row| row.previous) else { return };
+        let asked = self.send(0, format!("/api/v1/generations/{}/retire", previous.0), json!({}));
+        let seen = timeout(Duration::from_secs(10), self.states.wait_for(|stage| stage == "retiring")).await;
+        if seen.is_ok() {
+            self.harm(harm).await;
+        }
+        let _sent = asked.await;
+        self.until(previous.0, |state| matches!(state, State::Retired | State::Previous)).await;
+    }
+
+    /// A rebuild that is cancelled, and harm before its parts are removed.
+    async fn harmed_cancellation(&mut self, random: &mut Random, harm: Harm) {
+        let generation = self.rebuild(false).await;
+        let stage = STAGES[1 + random.below(4)];
+        self.sees(|it| index(it) >= index(stage)).await;
+        let answer = self.servers[0].api.post(&format!("/api/v1/generations/{generation}/cancel"), &json!({})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        self.sees(|stage| stage == "removing").await;
+        self.harm(harm).await;
+        self.until(generation, |state| state == State::Cancelled).await;
+    }
+
+    /// Nothing but the live generation is there.
+    async fn is_tidy(&self) {
+        let mut pace = interval(LOOK);
+        let live = self.control.live(DOMAIN).await.ok().flatten().unwrap_or(0);
+        let mut others = Vec::new();
+        let tidy = async {
+            loop {
+                pace.tick().await;
+                others = self.place.parts().await;
+                others.retain(|part| !part.contains(&format!("_g{live:04}")));
+                if others.is_empty() {
+                    return;
+                }
+            }
+        };
+        let in_time = timeout(Duration::from_secs(60), tidy).await;
+        assert!(in_time.is_ok(), "left over beside generation {live}: {others:?}");
+    }
+
+    fn print(&self, backend: Backend) {
+        let names: Vec<String> = self.harms.iter().map(|harm| format!("{harm:?}")).collect();
+        eprintln!("{backend:?}: how often what was done in which state\n| state | {} |", names.join(" | "));
+        for stage in STAGES {
+            let count = |harm: &Harm| self.done.get(&(stage, *harm)).map_or("none".to_owned(), ToString::to_string);
+            eprintln!("| {stage} | {} |", self.harms.iter().map(count).collect::<Vec<_>>().join(" | "));
+        }
+    }
+}
+
+/// Does these harms, in all states if there are enough rounds for each.
+async fn harms(
+    place: Place,
+    through: Option<Place>,
+    instances: usize,
+    proxies: BTreeMap<&'static str, Proxy>,
+    harms: Vec<Harm>,
+    rounds_max: usize,
+) {
+    let (mut random, backend) = (Random::seeded("rebuild-harms"), place.backend);
+    let reached = through.as_ref().unwrap_or(&place);
+    let servers: Vec<Server> = (0..instances).map(|_| Server::start(reached)).collect();
+    let apis: Vec<_> = servers.iter().map(|server| server.api.clone()).collect();
+    let apis: Vec<_> = apis.iter().collect();
+    let mut steps = Vec::new();
+    for flow in FLOWS {
+        steps.push(Step::make(apis[0], flow).await);
+    }
+    let writers = Writers::start(&apis, &steps, WRITERS, &mut random);
+    writers.wait_for(300).await;
+    let (states, control) = (States::watch(&place).await, control(&place).await);
+    let done = BTreeMap::new();
+    let mut stand = Stand { place, through, servers, writers, states, control, proxies, harms, done };
+    let mut live = 1;
+    for round in 1..=rounds_max * stand.harms.len() {
+        if stand.missing().is_empty() {
+            break;
+        }
+        let harm = stand.harms[round % stand.harms.len()];
+        if !stand.missing().iter().any(|(_, missing)| *missing == harm) {
+            continue;
+        }
+        if stand.is_missing("idle", harm) {
+            stand.states.wait_for(|stage| stage == "idle").await;
+            stand.harm(harm).await;
+        }
+        let next = stand.harmed_rebuild(&mut random, harm).await;
+        stand.harmed_way_back(harm, live).await;
+        stand.harmed_retirement(harm).await;
+        stand.harmed_cancellation(&mut random, harm).await;
+        live = stand.control.live(DOMAIN).await.ok().flatten().unwrap_or(next);
+        eprintln!("{backend:?}: round {round}, missing: {:?}", stand.missing());
+    }
+    stand.print(backend);
+    let is_whole = rounds_max >= ROUNDS_MAX;
+    assert!(!is_whole || stand.missing().is_empty(), "states in which nothing was done: {:?}", stand.missing());
+    // What was left undone is asked for again.
+    if let Some(previous) = stand.control.domain(DOMAIN).await.ok().flatten().and_then(|row| row.previous) {
+        let path = format!("/api/v1/generations/{}/retire", previous.0);
+        assert_eq!(stand.servers[0].api.post(&path, &json!({})).await.status, 200);
+    }
+    stand.is_tidy().await;
+    let Stand { place, servers, writers, .. } = stand;
+    let acknowledged = writers.stop().await;
+    for server in &servers {
+        check(&place, server, &acknowledged).await;
+    }
+    for server in servers {
+        assert!(server.stop(), "an instance did not end well");
+    }
+    if backend == Backend::Distributed {
+        let (url, schema) = place.tables();
+        let leased = services::sql(url, &format!("SELECT count(*) FROM {schema}.instances"));
+        eprintln!("rows of instances: {leased}");
+    }
+    check(&place, &Server::start(&place), &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_in_every_state_of_a_rebuild_loses_nothing_embedded() {
+    let place = Place::new("rebuildkills", Backend::Embedded);
+    harms(place, None, 1, BTreeMap::new(), vec![Harm::Kill(0)], ROUNDS_MAX).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kill_9_in_every_state_of_a_rebuild_loses_nothing_on_kafka_and_postgres() {
+    let place = Place::new("rebuildkills", Backend::Distributed);
+    harms(place, None, 2, BTreeMap::new(), vec![Harm::Kill(0), Harm::Kill(1)], ROUNDS_MAX).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_freezes_in_any_state_of_a_rebuild_and_wakes_up_loses_nothing() {
+    let place = Place::new("rebuildfreezes", Backend::Distributed);
+    harms(place, None, 2, BTreeMap::new(), vec![Harm::Freeze(0), Harm::Freeze(1)], rounds(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_that_cannot_be_reached_in_any_state_of_a_rebuild_lose_nothing() {
+    let own = OwnServices::start("kafka,postgres");
+    let kafka = Proxy::start(own.port("kafka", "proxied"), own.port("kafka", "behind")).await;
+    let postgres = Proxy::start(0, own.port("postgres", "port")).await;
+    let search = Proxy::start(0, services::port_of(&services::elasticsearch())).await;
+    let place = Place::on("rebuildcuts", &own.url("kafka"), &own.url("postgres"));
+    let through = place.through(
+        &format!("kafka://127.0.0.1:{}", kafka.port),
+        &format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port),
+    );
+    let through = through.with_search(Some(format!("http://127.0.0.1:{}", search.port)));
+    let proxies = [("kafka", kafka), ("postgres", postgres), ("elasticsearch", search)];
+    let cuts = proxies.each_ref().map(|(store, _)| Harm::Cut(store)).to_vec();
+    harms(place, Some(through), 2, proxies.into(), cuts, rounds(1)).await;
+}
