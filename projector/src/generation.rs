@@ -22,7 +22,8 @@ use crate::{
     throttle::Pauses,
 };
 
-/// One generation of a domain.
+/// One generation of a domain. Clones share its progress.
+#[derive(Clone)]
 pub struct Generation {
     /// The domain.
     pub domain: &'static str,
@@ -49,7 +50,7 @@ pub struct Generation {
     /// The takeover by a server after which its checkpoints were read, as [`Tables::takeovers`] counts them.
     read_after: Arc<AtomicU64>,
     /// What work on it pauses for, in percent.
-    pauses: AtomicU32,
+    pauses: Arc<AtomicU32>,
     subscribers: Arc<RwLock<Vec<Subscriber>>>,
 }
 
@@ -90,7 +91,7 @@ impl Generation {
             refusal,
             places: String::new(),
             read_after,
-            pauses: AtomicU32::new(0),
+            pauses: Arc::default(),
             subscribers,
         })
     }
@@ -98,22 +99,13 @@ impl Generation {
     /// Another generation with the same tables and another index.
     #[must_use]
     pub fn with_index(&self, number: i64, index: String) -> Self {
-        Self {
-            domain: self.domain,
-            number,
-            schema: self.schema.clone(),
-            index,
-            fingerprint: self.fingerprint.clone(),
-            tables: Arc::clone(&self.tables),
-            plans: Arc::clone(&self.plans),
-            progress: Arc::clone(&self.progress),
-            end: self.end.clone(),
-            refusal: Arc::clone(&self.refusal),
-            places: self.places.clone(),
-            read_after: Arc::clone(&self.read_after),
-            pauses: AtomicU32::new(0),
-            subscribers: Arc::clone(&self.subscribers),
-        }
+        Self { number, index, pauses: Arc::default(), ..self.clone() }
+    }
+
+    /// The same with further connections to its tables.
+    #[must_use]
+    pub fn through(&self, tables: Arc<dyn Tables>) -> Self {
+        Self { tables, ..self.clone() }
     }
 
     /// The same with a text that says which log and which tables these are.

@@ -1,6 +1,8 @@
 //! A generation that runs in this process: its records are applied, its index is written, and requests can read it.
 //! Generations with the same tables apply records together.
 
+mod tables;
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -8,10 +10,9 @@ use std::sync::{
 
 use daybook_ingest::log::EventLog;
 use daybook_projector::{
-    commit_listener,
     generation::Generation,
     projection::Projection,
-    runner::{LiveGeneration, Runner},
+    runner::LiveGeneration,
     search::{
         SearchStore,
         binding::Binding,
@@ -22,8 +23,9 @@ use daybook_projector::{
     tables::TablesError,
 };
 use daybook_schemas::position::Partition;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 
+use self::tables::RunningTables;
 use crate::{
     control::Control,
     lease::Lease,
@@ -158,27 +160,27 @@ pub struct Running {
     tables: Arc<RunningTables>,
 }
 
-/// Tables to which records are applied, until the last generation that has them is dropped.
-struct RunningTables {
-    runner: Option<Runner>,
-    /// The partitions that this process applies.
-    assignment: watch::Receiver<Vec<Partition>>,
-    /// Whether they are being built, so that workers take part.
-    is_built: watch::Sender<bool>,
-    _background: JoinSet<()>,
-}
-
 impl Running {
-    /// Starts to apply records. The index is written from [`Running::index`] on. `is_built` says whether the tables are
-    /// being built.
+    /// Starts to apply records. The index is written from [`Running::index`] on.
     pub fn start(
         platform: &Platform,
         generation: &Arc<Generation>,
-        live: LiveGeneration,
-        is_built: bool,
+        live: &LiveGeneration,
     ) -> Result<Self, TablesError> {
-        let tables = Arc::new(RunningTables::start(platform, generation, live, is_built)?);
-        Ok(Self { open: open(platform, generation), search_runner: None, tables })
+        Ok(Self::of(platform, generation, RunningTables::start(platform, generation, live)?))
+    }
+
+    /// The same for a generation that is being built.
+    pub async fn start_built(
+        platform: &Platform,
+        generation: &Arc<Generation>,
+        live: &LiveGeneration,
+    ) -> Result<Self, TablesError> {
+        Ok(Self::of(platform, generation, RunningTables::start_built(platform, generation, live).await?))
+    }
+
+    fn of(platform: &Platform, generation: &Arc<Generation>, tables: RunningTables) -> Self {
+        Self { open: open(platform, generation), search_runner: None, tables: Arc::new(tables) }
     }
 
     /// Another generation with the same tables.
@@ -194,7 +196,7 @@ impl Running {
 
     /// Notes whether its tables are still being built.
     pub fn note_built(&self, is_built: bool) {
-        self.tables.is_built.send_if_modified(|before| std::mem::replace(before, is_built) != is_built);
+        self.tables.note_built(is_built);
     }
 
     /// Starts to write its index, unless that was started before.
@@ -207,14 +209,14 @@ impl Running {
         Ok(())
     }
 
-    /// The last failure of its runner, until the next success.
+    /// The last failure of its runners, until the next success.
     pub fn failure(&self) -> Option<String> {
-        self.tables.runner.as_ref()?.health().failure
+        self.tables.health().into_iter().find_map(|health| health.failure)
     }
 
-    /// How many records its runner has applied.
+    /// How many records its runners have applied.
     pub fn records(&self) -> u64 {
-        self.tables.runner.as_ref().map_or(0, |runner| runner.health().records)
+        self.tables.health().iter().map(|health| health.records).sum()
     }
 }
 
@@ -225,58 +227,7 @@ fn open(platform: &Platform, generation: &Arc<Generation>) -> Open {
     Open::new(Arc::clone(generation), search)
 }
 
-impl RunningTables {
-    fn start(
-        platform: &Platform,
-        generation: &Arc<Generation>,
-        live: LiveGeneration,
-        is_built: bool,
-    ) -> Result<Self, TablesError> {
-        let mut background = JoinSet::new();
-        let is_built = watch::Sender::new(is_built);
-        let assigned = watch::Sender::new(assignment_of(&platform.lease, *is_built.borrow()).borrow().clone());
-        let assignment = assigned.subscribe();
-        background.spawn(assign(Arc::clone(&platform.lease), is_built.subscribe(), assigned));
-        background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
-        let runner = match platform.projects {
-            true => Some(threaded(Runner::start(
-                platform.instance.clone(),
-                Arc::clone(generation),
-                Arc::clone(&platform.projection),
-                Arc::clone(&platform.log),
-                assignment.clone(),
-                live,
-            ))?),
-            false => None,
-        };
-        Ok(Self { runner, assignment, is_built, _background: background })
-    }
-}
-
 /// What a thread runs in, if it could be started.
 fn threaded<T>(started: std::io::Result<T>) -> Result<T, TablesError> {
     started.map_err(|error| TablesError::Unavailable(format!("cannot start a thread: {error}")))
-}
-
-/// The partitions of a generation that is being built, or is not.
-fn assignment_of(lease: &Lease, is_built: bool) -> watch::Receiver<Vec<Partition>> {
-    if is_built { lease.rebuild_assignment() } else { lease.assignment() }
-}
-
-/// Keeps the assignment of a generation up to date until the generation is dropped.
-async fn assign(lease: Arc<Lease>, mut is_built: watch::Receiver<bool>, assigned: watch::Sender<Vec<Partition>>) {
-    loop {
-        let mut current = assignment_of(&lease, *is_built.borrow_and_update());
-        let next = current.borrow_and_update().clone();
-        assigned.send_if_modified(|before| {
-            let changed = *before != next;
-            *before = next;
-            changed
-        });
-        tokio::select! {
-            Ok(()) = is_built.changed() => {}
-            Ok(()) = current.changed() => {}
-            else => return,
-        }
-    }
 }

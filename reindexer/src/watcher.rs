@@ -97,7 +97,7 @@ impl Watcher {
     pub fn start(platform: Platform, opened: &Opened) -> Result<Self, TablesError> {
         let generation = &opened.generation;
         let live = watch::Sender::new(Some(Arc::clone(generation)));
-        let mut running = Running::start(&platform, generation, live.subscribe(), false)?;
+        let mut running = Running::start(&platform, generation, &live.subscribe())?;
         if opened.is_live || !platform.control.store().shared() {
             running.index(&platform)?;
         }
@@ -215,7 +215,11 @@ impl Watcher {
                 None => {
                     let is_live = of_tables.clone().any(|other| other.state == State::Live);
                     let generation = open::open_entry(&self.platform, entry, is_live).await?;
-                    let running = Running::start(&self.platform, &generation, self.live.subscribe(), is_built);
+                    let (platform, live) = (&self.platform, self.live.subscribe());
+                    let running = match is_built {
+                        true => Running::start_built(platform, &generation, &live).await,
+                        false => Running::start(platform, &generation, &live),
+                    };
                     running.map_err(|source| self.failed(source))?
                 }
             };

@@ -121,7 +121,7 @@ impl Worker {
             Some(running) => running,
             None => {
                 let generation = open::open_entry(&self.platform, entry, false).await?;
-                Running::start(&self.platform, &generation, self.live.subscribe(), true).map_err(failed)?
+                Running::start_built(&self.platform, &generation, &self.live.subscribe()).await.map_err(failed)?
             }
         };
         let running = self.running.entry(number).or_insert(running);

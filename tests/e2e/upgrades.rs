@@ -233,6 +233,15 @@ async fn the_next_release_prepares_its_generation_beside_the_running_one_and_onl
     acknowledged.merge(writers.stop().await);
     assert_eq!(server.api.get("/flows").await.header("daybook-generation"), "1");
     assert!(server.stop());
+    // As long as a preparation runs, it is not taken over.
+    let preparing = fs::File::open(place.folder.0.join("prepare.lock"));
+    let preparing = preparing.and_then(|file| file.lock().map(|()| file)).unwrap_or_else(|error| panic!("{error}"));
+    for command in [&["serve", "--listen", "127.0.0.1:0", "--migration-listen", "off"][..], &["prepare"]] {
+        let refused = place.command(command);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(refused.status.code() == Some(5) && text.contains("wait for it, or stop it"), "{refused:?}");
+    }
+    drop(preparing);
     let server = Server::begin(&place, &[]);
     answers(&server.api).await;
     assert_eq!(status(&server.api).await["generations"][0]["generation"], 2);

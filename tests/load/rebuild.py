@@ -4,11 +4,11 @@
     rebuild.py --daybook target/release/daybook [--runs 40000]
     rebuild.py --daybook target/release/daybook --kafka kafka://… --postgres postgres://… --elasticsearch http://… [--runs 40000]
 
-Loads runs over the bulk API (14 events each; half of the runs belong to one flow), then rebuilds while a client reads one
-object after the other. Prints events/s of the load, documents/s of the index, the time of verification and the memory of
-the process; on PostgreSQL, COPY of the same rows into tables with the same indexes beside it. Then generations are promoted
-and rolled back under writers and readers, for what a switch adds to a request. --processes starts more processes that
-share the load. Needs psql for PostgreSQL. Nothing is asserted."""
+Loads runs over the bulk API (20 events each; half of the runs belong to one flow), then rebuilds alone. Prints events/s of the
+load, documents/s of the index, the time of verification and the memory of the process; on PostgreSQL, COPY of the same rows
+into tables with the same indexes beside it. A second rebuild runs while a client reads one list after the other. Then its
+generation is promoted and rolled back under writers and readers, for what a switch adds to a request. --processes starts
+more processes that share the load. Needs psql for PostgreSQL. Nothing is asserted."""
 import argparse
 import http.client
 import json
@@ -188,13 +188,8 @@ def main():
                 _, documents = wait_for_search(base)
             else:
                 documents = 0
-            idle = reads(base, given.runs)
-            time.sleep(5)
-            idle = idle.end()
             for _ in range(given.rebuilds):
-                reading = reads(base, given.runs)
                 generation, seconds, memory = rebuild(base, pids)
-                reading = reading.end()
                 print("states        " + ", ".join(f"{state} {taken:.2f} s" for state, taken in seconds.items()))
                 filled = seconds["loading"]
                 print(f"tables        {events / filled:.0f} events/s, {given.processes} processes")
@@ -202,15 +197,21 @@ def main():
                     print(f"documents     {documents / seconds['indexing']:.0f} documents/s of {documents}")
                 print(f"verification  {seconds['verifying'] / sum(seconds.values()):.2f} of the rebuild")
                 print(f"memory        {memory} MiB")
-                print(f"reads         idle: {shown(idle)}")
-                print(f"              rebuilding: {shown(reading)}: p99 is {at(reading, 0.99) / at(idle, 0.99):.1f} times")
-                if given.rebuilds > 1:
-                    post(base, f"/api/v1/generations/{generation}/cancel", "{}")
+                post(base, f"/api/v1/generations/{generation}/cancel", "{}")
             if given.postgres:
                 rows, copied = copy_seconds(given.postgres, f"{name}_metaflow_g0001")
                 print(f"COPY          {rows} rows in {copied:.1f} s with the same indexes: the load is {copied / filled:.2f} of it", flush=True)
-            if given.only == "all" and given.rebuilds == 1:
-                switches(base, generation, given.switches)
+            if given.only == "load":
+                return
+            idle = reads(base, given.runs)
+            time.sleep(5)
+            idle = idle.end()
+            reading = reads(base, given.runs)
+            generation, _, _ = rebuild(base, pids)
+            reading = reading.end()
+            print(f"reads         idle: {shown(idle)}")
+            print(f"              rebuilding: {shown(reading)}: p99 is {at(reading, 0.99) / at(idle, 0.99):.1f} times")
+            switches(base, generation, given.switches)
         finally:
             for process in service.processes:
                 stop(process)

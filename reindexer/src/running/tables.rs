@@ -1,0 +1,201 @@
+//! Tables to which records are applied in this process. While they are being built, several runners share the partitions:
+//! PostgreSQL works for one connection on one processor.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use daybook_projector::{
+    commit_listener,
+    generation::Generation,
+    runner::{Health, LiveGeneration, Runner},
+    tables::TablesError,
+};
+use daybook_schemas::position::Partition;
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{Platform, threaded};
+use crate::lease::Lease;
+
+/// Runners of one generation that is being built, at most.
+const LANES_MAX: usize = 4;
+
+/// Tables to which records are applied, until the last generation that has them is dropped.
+pub(super) struct RunningTables {
+    runner: Option<Runner>,
+    /// Further runners while they are being built, each for some of the partitions.
+    lanes: Mutex<Vec<Runner>>,
+    /// The partitions that this process applies.
+    pub(super) assignment: watch::Receiver<Vec<Partition>>,
+    /// Whether they are being built, so that workers take part.
+    is_built: watch::Sender<bool>,
+    _background: JoinSet<()>,
+}
+
+impl RunningTables {
+    /// Starts to apply records.
+    pub(super) fn start(
+        platform: &Platform,
+        generation: &Arc<Generation>,
+        live: &LiveGeneration,
+    ) -> Result<Self, TablesError> {
+        Self::start_lanes(platform, std::slice::from_ref(generation), live, false)
+    }
+
+    /// The same for tables that are being built.
+    pub(super) async fn start_built(
+        platform: &Platform,
+        generation: &Arc<Generation>,
+        live: &LiveGeneration,
+    ) -> Result<Self, TablesError> {
+        let (mut lanes, store) = (vec![Arc::clone(generation)], platform.control.store());
+        let count = match store.shared() && platform.projects {
+            true => thread::available_parallelism().map_or(1, |count| count.get().min(LANES_MAX)),
+            // An embedded engine has one writer.
+            false => 1,
+        };
+        while lanes.len() < count {
+            lanes.push(Arc::new(generation.through(store.open(&generation.schema).await?)));
+        }
+        Self::start_lanes(platform, &lanes, live, true)
+    }
+
+    /// Starts a runner for each of the handles of one generation.
+    fn start_lanes(
+        platform: &Platform,
+        lanes: &[Arc<Generation>],
+        live: &LiveGeneration,
+        is_built: bool,
+    ) -> Result<Self, TablesError> {
+        let mut background = JoinSet::new();
+        let is_built = watch::Sender::new(is_built);
+        let all = watch::Sender::new(assignment_of(&platform.lease, *is_built.borrow()).borrow().clone());
+        let of_lanes: Vec<_> = split(&all.borrow(), lanes.len()).into_iter().map(watch::Sender::new).collect();
+        let (assignment, mut runners) = (all.subscribe(), Vec::new());
+        for (generation, assigned) in lanes.iter().zip(&of_lanes).filter(|_| platform.projects) {
+            runners.push(threaded(Runner::start(
+                platform.instance.clone(),
+                Arc::clone(generation),
+                Arc::clone(&platform.projection),
+                Arc::clone(&platform.log),
+                assigned.subscribe(),
+                live.clone(),
+            ))?);
+        }
+        let assigned = Assigned { all, of_lanes };
+        background.spawn(assign(Arc::clone(&platform.lease), is_built.subscribe(), assigned));
+        if let Some(generation) = lanes.first() {
+            background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
+        }
+        let mut runners = runners.into_iter();
+        let runner = runners.next();
+        Ok(Self { runner, lanes: Mutex::new(runners.collect()), assignment, is_built, _background: background })
+    }
+
+    /// Notes whether they are still being built. Afterwards one runner applies all partitions.
+    pub(super) fn note_built(&self, is_built: bool) {
+        self.is_built.send_if_modified(|before| std::mem::replace(before, is_built) != is_built);
+        if !is_built {
+            let lanes = std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner));
+            if !lanes.is_empty() {
+                // To wait until they have stopped would block.
+                tokio::task::spawn_blocking(move || drop(lanes));
+            }
+        }
+    }
+
+    /// What its runners are doing.
+    pub(super) fn health(&self) -> Vec<Health> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.runner.iter().chain(lanes.iter()).map(Runner::health).collect()
+    }
+}
+
+/// The partitions of a generation, and how they are spread over its runners.
+struct Assigned {
+    all: watch::Sender<Vec<Partition>>,
+    of_lanes: Vec<watch::Sender<Vec<Partition>>>,
+}
+
+impl Assigned {
+    /// While tables are being built, each of their runners gets some partitions; afterwards the first one gets all.
+    fn set(&self, next: &[Partition], is_built: bool) {
+        let set = |sender: &watch::Sender<Vec<Partition>>, next: Vec<Partition>| {
+            sender.send_if_modified(|before| {
+                let changed = *before != next;
+                *before = next;
+                changed
+            });
+        };
+        let mut parts = split(next, if is_built { self.of_lanes.len() } else { 1 });
+        parts.resize(self.of_lanes.len(), Vec::new());
+        // First what others are to give up.
+        for (sender, part) in self.of_lanes.iter().zip(parts).rev() {
+            set(sender, part);
+        }
+        set(&self.all, next.to_vec());
+    }
+}
+
+/// Spreads partitions evenly.
+fn split(partitions: &[Partition], count: usize) -> Vec<Vec<Partition>> {
+    let mut parts = vec![Vec::new(); count];
+    for (index, partition) in partitions.iter().enumerate() {
+        parts[index % count].push(*partition);
+    }
+    parts
+}
+
+/// The partitions of a generation that is being built, or is not.
+fn assignment_of(lease: &Lease, is_built: bool) -> watch::Receiver<Vec<Partition>> {
+    if is_built { lease.rebuild_assignment() } else { lease.assignment() }
+}
+
+/// Keeps the assignment of a generation up to date until the generation is dropped.
+async fn assign(lease: Arc<Lease>, mut is_built: watch::Receiver<bool>, assigned: Assigned) {
+    loop {
+        let is_built_now = *is_built.borrow_and_update();
+        let mut current = assignment_of(&lease, is_built_now);
+        let next = current.borrow_and_update().clone();
+        assigned.set(&next, is_built_now);
+        tokio::select! {
+            Ok(()) = is_built.changed() => {}
+            Ok(()) = current.changed() => {}
+            else => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_schemas::{Topic, position::PartitionId, topics::Declaration};
+
+    use super::*;
+
+    const ORDERS: Topic = Topic::new(&Declaration { name: "orders", compacted: false, partitions: 8 });
+
+    fn partitions(count: PartitionId) -> Vec<Partition> {
+        (0..count).map(|id| Partition { topic: ORDERS, id }).collect()
+    }
+
+    #[test]
+    fn each_partition_belongs_to_one_runner_and_all_to_the_first_one_in_the_end() {
+        let of_lanes: Vec<_> = (0..3).map(|_| watch::Sender::new(Vec::new())).collect();
+        let assigned = Assigned { all: watch::Sender::default(), of_lanes };
+        for count in 0..8 {
+            let all = partitions(count);
+            assigned.set(&all, true);
+            let parts: Vec<Vec<Partition>> = assigned.of_lanes.iter().map(|lane| lane.borrow().clone()).collect();
+            let mut found = parts.concat();
+            found.sort_unstable();
+            assert_eq!(found, all);
+            let sizes = || parts.iter().map(Vec::len);
+            assert!(sizes().max() <= sizes().min().map(|least| least + 1), "{parts:?}");
+            assigned.set(&all, false);
+            let parts: Vec<usize> = assigned.of_lanes.iter().map(|lane| lane.borrow().len()).collect();
+            assert_eq!(parts, [all.len(), 0, 0]);
+            assert_eq!(*assigned.all.borrow(), all);
+        }
+    }
+}
