@@ -26,6 +26,7 @@ use daybook_schemas::position::Partition;
 use tokio::sync::watch;
 
 use self::tables::RunningTables;
+pub(crate) use self::tables::Stage;
 use crate::{
     control::Control,
     lease::Lease,
@@ -170,13 +171,14 @@ impl Running {
         Ok(Self::of(platform, generation, RunningTables::start(platform, generation, live)?))
     }
 
-    /// The same for a generation that is being built.
-    pub async fn start_built(
+    /// The same for a generation that may still be built.
+    pub(crate) async fn start_at(
         platform: &Platform,
         generation: &Arc<Generation>,
         live: &LiveGeneration,
+        stage: Stage,
     ) -> Result<Self, TablesError> {
-        Ok(Self::of(platform, generation, RunningTables::start_built(platform, generation, live).await?))
+        Ok(Self::of(platform, generation, RunningTables::start_at(platform, generation, live, stage).await?))
     }
 
     fn of(platform: &Platform, generation: &Arc<Generation>, tables: RunningTables) -> Self {
@@ -194,9 +196,9 @@ impl Running {
         platform.setting(&self.open.generation, self.open.search.as_ref()?, self.tables.assignment.clone())
     }
 
-    /// Notes whether its tables are still being built.
-    pub fn note_built(&self, is_built: bool) {
-        self.tables.note_built(is_built);
+    /// Notes how far its tables are.
+    pub(crate) fn note(&self, stage: Stage) {
+        self.tables.note(stage);
     }
 
     /// Starts to write its index, unless that was started before.

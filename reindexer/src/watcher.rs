@@ -21,7 +21,7 @@ use crate::{
     control::{Entry, State},
     open::{self, OpenError, Opened},
     plan,
-    running::{Open, Platform, Running},
+    running::{Open, Platform, Running, Stage},
     switch::{
         GenerationId,
         control::{ControlRow, Phase},
@@ -200,8 +200,9 @@ impl Watcher {
     async fn run(&self, entry: &Entry, entries: &[Entry]) -> Result<(), OpenError> {
         let number = entry.generation;
         let of_tables = entries.iter().filter(|other| other.schema == entry.schema && !other.state.has_ended());
-        // Workers take part in what is filled from the log.
-        let is_built = of_tables.clone().all(|other| other.state.is_unpromoted() && !other.is_search_only());
+        // Tables that were live are complete, whoever has them now.
+        let is_own = of_tables.clone().all(|other| other.generation == number) && !entry.is_search_only();
+        let stage = if is_own { Stage::of(entry) } else { Stage::Complete };
         let is_running = self.lock().contains_key(&number);
         if !is_running {
             let same = |running: &&Running| running.open.generation.schema == entry.schema;
@@ -216,10 +217,7 @@ impl Watcher {
                     let is_live = of_tables.clone().any(|other| other.state == State::Live);
                     let generation = open::open_entry(&self.platform, entry, is_live).await?;
                     let (platform, live) = (&self.platform, self.live.subscribe());
-                    let running = match is_built {
-                        true => Running::start_built(platform, &generation, &live).await,
-                        false => Running::start(platform, &generation, &live),
-                    };
+                    let running = Running::start_at(platform, &generation, &live, stage).await;
                     running.map_err(|source| self.failed(source))?
                 }
             };
@@ -227,7 +225,7 @@ impl Watcher {
             self.lock().insert(number, running);
         }
         if let Some(running) = self.lock().get_mut(&number) {
-            running.note_built(is_built);
+            running.note(stage);
             if entry.state != State::Loading {
                 running.index(&self.platform).map_err(|source| self.failed(source))?;
             }

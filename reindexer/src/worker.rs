@@ -13,7 +13,7 @@ use crate::{
     control::{Entry, State},
     open::{self, OpenError},
     plan,
-    running::{Platform, Running},
+    running::{Platform, Running, Stage},
 };
 
 /// The rebuilds of one domain in which this process takes part.
@@ -121,10 +121,12 @@ impl Worker {
             Some(running) => running,
             None => {
                 let generation = open::open_entry(&self.platform, entry, false).await?;
-                Running::start_built(&self.platform, &generation, &self.live.subscribe()).await.map_err(failed)?
+                let live = self.live.subscribe();
+                Running::start_at(&self.platform, &generation, &live, Stage::of(entry)).await.map_err(failed)?
             }
         };
         let running = self.running.entry(number).or_insert(running);
+        running.note(Stage::of(entry));
         running.open.generation.set_pauses(entry.state.paced(self.platform.lease.throttle().pauses()));
         if entry.state != State::Loading {
             running.index(&self.platform).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Tables to which records are applied in this process. While they are being built, several runners share the partitions:
+//! Tables to which records are applied in this process. While they are being filled, several runners share the partitions:
 //! PostgreSQL works for one connection on one processor.
 
 use std::{
@@ -16,21 +16,45 @@ use daybook_schemas::position::Partition;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{Platform, threaded};
-use crate::lease::Lease;
+use crate::{
+    control::{Entry, State},
+    lease::Lease,
+};
 
-/// Runners of one generation that is being built, at most.
+/// Runners of one generation that is being filled, at most.
 const LANES_MAX: usize = 4;
 
 /// Tables to which records are applied, until the last generation that has them is dropped.
 pub(super) struct RunningTables {
     runner: Option<Runner>,
-    /// Further runners while they are being built, each for some of the partitions.
+    /// Further runners while they are being filled, each for some of the partitions.
     lanes: Mutex<Vec<Runner>>,
     /// The partitions that this process applies.
     pub(super) assignment: watch::Receiver<Vec<Partition>>,
-    /// Whether they are being built, so that workers take part.
-    is_built: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
     _background: JoinSet<()>,
+}
+
+/// How far tables are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// They are filled from the log: workers take part, and several runners.
+    Filled,
+    /// They belong to a generation that is being built: workers take part.
+    Built,
+    /// They are, or were, the live ones.
+    Complete,
+}
+
+impl Stage {
+    /// Of the tables of a generation.
+    pub(crate) fn of(entry: &Entry) -> Self {
+        match entry.state {
+            State::Planned | State::Loading => Self::Filled,
+            state if state.is_unpromoted() => Self::Built,
+            _ => Self::Complete,
+        }
+    }
 }
 
 impl RunningTables {
@@ -40,17 +64,18 @@ impl RunningTables {
         generation: &Arc<Generation>,
         live: &LiveGeneration,
     ) -> Result<Self, TablesError> {
-        Self::start_lanes(platform, std::slice::from_ref(generation), live, false)
+        Self::start_lanes(platform, std::slice::from_ref(generation), live, Stage::Complete)
     }
 
-    /// The same for tables that are being built.
-    pub(super) async fn start_built(
+    /// The same for tables that may still be built.
+    pub(super) async fn start_at(
         platform: &Platform,
         generation: &Arc<Generation>,
         live: &LiveGeneration,
+        stage: Stage,
     ) -> Result<Self, TablesError> {
         let (mut lanes, store) = (vec![Arc::clone(generation)], platform.control.store());
-        let count = match store.shared() && platform.projects {
+        let count = match store.shared() && platform.projects && stage == Stage::Filled {
             true => thread::available_parallelism().map_or(1, |count| count.get().min(LANES_MAX)),
             // An embedded engine has one writer.
             false => 1,
@@ -58,7 +83,7 @@ impl RunningTables {
         while lanes.len() < count {
             lanes.push(Arc::new(generation.through(store.open(&generation.schema).await?)));
         }
-        Self::start_lanes(platform, &lanes, live, true)
+        Self::start_lanes(platform, &lanes, live, stage)
     }
 
     /// Starts a runner for each of the handles of one generation.
@@ -66,11 +91,11 @@ impl RunningTables {
         platform: &Platform,
         lanes: &[Arc<Generation>],
         live: &LiveGeneration,
-        is_built: bool,
+        stage: Stage,
     ) -> Result<Self, TablesError> {
         let mut background = JoinSet::new();
-        let is_built = watch::Sender::new(is_built);
-        let all = watch::Sender::new(assignment_of(&platform.lease, *is_built.borrow()).borrow().clone());
+        let all = watch::Sender::new(assignment_of(&platform.lease, stage).borrow().clone());
+        let stage = watch::Sender::new(stage);
         let of_lanes: Vec<_> = split(&all.borrow(), lanes.len()).into_iter().map(watch::Sender::new).collect();
         let (assignment, mut runners) = (all.subscribe(), Vec::new());
         for (generation, assigned) in lanes.iter().zip(&of_lanes).filter(|_| platform.projects) {
@@ -84,19 +109,19 @@ impl RunningTables {
             ))?);
         }
         let assigned = Assigned { all, of_lanes };
-        background.spawn(assign(Arc::clone(&platform.lease), is_built.subscribe(), assigned));
+        background.spawn(assign(Arc::clone(&platform.lease), stage.subscribe(), assigned));
         if let Some(generation) = lanes.first() {
             background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
         }
         let mut runners = runners.into_iter();
         let runner = runners.next();
-        Ok(Self { runner, lanes: Mutex::new(runners.collect()), assignment, is_built, _background: background })
+        Ok(Self { runner, lanes: Mutex::new(runners.collect()), assignment, stage, _background: background })
     }
 
-    /// Notes whether they are still being built. Afterwards one runner applies all partitions.
-    pub(super) fn note_built(&self, is_built: bool) {
-        self.is_built.send_if_modified(|before| std::mem::replace(before, is_built) != is_built);
-        if !is_built {
+    /// Notes how far they are. Once they are filled, one runner applies all partitions: so a promotion changes nothing.
+    pub(super) fn note(&self, stage: Stage) {
+        self.stage.send_if_modified(|before| std::mem::replace(before, stage) != stage);
+        if stage != Stage::Filled {
             let lanes = std::mem::take(&mut *self.lanes.lock().unwrap_or_else(PoisonError::into_inner));
             if !lanes.is_empty() {
                 // To wait until they have stopped would block.
@@ -119,8 +144,8 @@ struct Assigned {
 }
 
 impl Assigned {
-    /// While tables are being built, each of their runners gets some partitions; afterwards the first one gets all.
-    fn set(&self, next: &[Partition], is_built: bool) {
+    /// While tables are being filled, each of their runners gets some partitions; afterwards the first one gets all.
+    fn set(&self, next: &[Partition], stage: Stage) {
         let set = |sender: &watch::Sender<Vec<Partition>>, next: Vec<Partition>| {
             sender.send_if_modified(|before| {
                 let changed = *before != next;
@@ -128,7 +153,7 @@ impl Assigned {
                 changed
             });
         };
-        let mut parts = split(next, if is_built { self.of_lanes.len() } else { 1 });
+        let mut parts = split(next, if stage == Stage::Filled { self.of_lanes.len() } else { 1 });
         parts.resize(self.of_lanes.len(), Vec::new());
         // First what others are to give up.
         for (sender, part) in self.of_lanes.iter().zip(parts).rev() {
@@ -147,20 +172,20 @@ fn split(partitions: &[Partition], count: usize) -> Vec<Vec<Partition>> {
     parts
 }
 
-/// The partitions of a generation that is being built, or is not.
-fn assignment_of(lease: &Lease, is_built: bool) -> watch::Receiver<Vec<Partition>> {
-    if is_built { lease.rebuild_assignment() } else { lease.assignment() }
+/// The partitions that this process applies.
+fn assignment_of(lease: &Lease, stage: Stage) -> watch::Receiver<Vec<Partition>> {
+    if stage == Stage::Complete { lease.assignment() } else { lease.rebuild_assignment() }
 }
 
 /// Keeps the assignment of a generation up to date until the generation is dropped.
-async fn assign(lease: Arc<Lease>, mut is_built: watch::Receiver<bool>, assigned: Assigned) {
+async fn assign(lease: Arc<Lease>, mut stage: watch::Receiver<Stage>, assigned: Assigned) {
     loop {
-        let is_built_now = *is_built.borrow_and_update();
-        let mut current = assignment_of(&lease, is_built_now);
+        let now = *stage.borrow_and_update();
+        let mut current = assignment_of(&lease, now);
         let next = current.borrow_and_update().clone();
-        assigned.set(&next, is_built_now);
+        assigned.set(&next, now);
         tokio::select! {
-            Ok(()) = is_built.changed() => {}
+            Ok(()) = stage.changed() => {}
             Ok(()) = current.changed() => {}
             else => return,
         }
@@ -185,14 +210,14 @@ mod tests {
         let assigned = Assigned { all: watch::Sender::default(), of_lanes };
         for count in 0..8 {
             let all = partitions(count);
-            assigned.set(&all, true);
+            assigned.set(&all, Stage::Filled);
             let parts: Vec<Vec<Partition>> = assigned.of_lanes.iter().map(|lane| lane.borrow().clone()).collect();
             let mut found = parts.concat();
             found.sort_unstable();
             assert_eq!(found, all);
             let sizes = || parts.iter().map(Vec::len);
             assert!(sizes().max() <= sizes().min().map(|least| least + 1), "{parts:?}");
-            assigned.set(&all, false);
+            assigned.set(&all, Stage::Built);
             let parts: Vec<usize> = assigned.of_lanes.iter().map(|lane| lane.borrow().len()).collect();
             assert_eq!(parts, [all.len(), 0, 0]);
             assert_eq!(*assigned.all.borrow(), all);
