@@ -36,7 +36,7 @@ const END_MAX: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(20);
 /// Rounds for each harm, at most, until it was done in every state.
 const ROUNDS_MAX: usize = 12;
-/// States that follow one another in milliseconds, so that a round can do harm in one of them only.
+/// States that follow one another in milliseconds, so that a round can do harm that lasts in one of them only.
 const BRIEF: [Stage; 3] = ["ready", "announced", "following"];
 /// The states of a rebuild that is promoted, in order.
 const REBUILD: std::ops::Range<usize> = 1..7;
@@ -198,7 +198,11 @@ impl Stand {
     async fn harmed_rebuild(&mut self, random: &mut Random, harm: Harm) -> i64 {
         let generation = self.rebuild(true).await;
         let first = random.below(REBUILD.len());
-        let brief = BRIEF.into_iter().find(|stage| self.is_missing(stage, harm));
+        // After a kill, the next process finds the state as it was.
+        let brief = match harm {
+            Harm::Kill(_) => None,
+            Harm::Freeze(_) | Harm::Cut(_) => BRIEF.into_iter().find(|stage| self.is_missing(stage, harm)),
+        };
         for stage in &STAGES[REBUILD] {
             let is_wanted = self.is_missing(stage, harm) || index(stage) == REBUILD.start + first;
             let is_due = is_wanted && (!BRIEF.contains(stage) || brief.is_none_or(|brief| brief == *stage));
@@ -277,7 +281,7 @@ impl Stand {
     }
 }
 
-/// Does these harms, in all states if there are enough rounds for each.
+/// Does these harms in all states; without enough rounds for that, one of them in the states of one rebuild.
 async fn harms(
     place: Place,
     through: Option<Place>,
@@ -301,7 +305,9 @@ async fn harms(
     let done = BTreeMap::new();
     let mut stand = Stand { place, through, servers, writers, states, control, proxies, harms, done };
     let mut live = 1;
-    for round in 1..=rounds_max * stand.harms.len() {
+    let is_whole = rounds_max >= ROUNDS_MAX;
+    let (first, count) = (random.below(stand.harms.len()), if is_whole { rounds_max * stand.harms.len() } else { 1 });
+    for round in first..first + count {
         if stand.missing().is_empty() {
             break;
         }
@@ -321,7 +327,6 @@ async fn harms(
         eprintln!("{backend:?}: round {round}, missing: {:?}", stand.missing());
     }
     stand.print(backend);
-    let is_whole = rounds_max >= ROUNDS_MAX;
     assert!(!is_whole || stand.missing().is_empty(), "states in which nothing was done: {:?}", stand.missing());
     // What was left undone is asked for again.
     if let Some(previous) = stand.control.domain(DOMAIN).await.ok().flatten().and_then(|row| row.previous) {

@@ -42,7 +42,7 @@ pub(crate) enum Stage {
     Filled,
     /// They belong to a generation that is being built: workers take part.
     Built,
-    /// They are, or were, the live ones.
+    /// They can be promoted, or were. Workers have left before, so that a promotion changes no assignment.
     Complete,
 }
 
@@ -51,7 +51,7 @@ impl Stage {
     pub(crate) fn of(entry: &Entry) -> Self {
         match entry.state {
             State::Planned | State::Loading => Self::Filled,
-            state if state.is_unpromoted() => Self::Built,
+            State::Indexing | State::Tailing | State::Verifying => Self::Built,
             _ => Self::Complete,
         }
     }
