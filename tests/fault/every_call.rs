@@ -161,9 +161,7 @@ impl Driver<'_> {
 async fn every_call_passes(backend: Backend, instances: usize) {
     let random = Random::seeded("every-call");
     let place = Place::new("calls", backend);
-    // The callers make reads slow, for which a rebuild would pause.
-    let options = ["--rebuild-read-latency-ms-max", "0"];
-    let servers: Vec<Server> = (0..instances).map(|_| Server::start_with(&place, &options)).collect();
+    let servers: Vec<Server> = (0..instances).map(|_| Server::start(&place)).collect();
     let apis: Vec<Api> = servers.iter().map(|server| server.api.clone()).collect();
     fill(&apis[0]).await;
     let routes = routes(&apis[0]).await;
