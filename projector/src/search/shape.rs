@@ -352,7 +352,7 @@ pub(super) mod example {
             ],
             type_field: FieldId(0),
             time_field: FieldId(6),
-            path: vec![("books".into(), "title".into())],
+            path: vec![("titles".into(), "title".into())],
             inheritance: Some(Inheritance {
                 field: FieldId(3),
                 parent: "shelf".into(),
