@@ -385,6 +385,37 @@ async fn pages_by_a_field_stay_put_while_documents_change() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_equal_scores_hold_each_document_once() {
+    let mut random = Random::seeded("equal scores");
+    let shape = Metaflow.shape();
+    let query = parse(&shape, "ml OR nightly").unwrap_or_else(|error| panic!("{error}"));
+    for engine in engines("ties", &shape).await {
+        let mut ids = Vec::new();
+        // Each part is a segment of its own. Some documents fit better than others.
+        for part in 0..6 {
+            let documents = (0..20 + random.below(60)).map(|number| {
+                let mut run = Document::new(format!("run/F{part}/{number}"), 1);
+                run.set("type", "run");
+                run.set("created_at", part * 100);
+                run.set("tags", if random.below(3) == 0 { json!(["ml"]) } else { json!(["ml", "nightly"]) });
+                run
+            });
+            let documents: Vec<Document> = documents.collect();
+            ids.extend(documents.iter().map(|document| document.id.clone()));
+            engine.write(&documents).await;
+        }
+        ids.sort();
+        for page in (3..90).step_by(4) {
+            let request = Request { query: query.clone(), sort: Sort::relevance(), ..Request::all(&shape, 0) };
+            let (hits, ..) = engine.search(&request, page).await;
+            let mut found: Vec<String> = hits.into_iter().map(|hit| hit.id).collect();
+            found.sort();
+            assert_eq!(found, ids, "{}: pages of {page}", engine.name);
+        }
+    }
+}
+
 #[test]
 fn the_engines_schemas_are_those_of_the_golden_files() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/search");

@@ -26,8 +26,8 @@ use tantivy::{
     DocAddress, DocSet, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TERMINATED, TantivyDocument,
     TantivyError, Term,
     collector::{
-        TopDocs,
-        sort_key::{SortByStaticFastValue, SortByString},
+        SortKeyComputer, TopDocs,
+        sort_key::{SortBySimilarityScore, SortByStaticFastValue, SortByString},
     },
     query::{BooleanQuery, EnableScoring, Occur, Query},
     schema::Value,
@@ -344,14 +344,12 @@ impl Parts {
         total: u64,
     ) -> tantivy::Result<Page> {
         let query = queries::on_page(&self.fields, matching, request.sort, &request.start);
-        let top = TopDocs::with_limit(request.hits_max);
         if request.sort.field.is_none() {
             let skipped = if let Start::Skip(count) = request.start { count } else { 0 };
             if !request.query.as_ref().is_some_and(queries::is_scored) {
                 return first(searcher, query.as_ref(), skipped, request.hits_max);
             }
-            let found = searcher.search(&query, &top.and_offset(skipped).order_by_score())?;
-            return Ok(found.into_iter().map(|(score, address)| (Some(score), address)).collect());
+            return best(searcher, query.as_ref(), skipped, request.hits_max);
         }
         if request.sort.field == Some(self.shape.time_field)
             && total > SORTED_MAX
@@ -444,6 +442,22 @@ fn first(searcher: &Searcher, query: &dyn Query, skipped: usize, hits_max: usize
     }
     found.drain(..skipped.min(found.len()));
     Ok(found)
+}
+
+/// A page of the documents that fit best. Equal scores are ordered by address, so that pages do not overlap; the library's
+/// own merge of segments (tantivy 0.27, `order_by_score`) drops any of them.
+fn best(searcher: &Searcher, query: &dyn Query, skipped: usize, hits_max: usize) -> tantivy::Result<Page> {
+    let weight = query.weight(EnableScoring::enabled_from_searcher(searcher))?;
+    let mut found = Vec::new();
+    for (segment, reader) in (0..).zip(searcher.segment_readers()) {
+        let wanted = skipped + hits_max;
+        found.extend(SortBySimilarityScore.collect_segment_top_k(wanted, weight.as_ref(), reader, segment)?);
+    }
+    found.sort_unstable_by(|(score, address), (other_score, other)| {
+        other_score.total_cmp(score).then_with(|| address.cmp(other))
+    });
+    let page = found.into_iter().skip(skipped).take(hits_max);
+    Ok(page.map(|(score, address)| (Some(score), address)).collect())
 }
 
 async fn blocking<T: Send + 'static>(
