@@ -15,11 +15,13 @@
 
 pub mod binding;
 pub mod bookkeeping;
+pub mod builds;
 pub mod document;
 pub mod elasticsearch;
 pub mod highlight;
 pub mod inherited;
 pub mod query;
+pub mod ranges;
 pub mod request;
 pub mod runner;
 pub mod shape;

@@ -162,27 +162,15 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts to apply records. The index is written from [`Running::index`] on.
-    pub fn start(
-        platform: &Platform,
-        generation: &Arc<Generation>,
-        live: &LiveGeneration,
-    ) -> Result<Self, TablesError> {
-        Ok(Self::of(platform, generation, RunningTables::start(platform, generation, live)?))
-    }
-
-    /// The same for a generation that may still be built.
-    pub(crate) async fn start_at(
+    /// Starts to apply records to tables that are so far. The index is written from [`Running::index`] on.
+    pub(crate) async fn start(
         platform: &Platform,
         generation: &Arc<Generation>,
         live: &LiveGeneration,
         stage: Stage,
     ) -> Result<Self, TablesError> {
-        Ok(Self::of(platform, generation, RunningTables::start_at(platform, generation, live, stage).await?))
-    }
-
-    fn of(platform: &Platform, generation: &Arc<Generation>, tables: RunningTables) -> Self {
-        Self { open: open(platform, generation), search_runner: None, tables: Arc::new(tables) }
+        let tables = Arc::new(RunningTables::start(platform, generation, live, stage).await?);
+        Ok(Self { open: open(platform, generation), search_runner: None, tables })
     }
 
     /// Another generation with the same tables.

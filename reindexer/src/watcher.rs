@@ -94,10 +94,10 @@ impl Generations {
 impl Watcher {
     /// Starts with the generation that was opened. It is treated as the one that answers, although it may have to be
     /// promoted first.
-    pub fn start(platform: Platform, opened: &Opened) -> Result<Self, TablesError> {
+    pub async fn start(platform: Platform, opened: &Opened) -> Result<Self, TablesError> {
         let generation = &opened.generation;
         let live = watch::Sender::new(Some(Arc::clone(generation)));
-        let mut running = Running::start(&platform, generation, &live.subscribe())?;
+        let mut running = Running::start(&platform, generation, &live.subscribe(), Stage::Complete).await?;
         if opened.is_live || !platform.control.store().shared() {
             running.index(&platform)?;
         }
@@ -217,7 +217,7 @@ impl Watcher {
                     let is_live = of_tables.clone().any(|other| other.state == State::Live);
                     let generation = open::open_entry(&self.platform, entry, is_live).await?;
                     let (platform, live) = (&self.platform, self.live.subscribe());
-                    let running = Running::start_at(platform, &generation, &live, stage).await;
+                    let running = Running::start(platform, &generation, &live, stage).await;
                     running.map_err(|source| self.failed(source))?
                 }
             };

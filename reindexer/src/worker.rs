@@ -40,6 +40,8 @@ pub struct Work {
     pub records: u64,
     /// Records until its goal.
     pub left: i64,
+    /// Documents that this process has written, while the index is built.
+    pub documents: Option<u64>,
     /// The last failure of its runner, until the next success.
     pub failure: Option<String>,
 }
@@ -122,7 +124,7 @@ impl Worker {
             None => {
                 let generation = open::open_entry(&self.platform, entry, false).await?;
                 let live = self.live.subscribe();
-                Running::start_at(&self.platform, &generation, &live, Stage::of(entry)).await.map_err(failed)?
+                Running::start(&self.platform, &generation, &live, Stage::of(entry)).await.map_err(failed)?
             }
         };
         let running = self.running.entry(number).or_insert(running);
@@ -135,7 +137,9 @@ impl Worker {
         let left = running.open.generation.progress.applied().lag(&goal);
         let (state, records, failure) = (entry.state, running.records(), running.failure());
         let waits = state == State::Ready && !entry.promotes;
-        Ok(Work { domain, generation: number, state, waits, records, left, failure })
+        let search = running.open.search.as_ref();
+        let documents = search.and_then(|search| search.health().building).map(|building| building.documents);
+        Ok(Work { domain, generation: number, state, waits, records, left, documents, failure })
     }
 
     /// Stops its part in rebuilds that are not kept.

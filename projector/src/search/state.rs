@@ -36,8 +36,26 @@ pub struct Search {
 pub struct Health {
     /// The last failure, until the next success.
     pub failure: Option<String>,
-    /// Documents written so far, while the index is rebuilt.
-    pub rebuilding: Option<u64>,
+    /// How far it is, while the index is built from rows.
+    pub building: Option<Building>,
+}
+
+/// How far the build of an index is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Building {
+    /// Documents that this process has written.
+    pub documents: u64,
+    /// Ranges of keys that all processes have written.
+    pub ranges_written: u64,
+    /// Ranges of keys in all; 0 before they are known.
+    pub ranges: u64,
+}
+
+impl Building {
+    /// Of the ranges, how many are written, in percent.
+    pub fn percent(&self) -> f64 {
+        100.0 * self.ranges_written as f64 / self.ranges.max(1) as f64
+    }
 }
 
 impl Search {

@@ -13,7 +13,7 @@ use super::{
     document::Document,
     runner::Gate,
     source::{Sink, SourceError},
-    state::Search,
+    state::{Health, Search},
 };
 use crate::{backoff::Backoff, bookkeeping::checkpoints, generation::Generation, tables::Tables, throttle};
 
@@ -52,6 +52,8 @@ pub(super) struct Writer {
     tables: Arc<dyn Tables>,
     gate: Gate,
     outcome: Outcome,
+    /// Documents of the outcomes that were taken.
+    written_before: u64,
     unrefreshed: u64,
     /// Whether every document is written, whose progress is shown: of which generation, and since when it works.
     of_rebuild: Option<(Arc<Generation>, Instant)>,
@@ -68,6 +70,7 @@ impl Writer {
             tables,
             gate,
             outcome: Outcome::default(),
+            written_before: 0,
             unrefreshed: 0,
             of_rebuild: None,
             batch: Vec::new(),
@@ -91,6 +94,7 @@ impl Writer {
 
     /// The outcome of the writes since the last call.
     pub(super) fn take_outcome(&mut self) -> Outcome {
+        self.written_before += self.outcome.written;
         std::mem::take(&mut self.outcome)
     }
 
@@ -130,12 +134,25 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes everything that was taken durable and visible.
-    pub(super) async fn refresh(&mut self) -> Result<(), SourceError> {
+    /// Makes everything that was taken durable.
+    pub(super) async fn flush(&mut self) -> Result<(), SourceError> {
+        if !self.destination.index.keeps_writes() {
+            return self.refresh().await;
+        }
+        self.send().await
+    }
+
+    /// Writes everything that was taken.
+    async fn send(&mut self) -> Result<(), SourceError> {
         if !self.batch.is_empty() {
             self.write_batch().await?;
         }
-        self.complete(0).await?;
+        Ok(self.complete(0).await?)
+    }
+
+    /// Makes everything that was taken durable and visible.
+    pub(super) async fn refresh(&mut self) -> Result<(), SourceError> {
+        self.send().await?;
         while !(self.gate)().await? {
             tokio::time::sleep(GATE_LOOK).await;
         }
@@ -157,8 +174,9 @@ impl Sink for Writer {
                 self.write_batch().await?;
             }
             if self.of_rebuild.is_some() {
-                let written = self.outcome.written;
-                self.destination.search.note(|health| health.rebuilding = Some(written));
+                let documents = self.written_before + self.outcome.written;
+                let note = |health: &mut Health| health.building.get_or_insert_default().documents = documents;
+                self.destination.search.note(note);
             }
             if self.is_due() {
                 self.refresh().await?;

@@ -1,0 +1,65 @@
+//! A generation with its progress, as people see it.
+
+use daybook_projector::search::state::Building;
+use daybook_schemas::position::Vector;
+
+use crate::control::{Entry, State};
+
+/// A generation with its progress, as far as this process knows.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// The domain.
+    pub domain: &'static str,
+    /// What control storage says.
+    pub entry: Entry,
+    /// What its tables have applied; `None` if it is not open here.
+    pub applied: Option<Vector>,
+    /// How many records it is behind the live generation, or behind the log if it is the live one.
+    pub lag: Option<i64>,
+    /// Where its index is, if it has one.
+    pub index: Option<String>,
+    /// Its parts that others have, too, which have not ended: `tables`.
+    pub shared_parts: Vec<&'static str>,
+    /// How far its index is, while that is built from rows.
+    pub building: Option<Building>,
+    /// How long its rebuild pauses because reads are slow, in percent of its work.
+    pub pause_percent: u32,
+}
+
+/// How far a rebuild is.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pace {
+    /// Of its records, how many are applied, in percent; while its index is built, of the ranges of keys.
+    pub percent: f64,
+    /// Records applied in a second, since it began.
+    pub events_per_second: f64,
+    /// Seconds until its records are applied; `None` if that is not known.
+    pub eta_seconds: Option<f64>,
+}
+
+impl Known {
+    /// How far its rebuild is at a time, in milliseconds since 1970.
+    pub fn pace(&self, now_ms: i64) -> Pace {
+        let of_index = self.building.filter(|_| self.entry.state == State::Indexing).map(|building| building.percent());
+        if self.entry.is_search_only() {
+            // It applies no records.
+            let is_built = !matches!(self.entry.state, State::Planned | State::Loading | State::Indexing);
+            let percent = of_index.unwrap_or(if is_built { 100.0 } else { 0.0 });
+            return Pace { percent, ..Pace::default() };
+        }
+        let goal: Vector = self.entry.goal.parse().unwrap_or_default();
+        let (all, left) = match &self.applied {
+            Some(applied) => (goal.count(), applied.lag(&goal)),
+            None => return Pace::default(),
+        };
+        // Once they are applied, time that passes says nothing about the pace.
+        let until = if self.entry.state == State::Loading { now_ms } else { self.entry.changed_at };
+        let seconds = (until - self.entry.created_at).max(1) as f64 / 1000.0;
+        let done = (all - left) as f64;
+        let events_per_second = done / seconds;
+        let of_load = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
+        let percent = of_index.unwrap_or(of_load);
+        let eta_seconds = (events_per_second > 0.0).then(|| left as f64 / events_per_second);
+        Pace { percent, events_per_second, eta_seconds }
+    }
+}
