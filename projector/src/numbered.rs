@@ -44,7 +44,7 @@ impl PagedKey for NumberRow {
 }
 
 const fn order<T: NumberedTable>() -> KeyOrder<NumberRow> {
-    KeyOrder::new("row", T::NUMBERS_AFTER, T::EVERY_NUMBER)
+    KeyOrder::new("row", T::NUMBERS_AFTER)
 }
 
 /// A table with a row for each number, and a document for each row.
@@ -62,10 +62,8 @@ pub trait NumberedTable: Send + Sync + 'static {
     const INSERT: &'static Statement;
     /// Reads the rows of some numbers; keyed.
     const READ: &'static Statement;
-    /// Reads [`NumberRow`]s in ascending order: those above `$1`, `$2` at most.
+    /// Reads [`NumberRow`]s in ascending order: those above `$1`, without the first `$3`, `$2` at most.
     const NUMBERS_AFTER: &'static Statement;
-    /// Reads every `$1`-th [`NumberRow`] in ascending order.
-    const EVERY_NUMBER: &'static Statement;
 
     /// The domain's topics.
     fn topics() -> Vec<Topic>;

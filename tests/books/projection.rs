@@ -25,7 +25,6 @@ statements! {
     INSERT = "sql/insert", split;
     READ = "sql/read", split, keyed BookRow;
     NUMBERS_AFTER = "sql/numbers_after", NumberRow;
-    EVERY_NUMBER = "sql/every_number", NumberRow;
 }
 
 row! {
@@ -49,7 +48,6 @@ impl NumberedTable for Books {
     const INSERT: &'static Statement = &INSERT;
     const READ: &'static Statement = &READ;
     const NUMBERS_AFTER: &'static Statement = &NUMBERS_AFTER;
-    const EVERY_NUMBER: &'static Statement = &EVERY_NUMBER;
 
     fn topics() -> Vec<Topic> {
         vec![BOOKS]

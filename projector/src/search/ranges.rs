@@ -34,34 +34,36 @@ pub struct KeyRange {
     pub until: Option<String>,
 }
 
-/// The statements of one kind of keys.
+/// The statement of one kind of keys.
 pub struct KeyOrder<K> {
     /// The kind.
     pub kind: &'static str,
-    /// Reads the keys after the key of its first parameters, in order; at most as many as its last parameter says.
+    /// Reads the keys after the key of its first parameters, in order: its last parameters say how many at most, and how
+    /// many are left out first.
     pub after: &'static Statement,
-    /// Reads every n-th key, in order.
-    pub every: &'static Statement,
     /// The key's type.
     pub key: PhantomData<K>,
 }
 
 impl<K: PagedKey> KeyOrder<K> {
-    /// The statements of a kind.
-    pub const fn new(kind: &'static str, after: &'static Statement, every: &'static Statement) -> Self {
-        Self { kind, after, every, key: PhantomData }
+    /// The statement of a kind.
+    pub const fn new(kind: &'static str, after: &'static Statement) -> Self {
+        Self { kind, after, key: PhantomData }
     }
 
     /// Splits all keys of the kind into ranges of so many keys.
     pub async fn split(&self, tables: &dyn Tables, keys: i64) -> Result<Vec<KeyRange>, TablesError> {
-        let rows = tables.read_background(self.every, Params::One(vec![keys.into()])).await?;
-        let bounds = rows.iter().map(|row| text(&K::read(row)?)).collect::<Result<Vec<_>, _>>()?;
-        let ends = bounds.into_iter().map(Some).chain([None]);
-        let range = |after: &mut Option<String>, until: Option<String>| {
-            let after = std::mem::replace(after, until.clone());
-            Some(KeyRange { kind: self.kind.to_owned(), after, until })
-        };
-        Ok(ends.scan(None, range).collect())
+        let (mut ranges, mut last) = (Vec::new(), K::lowest());
+        let mut after = None;
+        // Each statement reads one range's keys in the index, however many there are in all.
+        while let Some(row) = read(self.after, tables, &last, 1, keys - 1).await?.first() {
+            last = K::read(row)?;
+            let until = Some(text(&last)?);
+            ranges.push(KeyRange { kind: self.kind.to_owned(), after: after.take(), until: until.clone() });
+            after = until;
+        }
+        ranges.push(KeyRange { kind: self.kind.to_owned(), after, until: None });
+        Ok(ranges)
     }
 
     /// The pages of a range; none if it is of another kind.
@@ -88,9 +90,7 @@ impl<K: PagedKey> Pages<K> {
         if self.until.as_ref().is_some_and(|until| self.after >= *until) {
             return Ok(None);
         }
-        let mut params = self.after.cells();
-        params.push(PAGE_KEYS.into());
-        let rows = tables.read_background(self.statement, Params::One(params)).await?;
+        let rows = read(self.statement, tables, &self.after, PAGE_KEYS, 0).await?;
         let mut page: BTreeSet<K> = rows.iter().map(|row: &Row| K::read(row)).collect::<Result<_, _>>()?;
         let Some(last) = page.last() else { return Ok(None) };
         self.after = last.clone();
@@ -99,6 +99,18 @@ impl<K: PagedKey> Pages<K> {
         }
         Ok(Some(page).filter(|page| !page.is_empty()))
     }
+}
+
+async fn read<K: PagedKey>(
+    statement: &'static Statement,
+    tables: &dyn Tables,
+    after: &K,
+    count_max: i64,
+    left_out: i64,
+) -> Result<Vec<Row>, TablesError> {
+    let mut params = after.cells();
+    params.extend([count_max.into(), left_out.into()]);
+    tables.read_background(statement, Params::One(params)).await
 }
 
 fn text<K: Serialize>(key: &K) -> Result<String, TablesError> {

@@ -235,7 +235,7 @@ impl Worker {
             reached = self.build(&index, mine, assignment)?;
         }
         self.setting.search.show(&reached);
-        self.setting.search.note(|health| health.failure = None);
+        self.setting.search.note(|health| (health.failure, health.building) = (None, None));
         let all = log::partitions(self.setting.log.as_ref());
         Ok(Tail {
             writer: self.writer(&index),

@@ -110,7 +110,8 @@ impl<'c> Caller<'c> {
         self.calls.lock().push(Call { route: format!("{method} {}", ask.route), began, ended, failure });
         self.calls.count.send_modify(|count| *count += 1);
         // Callers leave time for the rebuild, more of it on a slow machine.
-        tokio::time::sleep(ended - began).await;
+        let mut stop = self.calls.stop.subscribe();
+        let _stopped = tokio::time::timeout(ended - began, stop.wait_for(|stop| *stop)).await;
         answer
     }
 

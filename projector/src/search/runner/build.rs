@@ -2,28 +2,30 @@
 //!
 //! The process with the first partition plans: it notes the ranges, and the vector from which the log is followed
 //! afterwards. Each process writes the ranges that fall to its partitions, and notes each one that is durable. So an
-//! interrupted build goes on where it was, whoever has the partitions then. A range that two processes write is written
-//! twice, which does no harm. The index has no checkpoint before all ranges are written.
+//! interrupted build goes on where it was, whoever has the partitions then. One that has nothing to do takes ranges of
+//! others, if these get no further. A range that two processes write is written twice, which does no harm. The index has
+//! no checkpoint before all ranges are written.
 
 use std::{sync::Arc, time::Duration};
 
 use daybook_schemas::position::{Partition, Vector};
 use tokio::{sync::watch, time::Instant};
 
-use super::{SearchRunnerError, Worker};
+use super::{LOOK, SearchRunnerError, Worker};
 use crate::{
     bookkeeping::checkpoints,
     search::{
         SearchIndex, bookkeeping,
-        builds::{self, Numbered},
+        builds::{self, Build, Numbered},
         ranges::RANGE_KEYS,
         state::Building,
-        writer::Writer,
     },
 };
 
 /// Between two looks at what other processes have written.
-const LOOK: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(500);
+/// After so long without a range that was written, a process that has nothing to do takes one of another.
+const STALLED: Duration = Duration::from_secs(15);
 
 impl Worker {
     /// Takes part in building an index until it is built. The vector that it has reached then.
@@ -34,34 +36,41 @@ impl Worker {
         assignment: &watch::Receiver<Vec<Partition>>,
     ) -> Result<Vector, SearchRunnerError> {
         let (is_first, began) = (mine.iter().any(|partition| partition.id == 0), Instant::now());
-        let mut writer = self.writer(index).of_rebuild(Arc::clone(&self.setting.generation));
         if is_first {
             self.plan_build(index)?;
         }
+        let (mut written, mut advanced_at, mut seen_at) = (0, began, began);
         loop {
             let reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
             if !reached.0.is_empty() {
-                self.setting.search.note(|health| health.building = None);
                 return Ok(reached);
             }
-            let mut has_written = false;
-            for range in self.wait(builds::unwritten(self.tables(), index.id()))? {
-                if self.is_mine(&range, mine) {
-                    self.check_assignment(assignment)?;
-                    self.write_range(range, &mut writer)?;
-                    has_written = true;
-                }
+            let build = self.wait(builds::read(self.tables(), index.id()))?;
+            let now = build.as_ref().map_or(0, |build| build.written);
+            if now > written {
+                (written, advanced_at) = (now, Instant::now());
             }
-            match self.wait(builds::read(self.tables(), index.id()))? {
+            self.show_build(build.as_ref());
+            match build {
                 Some(build) if is_first && build.is_complete() => {
-                    self.advance(&mut writer, &build.from)?;
+                    self.advance(&mut self.writer(index), &build.from)?;
                     let (ranges, seconds) = (build.ranges, began.elapsed().as_secs_f64());
                     tracing::info!(ranges, "search index built: {ranges} ranges of keys in {seconds:.1} s");
                 }
-                _ if has_written => {}
-                _ => self.pause(LOOK),
+                Some(build) if !build.is_complete() && !mine.is_empty() => {
+                    let takes_others = advanced_at.elapsed() > STALLED;
+                    if !self.write_ranges(index, mine, assignment, takes_others)? {
+                        self.pause(PAUSE);
+                    }
+                }
+                _ => self.pause(PAUSE),
             }
             self.check_assignment(assignment)?;
+            if seen_at.elapsed() >= LOOK {
+                // One that was deleted is missed without a write, too.
+                self.wait(index.newest())?;
+                seen_at = Instant::now();
+            }
         }
     }
 
@@ -80,6 +89,35 @@ impl Worker {
         Ok(builds::begin(self.tables(), index.id(), &from, &ranges)?)
     }
 
+    /// Writes the ranges that fall to this process, or else one of another process. Whether there was any.
+    fn write_ranges(
+        &self,
+        index: &Arc<dyn SearchIndex>,
+        mine: &[Partition],
+        assignment: &watch::Receiver<Vec<Partition>>,
+        takes_others: bool,
+    ) -> Result<bool, SearchRunnerError> {
+        let mut unwritten = self.wait(builds::unwritten(self.tables(), index.id()))?;
+        if unwritten.iter().any(|range| self.is_mine(range, mine)) {
+            unwritten.retain(|range| self.is_mine(range, mine));
+        } else {
+            unwritten.truncate(usize::from(takes_others));
+        }
+        let has_any = !unwritten.is_empty();
+        let mut writer = self.writer(index).of_rebuild(Arc::clone(&self.setting.generation));
+        for Numbered { number, range } in unwritten {
+            self.check_assignment(assignment)?;
+            self.wait(self.setting.documents.of_range(self.tables(), &range, &mut writer))?;
+            self.wait(writer.flush())?;
+            // What it is known to hold grows with it, so that an index that was put back is noticed.
+            let newest = self.wait(writer.newest())?;
+            self.keep_outcome(&mut writer, &Vector::default(), newest)?;
+            self.wait(builds::note_written(self.tables(), index.id(), number))?;
+            self.show_build(self.wait(builds::read(self.tables(), index.id()))?.as_ref());
+        }
+        Ok(has_any)
+    }
+
     /// Whether a range falls to the partitions of this process.
     fn is_mine(&self, range: &Numbered, mine: &[Partition]) -> bool {
         let Some(topic) = self.setting.documents.topics().first().copied() else { return false };
@@ -87,20 +125,14 @@ impl Worker {
         mine.iter().any(|it| it.topic == topic && i64::from(it.id) == range.number % partitions)
     }
 
-    /// Writes the documents of a range, and notes that they are durable.
-    fn write_range(&self, Numbered { number, range }: Numbered, writer: &mut Writer) -> Result<(), SearchRunnerError> {
-        self.wait(self.setting.documents.of_range(self.tables(), &range, writer))?;
-        self.wait(writer.flush())?;
-        self.keep_outcome(writer, &Vector::default(), None)?;
-        self.wait(builds::note_written(self.tables(), writer.index_id(), number))?;
-        let build = self.wait(builds::read(self.tables(), writer.index_id()))?;
+    /// Shows how far the build is.
+    fn show_build(&self, build: Option<&Build>) {
         self.setting.search.note(|health| {
             let building = health.building.get_or_insert_with(Building::default);
             if let Some(build) = build {
                 (building.ranges, building.ranges_written) = (build.ranges, build.written);
             }
         });
-        Ok(())
     }
 
     /// Fails if this is stopped, or has other partitions now.

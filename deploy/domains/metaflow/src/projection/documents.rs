@@ -43,14 +43,11 @@ statements! {
     FLOWS_AFTER = "documents/flows_after", FlowKey;
     RUNS_AFTER = "documents/runs_after", RunKey;
     TASKS_AFTER = "documents/tasks_after", TaskKey;
-    EVERY_FLOW = "documents/every_flow", FlowKey;
-    EVERY_RUN = "documents/every_run", RunKey;
-    EVERY_TASK = "documents/every_task", TaskKey;
 }
 
-const BY_FLOW: KeyOrder<FlowKey> = KeyOrder::new("flow", &FLOWS_AFTER, &EVERY_FLOW);
-const BY_RUN: KeyOrder<RunKey> = KeyOrder::new("run", &RUNS_AFTER, &EVERY_RUN);
-const BY_TASK: KeyOrder<TaskKey> = KeyOrder::new("task", &TASKS_AFTER, &EVERY_TASK);
+const BY_FLOW: KeyOrder<FlowKey> = KeyOrder::new("flow", &FLOWS_AFTER);
+const BY_RUN: KeyOrder<RunKey> = KeyOrder::new("run", &RUNS_AFTER);
+const BY_TASK: KeyOrder<TaskKey> = KeyOrder::new("task", &TASKS_AFTER);
 
 /// Keys that are read with one statement, at most.
 const KEYS_MAX: usize = 1000;
