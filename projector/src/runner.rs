@@ -20,7 +20,7 @@ use std::{
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Reader, Record};
 use daybook_schemas::position::{Offset, Partition, Vector};
-use tokio::{sync::watch, time::Instant};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use crate::{
     backoff::Backoff,
@@ -121,6 +121,7 @@ struct Shared {
     /// It has seen the assignment by which records are applied now.
     assignment: Mutex<watch::Receiver<Vec<Partition>>>,
     live: LiveGeneration,
+    runtime: Handle,
     /// Whether its generation is live, as its checkpoints said last.
     is_live: AtomicBool,
     stop: AtomicBool,
@@ -129,7 +130,8 @@ struct Shared {
 
 impl Runner {
     /// Starts the runner's thread. `instance` is the name of this process, `assignment` holds the partitions that it
-    /// applies, and `live` the generation up to which it applies them while its own is not live.
+    /// applies, and `live` the generation up to which it applies them while its own is not live. Must be called on a
+    /// runtime.
     pub fn start(
         instance: String,
         generation: Arc<Generation>,
@@ -138,10 +140,18 @@ impl Runner {
         assignment: watch::Receiver<Vec<Partition>>,
         live: LiveGeneration,
     ) -> std::io::Result<Self> {
-        let (is_live, stop, health) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
-        let assignment = Mutex::new(assignment);
-        let shared = Shared { instance, generation, projection, log, assignment, live, is_live, stop, health };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            instance,
+            generation,
+            projection,
+            log,
+            assignment: Mutex::new(assignment),
+            live,
+            runtime: Handle::current(),
+            is_live: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            health: Mutex::default(),
+        });
         let of_thread = Arc::clone(&shared);
         let thread = RunnerThread::start("projector", move || of_thread.run())?;
         Ok(Self { shared, thread })

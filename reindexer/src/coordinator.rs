@@ -166,10 +166,11 @@ impl Coordinator {
         let serving = self.serving.borrow().clone();
         let is_current = serving.current.generation.number == row.live.0;
         let behind = match serving.open.get(&candidate.0).filter(|_| is_current) {
-            Some(Open { generation, search, .. }) => {
-                let live = &serving.current;
-                let (live, candidate) = (Arc::clone(&live.generation), Arc::clone(generation));
-                let flip = Flip { expected: row.epoch, live, candidate, search: search.clone(), failed: self.failed };
+            Some(open) => {
+                open.warm().await;
+                let (live, candidate) = (Arc::clone(&serving.current.generation), Arc::clone(&open.generation));
+                let search = open.search.clone();
+                let flip = Flip { expected: row.epoch, live, candidate, search, failed: self.failed };
                 match self.switching.flip(flip).await {
                     Err(ChangeError::Switch(SwitchError::Lag(lag))) => format!("it is {lag} records behind"),
                     Err(ChangeError::Switch(SwitchError::Overdue)) => "it is too late".to_owned(),

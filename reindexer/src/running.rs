@@ -3,13 +3,17 @@
 
 mod tables;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use daybook_ingest::log::EventLog;
 use daybook_projector::{
+    bookkeeping::checkpoints,
     generation::Generation,
     projection::Projection,
     runner::LiveGeneration,
@@ -23,7 +27,11 @@ use daybook_projector::{
     tables::TablesError,
 };
 use daybook_schemas::position::Partition;
-use tokio::sync::watch;
+use futures_util::future::join_all;
+use tokio::{
+    sync::{OnceCell, watch},
+    time::timeout,
+};
 
 use self::tables::RunningTables;
 pub(crate) use self::tables::Stage;
@@ -34,6 +42,11 @@ use crate::{
     switch::GenerationId,
     upgrade::{Indexes, Stores},
 };
+
+/// Reads that are sent concurrently to a generation that is to be promoted: each opens a connection.
+const WARM_READS: usize = 8;
+/// How long a promotion waits for them.
+const WARM_MAX: Duration = Duration::from_secs(2);
 
 /// What the generations of a domain run on. Clones share it.
 #[derive(Clone)]
@@ -123,18 +136,28 @@ pub struct Open {
     pub search: Option<Arc<Search>>,
     /// Requests that read it.
     requests: Arc<AtomicUsize>,
+    warmed: Arc<OnceCell<()>>,
 }
 
 impl Open {
     /// A generation that nobody reads yet.
     pub fn new(generation: Arc<Generation>, search: Option<Arc<Search>>) -> Self {
-        Self { generation, search, requests: Arc::default() }
+        Self { generation, search, requests: Arc::default(), warmed: Arc::default() }
     }
 
     /// Counts a request that reads it, until that is dropped.
     pub fn begin(&self) -> Reading {
         self.requests.fetch_add(1, Ordering::AcqRel);
         Reading(Arc::clone(&self.requests))
+    }
+
+    /// Opens connections for reads, once, before the first requests come: else all of them would wait for that.
+    pub(crate) async fn warm(&self) {
+        let tables = self.generation.tables.as_ref();
+        let warming = async { drop(join_all((0..WARM_READS).map(|_| checkpoints::read(tables))).await) };
+        // Where one cannot be opened, requests find out why.
+        let warmed = async { drop(timeout(WARM_MAX, warming).await) };
+        self.warmed.get_or_init(|| warmed).await;
     }
 
     /// Whether a request reads it.

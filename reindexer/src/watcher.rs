@@ -163,6 +163,12 @@ impl Watcher {
             }
         }
         self.pace(&entries);
+        if let Phase::Announced { candidate, .. } = row.phase {
+            let announced = self.serving.borrow().open.get(&candidate.0).cloned();
+            if let Some(announced) = announced {
+                announced.warm().await;
+            }
+        }
         let live = entries.iter().find(|entry| entry.generation == row.live.0);
         let other = live.filter(|entry| entry.fingerprint != ours);
         match other {
