@@ -209,6 +209,7 @@ impl Shared {
         };
         let chain = chain(&error);
         let domain = self.generation.domain;
+        self.generation.note_full(matches!(error, RunnerError::Tables(TablesError::Full(_))));
         tracing::warn!(error = chain, domain, "projector of {domain} paused: {chain}");
         self.note(|health| health.failure = Some(chain));
     }
@@ -438,6 +439,7 @@ impl Shared {
             let (topic, partition) = (at.partition.topic.name(), at.partition.id);
             tracing::warn!(topic, partition, offset = at.offset, reason, "record {at} quarantined: {reason}");
         }
+        self.generation.note_full(false);
         metrics().batches.inc();
         metrics().records.with_label_values(&["quarantined"]).inc_by(rejected.len() as u64);
         metrics().records.with_label_values(&["applied"]).inc_by((records.len() - rejected.len()) as u64);

@@ -4,6 +4,8 @@
 //! repeat each other's steps: every step is a compare-and-set in control storage, and so is what a new coordinator finds
 //! after a crash.
 
+mod room;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -40,6 +42,8 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOK_SWITCHING: Duration = Duration::from_millis(20);
 /// Between two attempts to promote: the live tables stand still for a moment in each.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(500);
+/// Between two attempts to let the outside name lead to the live index.
+const POINT_PAUSE: Duration = Duration::from_secs(5);
 /// Records that a candidate may be behind the live generation when it is verified.
 const VERIFIED_LAG_MAX: i64 = 10_000;
 /// After so long, no process still opens a generation that has ended.
@@ -78,6 +82,10 @@ pub struct Coordinator {
     next_attempt: Option<Instant>,
     /// Attempts that have failed in a row.
     failed: u32,
+    /// The generation to whose index the outside name leads.
+    pointed: Option<GenerationId>,
+    /// Before then, no other attempt is made to let it lead there.
+    next_point: Option<Instant>,
 }
 
 /// Tables that are being made.
@@ -108,6 +116,8 @@ impl Coordinator {
             verification: None,
             next_attempt: None,
             failed: 0,
+            pointed: None,
+            next_point: None,
         }
     }
 
@@ -201,8 +211,30 @@ impl Coordinator {
         }
     }
 
+    /// Makes the name by which others find the live index lead to it; once more after a start, in case of a crash.
+    async fn point(&mut self, row: &ControlRow) {
+        let live = self.serving.borrow().current.clone();
+        let is_due = self.next_point.is_none_or(|next| Instant::now() >= next) && self.pointed != Some(row.live);
+        let is_open = live.search.as_ref().is_some_and(|search| search.index().is_some());
+        if !is_due || !is_open || live.generation.number != row.live.0 {
+            return;
+        }
+        let (Some(store), Some(binding)) = (&self.platform.indexes, self.platform.binding(&live.generation)) else {
+            return;
+        };
+        match store.point(&binding).await {
+            Ok(()) => self.pointed = Some(row.live),
+            Err(error) => {
+                let (domain, chain) = (self.platform.domain(), chain(&error));
+                tracing::warn!(domain, error = chain, "others do not find the live index of {domain} yet: {chain}");
+                self.next_point = Some(Instant::now() + POINT_PAUSE);
+            }
+        }
+    }
+
     /// What there is to do while no switch is under way.
     async fn advance(&mut self, row: &ControlRow, entries: &[Entry]) -> Result<(), StepError> {
+        self.point(row).await;
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
         self.remove_ended(entries).await?;
         for candidate in entries.iter().filter(|entry| entry.state.is_unpromoted() && entry.fingerprint == ours) {
@@ -244,6 +276,11 @@ impl Coordinator {
             && let Some(reason) = refuses_more(max, &live.generation, &open.generation).await?
         {
             return self.move_to(candidate, State::Failed, reason).await;
+        }
+        if candidate.state != State::Ready
+            && let Some(shortage) = room::shortage(&self.platform, live, open).await
+        {
+            return self.move_to(candidate, State::Failed, shortage).await;
         }
         match candidate.state {
             State::Loading if open.generation.progress.applied().reaches(&goal(candidate)) => {

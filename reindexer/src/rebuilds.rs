@@ -11,7 +11,7 @@ use daybook_ingest::log::LogError;
 use daybook_projector::{generation, tables::TablesError};
 use tokio::{sync::watch, time::Instant};
 
-pub use self::known::{Known, Pace};
+pub use self::known::{Known, Pace, PartitionProgress};
 use crate::{
     control::{ChangeError, Entry, NewState, State},
     coordinator::{self, VERIFIED_TOO_LONG_AGO},
@@ -23,6 +23,7 @@ use crate::{
     switching::Switching,
     until::Until,
     watcher::Serving,
+    work::WorkerProgress,
 };
 
 /// How long a request waits for a switch to be carried out.
@@ -112,7 +113,10 @@ impl Rebuilds {
     /// All generations, oldest first.
     pub async fn list(&self) -> Result<Vec<Known>, RequestError> {
         let entries = self.platform.control.generations(self.domain()).await?;
-        Ok(entries.iter().map(|entry| self.known(entry.clone(), &entries)).collect())
+        let notes = self.platform.control.notes(self.domain()).await?;
+        let workers = |entry: &Entry| notes.get(&entry.generation).map(WorkerProgress::of_notes).unwrap_or_default();
+        let known = |entry: &Entry| Known { workers: workers(entry), ..self.known(entry.clone(), &entries) };
+        Ok(entries.iter().map(known).collect())
     }
 
     /// One generation.
@@ -408,6 +412,7 @@ impl Rebuilds {
         let pause_percent = if pauses { self.platform.lease.throttle().pauses().percent() } else { 0 };
         Known {
             domain: self.domain(),
+            workers: Vec::new(),
             applied: open.map(|open| open.generation.progress.applied()),
             lag: open.map(|open| coordinator::lag(&serving.current, open)),
             index: search.and_then(|search| search.index()).map(|index| index.describe()),

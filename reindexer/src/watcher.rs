@@ -27,6 +27,7 @@ use crate::{
         control::{ControlRow, Phase},
         instance::Local,
     },
+    work::{self, WorkNotes},
 };
 
 /// Between two looks at control storage, in case a notification was lost.
@@ -63,6 +64,7 @@ pub struct Watcher {
     listening: Mutex<JoinSet<()>>,
     serving: watch::Sender<Serving>,
     live: watch::Sender<Option<Arc<Generation>>>,
+    noted: WorkNotes,
 }
 
 /// The generations of a domain that run in this process. Clones share them.
@@ -108,7 +110,8 @@ impl Watcher {
         };
         let running = Arc::new(Mutex::new(BTreeMap::from([(generation.number, running)])));
         let listening = Mutex::default();
-        Ok(Self { platform, running, listening, serving: watch::Sender::new(serving), live })
+        let (serving, noted) = (watch::Sender::new(serving), WorkNotes::default());
+        Ok(Self { platform, running, listening, serving, live, noted })
     }
 
     /// What this process knows, as it changes.
@@ -230,11 +233,16 @@ impl Watcher {
             self.serving.send_modify(|serving| drop(serving.open.insert(number, running.open.clone())));
             self.lock().insert(number, running);
         }
+        let mut done = None;
         if let Some(running) = self.lock().get_mut(&number) {
+            done = Some(work::progress(&self.platform, running)).filter(|_| entry.is_under_way());
             running.note(stage);
             if entry.state != State::Loading {
                 running.index(&self.platform).map_err(|source| self.failed(source))?;
             }
+        }
+        if let Some(done) = done {
+            self.noted.note(&self.platform, number, done).await.map_err(|source| self.failed(source))?;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::{
     open::{self, OpenError},
     plan,
     running::{Platform, Running, Stage},
+    work::{self, WorkNotes, WorkerProgress},
 };
 
 /// The rebuilds of one domain in which this process takes part.
@@ -23,6 +24,7 @@ pub struct Worker {
     live: watch::Sender<Option<Arc<Generation>>>,
     /// Hears of the commits of the live generation.
     listening: JoinSet<()>,
+    noted: WorkNotes,
 }
 
 /// A rebuild as a worker sees it.
@@ -50,7 +52,7 @@ impl Worker {
     /// A worker that takes part in nothing yet.
     pub fn new(platform: Platform) -> Self {
         let (live, listening) = (watch::Sender::default(), JoinSet::new());
-        Self { platform, running: BTreeMap::new(), live, listening }
+        Self { platform, running: BTreeMap::new(), live, listening, noted: WorkNotes::default() }
     }
 
     /// Why this process must not take part: it could not do its share of the rebuilds of those that serve.
@@ -133,12 +135,13 @@ impl Worker {
         if entry.state != State::Loading {
             running.index(&self.platform).map_err(failed)?;
         }
+        let done = work::progress(&self.platform, running);
         let goal: Vector = entry.goal.parse().unwrap_or_default();
         let left = running.open.generation.progress.applied().lag(&goal);
-        let (state, records, failure) = (entry.state, running.records(), running.failure());
+        self.noted.note(&self.platform, number, done.clone()).await.map_err(failed)?;
+        let WorkerProgress { records, documents, failure, .. } = done;
+        let state = entry.state;
         let waits = state == State::Ready && !entry.promotes;
-        let search = running.open.search.as_ref();
-        let documents = search.and_then(|search| search.health().building).map(|building| building.documents);
         Ok(Work { domain, generation: number, state, waits, records, left, documents, failure })
     }
 

@@ -17,6 +17,7 @@ mod overload;
 mod races;
 mod rebuild_harms;
 mod restored;
+mod room;
 mod search;
 mod soak;
 mod stopping;

@@ -76,6 +76,17 @@ pub enum SearchRunnerError {
     Stopped,
 }
 
+impl SearchRunnerError {
+    /// Whether there is no room.
+    const fn is_full(&self) -> bool {
+        match self {
+            Self::Tables(error) | Self::Source(SourceError::Tables(error)) => matches!(error, TablesError::Full(_)),
+            Self::Search(error) | Self::Source(SourceError::Search(error)) => matches!(error, SearchError::Full(_)),
+            _ => false,
+        }
+    }
+}
+
 /// What the runner works with.
 pub struct Setting {
     /// Whose documents.
@@ -217,7 +228,7 @@ impl Worker {
         let chain = chain(&error);
         let domain = self.setting.generation.domain;
         tracing::warn!(error = chain, domain, "search of {domain} paused: {chain}");
-        self.setting.search.note(|health| health.failure = Some(chain));
+        self.setting.search.note(|health| health.fail(chain, error.is_full()));
     }
 
     /// Opens the index, builds it if it was never built, and begins to follow the log.
@@ -235,7 +246,10 @@ impl Worker {
             reached = self.build(&index, mine, assignment)?;
         }
         self.setting.search.show(&reached);
-        self.setting.search.note(|health| (health.failure, health.building) = (None, None));
+        self.setting.search.note(|health| {
+            health.heal();
+            health.building = None;
+        });
         let all = log::partitions(self.setting.log.as_ref());
         Ok(Tail {
             writer: self.writer(&index),

@@ -36,8 +36,22 @@ pub struct Search {
 pub struct Health {
     /// The last failure, until the next success.
     pub failure: Option<String>,
+    /// Whether that is because there is no room, for documents or for tables.
+    pub is_full: bool,
     /// How far it is, while the index is built from rows.
     pub building: Option<Building>,
+}
+
+impl Health {
+    /// Notes a failure.
+    pub(super) fn fail(&mut self, failure: String, is_full: bool) {
+        (self.failure, self.is_full) = (Some(failure), is_full);
+    }
+
+    /// Notes a success.
+    pub(super) fn heal(&mut self) {
+        (self.failure, self.is_full) = (None, false);
+    }
 }
 
 /// How far the build of an index is.

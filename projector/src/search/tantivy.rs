@@ -6,6 +6,7 @@
 mod counts;
 mod excluded;
 mod identity;
+mod link;
 mod parents;
 mod prefixes;
 mod queries;
@@ -96,6 +97,10 @@ impl SearchStore for TantivyStore {
         let used = space::of_files(&self.folder.join(&binding.index), &|_| true);
         let free = space::free(&self.folder);
         Box::pin(async move { Ok(Space { used, free }) })
+    }
+
+    fn point<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
+        Box::pin(async move { link::point(&self.folder, &binding.domain, &binding.index) })
     }
 
     fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {

@@ -212,13 +212,13 @@ impl Destination {
         loop {
             let outcome = call().await;
             match &outcome {
-                Err(SearchError::Unavailable(reason)) if self.index.keeps_writes() => {
-                    tracing::warn!(error = reason, "search waits for its index: {reason}");
-                    self.search.note(|health| health.failure = Some(reason.clone()));
+                Err(error) if error.is_retryable() && self.index.keeps_writes() => {
+                    tracing::warn!(error = %error, "search waits for its index: {error}");
+                    self.search.note(|health| health.fail(error.to_string(), matches!(error, SearchError::Full(_))));
                     failed = true;
                 }
                 Ok(_) if failed => {
-                    self.search.note(|health| health.failure = None);
+                    self.search.note(Health::heal);
                     return outcome;
                 }
                 _ => return outcome,

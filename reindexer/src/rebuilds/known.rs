@@ -1,9 +1,12 @@
 //! A generation with its progress, as people see it.
 
 use daybook_projector::search::state::Building;
-use daybook_schemas::position::Vector;
+use daybook_schemas::position::{Offset, Partition, Vector};
 
-use crate::control::{Entry, State};
+use crate::{
+    control::{Entry, State},
+    work::WorkerProgress,
+};
 
 /// A generation with its progress, as far as this process knows.
 #[derive(Debug, Clone)]
@@ -20,10 +23,25 @@ pub struct Known {
     pub index: Option<String>,
     /// Its parts that others have, too, which have not ended: `tables`.
     pub shared_parts: Vec<&'static str>,
+    /// What processes have done for it.
+    pub workers: Vec<WorkerProgress>,
     /// How far its index is, while that is built from rows.
     pub building: Option<Building>,
     /// How long its rebuild pauses because reads are slow, in percent of its work.
     pub pause_percent: u32,
+}
+
+/// How far the load of a partition is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PartitionProgress {
+    /// The partition.
+    pub partition: Partition,
+    /// The next offset that is applied, up to the goal.
+    pub applied: Offset,
+    /// Where the load ends.
+    pub goal: Offset,
+    /// Of its offsets, how many are applied, in percent.
+    pub percent: f64,
 }
 
 /// How far a rebuild is.
@@ -40,12 +58,19 @@ pub struct Pace {
 impl Known {
     /// How far its rebuild is at a time, in milliseconds since 1970.
     pub fn pace(&self, now_ms: i64) -> Pace {
-        let of_index = self.building.filter(|_| self.entry.state == State::Indexing).map(|building| building.percent());
+        let of_load = self.pace_of_load(now_ms);
+        let Some(building) = self.building.filter(|_| self.entry.state == State::Indexing) else { return of_load };
+        let seconds = (now_ms - self.entry.changed_at).max(1) as f64 / 1000.0;
+        let (done, left) = (building.ranges_written, building.ranges.saturating_sub(building.ranges_written));
+        let eta_seconds = (done > 0).then(|| seconds * left as f64 / done as f64);
+        Pace { percent: building.percent(), eta_seconds, ..of_load }
+    }
+
+    fn pace_of_load(&self, now_ms: i64) -> Pace {
         if self.entry.is_search_only() {
             // It applies no records.
             let is_built = !matches!(self.entry.state, State::Planned | State::Loading | State::Indexing);
-            let percent = of_index.unwrap_or(if is_built { 100.0 } else { 0.0 });
-            return Pace { percent, ..Pace::default() };
+            return Pace { percent: if is_built { 100.0 } else { 0.0 }, ..Pace::default() };
         }
         let goal: Vector = self.entry.goal.parse().unwrap_or_default();
         let (all, left) = match &self.applied {
@@ -57,9 +82,20 @@ impl Known {
         let seconds = (until - self.entry.created_at).max(1) as f64 / 1000.0;
         let done = (all - left) as f64;
         let events_per_second = done / seconds;
-        let of_load = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
-        let percent = of_index.unwrap_or(of_load);
+        let percent = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
         let eta_seconds = (events_per_second > 0.0).then(|| left as f64 / events_per_second);
         Pace { percent, events_per_second, eta_seconds }
+    }
+
+    /// How far the load of each partition is.
+    pub fn partitions(&self) -> Vec<PartitionProgress> {
+        let goal: Vector = self.entry.goal.parse().unwrap_or_default();
+        let Some(applied) = &self.applied else { return Vec::new() };
+        let progress = |(partition, goal): (&Partition, &Offset)| {
+            let applied = applied.next(*partition).min(*goal);
+            let percent = if *goal == 0 { 100.0 } else { 100.0 * applied as f64 / *goal as f64 };
+            PartitionProgress { partition: *partition, applied, goal: *goal, percent }
+        };
+        goal.0.iter().map(progress).collect()
     }
 }
