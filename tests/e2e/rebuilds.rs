@@ -2,6 +2,7 @@
 
 mod only_search;
 mod previews;
+mod real_flow;
 mod workers;
 
 use std::{
