@@ -1,5 +1,6 @@
 //! `daybook rebuild`, `daybook generations` and Metaflow's API of migrations, on both back ends.
 
+mod crashes;
 mod only_search;
 mod previews;
 mod real_flow;
