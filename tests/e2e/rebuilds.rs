@@ -1,6 +1,7 @@
 //! `daybook rebuild`, `daybook generations` and Metaflow's API of migrations, on both back ends.
 
 mod crashes;
+mod lost_index;
 mod only_search;
 mod previews;
 mod real_flow;
