@@ -3,6 +3,7 @@
 mod crashes;
 mod lost_index;
 mod only_search;
+mod open_reads;
 mod previews;
 mod real_flow;
 mod workers;
