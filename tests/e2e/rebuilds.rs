@@ -1,6 +1,7 @@
 //! `daybook rebuild`, `daybook generations` and Metaflow's API of migrations, on both back ends.
 
 mod crashes;
+mod every_preview;
 mod lost_index;
 mod only_search;
 mod open_reads;
