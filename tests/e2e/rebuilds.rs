@@ -5,6 +5,7 @@ mod every_preview;
 mod lost_index;
 mod only_search;
 mod open_reads;
+mod out_of_order;
 mod previews;
 mod real_flow;
 mod workers;
