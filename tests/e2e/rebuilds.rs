@@ -1,5 +1,6 @@
 //! `daybook rebuild`, `daybook generations` and Metaflow's API of migrations, on both back ends.
 
+mod asked_again;
 mod crashes;
 mod every_preview;
 mod lost_index;
