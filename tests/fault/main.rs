@@ -11,6 +11,7 @@ mod histories;
 mod input;
 mod instances;
 mod kills;
+mod lost_answers;
 mod network;
 mod outages;
 mod overload;
