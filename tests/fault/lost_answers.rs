@@ -8,6 +8,7 @@ use daybook_reindexer::{
 };
 use daybook_tests::{
     api::Api,
+    locks::Locked,
     process::{Backend, Place, Server},
     proxy::{Harm, Proxy},
     random::Random,
@@ -35,11 +36,19 @@ const LOOKS_MUTE: usize = 1000;
 /// Switches, at most, after which the answer to one that was made must have been lost.
 const LOST_AFTER: usize = 24;
 
-/// Makes the COMMIT of a switch take a while, so that it can be seen.
-const HELD: &str = "\
-    CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END'; \
-    CREATE CONSTRAINT TRIGGER held AFTER UPDATE ON domains DEFERRABLE INITIALLY DEFERRED \
-        FOR EACH ROW WHEN (NEW.phase = 'following') EXECUTE FUNCTION hold()";
+/// Makes the COMMIT of a switch wait for as long as a test holds a lock: on a table of that name in control storage.
+fn hold_commits(place: &Place) {
+    let table = format!("{}.tasks", place.tables().1);
+    let function = "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql";
+    let trigger = "CREATE CONSTRAINT TRIGGER held AFTER UPDATE ON domains DEFERRABLE INITIALLY DEFERRED";
+    place.alter(
+        "control",
+        &format!(
+            "CREATE TABLE tasks (); {function} AS 'BEGIN LOCK TABLE {table} IN SHARE MODE; RETURN NULL; END'; \
+             {trigger} FOR EACH ROW WHEN (NEW.phase = 'following') EXECUTE FUNCTION hold()"
+        ),
+    );
+}
 
 /// The control row, as it is without the proxy.
 async fn row(control: &Control) -> ControlRow {
@@ -47,10 +56,10 @@ async fn row(control: &Control) -> ControlRow {
     row.unwrap_or_else(|| panic!("there is no control row"))
 }
 
-/// Whether the COMMIT of a switch is under way.
+/// Whether the COMMIT of a switch waits for the lock.
 fn commits(place: &Place) -> bool {
-    let held = "SELECT count(*) FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event = 'PgSleep'";
-    services::sql(place.tables().0, held) != "0"
+    let held = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '{}.tasks'::regclass";
+    services::sql(place.tables().0, &held.replace("{}", place.tables().1)) != "0"
 }
 
 /// The control row once no switch is under way.
@@ -99,29 +108,30 @@ async fn a_switch_whose_answer_is_lost_is_made_or_not_and_all_agree_on_it() {
     writers.wait_for(100).await;
     let second = rebuild(api, &json!({})).await;
     assert_eq!(ended(api, second).await, "ready");
-    place.alter("control", HELD);
+    hold_commits(&place);
     let (mut made, mut lost, mut withdrawn, mut switches) = (0, 0, 0, 0);
     while switches < rounds(SWITCHES).min(SWITCHES_MAX) || lost == 0 && switches < LOST_AFTER {
         switches += 1;
         let before = idle(&control).await;
         let to = if before.live.0 == 1 { second } else { 1 };
+        let (url, schema) = place.tables();
+        // Half of these moments are within the COMMIT, the others anywhere.
+        let held = (!random.one_in(2)).then(|| Locked::take(url, schema));
         let asked = ask(api, to);
         until("the switch is announced, or over", async || {
             asked.is_finished() || row(&control).await.epoch > before.epoch
         })
         .await;
-        // Many of these moments are within the COMMIT, the others anywhere.
-        let looks = if random.one_in(3) {
-            LOOKS_BEFORE
-        } else {
+        if held.is_some() {
             until("the switch commits, or is over", async || asked.is_finished() || commits(&place)).await;
-            LOOKS_BEFORE / 20
-        };
-        for _ in 0..random.below(looks) {
-            row(&control).await;
+        } else {
+            for _ in 0..random.below(LOOKS_BEFORE) {
+                row(&control).await;
+            }
         }
         postgres.set(Harm::Mute);
         let at_begin = row(&control).await;
+        drop(held);
         for _ in 0..random.below(LOOKS_MUTE) + LOOKS_MUTE {
             if row(&control).await.live.0 == to {
                 break;
