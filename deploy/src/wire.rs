@@ -410,6 +410,7 @@ impl Running {
                 tracing::warn!(domain, lag, "search of {domain} does not catch up: {failure}");
                 return;
             }
+            start.wait_for(format!("search of {domain}, which is catching up: {lag} records left"));
             tracing::info!(domain, lag, "search of {domain} is catching up: {lag} records left");
         }
     }
