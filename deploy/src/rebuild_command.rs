@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long a server that answers may send nothing; it sends something every few seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Processes that have noted nothing for so long, before the newest note, do nothing any more.
-const ACTIVE_MS: i64 = 10_000;
+const ACTIVE_MS: i64 = 30_000;
 
 /// How far a rebuild is. Fields may be missing: the server may have another version.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]

@@ -303,6 +303,7 @@ impl Shared {
             // A failure is over once records are applied, or there are none: not by an answer to a read.
             if !with_records.is_empty() || next.reaches(&there) {
                 let failure = held.values().next().map(|it| it.record.to_string());
+                self.generation.note_full(false);
                 self.note(|health| health.failure = failure);
             }
             if next.0.iter().any(|(partition, next)| ends(partition, *next)) {

@@ -4,6 +4,7 @@
 //! repeat each other's steps: every step is a compare-and-set in control storage, and so is what a new coordinator finds
 //! after a crash.
 
+mod live_name;
 mod room;
 
 use std::{
@@ -42,8 +43,10 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOK_SWITCHING: Duration = Duration::from_millis(20);
 /// Between two attempts to promote: the live tables stand still for a moment in each.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(500);
-/// Between two attempts to let the outside name lead to the live index.
-const POINT_PAUSE: Duration = Duration::from_secs(5);
+/// Between two looks at the room on the disk.
+const ROOM_LOOK: Duration = Duration::from_secs(2);
+/// The pause after a step that failed.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// Records that a candidate may be behind the live generation when it is verified.
 const VERIFIED_LAG_MAX: i64 = 10_000;
 /// After so long, no process still opens a generation that has ended.
@@ -82,10 +85,12 @@ pub struct Coordinator {
     next_attempt: Option<Instant>,
     /// Attempts that have failed in a row.
     failed: u32,
-    /// The generation to whose index the outside name leads.
-    pointed: Option<GenerationId>,
+    /// The id of the index to which the name for others leads.
+    pointed: Option<String>,
     /// Before then, no other attempt is made to let it lead there.
     next_point: Option<Instant>,
+    /// When the room on the disk was last looked at.
+    room_looked: Option<Instant>,
 }
 
 /// Tables that are being made.
@@ -118,6 +123,7 @@ impl Coordinator {
             failed: 0,
             pointed: None,
             next_point: None,
+            room_looked: None,
         }
     }
 
@@ -137,8 +143,12 @@ impl Coordinator {
                     Err(error) => {
                         let (domain, chain) = (self.platform.domain(), chain(&error));
                         tracing::warn!(domain, error = chain, "a rebuild of {domain} waits: {chain}");
+                        tokio::time::sleep(FAILED_PAUSE).await;
                     }
                 }
+            } else {
+                // Another process may let the name for others lead elsewhere.
+                self.pointed = None;
             }
             // Either is a reason to look.
             let _due = tokio::time::timeout(pause, changes.changed()).await;
@@ -211,32 +221,14 @@ impl Coordinator {
         }
     }
 
-    /// Makes the name by which others find the live index lead to it; once more after a start, in case of a crash.
-    async fn point(&mut self, row: &ControlRow) {
-        let live = self.serving.borrow().current.clone();
-        let is_due = self.next_point.is_none_or(|next| Instant::now() >= next) && self.pointed != Some(row.live);
-        let is_open = live.search.as_ref().is_some_and(|search| search.index().is_some());
-        if !is_due || !is_open || live.generation.number != row.live.0 {
-            return;
-        }
-        let (Some(store), Some(binding)) = (&self.platform.indexes, self.platform.binding(&live.generation)) else {
-            return;
-        };
-        match store.point(&binding).await {
-            Ok(()) => self.pointed = Some(row.live),
-            Err(error) => {
-                let (domain, chain) = (self.platform.domain(), chain(&error));
-                tracing::warn!(domain, error = chain, "others do not find the live index of {domain} yet: {chain}");
-                self.next_point = Some(Instant::now() + POINT_PAUSE);
-            }
-        }
-    }
-
     /// What there is to do while no switch is under way.
     async fn advance(&mut self, row: &ControlRow, entries: &[Entry]) -> Result<(), StepError> {
         self.point(row).await;
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
-        self.remove_ended(entries).await?;
+        if let Err(error) = self.remove_ended(entries).await {
+            let (domain, chain) = (self.platform.domain(), chain(&error));
+            tracing::warn!(domain, error = chain, "what has ended of {domain} is not removed yet: {chain}");
+        }
         for candidate in entries.iter().filter(|entry| entry.state.is_unpromoted() && entry.fingerprint == ours) {
             match self.advance_candidate(row, candidate, entries).await {
                 // One that shows the past holds up nothing else.
@@ -277,10 +269,11 @@ impl Coordinator {
         {
             return self.move_to(candidate, State::Failed, reason).await;
         }
-        if candidate.state != State::Ready
-            && let Some(shortage) = room::shortage(&self.platform, live, open).await
-        {
-            return self.move_to(candidate, State::Failed, shortage).await;
+        if candidate.state != State::Ready && self.room_looked.is_none_or(|looked| looked.elapsed() >= ROOM_LOOK) {
+            self.room_looked = Some(Instant::now());
+            if let Some(shortage) = room::shortage(&self.platform, live, open).await {
+                return self.move_to(candidate, State::Failed, shortage).await;
+            }
         }
         match candidate.state {
             State::Loading if open.generation.progress.applied().reaches(&goal(candidate)) => {
@@ -409,6 +402,7 @@ impl Coordinator {
             if is_open || is_pending || self.removed.contains(&number) {
                 continue;
             }
+            self.control().forget_workers(self.platform.domain(), number).await?;
             upgrade::remove(&self.platform.stores(), self.platform.domain(), entry, entries).await?;
             match first {
                 None => drop(self.emptied.insert(number, Instant::now())),

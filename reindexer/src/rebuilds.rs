@@ -416,6 +416,7 @@ impl Rebuilds {
             applied: open.map(|open| open.generation.progress.applied()),
             lag: open.map(|open| coordinator::lag(&serving.current, open)),
             index: search.and_then(|search| search.index()).map(|index| index.describe()),
+            is_indexed: search.is_some_and(|search| !search.visible().0.is_empty()),
             building: search.and_then(|search| search.health().building),
             shared_parts: if !entry.state.has_ended() && entry.shares_tables(entries) {
                 vec!["tables"]

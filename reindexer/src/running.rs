@@ -46,7 +46,7 @@ use crate::{
 /// Reads that are sent concurrently to a generation that is to be promoted: each opens a connection.
 const WARM_READS: usize = 8;
 /// How long a promotion waits for them.
-const WARM_MAX: Duration = Duration::from_secs(2);
+const WARM_MAX: Duration = Duration::from_millis(500);
 
 /// What the generations of a domain run on. Clones share it.
 #[derive(Clone)]
@@ -143,6 +143,15 @@ impl Open {
     /// A generation that nobody reads yet.
     pub fn new(generation: Arc<Generation>, search: Option<Arc<Search>>) -> Self {
         Self { generation, search, requests: Arc::default(), warmed: Arc::default() }
+    }
+
+    /// What there is no room for, as far as this process knows.
+    pub(crate) fn shortage(&self) -> Option<&'static str> {
+        if self.generation.is_full() {
+            return Some("there is no room for its tables");
+        }
+        let is_full = self.search.as_ref().is_some_and(|search| search.health().is_full);
+        is_full.then_some("there is no room for its index")
     }
 
     /// Counts a request that reads it, until that is dropped.

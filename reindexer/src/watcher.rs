@@ -27,7 +27,7 @@ use crate::{
         control::{ControlRow, Phase},
         instance::Local,
     },
-    work::{self, WorkNotes},
+    work::{WorkNotes, WorkerProgress},
 };
 
 /// Between two looks at control storage, in case a notification was lost.
@@ -235,14 +235,14 @@ impl Watcher {
         }
         let mut done = None;
         if let Some(running) = self.lock().get_mut(&number) {
-            done = Some(work::progress(&self.platform, running)).filter(|_| entry.is_under_way());
+            done = Some(WorkerProgress::of(&self.platform, running)).filter(|_| entry.is_under_way());
             running.note(stage);
             if entry.state != State::Loading {
                 running.index(&self.platform).map_err(|source| self.failed(source))?;
             }
         }
         if let Some(done) = done {
-            self.noted.note(&self.platform, number, done).await.map_err(|source| self.failed(source))?;
+            self.noted.note(&self.platform, entry, &done).await;
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use crate::{
     open::{self, OpenError},
     plan,
     running::{Platform, Running, Stage},
-    work::{self, WorkNotes, WorkerProgress},
+    work::{WorkNotes, WorkerProgress},
 };
 
 /// The rebuilds of one domain in which this process takes part.
@@ -135,10 +135,10 @@ impl Worker {
         if entry.state != State::Loading {
             running.index(&self.platform).map_err(failed)?;
         }
-        let done = work::progress(&self.platform, running);
+        let done = WorkerProgress::of(&self.platform, running);
         let goal: Vector = entry.goal.parse().unwrap_or_default();
         let left = running.open.generation.progress.applied().lag(&goal);
-        self.noted.note(&self.platform, number, done.clone()).await.map_err(failed)?;
+        self.noted.note(&self.platform, entry, &done).await;
         let WorkerProgress { records, documents, failure, .. } = done;
         let state = entry.state;
         let waits = state == State::Ready && !entry.promotes;

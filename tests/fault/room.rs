@@ -17,8 +17,8 @@ use crate::{
     storage::Small,
 };
 
-/// Asks for a rebuild, and waits until it has failed; why it has.
-async fn failed_rebuild(api: &Api) -> String {
+/// Asks for a rebuild, and waits until it has ended; its state and the reason.
+async fn rebuild(api: &Api) -> (String, String) {
     let begun = api.post("/api/v1/rebuilds", &json!({})).await;
     assert_eq!(begun.status, 202, "{}", begun.text);
     let path = format!("/api/v1/generations/{}", begun.json()["generation"]);
@@ -28,8 +28,8 @@ async fn failed_rebuild(api: &Api) -> String {
         ["ready", "failed"].contains(&shown["state"].as_str().unwrap_or_default())
     })
     .await;
-    assert_eq!(shown["state"], "failed", "{shown}");
-    shown["reason"].as_str().unwrap_or_default().to_owned()
+    let text = |field: &str| shown[field].as_str().unwrap_or_default().to_owned();
+    (text("state"), text("reason"))
 }
 
 async fn parts(place: &Place) -> BTreeSet<String> {
@@ -59,10 +59,12 @@ async fn an_embedded_rebuild_gives_way_before_the_disk_is_full() {
     // 40 MiB are left, which is less than a rebuild leaves free.
     let ballast = small.path().join("ballast");
     fs::write(&ballast, vec![1; 120 * 1024 * 1024]).unwrap_or_else(|error| panic!("{error}"));
-    let reason = failed_rebuild(&server.api).await;
-    assert!(reason.contains("MiB are free"), "{reason}");
+    let (state, reason) = rebuild(&server.api).await;
+    assert!(state == "failed" && reason.contains("MiB are free"), "{state}: {reason}");
     is_tidy(&place, &before).await;
     writers.wait_for(100).await;
+    fs::remove_file(&ballast).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     let acknowledged = writers.stop().await;
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
     check(&place, &server, &acknowledged).await;
@@ -102,10 +104,12 @@ async fn a_rebuild_on_a_full_disk_of_postgres_gives_way_and_no_writer_is_turned_
     let postgres = own.url("postgres");
     services::sql(&postgres, &format!("CREATE TABLESPACE small LOCATION '{}'", disk.display()));
     services::sql(&postgres, "ALTER DATABASE postgres SET default_tablespace = small");
-    let reason = failed_rebuild(&server.api).await;
-    assert!(reason.contains("no room for its tables"), "{reason}");
+    let (state, reason) = rebuild(&server.api).await;
+    assert!(state == "failed" && reason.contains("no room for its tables"), "{state}: {reason}");
     is_tidy(&place, &before).await;
     writers.wait_for(100).await;
+    services::sql(&postgres, "ALTER DATABASE postgres RESET default_tablespace");
+    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     let acknowledged = writers.stop().await;
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
     check(&place, &server, &acknowledged).await;
@@ -126,11 +130,12 @@ async fn a_rebuild_gives_way_where_elasticsearch_takes_no_documents_and_no_write
     let before = parts(&place).await;
     block(&elasticsearch, true).await;
     wait_for_failure(&server.api, "/12/").await;
-    let reason = failed_rebuild(&server.api).await;
-    assert!(reason.contains("no room for its index"), "{reason}");
+    let (state, reason) = rebuild(&server.api).await;
+    assert!(state == "failed" && reason.contains("no room for its index"), "{state}: {reason}");
     block(&elasticsearch, false).await;
     is_tidy(&place, &before).await;
     writers.wait_for(100).await;
+    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     let acknowledged = writers.stop().await;
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
     check(&place, &server, &acknowledged).await;

@@ -115,8 +115,11 @@ fn line(progress: &Progress) -> String {
     }
     if is_worked_on {
         parts.extend(eta_seconds.map(|seconds| format!("{} left", duration(seconds))));
-        let count = progress.active().count();
-        parts.push(if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") });
+        parts.extend(match progress.active().count() {
+            0 => None,
+            1 => Some("1 worker".to_owned()),
+            count => Some(format!("{count} workers")),
+        });
     }
     parts.extend(documents.map(|documents| format!("{documents} documents")));
     parts.extend(lag.map(|lag| format!("lag {lag}")));
@@ -165,7 +168,7 @@ mod tests {
     fn people_see_pace_and_time_while_it_loads_and_documents_while_they_are_built() {
         let loading = progress(serde_json::json!({
             "rebuild": "d-2", "state": "loading", "percent": 50.0, "events_per_second": 1200.4, "eta_seconds": 200.0,
-            "lag": 5, "workers": [{"instance": "a", "at": 20_000}, {"instance": "b", "at": 1}, {"instance": "c", "at": 15_000}]
+            "lag": 5, "workers": [{"instance": "a", "at": 40_000}, {"instance": "b", "at": 1}, {"instance": "c", "at": 15_000}]
         }));
         assert_eq!(line(&loading), "d-2  loading     50.0%  1200 events/s  4 min left  2 workers  lag 5");
         let indexing = serde_json::json!({

@@ -58,7 +58,7 @@ impl Build {
 
 /// A range with its number.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Numbered {
+pub struct NumberedRange {
     /// Its number.
     pub number: i64,
     /// The range.
@@ -97,11 +97,11 @@ pub fn begin(tables: &dyn Tables, index_id: &str, from: &Vector, ranges: &[KeyRa
 }
 
 /// The ranges that are not written yet, in order.
-pub async fn unwritten(tables: &dyn Tables, index_id: &str) -> Result<Vec<Numbered>, TablesError> {
+pub async fn unwritten(tables: &dyn Tables, index_id: &str) -> Result<Vec<NumberedRange>, TablesError> {
     let rows = tables.read(&READ_UNWRITTEN, Params::One(vec![index_id.into()])).await?;
     let numbered = |row| {
         let RangeRow { range_number, kind, after_key, until_key } = RangeRow::read(row)?;
-        Ok(Numbered { number: range_number, range: KeyRange { kind, after: after_key, until: until_key } })
+        Ok(NumberedRange { number: range_number, range: KeyRange { kind, after: after_key, until: until_key } })
     };
     rows.iter().map(|row| numbered(row)).collect()
 }

@@ -1,7 +1,7 @@
 //! Ranges of keys: all documents of a generation in parts of about the same size, which can be written independently.
 //!
-//! Invariant: the ranges of one split hold every key that there was once, and no other key twice. A key that is added
-//! later is in the last range of its kind, or in none that was written already: its record is in the log.
+//! Invariant: the ranges of one split hold every key that there was at the split, each in one range. A key that is added
+//! later may be missed: its record is in the log.
 
 use std::{collections::BTreeSet, marker::PhantomData};
 

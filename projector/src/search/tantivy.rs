@@ -17,6 +17,7 @@ mod times;
 
 use std::{
     collections::HashMap,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -477,6 +478,7 @@ fn failed(error: TantivyError) -> SearchError {
         TantivyError::InvalidArgument(_) | TantivyError::SchemaError(_) | TantivyError::FieldNotFound(_) => {
             SearchError::Refused(error.to_string())
         }
+        TantivyError::IoError(error) if error.kind() == ErrorKind::StorageFull => SearchError::Full(error.to_string()),
         error => SearchError::Unavailable(error.to_string()),
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Writer {
     outcome: Outcome,
     /// Documents of the outcomes that were taken.
     written_before: u64,
+    /// Documents that the progress shows.
+    shown: u64,
     unrefreshed: u64,
     /// Whether every document is written, whose progress is shown: of which generation, and since when it works.
     of_rebuild: Option<(Arc<Generation>, Instant)>,
@@ -71,6 +73,7 @@ impl Writer {
             gate,
             outcome: Outcome::default(),
             written_before: 0,
+            shown: 0,
             unrefreshed: 0,
             of_rebuild: None,
             batch: Vec::new(),
@@ -174,8 +177,9 @@ impl Sink for Writer {
                 self.write_batch().await?;
             }
             if self.of_rebuild.is_some() {
-                let documents = self.written_before + self.outcome.written;
-                let note = |health: &mut Health| health.building.get_or_insert_default().documents = documents;
+                let written = self.written_before + self.outcome.written;
+                let more = written - std::mem::replace(&mut self.shown, written);
+                let note = |health: &mut Health| health.building.get_or_insert_default().documents += more;
                 self.destination.search.note(note);
             }
             if self.is_due() {

@@ -244,7 +244,7 @@ fn show_progress(known: &Known) -> Value {
         "events_per_second": pace.events_per_second.round(),
         "eta_seconds": pace.eta_seconds.map(f64::ceil),
         "lag": known.lag,
-        "documents": known.building.map(|building| building.documents),
+        "documents": known.documents(),
         "ranges": known.building.map(|building| json!({"written": building.ranges_written, "all": building.ranges})),
         "partitions": known.partitions().iter().map(show_partition).collect::<Vec<_>>(),
         "workers": known.workers,

@@ -7,12 +7,8 @@ const FREE_MIN: u64 = 64 * 1024 * 1024;
 
 /// Why a rebuild gives way; `None` if there is room, as far as the stores tell.
 pub(super) async fn shortage(platform: &Platform, live: &Open, candidate: &Open) -> Option<String> {
-    let is_full = |open: &Open| open.search.as_ref().is_some_and(|search| search.health().is_full);
-    if live.generation.is_full() || candidate.generation.is_full() {
-        return Some("there is no room for its tables".to_owned());
-    }
-    if is_full(live) || is_full(candidate) {
-        return Some("there is no room for its index".to_owned());
+    if let Some(shortage) = live.shortage().or(candidate.shortage()) {
+        return Some(shortage.to_owned());
     }
     let store = platform.control.store();
     if store.shared() {

@@ -25,6 +25,8 @@ pub struct Known {
     pub shared_parts: Vec<&'static str>,
     /// What processes have done for it.
     pub workers: Vec<WorkerProgress>,
+    /// Whether its index is built from rows.
+    pub is_indexed: bool,
     /// How far its index is, while that is built from rows.
     pub building: Option<Building>,
     /// How long its rebuild pauses because reads are slow, in percent of its work.
@@ -59,7 +61,13 @@ impl Known {
     /// How far its rebuild is at a time, in milliseconds since 1970.
     pub fn pace(&self, now_ms: i64) -> Pace {
         let of_load = self.pace_of_load(now_ms);
-        let Some(building) = self.building.filter(|_| self.entry.state == State::Indexing) else { return of_load };
+        if self.entry.state != State::Indexing {
+            return of_load;
+        }
+        let Some(building) = self.building else {
+            let percent = if self.is_indexed { 100.0 } else { 0.0 };
+            return Pace { percent, eta_seconds: None, ..of_load };
+        };
         let seconds = (now_ms - self.entry.changed_at).max(1) as f64 / 1000.0;
         let (done, left) = (building.ranges_written, building.ranges.saturating_sub(building.ranges_written));
         let eta_seconds = (done > 0).then(|| seconds * left as f64 / done as f64);
@@ -85,6 +93,12 @@ impl Known {
         let percent = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
         let eta_seconds = (events_per_second > 0.0).then(|| left as f64 / events_per_second);
         Pace { percent, events_per_second, eta_seconds }
+    }
+
+    /// Documents that processes have written so far; `None` if its index is not being built.
+    pub fn documents(&self) -> Option<u64> {
+        let own = self.building?.documents;
+        Some(own.max(self.workers.iter().filter_map(|worker| worker.documents).sum()))
     }
 
     /// How far the load of each partition is.

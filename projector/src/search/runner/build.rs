@@ -16,9 +16,10 @@ use crate::{
     bookkeeping::checkpoints,
     search::{
         SearchIndex, bookkeeping,
-        builds::{self, Build, Numbered},
+        builds::{self, Build, NumberedRange},
         ranges::RANGE_KEYS,
-        state::Building,
+        state::{Building, Health},
+        writer::Writer,
     },
 };
 
@@ -39,6 +40,7 @@ impl Worker {
         if is_first {
             self.plan_build(index)?;
         }
+        let mut writer = self.writer(index).of_rebuild(Arc::clone(&self.setting.generation));
         let (mut written, mut advanced_at, mut seen_at) = (0, began, began);
         loop {
             let reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
@@ -53,13 +55,14 @@ impl Worker {
             self.show_build(build.as_ref());
             match build {
                 Some(build) if is_first && build.is_complete() => {
-                    self.advance(&mut self.writer(index), &build.from)?;
+                    self.advance(&mut writer, &build.from)?;
                     let (ranges, seconds) = (build.ranges, began.elapsed().as_secs_f64());
                     tracing::info!(ranges, "search index built: {ranges} ranges of keys in {seconds:.1} s");
+                    return Ok(build.from);
                 }
                 Some(build) if !build.is_complete() && !mine.is_empty() => {
                     let takes_others = advanced_at.elapsed() > STALLED;
-                    if !self.write_ranges(index, mine, assignment, takes_others)? {
+                    if !self.write_range(&mut writer, mine, takes_others)? {
                         self.pause(PAUSE);
                     }
                 }
@@ -89,37 +92,30 @@ impl Worker {
         Ok(builds::begin(self.tables(), index.id(), &from, &ranges)?)
     }
 
-    /// Writes the ranges that fall to this process, or else one of another process. Whether there was any.
-    fn write_ranges(
+    /// Writes the next range that falls to this process, or else one of another process. Whether there was any.
+    fn write_range(
         &self,
-        index: &Arc<dyn SearchIndex>,
+        writer: &mut Writer,
         mine: &[Partition],
-        assignment: &watch::Receiver<Vec<Partition>>,
         takes_others: bool,
     ) -> Result<bool, SearchRunnerError> {
-        let mut unwritten = self.wait(builds::unwritten(self.tables(), index.id()))?;
-        if unwritten.iter().any(|range| self.is_mine(range, mine)) {
-            unwritten.retain(|range| self.is_mine(range, mine));
-        } else {
-            unwritten.truncate(usize::from(takes_others));
-        }
-        let has_any = !unwritten.is_empty();
-        let mut writer = self.writer(index).of_rebuild(Arc::clone(&self.setting.generation));
-        for Numbered { number, range } in unwritten {
-            self.check_assignment(assignment)?;
-            self.wait(self.setting.documents.of_range(self.tables(), &range, &mut writer))?;
-            self.wait(writer.flush())?;
-            // What it is known to hold grows with it, so that an index that was put back is noticed.
-            let newest = self.wait(writer.newest())?;
-            self.keep_outcome(&mut writer, &Vector::default(), newest)?;
-            self.wait(builds::note_written(self.tables(), index.id(), number))?;
-            self.show_build(self.wait(builds::read(self.tables(), index.id()))?.as_ref());
-        }
-        Ok(has_any)
+        let unwritten = self.wait(builds::unwritten(self.tables(), writer.index_id()))?;
+        let of_mine = unwritten.iter().find(|range| self.is_mine(range, mine));
+        // Its process writes the first of them.
+        let of_others = unwritten.last().filter(|_| takes_others);
+        let Some(NumberedRange { number, range }) = of_mine.or(of_others) else { return Ok(false) };
+        self.wait(self.setting.documents.of_range(self.tables(), range, writer))?;
+        self.wait(writer.flush())?;
+        // What it is known to hold grows with it, so that an index that was put back is noticed.
+        let newest = self.wait(writer.newest())?;
+        self.keep_outcome(writer, &Vector::default(), newest)?;
+        self.wait(builds::note_written(self.tables(), writer.index_id(), *number))?;
+        self.setting.search.note(Health::heal);
+        Ok(true)
     }
 
     /// Whether a range falls to the partitions of this process.
-    fn is_mine(&self, range: &Numbered, mine: &[Partition]) -> bool {
+    fn is_mine(&self, range: &NumberedRange, mine: &[Partition]) -> bool {
         let Some(topic) = self.setting.documents.topics().first().copied() else { return false };
         let partitions = i64::from(self.setting.log.partition_count(topic)).max(1);
         mine.iter().any(|it| it.topic == topic && i64::from(it.id) == range.number % partitions)

@@ -7,7 +7,6 @@ use daybook_projector::{
     search::ranges::PagedKey,
     tables::{Cell, Column, FromRow, Row, TablesError},
 };
-
 use serde::{Deserialize, Serialize};
 
 use crate::{events::Event, projection::outcomes};
