@@ -51,6 +51,8 @@ pub(super) struct Writer {
     /// Whose rows the documents are made of.
     tables: Arc<dyn Tables>,
     gate: Gate,
+    /// Concurrent writes, at most.
+    writes_max: usize,
     outcome: Outcome,
     /// Documents of the outcomes that were taken.
     written_before: u64,
@@ -68,6 +70,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>, tables: Arc<dyn Tables>, gate: Gate) -> Self {
         Self {
+            writes_max: index.writes_max(),
             destination: Destination { index, search },
             tables,
             gate,
@@ -81,9 +84,9 @@ impl Writer {
         }
     }
 
-    /// The same, for writing every document of a generation.
-    pub(super) fn of_rebuild(self, generation: Arc<Generation>) -> Self {
-        Self { of_rebuild: Some((generation, Instant::now())), ..self }
+    /// The same, for writing every document of a generation, together with other processes.
+    pub(super) fn of_rebuild(self, generation: Arc<Generation>, writes_max: usize) -> Self {
+        Self { of_rebuild: Some((generation, Instant::now())), writes_max, ..self }
     }
 
     pub(super) fn index_id(&self) -> &str {
@@ -121,9 +124,9 @@ impl Writer {
         // Read after the documents' rows, so that it is no less than these have.
         let applied = checkpoints::read(self.tables.as_ref()).await?.count();
         documents.iter_mut().for_each(|document| document.applied = applied);
-        let (count, writes_max) = (documents.len(), self.destination.index.writes_max());
-        if writes_max > 1 {
-            self.complete(writes_max - 1).await?;
+        let count = documents.len();
+        if self.destination.index.writes_max() > 1 {
+            self.complete(self.writes_max - 1).await?;
             let destination = self.destination.clone();
             self.under_way.spawn(async move { Ok((count, destination.write(&documents).await?)) });
         } else {

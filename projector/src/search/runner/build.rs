@@ -40,7 +40,7 @@ impl Worker {
         if is_first {
             self.plan_build(index)?;
         }
-        let mut writer = self.writer(index).of_rebuild(Arc::clone(&self.setting.generation));
+        let mut writer = self.writer_of_part(index, mine);
         let (mut written, mut advanced_at, mut seen_at) = (0, began, began);
         loop {
             let reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
@@ -75,6 +75,16 @@ impl Worker {
                 seen_at = Instant::now();
             }
         }
+    }
+
+    /// A writer that sends as many writes concurrently as fall to the partitions of this process: the live index has to
+    /// be written meanwhile, and searched.
+    fn writer_of_part(&self, index: &Arc<dyn SearchIndex>, mine: &[Partition]) -> Writer {
+        let topics = self.setting.documents.topics();
+        let all: usize =
+            topics.iter().filter_map(|it| usize::try_from(self.setting.log.partition_count(*it)).ok()).sum();
+        let writes_max = index.writes_max() * mine.len() / all.max(1);
+        self.writer(index).of_rebuild(Arc::clone(&self.setting.generation), writes_max.max(1))
     }
 
     /// Plans a build, unless that was done before.
