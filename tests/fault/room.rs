@@ -135,6 +135,12 @@ async fn a_rebuild_gives_way_where_elasticsearch_takes_no_documents_and_no_write
     block(&elasticsearch, false).await;
     is_tidy(&place, &before).await;
     writers.wait_for(100).await;
+    // The live index tries again after a pause.
+    let takes_documents = async || {
+        let status = server.api.get("/api/v1/status").await.json();
+        status["generations"][0]["search"]["failure"].is_null()
+    };
+    wait::until("the live index takes documents", takes_documents).await;
     assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     let acknowledged = writers.stop().await;
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
