@@ -25,7 +25,7 @@ pub struct Known {
     pub shared_parts: Vec<&'static str>,
     /// What processes have done for it.
     pub workers: Vec<WorkerProgress>,
-    /// Whether its index is built from rows.
+    /// Whether its index has been built.
     pub is_indexed: bool,
     /// How far its index is, while that is built from rows.
     pub building: Option<Building>,

@@ -1,10 +1,10 @@
 //! A rebuild that is shown, left, asked for twice and followed: interrupts, conflicts and server-sent events.
 
-use std::{collections::BTreeSet, process::Command};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{CHANGE, all_states, expect, first_line, import_tasks, parse, said, states};
+use super::{CHANGE, all_states, expect, first_line, import_tasks, interrupted, parse, said, states};
 use crate::on_both;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,13 +13,7 @@ async fn an_interrupt_of_a_rebuild_that_promotes_says_how_to_come_back_and_it_is
         let mut command = server.spawn(&["rebuild", "--promote"]);
         let (first, _output) = first_line(&mut command);
         assert!(first.starts_with("metaflow-2  "), "{first}");
-        // It cannot end before the interrupt.
-        server.signal("STOP");
-        let sent = Command::new("kill").args(["-INT", &command.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
-        let ended = command.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
-        server.signal("CONT");
-        assert_eq!(ended.status.code(), Some(130), "{}", said(&ended));
+        let ended = interrupted(&server, command);
         let text = said(&ended);
         for way in ["`daybook rebuild --attach metaflow-2` shows its progress", "`daybook generations cancel 2 "] {
             assert!(text.contains(way), "{way:?} is missing: {text}");
