@@ -227,9 +227,10 @@ async fn a_change_of_tags_writes_one_document_and_is_found_on_all_of_the_run() {
         let metrics = api.get("/metrics").await.text;
         let written = "daybook_projector_search_documents_total{outcome=\"written\"} ";
         let written = metrics.lines().find_map(|line| line.strip_prefix(written)?.parse::<usize>().ok());
-        // A document may be written for each of its events: a bounded number.
+        // A document may be written for each of its events, and once more by the build of the index, which a start begins
+        // and which may end after the first writes. A document per task and change would be 60 000.
         let events_max = TASKS + CHANGES + 30;
-        assert!(written.is_some_and(|written| written <= events_max), "{written:?} documents were written");
+        assert!(written.is_some_and(|written| written <= 2 * events_max), "{written:?} documents were written");
     }
 }
 
