@@ -1,6 +1,7 @@
 //! A generation that runs in this process: its records are applied, its index is written, and requests can read it.
 //! Generations with the same tables apply records together.
 
+mod assignment;
 mod tables;
 
 use std::{
@@ -16,7 +17,7 @@ use daybook_projector::{
     bookkeeping::checkpoints,
     generation::Generation,
     projection::Projection,
-    runner::LiveGeneration,
+    runner::{Health, LiveGeneration},
     search::{
         SearchStore,
         binding::Binding,
@@ -33,8 +34,8 @@ use tokio::{
     time::timeout,
 };
 
-use self::tables::RunningTables;
 pub(crate) use self::tables::Stage;
+use self::{assignment::IndexAssignment, tables::RunningTables};
 use crate::{
     control::Control,
     lease::Lease,
@@ -190,7 +191,9 @@ pub struct Running {
     /// The generation.
     pub open: Open,
     search_runner: Option<SearchRunner>,
-    tables: Arc<RunningTables>,
+    of_index: IndexAssignment,
+    /// None where another process applies records to them.
+    tables: Option<Arc<RunningTables>>,
 }
 
 impl Running {
@@ -202,23 +205,36 @@ impl Running {
         stage: Stage,
     ) -> Result<Self, TablesError> {
         let tables = Arc::new(RunningTables::start(platform, generation, live, stage).await?);
-        Ok(Self { open: open(platform, generation), search_runner: None, tables })
+        Ok(Self::on(platform, Arc::clone(generation), stage, Some(tables)))
     }
 
-    /// Another generation with the same tables.
-    pub fn beside(&self, platform: &Platform, number: i64, index: String) -> Self {
+    /// Another generation with the same tables, and how far its index is.
+    pub(crate) fn beside(&self, platform: &Platform, number: i64, index: String, stage: Stage) -> Self {
         let generation = Arc::new(self.open.generation.with_index(number, index));
-        Self { open: open(platform, &generation), search_runner: None, tables: Arc::clone(&self.tables) }
+        Self::on(platform, generation, stage, self.tables.clone())
+    }
+
+    /// A generation of which this process writes only the index.
+    pub(crate) fn index_only(platform: &Platform, generation: Generation, stage: Stage) -> Self {
+        Self::on(platform, Arc::new(generation), stage, None)
+    }
+
+    fn on(platform: &Platform, generation: Arc<Generation>, stage: Stage, tables: Option<Arc<RunningTables>>) -> Self {
+        let of_index = IndexAssignment::start(&platform.lease, stage);
+        Self { open: open(platform, &generation), search_runner: None, of_index, tables }
     }
 
     /// How its index is written; `None` without search.
     pub fn setting(&self, platform: &Platform) -> Option<Setting> {
-        platform.setting(&self.open.generation, self.open.search.as_ref()?, self.tables.assignment.clone())
+        platform.setting(&self.open.generation, self.open.search.as_ref()?, self.of_index.partitions())
     }
 
-    /// Notes how far its tables are.
-    pub(crate) fn note(&self, stage: Stage) {
-        self.tables.note(stage);
+    /// Notes how far its tables and its index are.
+    pub(crate) fn note(&self, of_tables: Stage, of_index: Stage) {
+        if let Some(tables) = &self.tables {
+            tables.note(of_tables);
+        }
+        self.of_index.note(of_index);
     }
 
     /// Starts to write its index, unless that was started before.
@@ -233,12 +249,16 @@ impl Running {
 
     /// The last failure of its runners, until the next success.
     pub fn failure(&self) -> Option<String> {
-        self.tables.health().into_iter().find_map(|health| health.failure)
+        self.health().find_map(|health| health.failure)
     }
 
     /// How many records its runners have applied.
     pub fn records(&self) -> u64 {
-        self.tables.health().iter().map(|health| health.records).sum()
+        self.health().map(|health| health.records).sum()
+    }
+
+    fn health(&self) -> impl Iterator<Item = Health> {
+        self.tables.iter().flat_map(|tables| tables.health())
     }
 }
 

@@ -211,11 +211,12 @@ impl Watcher {
         let of_tables = entries.iter().filter(|other| other.schema == entry.schema && !other.state.has_ended());
         // Tables that were live are complete, whoever has them now.
         let is_own = of_tables.clone().all(|other| other.generation == number) && !entry.is_search_only();
-        let stage = if is_own { Stage::of(entry) } else { Stage::Complete };
+        let index_stage = Stage::of(entry);
+        let tables_stage = if is_own { index_stage } else { Stage::Complete };
         let is_running = self.lock().contains_key(&number);
         if !is_running {
             let same = |running: &&Running| running.open.generation.schema == entry.schema;
-            let beside = |running: &Running| running.beside(&self.platform, number, entry.index.clone());
+            let beside = |running: &Running| running.beside(&self.platform, number, entry.index.clone(), index_stage);
             let shared = self.lock().values().find(same).map(beside);
             let running = match shared {
                 Some(running) => {
@@ -226,7 +227,7 @@ impl Watcher {
                     let is_live = of_tables.clone().any(|other| other.state == State::Live);
                     let generation = open::open_entry(&self.platform, entry, is_live).await?;
                     let (platform, live) = (&self.platform, self.live.subscribe());
-                    let running = Running::start(platform, &generation, &live, stage).await;
+                    let running = Running::start(platform, &generation, &live, tables_stage).await;
                     running.map_err(|source| self.failed(source))?
                 }
             };
@@ -236,7 +237,7 @@ impl Watcher {
         let mut done = None;
         if let Some(running) = self.lock().get_mut(&number) {
             done = Some(WorkerProgress::of(&self.platform, running)).filter(|_| entry.is_under_way());
-            running.note(stage);
+            running.note(tables_stage, index_stage);
             if entry.state != State::Loading {
                 running.index(&self.platform).map_err(|source| self.failed(source))?;
             }

@@ -94,8 +94,7 @@ impl Worker {
         let ours = generation::fingerprint(self.platform.projection.as_ref()).map_err(failed)?;
         let is_built = |entry: &&Entry| {
             let can_be_read = entry.fingerprint == ours && entry.log_id == self.platform.log.id();
-            let is_filled = entry.is_under_way() && entry.state != State::Planned && !entry.is_search_only();
-            can_be_read && is_filled
+            can_be_read && entry.is_under_way() && entry.state != State::Planned
         };
         let built: Vec<&Entry> = entries.iter().filter(is_built).collect();
         self.leave(|number| built.iter().any(|entry| entry.generation == number)).await;
@@ -123,14 +122,10 @@ impl Worker {
         let failed = |source| OpenError::Tables { domain, source };
         let running = match self.running.remove(&number) {
             Some(running) => running,
-            None => {
-                let generation = open::open_entry(&self.platform, entry, false).await?;
-                let live = self.live.subscribe();
-                Running::start(&self.platform, &generation, &live, Stage::of(entry)).await.map_err(failed)?
-            }
+            None => self.begin(entry).await?,
         };
         let running = self.running.entry(number).or_insert(running);
-        running.note(Stage::of(entry));
+        running.note(Stage::of(entry), Stage::of(entry));
         running.open.generation.set_pauses(entry.state.paced(self.platform.lease.throttle().pauses()));
         if entry.state != State::Loading {
             running.index(&self.platform).map_err(failed)?;
@@ -143,6 +138,18 @@ impl Worker {
         let state = entry.state;
         let waits = state == State::Ready && !entry.promotes;
         Ok(Work { domain, generation: number, state, waits, records, left, documents, failure })
+    }
+
+    /// Begins to take part: in the tables and the index, or in the index alone if these are the live tables.
+    async fn begin(&self, entry: &Entry) -> Result<Running, OpenError> {
+        let (platform, stage) = (&self.platform, Stage::of(entry));
+        let of_tables = self.live.borrow().clone().filter(|live| live.schema == entry.schema);
+        if let Some(live) = of_tables {
+            return Ok(Running::index_only(platform, live.with_index(entry.generation, entry.index.clone()), stage));
+        }
+        let generation = open::open_entry(platform, entry, false).await?;
+        let running = Running::start(platform, &generation, &self.live.subscribe(), stage).await;
+        running.map_err(|source| OpenError::Tables { domain: platform.domain(), source })
     }
 
     /// Stops its part in rebuilds that are not kept.

@@ -20,6 +20,7 @@ mod rebuild_harms;
 mod restored;
 mod room;
 mod search;
+mod second_domain;
 mod soak;
 mod stopping;
 mod storage;

@@ -1,6 +1,6 @@
 //! Harm right after each change of state of a rebuild, a promotion, a way back, a retirement and a cancellation, under
 //! writers: an instance is killed, or frozen until the others have taken over and then wakes up; or a store cannot be
-//! reached. Each goes on by itself, nothing that was acknowledged is lost, and nothing is left over. Each test prints how
+//! reached, or crashes and is started again. Each goes on by itself, nothing that was acknowledged is lost, and nothing is left over. Each test prints how
 //! often which harm was done in which state.
 
 use std::{collections::BTreeMap, time::Instant};
@@ -16,6 +16,7 @@ use daybook_tests::{
     random::Random,
     services::{self, OwnServices},
     states::{STAGES, Stage, States, control},
+    wait,
     writers::{Step, Writers, check},
 };
 use serde_json::{Value, json};
@@ -54,6 +55,8 @@ enum Harm {
     Freeze(usize),
     /// A store cannot be reached for a while.
     Cut(&'static str),
+    /// A store crashes, and is started again.
+    Restart(&'static str),
 }
 
 impl Harm {
@@ -61,7 +64,7 @@ impl Harm {
     fn instance(self) -> Option<usize> {
         match self {
             Self::Kill(who) | Self::Freeze(who) => Some(who),
-            Self::Cut(_) => None,
+            Self::Cut(_) | Self::Restart(_) => None,
         }
     }
 }
@@ -76,6 +79,8 @@ struct Stand {
     control: Control,
     /// Between the instances and the stores, if something is done there.
     proxies: BTreeMap<&'static str, Proxy>,
+    /// The stores, if they are this test's own.
+    own: Option<OwnServices>,
     harms: Vec<Harm>,
     done: BTreeMap<(Stage, Harm), usize>,
 }
@@ -107,17 +112,28 @@ impl Stand {
             Harm::Cut(store) => {
                 let proxy = &self.proxies[store];
                 proxy.set(proxy::Harm::Cut);
-                match store {
-                    // Nothing that was written is lost while it is away.
-                    "elasticsearch" => self.writers.wait_for(WRITES_MIN).await,
-                    _ => self.writers.wait_for_refusal().await,
-                }
+                self.is_noticed(store).await;
                 proxy.set(proxy::Harm::None);
+            }
+            Harm::Restart(store) => {
+                let own = self.own.as_ref().unwrap_or_else(|| panic!("{store} is used by other tests, too"));
+                own.kill(store);
+                self.is_noticed(store).await;
+                own.start_again(store);
             }
         }
         let stage = self.states.between(now, now).last().copied().unwrap_or(STAGES[0]);
         *self.done.entry((stage, harm)).or_default() += 1;
         self.writers.go_on_with(&self.servers.iter().map(|server| &server.api).collect::<Vec<_>>());
+    }
+
+    /// Waits until writers have met that a store is away.
+    async fn is_noticed(&self, store: &str) {
+        match store {
+            // Writes do not need it.
+            "elasticsearch" => self.writers.wait_for(WRITES_MIN).await,
+            _ => self.writers.wait_for_refusal().await,
+        }
     }
 
     /// Waits until writes to every partition are acknowledged through one of the others: that is so once the lease of an
@@ -201,7 +217,9 @@ impl Stand {
         // After a kill, the next process finds the state as it was.
         let brief = match harm {
             Harm::Kill(_) => None,
-            Harm::Freeze(_) | Harm::Cut(_) => BRIEF.into_iter().find(|stage| self.is_missing(stage, harm)),
+            Harm::Freeze(_) | Harm::Cut(_) | Harm::Restart(_) => {
+                BRIEF.into_iter().find(|stage| self.is_missing(stage, harm))
+            }
         };
         for stage in &STAGES[REBUILD] {
             let is_wanted = self.is_missing(stage, harm) || index(stage) == REBUILD.start + first;
@@ -281,15 +299,17 @@ impl Stand {
     }
 }
 
-/// Does these harms in all states; without enough rounds for that, one of them in the states of one rebuild.
-async fn harms(
-    place: Place,
+/// What stands between the instances and the stores.
+#[derive(Default)]
+struct Stores {
     through: Option<Place>,
-    instances: usize,
     proxies: BTreeMap<&'static str, Proxy>,
-    harms: Vec<Harm>,
-    rounds_max: usize,
-) {
+    own: Option<OwnServices>,
+}
+
+/// Does these harms in all states; without enough rounds for that, one of them in the states of one rebuild.
+async fn harms(place: Place, stores: Stores, instances: usize, harms: Vec<Harm>, rounds_max: usize) {
+    let Stores { through, proxies, own } = stores;
     let (mut random, backend) = (Random::seeded("rebuild-harms"), place.backend);
     let reached = through.as_ref().unwrap_or(&place);
     let servers: Vec<Server> = (0..instances).map(|_| Server::start(reached)).collect();
@@ -303,7 +323,7 @@ async fn harms(
     writers.wait_for(300).await;
     let (states, control) = (States::watch(&place).await, control(&place).await);
     let done = BTreeMap::new();
-    let mut stand = Stand { place, through, servers, writers, states, control, proxies, harms, done };
+    let mut stand = Stand { place, through, servers, writers, states, control, proxies, own, harms, done };
     let mut live = 1;
     let is_whole = rounds_max >= ROUNDS_MAX;
     let (first, count) = (random.below(stand.harms.len()), if is_whole { rounds_max * stand.harms.len() } else { 1 });
@@ -334,7 +354,7 @@ async fn harms(
         assert_eq!(stand.servers[0].api.post(&path, &json!({})).await.status, 200);
     }
     stand.is_tidy().await;
-    let Stand { place, servers, writers, .. } = stand;
+    let Stand { place, servers, writers, own: _own, proxies: _proxies, .. } = stand;
     let acknowledged = writers.stop().await;
     for server in &servers {
         check(&place, server, &acknowledged).await;
@@ -353,34 +373,69 @@ async fn harms(
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_in_every_state_of_a_rebuild_loses_nothing_embedded() {
     let place = Place::new("rebuildkills", Backend::Embedded);
-    harms(place, None, 1, BTreeMap::new(), vec![Harm::Kill(0)], ROUNDS_MAX).await;
+    harms(place, Stores::default(), 1, vec![Harm::Kill(0)], ROUNDS_MAX).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_9_in_every_state_of_a_rebuild_loses_nothing_on_kafka_and_postgres() {
     let place = Place::new("rebuildkills", Backend::Distributed);
-    harms(place, None, 2, BTreeMap::new(), vec![Harm::Kill(0), Harm::Kill(1)], ROUNDS_MAX).await;
+    harms(place, Stores::default(), 2, vec![Harm::Kill(0), Harm::Kill(1)], ROUNDS_MAX).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_freezes_in_any_state_of_a_rebuild_and_wakes_up_loses_nothing() {
     let place = Place::new("rebuildfreezes", Backend::Distributed);
-    harms(place, None, 2, BTreeMap::new(), vec![Harm::Freeze(0), Harm::Freeze(1)], rounds(1)).await;
+    harms(place, Stores::default(), 2, vec![Harm::Freeze(0), Harm::Freeze(1)], rounds(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stores_that_cannot_be_reached_in_any_state_of_a_rebuild_lose_nothing() {
-    let own = OwnServices::start("kafka,postgres");
+async fn a_worker_that_freezes_while_it_loads_and_wakes_up_later_changes_nothing() {
+    let place = Place::new("workerfreezes", Backend::Distributed);
+    let (server, mut random) = (Server::start(&place), Random::seeded("worker-freezes"));
+    let mut steps = Vec::new();
+    for flow in FLOWS {
+        steps.push(Step::make(&server.api, flow).await);
+    }
+    let writers = Writers::start(&[&server.api], &steps, WRITERS, &mut random);
+    writers.wait_for(300).await;
+    let worker = Server::start_worker(&place, &[]);
+    let states = States::watch(&place).await;
+    let path = |generation: &Value, change: &str| format!("/api/v1/generations/{generation}{change}");
+    for _ in 0..rounds(2) {
+        let began = Instant::now();
+        let begun = server.api.post("/api/v1/rebuilds", &json!({})).await.json()["generation"].clone();
+        states.wait_for(|stage| index(stage) >= index("loading")).await;
+        worker.signal("STOP");
+        // Its partitions are applied by the server once its lease has expired.
+        let is_ready = async || server.api.get(&path(&begun, "")).await.json()["state"] == "ready";
+        wait::until("the rebuild goes on without the worker", is_ready).await;
+        worker.signal("CONT");
+        eprintln!("ready after {:?}", began.elapsed());
+        let promoted = server.api.post(&path(&begun, "/promote"), &json!({})).await;
+        assert_eq!(promoted.status, 200, "{}", promoted.text);
+        writers.wait_for(WRITES_MIN).await;
+    }
+    let acknowledged = writers.stop().await;
+    assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
+    check(&place, &server, &acknowledged).await;
+    assert!(worker.stop(), "the worker did not end well");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_that_are_away_or_crash_in_any_state_of_a_rebuild_lose_nothing() {
+    let own = OwnServices::start("kafka,postgres,elasticsearch");
     let kafka = Proxy::start(own.port("kafka", "proxied"), own.port("kafka", "behind")).await;
     let postgres = Proxy::start(0, own.port("postgres", "port")).await;
-    let search = Proxy::start(0, services::port_of(&services::elasticsearch())).await;
-    let place = Place::on("rebuildcuts", &own.url("kafka"), &own.url("postgres"));
+    let search = Proxy::start(0, services::port_of(&own.url("elasticsearch"))).await;
+    let place = Place::on("rebuildstores", &own.url("kafka"), &own.url("postgres"));
+    let place = place.with_search(Some(own.url("elasticsearch")));
     let through = place.through(
         &format!("kafka://127.0.0.1:{}", kafka.port),
         &format!("postgres://postgres@127.0.0.1:{}/postgres", postgres.port),
     );
-    let through = through.with_search(Some(format!("http://127.0.0.1:{}", search.port)));
+    let through = Some(through.with_search(Some(format!("http://127.0.0.1:{}", search.port))));
     let proxies = [("kafka", kafka), ("postgres", postgres), ("elasticsearch", search)];
-    let cuts = proxies.each_ref().map(|(store, _)| Harm::Cut(store)).to_vec();
-    harms(place, Some(through), 2, proxies.into(), cuts, rounds(1)).await;
+    let stores = proxies.each_ref().map(|(store, _)| *store);
+    let all = stores.iter().flat_map(|store| [Harm::Cut(store), Harm::Restart(store)]).collect();
+    harms(place, Stores { through, proxies: proxies.into(), own: Some(own) }, 2, all, rounds(1)).await;
 }

@@ -142,6 +142,12 @@ async fn an_elasticsearch_that_refuses_requests_and_items_has_every_document_in_
     check(&place, &server, &acknowledged).await;
     let (whole, in_part) = overloaded.refused();
     assert!(whole > 1 && in_part > 0, "{whole} requests were refused, {in_part} in part");
+    // A rebuild sends what is refused again, too; verification compares each document.
+    let rebuilt = server.command(&["rebuild", "--promote"]);
+    assert!(rebuilt.status.success(), "{rebuilt:?}");
+    let (whole_after, in_part_after) = overloaded.refused();
+    assert!(whole_after > whole && in_part_after > in_part, "no request of the rebuild was refused");
+    check(&place, &server, &acknowledged).await;
 }
 
 /// How long requests under way get in these tests; a process has a second more to end in.

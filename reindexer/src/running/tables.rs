@@ -15,11 +15,12 @@ use daybook_projector::{
 use daybook_schemas::position::Partition;
 use tokio::{sync::watch, task::JoinSet};
 
-use super::{Platform, threaded};
-use crate::{
-    control::{Entry, State},
-    lease::Lease,
+use super::{
+    Platform,
+    assignment::{self, assignment_of, set_changed},
+    threaded,
 };
+use crate::control::{Entry, State};
 
 /// Runners of one generation that is being filled, at most.
 const LANES_MAX: usize = 4;
@@ -29,8 +30,6 @@ pub(super) struct RunningTables {
     runner: Option<Runner>,
     /// Further runners while they are being filled, each for some of the partitions.
     lanes: Mutex<Vec<Runner>>,
-    /// The partitions that this process applies.
-    pub(super) assignment: watch::Receiver<Vec<Partition>>,
     stage: watch::Sender<Stage>,
     _background: JoinSet<()>,
 }
@@ -85,10 +84,9 @@ impl RunningTables {
         stage: Stage,
     ) -> Result<Self, TablesError> {
         let mut background = JoinSet::new();
-        let all = watch::Sender::new(assignment_of(&platform.lease, stage).borrow().clone());
-        let stage = watch::Sender::new(stage);
-        let of_lanes: Vec<_> = split(&all.borrow(), lanes.len()).into_iter().map(watch::Sender::new).collect();
-        let (assignment, mut runners) = (all.subscribe(), Vec::new());
+        let all = assignment_of(&platform.lease, stage).borrow().clone();
+        let (stage, mut runners) = (watch::Sender::new(stage), Vec::new());
+        let of_lanes: Vec<_> = split(&all, lanes.len()).into_iter().map(watch::Sender::new).collect();
         for (generation, assigned) in lanes.iter().zip(&of_lanes).filter(|_| platform.projects) {
             runners.push(threaded(Runner::start(
                 platform.instance.clone(),
@@ -99,14 +97,15 @@ impl RunningTables {
                 live.clone(),
             ))?);
         }
-        let assigned = Assigned { all, of_lanes };
-        background.spawn(assign(Arc::clone(&platform.lease), stage.subscribe(), assigned));
+        let assigned = Assigned { of_lanes };
+        let set = move |next: &[Partition], stage| assigned.set(next, stage);
+        background.spawn(assignment::follow(Arc::clone(&platform.lease), stage.subscribe(), set));
         if let Some(generation) = lanes.first() {
             background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
         }
         let mut runners = runners.into_iter();
         let runner = runners.next();
-        Ok(Self { runner, lanes: Mutex::new(runners.collect()), assignment, stage, _background: background })
+        Ok(Self { runner, lanes: Mutex::new(runners.collect()), stage, _background: background })
     }
 
     /// Notes how far they are. Once they are filled, one runner applies all partitions: so a promotion changes nothing.
@@ -128,29 +127,20 @@ impl RunningTables {
     }
 }
 
-/// The partitions of a generation, and how they are spread over its runners.
+/// How the partitions of a generation are spread over its runners.
 struct Assigned {
-    all: watch::Sender<Vec<Partition>>,
     of_lanes: Vec<watch::Sender<Vec<Partition>>>,
 }
 
 impl Assigned {
     /// While tables are being filled, each of their runners gets some partitions; afterwards the first one gets all.
     fn set(&self, next: &[Partition], stage: Stage) {
-        let set = |sender: &watch::Sender<Vec<Partition>>, next: Vec<Partition>| {
-            sender.send_if_modified(|before| {
-                let changed = *before != next;
-                *before = next;
-                changed
-            });
-        };
         let mut parts = split(next, if stage == Stage::Filled { self.of_lanes.len() } else { 1 });
         parts.resize(self.of_lanes.len(), Vec::new());
         // First what others are to give up.
         for (sender, part) in self.of_lanes.iter().zip(parts).rev() {
-            set(sender, part);
+            set_changed(sender, part);
         }
-        set(&self.all, next.to_vec());
     }
 }
 
@@ -161,26 +151,6 @@ fn split(partitions: &[Partition], count: usize) -> Vec<Vec<Partition>> {
         parts[index % count].push(*partition);
     }
     parts
-}
-
-/// The partitions that this process applies.
-fn assignment_of(lease: &Lease, stage: Stage) -> watch::Receiver<Vec<Partition>> {
-    if stage == Stage::Complete { lease.assignment() } else { lease.rebuild_assignment() }
-}
-
-/// Keeps the assignment of a generation up to date until the generation is dropped.
-async fn assign(lease: Arc<Lease>, mut stage: watch::Receiver<Stage>, assigned: Assigned) {
-    loop {
-        let now = *stage.borrow_and_update();
-        let mut current = assignment_of(&lease, now);
-        let next = current.borrow_and_update().clone();
-        assigned.set(&next, now);
-        tokio::select! {
-            Ok(()) = stage.changed() => {}
-            Ok(()) = current.changed() => {}
-            else => return,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -198,7 +168,7 @@ mod tests {
     #[test]
     fn each_partition_belongs_to_one_runner_and_all_to_the_first_one_in_the_end() {
         let of_lanes: Vec<_> = (0..3).map(|_| watch::Sender::new(Vec::new())).collect();
-        let assigned = Assigned { all: watch::Sender::default(), of_lanes };
+        let assigned = Assigned { of_lanes };
         for count in 0..8 {
             let all = partitions(count);
             assigned.set(&all, Stage::Filled);
@@ -211,7 +181,6 @@ mod tests {
             assigned.set(&all, Stage::Built);
             let parts: Vec<usize> = assigned.of_lanes.iter().map(|lane| lane.borrow().len()).collect();
             assert_eq!(parts, [all.len(), 0, 0]);
-            assert_eq!(*assigned.all.borrow(), all);
         }
     }
 }

@@ -44,3 +44,24 @@ async fn workers_take_part_in_a_rebuild_one_is_killed_and_the_other_ends_when_th
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(said(&refused).contains("a worker needs"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_takes_part_in_the_build_of_an_index_for_the_live_tables() {
+    let place = Place::new("worker_index", Backend::Distributed);
+    let (server, mut random) = (Server::start(&place), Random::seeded("worker_index"));
+    let mut steps = Vec::new();
+    for flow in 0..4 {
+        steps.push(Step::make(&server.api, &format!("F{flow}")).await);
+    }
+    let writers = Writers::start(&[&server.api], &steps, 4, &mut random);
+    writers.wait_for(100).await;
+    let worker = Server::start_worker(&place, &["--until-idle", "5s"]);
+    let rebuilt = server.command(&["rebuild", "--only", "search", "--promote"]);
+    assert!(rebuilt.status.success(), "{rebuilt:?}");
+    let acknowledged = writers.stop().await;
+    check(&place, &server, &acknowledged).await;
+    let logged = worker.logged();
+    let built = |line: &&String| line.contains("search index built, ") && !line.contains(" 0 ranges");
+    assert!(logged.iter().any(|line| built(&line)), "it took no part: {logged:?}");
+    assert!(worker.wait(), "the worker did not end well");
+}

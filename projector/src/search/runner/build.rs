@@ -41,10 +41,15 @@ impl Worker {
             self.plan_build(index)?;
         }
         let mut writer = self.writer_of_part(index, mine);
-        let (mut written, mut advanced_at, mut seen_at) = (0, began, began);
+        let (mut written, mut own, mut advanced_at, mut seen_at) = (0_u64, 0_u64, began, began);
+        let log_end = |own: u64| {
+            let seconds = began.elapsed().as_secs_f64();
+            tracing::info!(ranges = own, "search index built, {own} ranges of keys by this process, in {seconds:.1} s");
+        };
         loop {
             let reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
             if !reached.0.is_empty() {
+                log_end(own);
                 return Ok(reached);
             }
             let build = self.wait(builds::read(self.tables(), index.id()))?;
@@ -56,14 +61,14 @@ impl Worker {
             match build {
                 Some(build) if is_first && build.is_complete() => {
                     self.advance(&mut writer, &build.from)?;
-                    let (ranges, seconds) = (build.ranges, began.elapsed().as_secs_f64());
-                    tracing::info!(ranges, "search index built: {ranges} ranges of keys in {seconds:.1} s");
+                    log_end(own);
                     return Ok(build.from);
                 }
                 Some(build) if !build.is_complete() && !mine.is_empty() => {
                     let takes_others = advanced_at.elapsed() > STALLED;
-                    if !self.write_range(&mut writer, mine, takes_others)? {
-                        self.pause(PAUSE);
+                    match self.write_range(&mut writer, mine, takes_others)? {
+                        true => own += 1,
+                        false => self.pause(PAUSE),
                     }
                 }
                 _ => self.pause(PAUSE),
