@@ -189,8 +189,8 @@ impl Coordinator {
             Some(open) => {
                 open.warm().await;
                 let (live, candidate) = (Arc::clone(&serving.current.generation), Arc::clone(&open.generation));
-                let search = open.search.clone();
-                let flip = Flip { expected: row.epoch, live, candidate, search, failed: self.failed };
+                let (live_search, search) = (serving.current.search.clone(), open.search.clone());
+                let flip = Flip { expected: row.epoch, live, candidate, search, live_search, failed: self.failed };
                 match self.switching.flip(flip).await {
                     Err(ChangeError::Switch(SwitchError::Lag(lag))) => format!("it is {lag} records behind"),
                     Err(ChangeError::Switch(SwitchError::Overdue)) => "it is too late".to_owned(),

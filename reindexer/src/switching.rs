@@ -57,6 +57,8 @@ pub struct Flip {
     pub candidate: Arc<Generation>,
     /// The candidate's search; none for a domain without.
     pub search: Option<Arc<Search>>,
+    /// The live generation's, if this process has it.
+    pub live_search: Option<Arc<Search>>,
     /// How many attempts have failed.
     pub failed: u32,
 }
@@ -117,18 +119,19 @@ impl Switching {
     /// Makes the announced candidate live, in one transaction over control storage and the tables of both generations. If
     /// the candidate is behind, nothing changes.
     pub async fn flip(&self, flip: Flip) -> Result<ControlRow, ChangeError> {
-        // What was written before the live tables stand still is not waited for while they do. The index is only near:
-        // searches wait for the rest.
+        // What was written before the live tables stand still is not waited for while they do. The index has what the live
+        // one shows now: searches wait for the rest.
         let near = flip.live.progress.applied();
+        let shown = flip.live_search.as_ref().map_or_else(|| near.clone(), |search| search.visible());
         let reached = async {
             flip.candidate.progress.wait_for(&near).await;
             if let Some(search) = &flip.search {
-                search.wait(&near).await;
+                search.wait(&shown).await;
             }
         };
         if timeout(NEAR_MAX, reached).await.is_err() {
             let tables = flip.candidate.progress.applied().lag(&near);
-            let index = flip.search.as_ref().map_or(0, |search| search.lag(&near));
+            let index = flip.search.as_ref().map_or(0, |search| search.lag(&shown));
             return Err(SwitchError::Lag(tables.max(index).max(1)).into());
         }
         let (this, runtime) = (self.clone(), Handle::current());

@@ -18,6 +18,10 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 /// Bytes of a request, at most.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Each item is a line that says what to do and one to do it with.
+const LINES_OF_ITEM: usize = 2;
+/// Items of a request that is not refused for its size.
+const ITEMS_MAX: usize = 100;
 
 /// A running proxy; ends when dropped.
 pub struct Overloaded {
@@ -68,12 +72,16 @@ impl Drop for Overloaded {
     }
 }
 
-/// Of four bulk requests one is refused with 429, one loses half of its items, one is refused with 503.
+/// Refuses every bulk request of many items. Of four others one is refused with 429, one loses half of its items, one is
+/// refused with 503.
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BYTES_MAX).await else { return plain(StatusCode::BAD_REQUEST, &Value::Null) };
     if !parts.uri.path().ends_with("/_bulk") {
         return shared.pass_on(&parts, body).await;
+    }
+    if body.iter().filter(|byte| **byte == b'\n').count() / LINES_OF_ITEM > ITEMS_MAX {
+        return shared.refuse(429, "es_rejected_execution_exception");
     }
     match shared.turn.fetch_add(1, Ordering::Relaxed) % 4 {
         0 => shared.refuse(429, "circuit_breaking_exception"),
@@ -93,13 +101,12 @@ impl Shared {
     /// Passes the first half of a bulk request on and refuses the other items.
     async fn refuse_half(&self, parts: &Parts, body: &Bytes) -> Response {
         self.refused_in_part.fetch_add(1, Ordering::Relaxed);
-        // Each item is a line that says what to do and one to do it with.
         let lines: Vec<&[u8]> = body.split_inclusive(|byte| *byte == b'\n').collect();
-        let items = lines.len() / 2;
+        let items = lines.len() / LINES_OF_ITEM;
         let mut answered = match items / 2 {
             0 => json!({"items": []}),
             passed => {
-                let answer = self.pass_on(parts, Bytes::from(lines[..passed * 2].concat())).await;
+                let answer = self.pass_on(parts, Bytes::from(lines[..passed * LINES_OF_ITEM].concat())).await;
                 let text = to_bytes(answer.into_body(), BYTES_MAX).await.unwrap_or_default();
                 serde_json::from_slice(&text).unwrap_or_default()
             }

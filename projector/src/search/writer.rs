@@ -3,7 +3,13 @@
 //! Its futures can be dropped at any point: the next run repeats the writes that were not refreshed. It yields often, so
 //! that a stop takes no longer than a small part of a batch.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use daybook_ingest::log::BoxFuture;
 use tokio::{task::JoinSet, time::Instant};
@@ -23,6 +29,13 @@ const UNSEEN_MAX: u64 = 50_000;
 const WRITE_MIN: usize = 1000;
 /// Documents that a write which blocks the thread takes at a time: some milliseconds.
 const BLOCKING_MAX: usize = 50;
+/// Documents of one request to an index: at first, at least, and at most. There are more after a quick answer, and fewer
+/// after a slow one or a failure, so that an index that is slow is not sent what it was given up for again and again.
+const PART_FIRST: usize = 100;
+const PART_MIN: usize = 25;
+const PART_MAX: usize = 100_000;
+const QUICK: Duration = Duration::from_secs(1);
+const SLOW: Duration = Duration::from_secs(5);
 /// Between two looks at whether the index may show more.
 const GATE_LOOK: Duration = Duration::from_millis(20);
 /// The first and the longest pause between tries to reach an index that is away.
@@ -71,7 +84,7 @@ impl Writer {
     pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>, tables: Arc<dyn Tables>, gate: Gate) -> Self {
         Self {
             writes_max: index.writes_max(),
-            destination: Destination { index, search },
+            destination: Destination::new(index, search),
             tables,
             gate,
             outcome: Outcome::default(),
@@ -201,36 +214,94 @@ impl Sink for Writer {
 struct Destination {
     index: Arc<dyn SearchIndex>,
     search: Arc<Search>,
+    /// Documents of one request.
+    part: Arc<AtomicUsize>,
 }
 
 impl Destination {
+    fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>) -> Self {
+        Self { index, search, part: Arc::new(AtomicUsize::new(PART_FIRST)) }
+    }
+
+    /// Writes documents in parts. None that is written is sent again.
     async fn write(&self, documents: &[Document]) -> Result<Vec<Refused>, SearchError> {
-        self.insist(|| self.index.write(documents)).await
+        let (mut refused, mut rest, mut tries) = (Vec::new(), documents, Tries::new());
+        while !rest.is_empty() {
+            let (part, others) = rest.split_at(self.part.load(Ordering::Relaxed).min(rest.len()));
+            let began = Instant::now();
+            match self.index.write(part).await {
+                Ok(more) => {
+                    self.note_success(&mut tries);
+                    refused.extend(more);
+                    rest = others;
+                    self.resize(part.len(), Some(began.elapsed()));
+                }
+                Err(error) => {
+                    self.pause_after(error, &mut tries).await?;
+                    self.resize(part.len(), None);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Decides how many documents the next request has, by the time that the last one took, or `None` if it failed.
+    fn resize(&self, part: usize, took: Option<Duration>) {
+        let now = self.part.load(Ordering::Relaxed);
+        let next = match took {
+            Some(took) if took < QUICK => now * 2,
+            Some(took) if took < SLOW => now,
+            _ => now.min(part / 2),
+        };
+        self.part.store(next.clamp(PART_MIN, PART_MAX), Ordering::Relaxed);
     }
 
     async fn refresh(&self) -> Result<(), SearchError> {
         self.insist(|| self.index.refresh()).await
     }
 
-    /// Calls until the index answers, and shows its failure for as long as that lasts.
+    /// Calls until the index answers.
     async fn insist<'a, T>(&self, call: impl Fn() -> BoxFuture<'a, Result<T, SearchError>>) -> Result<T, SearchError> {
-        let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST);
-        let mut failed = false;
+        let mut tries = Tries::new();
         loop {
-            let outcome = call().await;
-            match &outcome {
-                Err(error) if error.is_retryable() && self.index.keeps_writes() => {
-                    tracing::warn!(error = %error, "search waits for its index: {error}");
-                    self.search.note(|health| health.fail(error.to_string(), matches!(error, SearchError::Full(_))));
-                    failed = true;
+            match call().await {
+                Ok(answer) => {
+                    self.note_success(&mut tries);
+                    return Ok(answer);
                 }
-                Ok(_) if failed => {
-                    self.search.note(Health::heal);
-                    return outcome;
-                }
-                _ => return outcome,
+                Err(error) => self.pause_after(error, &mut tries).await?,
             }
-            tokio::time::sleep(backoff.pause()).await;
         }
+    }
+
+    /// Shows a failure and pauses, if the call can be repeated.
+    async fn pause_after(&self, error: SearchError, tries: &mut Tries) -> Result<(), SearchError> {
+        if !error.is_retryable() || !self.index.keeps_writes() {
+            return Err(error);
+        }
+        tracing::warn!(error = %error, "search waits for its index: {error}");
+        self.search.note(|health| health.fail(error.to_string(), matches!(error, SearchError::Full(_))));
+        tries.failed = true;
+        tokio::time::sleep(tries.backoff.pause()).await;
+        Ok(())
+    }
+
+    /// Shows that the last failure is over.
+    fn note_success(&self, tries: &mut Tries) {
+        if std::mem::replace(tries, Tries::new()).failed {
+            self.search.note(Health::heal);
+        }
+    }
+}
+
+/// Tries to reach an index.
+struct Tries {
+    failed: bool,
+    backoff: Backoff,
+}
+
+impl Tries {
+    fn new() -> Self {
+        Self { failed: false, backoff: Backoff::new(PAUSE_FIRST, PAUSE_LONGEST) }
     }
 }
