@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     bookkeeping::{self, checkpoints},
     log_check::{self, Mismatch},
+    parts,
     progress::Progress,
     projection::{EntityKey, Projection, Report},
     tables::{PlanShape, SchemaDefinition, Tables, TablesError},
@@ -276,7 +277,7 @@ fn plan_shape(projection: &dyn Projection) -> Result<PlanShape, TablesError> {
     PlanShape::new(statements.chain(&bookkeeping::PLANNED_AFTER).copied())
 }
 
-/// A hash of what shapes a generation: its schema, and the meaning of the fold.
+/// A hash of what shapes a generation: its schema, the meaning of the fold, and the shape of its documents.
 pub fn fingerprint(projection: &dyn Projection) -> Result<String, TablesError> {
     let SchemaDefinition { ddl, plans } = definition(projection)?;
     let mut hash = Sha256::new();
@@ -290,5 +291,8 @@ pub fn fingerprint(projection: &dyn Projection) -> Result<String, TablesError> {
         hash.update(script.sqlite.as_bytes());
     }
     hash.update(plans.digest());
+    if let Some(shape) = projection.index_shape() {
+        hash.update(parts::mapping(&shape));
+    }
     Ok(hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect())
 }

@@ -106,6 +106,10 @@ impl<T: NumberedTable> Fold for T {
         T::VERSION
     }
 
+    fn index_shape(&self) -> Option<Arc<IndexShape>> {
+        Some(Arc::new(T::shape()))
+    }
+
     fn comparable(&self) -> Vec<Comparable> {
         T::comparable()
     }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     generation,
     projection::Projection,
-    search::shape::IndexShape,
+    search::{elasticsearch, shape::IndexShape, tantivy},
     tables::{SchemaDefinition, TablesError},
 };
 
@@ -20,7 +20,7 @@ pub type Fingerprints = [String; 4];
 pub fn fingerprints(projection: &dyn Projection, shape: Option<&IndexShape>) -> Result<Fingerprints, TablesError> {
     let SchemaDefinition { ddl, plans } = generation::definition(projection)?;
     let scripts = ddl.iter().flat_map(|ddl| [ddl.postgres.as_bytes(), ddl.sqlite.as_bytes()]);
-    let mapping = shape.map_or_else(|| "none".to_owned(), |shape| hash([format!("{shape:?}").as_bytes()]));
+    let mapping = shape.map_or_else(|| "none".to_owned(), mapping);
     let topics = projection.topics();
     let topics = topics.iter().map(|topic| topic.name().as_bytes());
     let search: &[u8] = if shape.is_some() { b"search" } else { b"" };
@@ -30,6 +30,12 @@ pub fn fingerprints(projection: &dyn Projection, shape: Option<&IndexShape>) -> 
         projection.version().to_string(),
         hash(topics.chain([search])),
     ])
+}
+
+/// The fingerprint of the documents' shape, and of what each engine makes of it.
+pub fn mapping(shape: &IndexShape) -> String {
+    let of_engines = [elasticsearch::definition(shape), tantivy::definition(shape)].map(|it| it.to_string());
+    hash([format!("{shape:?}").as_bytes(), of_engines[0].as_bytes(), of_engines[1].as_bytes()])
 }
 
 fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {

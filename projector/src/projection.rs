@@ -6,7 +6,7 @@
 //! Invariant I5: `apply` is a deterministic fold. The tables must not depend on how records are grouped into batches: a
 //! batch produces the same rows as its records applied one by one, in the order of each partition.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use daybook_ingest::log::Record;
 use daybook_schemas::{
@@ -22,6 +22,7 @@ use crate::{
     batch::EventBatch,
     comparison::Comparable,
     error_chain::chain,
+    search::shape::IndexShape,
     tables::{Ddl, PlanStatement, Step, TablesError, Transaction},
 };
 
@@ -117,6 +118,9 @@ pub trait Fold: Send + Sync + 'static {
     /// The same as `apply` for an ordinary batch, whose records are all applied and whose rows do not exist yet. Else
     /// the plan is declined and changes nothing. `None` for a batch that is not ordinary.
     fn plan(&self, batch: &[&Decoded<Self::Event>]) -> Option<Planned>;
+    /// The shape of its search documents; `None` without search. Part of the fingerprint: an index of another shape belongs
+    /// to another generation, because two releases that run beside each other cannot write one index.
+    fn index_shape(&self) -> Option<Arc<IndexShape>>;
     /// Its tables, as verification compares them between two generations. Rows that keep the position of the event that
     /// made them are compared by it, too.
     fn comparable(&self) -> Vec<Comparable>;
@@ -162,6 +166,8 @@ pub trait Projection: Send + Sync {
         records: &[Record],
         partition_count: &dyn Fn(Topic) -> PartitionId,
     ) -> Result<Box<dyn Batch + 'a>, NewerRecord>;
+    /// The shape of its search documents; `None` without search.
+    fn index_shape(&self) -> Option<Arc<IndexShape>>;
     /// When the event of a record was recorded, in milliseconds since 1970; `None` for a record that is no event.
     fn time(&self, record: &Record) -> Option<i64>;
     /// Its tables, as verification compares them between two generations.
@@ -205,6 +211,10 @@ impl<F: Fold> Projection for F {
             }
         }
         Ok(Box::new(EventBatch::new(self, decoded, rejected)))
+    }
+
+    fn index_shape(&self) -> Option<Arc<IndexShape>> {
+        Fold::index_shape(self)
     }
 
     fn time(&self, record: &Record) -> Option<i64> {

@@ -22,6 +22,7 @@ use daybook_projector::{
     comparison::Comparable,
     generation,
     projection::{Decoded, Fold, Planned, Projection, Report},
+    search::shape::IndexShape,
     tables::{
         Column, Ddl, Params, PlanStatement, Statement, Step, Store, Tables, TablesError, Transaction,
         postgres::{Address, Config, PostgresStore},
@@ -128,6 +129,10 @@ impl Fold for Families {
         };
         // Not in the order of the shape, which alone counts.
         Some(Planned { steps: vec![rows(&CHILDREN), rows(&PARENTS)], changed: Vec::new() })
+    }
+
+    fn index_shape(&self) -> Option<Arc<IndexShape>> {
+        None
     }
 
     fn comparable(&self) -> Vec<Comparable> {

@@ -331,7 +331,8 @@ async fn ranges_are_narrowed_to_the_very_keys_and_the_progress_grows_to_its_end(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_only_the_candidate_refuses_is_named_and_blocks_unless_accepted() {
     for place in places("refused") {
-        let candidate: Arc<dyn Projection> = Arc::new(Changed { refused: Some("shelf3"), wider: false });
+        let candidate: Arc<dyn Projection> =
+            Arc::new(Changed { refused: Some("shelf3"), wider: false, unsearched: false });
         let pair = Pair::start(&place, Arc::new(Books), candidate, &[daybook_books::events::BOOKS]).await;
         pair.append(&books(1..=5)).await;
         let report = check(&pair, &Limits::default()).await;
@@ -383,4 +384,13 @@ async fn every_column_of_every_table_is_declared() {
             }
         }
     }
+}
+
+#[test]
+fn another_shape_of_documents_makes_another_fingerprint() {
+    let fingerprint = |unsearched| {
+        let projection = Changed { refused: None, wider: false, unsearched };
+        daybook_projector::generation::fingerprint(&projection).unwrap_or_else(|error| panic!("{error}"))
+    };
+    assert_ne!(fingerprint(false), fingerprint(true), "two releases that run beside each other would write one index");
 }

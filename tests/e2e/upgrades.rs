@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 const NEXT: &str = "daybook-next";
 
 /// Runs that take a rebuild some seconds, and lines of one request.
-const RUNS: i64 = 60_000;
+const RUNS: i64 = 20_000;
 const LINES: usize = 5_000;
 
 async fn status(api: &Api) -> Value {

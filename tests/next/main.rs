@@ -8,6 +8,7 @@ use daybook_ingest::log::Record;
 use daybook_projector::{
     comparison::Comparable,
     projection::{Batch, NewerRecord, Planned, Projection, Rejected, Report},
+    search::shape::IndexShape,
     tables::{Ddl, PlanStatement, TablesError, Transaction},
 };
 use daybook_schemas::{Topic, position::PartitionId};
@@ -61,6 +62,10 @@ impl Projection for Next {
         let refused = records.iter().filter(refused).map(reject);
         let rejected = batch.rejected().iter().cloned().chain(refused).collect();
         Ok(Box::new(Accepted { batch, rejected }))
+    }
+
+    fn index_shape(&self) -> Option<Arc<IndexShape>> {
+        self.0.index_shape()
     }
 
     fn time(&self, record: &Record) -> Option<i64> {

@@ -27,6 +27,7 @@ use daybook_projector::{
     generation::{self, Generation},
     projection::{Batch, NewerRecord, Projection, Rejected, Report},
     runner::Runner,
+    search::shape::IndexShape,
     tables::{Ddl, Params, PlanStatement, Statement, TablesError, Transaction},
 };
 use daybook_schemas::{
@@ -322,11 +323,13 @@ pub(super) struct Changed {
     pub(super) refused: Option<&'static str>,
     /// Whether its table has a column more, and whether there is a table more.
     pub(super) wider: bool,
+    /// Whether its documents have another shape: here, none.
+    pub(super) unsearched: bool,
 }
 
 /// A release with a column and a table more.
 pub(super) fn wider() -> Arc<dyn Projection> {
-    Arc::new(Changed { refused: None, wider: true })
+    Arc::new(Changed { refused: None, wider: true, unsearched: false })
 }
 
 struct Accepted<'a> {
@@ -386,6 +389,10 @@ impl Projection for Changed {
         let batch = Books.batch(&accepted, partition_count)?;
         let rejected = batch.rejected().iter().cloned().chain(records.iter().filter(refused).map(reject)).collect();
         Ok(Box::new(Accepted { batch, rejected }))
+    }
+
+    fn index_shape(&self) -> Option<Arc<IndexShape>> {
+        Projection::index_shape(&Books).filter(|_| !self.unsearched)
     }
 
     fn time(&self, record: &Record) -> Option<i64> {

@@ -24,10 +24,13 @@ pub(crate) mod runs;
 mod steps;
 mod tasks;
 
+use std::sync::Arc;
+
 use daybook_projector::{
     comparison::Comparable,
     ddl,
     projection::{self, Decoded, Planned, Report},
+    search::{shape::IndexShape, source::Documents},
     tables::{Ddl, PlanStatement, Statement, TablesError, Transaction},
 };
 use daybook_schemas::Topic;
@@ -123,6 +126,10 @@ impl projection::Fold for Metaflow {
         ];
         steps.extend(heartbeats::steps(sorted.tasks.iter(), &sorted.heartbeats));
         Some(Planned { steps, changed: Vec::new() })
+    }
+
+    fn index_shape(&self) -> Option<Arc<IndexShape>> {
+        Some(Documents::shape(self))
     }
 
     fn comparable(&self) -> Vec<Comparable> {
