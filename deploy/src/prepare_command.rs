@@ -129,10 +129,9 @@ async fn index(platform: &Platform, search: &Search) -> Result<()> {
         if let Some(failure) = health.failure {
             anyhow::bail!("the search index of {domain} cannot be built: {failure}");
         }
-        output::tell(&format!(
-            "{domain}: building the search index, {} documents so far",
-            health.rebuilding.unwrap_or(0)
-        ));
+        let building = health.building.unwrap_or_default();
+        let (documents, percent) = (building.documents, building.percent());
+        output::tell(&format!("{domain}: building the search index, {documents} documents so far, {percent:.0}%"));
     }
     Ok(())
 }

@@ -33,6 +33,8 @@ const ABSENT_MAX: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a server that answers may send nothing; it sends something every few seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Processes that have noted nothing for so long, before the newest note, do nothing any more.
+const ACTIVE_MS: i64 = 30_000;
 
 /// How far a rebuild is. Fields may be missing: the server may have another version.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -47,12 +49,28 @@ pub(crate) struct Progress {
     eta_seconds: Option<f64>,
     lag: Option<i64>,
     documents: Option<u64>,
+    workers: Vec<WorkerProgress>,
     pause_percent: u32,
     promotes: bool,
     reason: String,
 }
 
+/// What a process has done for it.
+#[derive(Debug, Default, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+struct WorkerProgress {
+    instance: String,
+    failure: Option<String>,
+    at: i64,
+}
+
 impl Progress {
+    /// The processes that have noted something lately, as seen from the newest note.
+    fn active(&self) -> impl Iterator<Item = &WorkerProgress> {
+        let newest = self.workers.iter().map(|worker| worker.at).max().unwrap_or(0);
+        self.workers.iter().filter(move |worker| worker.at > newest - ACTIVE_MS)
+    }
+
     /// Whether nothing more happens by itself.
     fn has_ended(&self) -> bool {
         match self.state.as_str() {

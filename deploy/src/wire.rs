@@ -259,7 +259,7 @@ impl Parts {
             let what = format!("the live generation of {}", platform.domain());
             let opened = retry(&what, start, open, transient).await?;
             refuse_foreign(&platform, &opened.generation).await?;
-            let watcher = Watcher::start(platform.clone(), &opened)?;
+            let watcher = Watcher::start(platform.clone(), &opened).await?;
             let serving = watcher.serving();
             self.background.spawn(watch_live(Arc::clone(&self.log), serving.clone()));
             let (search, generations) = (serving.borrow().live().search.clone(), watcher.generations());
@@ -410,6 +410,7 @@ impl Running {
                 tracing::warn!(domain, lag, "search of {domain} does not catch up: {failure}");
                 return;
             }
+            start.wait_for(format!("search of {domain}, which is catching up: {lag} records left"));
             tracing::info!(domain, lag, "search of {domain} is catching up: {lag} records left");
         }
     }

@@ -121,12 +121,13 @@ fn report(work: Work, reports: &mut BTreeMap<(&'static str, i64), (Work, Instant
     let key = (work.domain, work.generation);
     if let Some((before, at)) = reports.get(&key) {
         let is_same = before.state == work.state && before.failure == work.failure;
-        if is_same && (at.elapsed() < REPORT || before.left == work.left) {
+        let is_further = before.left != work.left || before.documents != work.documents;
+        if is_same && (at.elapsed() < REPORT || !is_further) {
             return;
         }
     }
-    let Work { domain, generation, state, records, left, failure, .. } = &work;
-    let state = state.as_str();
+    let Work { domain, generation, state, records, left, documents, failure, .. } = &work;
+    let (state, documents) = (state.as_str(), documents.unwrap_or(0));
     match failure {
         None => tracing::info!(
             domain,
@@ -134,7 +135,9 @@ fn report(work: Work, reports: &mut BTreeMap<(&'static str, i64), (Work, Instant
             state,
             records,
             left,
-            "generation {generation} of {domain} is {state}: {records} records applied here, {left} left"
+            documents,
+            "generation {generation} of {domain} is {state}: {records} records applied here, {left} left, {documents} \
+             documents written here"
         ),
         Some(failure) => {
             tracing::warn!(domain, generation, state, left, failure, "generation {generation} of {domain}: {failure}");

@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc, OnceLock, PoisonError, RwLock,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 use daybook_ingest::log::LogError;
@@ -51,6 +51,8 @@ pub struct Generation {
     read_after: Arc<AtomicU64>,
     /// What work on it pauses for, in percent.
     pauses: Arc<AtomicU32>,
+    /// Whether there was no room for what was written last.
+    is_full: Arc<AtomicBool>,
     subscribers: Arc<RwLock<Vec<Subscriber>>>,
 }
 
@@ -92,6 +94,7 @@ impl Generation {
             places: String::new(),
             read_after,
             pauses: Arc::default(),
+            is_full: Arc::default(),
             subscribers,
         })
     }
@@ -131,6 +134,16 @@ impl Generation {
     /// Whether it ends at this offset of a partition.
     pub fn ends_at(&self, partition: Partition, next: Offset) -> bool {
         self.end.as_ref().is_some_and(|end| next >= end.next(partition))
+    }
+
+    /// Notes whether there was room for what was written last.
+    pub(crate) fn note_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    /// Whether there was no room for what this process wrote last.
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
     }
 
     /// From now on those who fill it pause like this.

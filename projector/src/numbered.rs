@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use daybook_ingest::log::{BoxFuture, Record};
 use daybook_schemas::{EventSet, Topic, codec};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     comparison::Comparable,
@@ -14,6 +15,7 @@ use crate::{
     row,
     search::{
         document::Document,
+        ranges::{KeyOrder, KeyRange, PagedKey},
         shape::IndexShape,
         source::{Documents, Sink, SourceError},
     },
@@ -25,9 +27,24 @@ const ROWS_MAX: usize = 1000;
 
 row! {
     /// The number of a row.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     pub struct NumberRow {
         number: i64,
     }
+}
+
+impl PagedKey for NumberRow {
+    fn lowest() -> Self {
+        Self { number: i64::MIN }
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.number.into()]
+    }
+}
+
+const fn order<T: NumberedTable>() -> KeyOrder<NumberRow> {
+    KeyOrder::new("row", T::NUMBERS_AFTER)
 }
 
 /// A table with a row for each number, and a document for each row.
@@ -45,7 +62,7 @@ pub trait NumberedTable: Send + Sync + 'static {
     const INSERT: &'static Statement;
     /// Reads the rows of some numbers; keyed.
     const READ: &'static Statement;
-    /// Reads [`NumberRow`]s in ascending order: those above `$1`, `$2` at most.
+    /// Reads [`NumberRow`]s in ascending order: those above `$1`, without the first `$3`, `$2` at most.
     const NUMBERS_AFTER: &'static Statement;
 
     /// The domain's topics.
@@ -152,18 +169,22 @@ impl<T: NumberedTable> Documents for T {
         Box::pin(hand_on::<T>(tables, numbers, sink))
     }
 
-    fn all<'a>(&'a self, tables: &'a dyn Tables, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn ranges<'a>(&'a self, tables: &'a dyn Tables, keys: i64) -> BoxFuture<'a, Result<Vec<KeyRange>, TablesError>> {
+        Box::pin(async move { order::<T>().split(tables, keys).await })
+    }
+
+    fn of_range<'a>(
+        &'a self,
+        tables: &'a dyn Tables,
+        range: &'a KeyRange,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
-            let mut after = i64::MIN;
-            loop {
-                let page = Params::One(vec![after.into(), (ROWS_MAX as i64).into()]);
-                let rows = tables.read_background(T::NUMBERS_AFTER, page).await?;
-                let numbers = rows.iter().map(|row| NumberRow::read(row).map(|row| row.number));
-                let numbers: BTreeSet<i64> = numbers.collect::<Result<_, _>>()?;
-                let Some(last) = numbers.last() else { return Ok(()) };
-                after = *last;
-                hand_on::<T>(tables, numbers, sink).await?;
+            let Some(mut pages) = order::<T>().pages(range)? else { return Ok(()) };
+            while let Some(page) = pages.next(tables).await? {
+                hand_on::<T>(tables, page.into_iter().map(|row| row.number).collect(), sink).await?;
             }
+            Ok(())
         })
     }
 }

@@ -20,7 +20,7 @@ use std::{
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Reader, Record};
 use daybook_schemas::position::{Offset, Partition, Vector};
-use tokio::{sync::watch, time::Instant};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use crate::{
     backoff::Backoff,
@@ -121,6 +121,7 @@ struct Shared {
     /// It has seen the assignment by which records are applied now.
     assignment: Mutex<watch::Receiver<Vec<Partition>>>,
     live: LiveGeneration,
+    runtime: Handle,
     /// Whether its generation is live, as its checkpoints said last.
     is_live: AtomicBool,
     stop: AtomicBool,
@@ -129,7 +130,8 @@ struct Shared {
 
 impl Runner {
     /// Starts the runner's thread. `instance` is the name of this process, `assignment` holds the partitions that it
-    /// applies, and `live` the generation up to which it applies them while its own is not live.
+    /// applies, and `live` the generation up to which it applies them while its own is not live. Must be called on a
+    /// runtime.
     pub fn start(
         instance: String,
         generation: Arc<Generation>,
@@ -138,10 +140,18 @@ impl Runner {
         assignment: watch::Receiver<Vec<Partition>>,
         live: LiveGeneration,
     ) -> std::io::Result<Self> {
-        let (is_live, stop, health) = (AtomicBool::new(false), AtomicBool::new(false), Mutex::default());
-        let assignment = Mutex::new(assignment);
-        let shared = Shared { instance, generation, projection, log, assignment, live, is_live, stop, health };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            instance,
+            generation,
+            projection,
+            log,
+            assignment: Mutex::new(assignment),
+            live,
+            runtime: Handle::current(),
+            is_live: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            health: Mutex::default(),
+        });
         let of_thread = Arc::clone(&shared);
         let thread = RunnerThread::start("projector", move || of_thread.run())?;
         Ok(Self { shared, thread })
@@ -199,6 +209,7 @@ impl Shared {
         };
         let chain = chain(&error);
         let domain = self.generation.domain;
+        self.generation.note_full(matches!(error, RunnerError::Tables(TablesError::Full(_))));
         tracing::warn!(error = chain, domain, "projector of {domain} paused: {chain}");
         self.note(|health| health.failure = Some(chain));
     }
@@ -292,6 +303,7 @@ impl Shared {
             // A failure is over once records are applied, or there are none: not by an answer to a read.
             if !with_records.is_empty() || next.reaches(&there) {
                 let failure = held.values().next().map(|it| it.record.to_string());
+                self.generation.note_full(false);
                 self.note(|health| health.failure = failure);
             }
             if next.0.iter().any(|(partition, next)| ends(partition, *next)) {
@@ -428,6 +440,7 @@ impl Shared {
             let (topic, partition) = (at.partition.topic.name(), at.partition.id);
             tracing::warn!(topic, partition, offset = at.offset, reason, "record {at} quarantined: {reason}");
         }
+        self.generation.note_full(false);
         metrics().batches.inc();
         metrics().records.with_label_values(&["quarantined"]).inc_by(rejected.len() as u64);
         metrics().records.with_label_values(&["applied"]).inc_by((records.len() - rejected.len()) as u64);

@@ -15,11 +15,13 @@
 
 pub mod binding;
 pub mod bookkeeping;
+pub mod builds;
 pub mod document;
 pub mod elasticsearch;
 pub mod highlight;
 pub mod inherited;
 pub mod query;
+pub mod ranges;
 pub mod request;
 pub mod runner;
 pub mod shape;
@@ -59,6 +61,9 @@ pub enum SearchError {
     /// It does not answer, or is overloaded. Retryable.
     #[error("search is unavailable: {0}")]
     Unavailable(String),
+    /// There is no room for documents. Retryable: somebody may make room.
+    #[error("there is no room for documents: {0}")]
+    Full(String),
     /// The index was deleted. Opening it again recreates it.
     #[error("the search index is gone: {0}")]
     Gone(String),
@@ -68,6 +73,13 @@ pub enum SearchError {
     /// It refuses the request. Terminal: a bug, or a foreign index.
     #[error("search refused a request: {0}")]
     Refused(String),
+}
+
+impl SearchError {
+    /// Whether another attempt can succeed although nobody changes anything in the index.
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_))
+    }
 }
 
 /// One index: that of one generation.
@@ -107,6 +119,8 @@ pub trait SearchStore: Send + Sync {
     fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>>;
     /// What the index of a binding takes, and what is free beside it.
     fn space<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Space, SearchError>>;
+    /// Makes the name by which others find the live index of a domain lead to the index of a binding: an alias, or a link.
+    fn point<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>>;
     /// Deletes the index of a binding with its documents, if it is there and may be used.
     fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>>;
 }

@@ -57,6 +57,9 @@ pub enum TablesError {
     /// The store does not answer, or is overloaded. Retryable.
     #[error("tables are unavailable: {0}")]
     Unavailable(String),
+    /// There is no room for what is to be written. Retryable: somebody may make room.
+    #[error("there is no room for tables: {0}")]
+    Full(String),
     /// Another writer was faster, or the engine asks for a retry of the transaction. Retryable.
     #[error("tables were changed by another writer: {0}")]
     Conflict(String),
@@ -94,7 +97,7 @@ pub enum TablesError {
 impl TablesError {
     /// Whether another attempt can succeed although nobody changes anything.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Conflict(_) | Self::Moved(_))
+        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Conflict(_) | Self::Moved(_))
     }
 }
 

@@ -130,7 +130,7 @@ impl From<TablesError> for ApiError {
 impl From<SearchError> for ApiError {
     fn from(error: SearchError) -> Self {
         match error {
-            SearchError::Unavailable(_) | SearchError::Gone(_) => {
+            SearchError::Unavailable(_) | SearchError::Full(_) | SearchError::Gone(_) => {
                 tracing::warn!(error = %error, "search failed: {error}");
                 Self::Unavailable("search does not answer now".to_owned())
             }

@@ -4,6 +4,9 @@
 //! repeat each other's steps: every step is a compare-and-set in control storage, and so is what a new coordinator finds
 //! after a crash.
 
+mod live_name;
+mod room;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -40,6 +43,10 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOK_SWITCHING: Duration = Duration::from_millis(20);
 /// Between two attempts to promote: the live tables stand still for a moment in each.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks at the room on the disk.
+const ROOM_LOOK: Duration = Duration::from_secs(2);
+/// The pause after a step that failed.
+const FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// Records that a candidate may be behind the live generation when it is verified.
 const VERIFIED_LAG_MAX: i64 = 10_000;
 /// After so long, no process still opens a generation that has ended.
@@ -78,6 +85,12 @@ pub struct Coordinator {
     next_attempt: Option<Instant>,
     /// Attempts that have failed in a row.
     failed: u32,
+    /// The id of the index to which the name for others leads.
+    pointed: Option<String>,
+    /// Before then, no other attempt is made to let it lead there.
+    next_point: Option<Instant>,
+    /// When the room on the disk was last looked at.
+    room_looked: Option<Instant>,
 }
 
 /// Tables that are being made.
@@ -108,6 +121,9 @@ impl Coordinator {
             verification: None,
             next_attempt: None,
             failed: 0,
+            pointed: None,
+            next_point: None,
+            room_looked: None,
         }
     }
 
@@ -127,8 +143,12 @@ impl Coordinator {
                     Err(error) => {
                         let (domain, chain) = (self.platform.domain(), chain(&error));
                         tracing::warn!(domain, error = chain, "a rebuild of {domain} waits: {chain}");
+                        tokio::time::sleep(FAILED_PAUSE).await;
                     }
                 }
+            } else {
+                // Another process may let the name for others lead elsewhere.
+                self.pointed = None;
             }
             // Either is a reason to look.
             let _due = tokio::time::timeout(pause, changes.changed()).await;
@@ -166,10 +186,11 @@ impl Coordinator {
         let serving = self.serving.borrow().clone();
         let is_current = serving.current.generation.number == row.live.0;
         let behind = match serving.open.get(&candidate.0).filter(|_| is_current) {
-            Some(Open { generation, search, .. }) => {
-                let live = &serving.current;
-                let (live, candidate) = (Arc::clone(&live.generation), Arc::clone(generation));
-                let flip = Flip { expected: row.epoch, live, candidate, search: search.clone(), failed: self.failed };
+            Some(open) => {
+                open.warm().await;
+                let (live, candidate) = (Arc::clone(&serving.current.generation), Arc::clone(&open.generation));
+                let search = open.search.clone();
+                let flip = Flip { expected: row.epoch, live, candidate, search, failed: self.failed };
                 match self.switching.flip(flip).await {
                     Err(ChangeError::Switch(SwitchError::Lag(lag))) => format!("it is {lag} records behind"),
                     Err(ChangeError::Switch(SwitchError::Overdue)) => "it is too late".to_owned(),
@@ -202,8 +223,12 @@ impl Coordinator {
 
     /// What there is to do while no switch is under way.
     async fn advance(&mut self, row: &ControlRow, entries: &[Entry]) -> Result<(), StepError> {
+        self.point(row).await;
         let ours = generation::fingerprint(self.platform.projection.as_ref())?;
-        self.remove_ended(entries).await?;
+        if let Err(error) = self.remove_ended(entries).await {
+            let (domain, chain) = (self.platform.domain(), chain(&error));
+            tracing::warn!(domain, error = chain, "what has ended of {domain} is not removed yet: {chain}");
+        }
         for candidate in entries.iter().filter(|entry| entry.state.is_unpromoted() && entry.fingerprint == ours) {
             match self.advance_candidate(row, candidate, entries).await {
                 // One that shows the past holds up nothing else.
@@ -243,6 +268,12 @@ impl Coordinator {
             && let Some(reason) = refuses_more(max, &live.generation, &open.generation).await?
         {
             return self.move_to(candidate, State::Failed, reason).await;
+        }
+        if candidate.state != State::Ready && self.room_looked.is_none_or(|looked| looked.elapsed() >= ROOM_LOOK) {
+            self.room_looked = Some(Instant::now());
+            if let Some(shortage) = room::shortage(&self.platform, live, open).await {
+                return self.move_to(candidate, State::Failed, shortage).await;
+            }
         }
         match candidate.state {
             State::Loading if open.generation.progress.applied().reaches(&goal(candidate)) => {
@@ -371,6 +402,7 @@ impl Coordinator {
             if is_open || is_pending || self.removed.contains(&number) {
                 continue;
             }
+            self.control().forget_workers(self.platform.domain(), number).await?;
             upgrade::remove(&self.platform.stores(), self.platform.domain(), entry, entries).await?;
             match first {
                 None => drop(self.emptied.insert(number, Instant::now())),

@@ -20,4 +20,5 @@ pub mod until;
 pub mod upgrade;
 pub mod verify;
 pub mod watcher;
+pub mod work;
 pub mod worker;

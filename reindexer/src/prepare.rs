@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{
     control::{Entry, State},
     open::{self, OpenError},
-    running::{Platform, Running},
+    running::{Platform, Running, Stage},
     upgrade,
 };
 
@@ -71,5 +71,5 @@ pub async fn begin(platform: &Platform) -> Result<Option<Running>, OpenError> {
     let generation = open::open_other(platform, &entry).await?;
     // Its checkpoints say that it is live, so it waits for no other.
     let (_, live) = watch::channel(None);
-    Running::start(platform, &generation, &live).map(Some).map_err(failed)
+    Running::start(platform, &generation, &live, Stage::Complete).await.map(Some).map_err(failed)
 }

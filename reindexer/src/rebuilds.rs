@@ -3,13 +3,15 @@
 //! A request is noted in control storage; the process that coordinates the domain carries it out. So any process takes it,
 //! and a crash loses none.
 
+mod known;
+
 use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::LogError;
 use daybook_projector::{generation, tables::TablesError};
-use daybook_schemas::position::Vector;
 use tokio::{sync::watch, time::Instant};
 
+pub use self::known::{Known, Pace, PartitionProgress};
 use crate::{
     control::{ChangeError, Entry, NewState, State},
     coordinator::{self, VERIFIED_TOO_LONG_AGO},
@@ -21,6 +23,7 @@ use crate::{
     switching::Switching,
     until::Until,
     watcher::Serving,
+    work::WorkerProgress,
 };
 
 /// How long a request waits for a switch to be carried out.
@@ -49,38 +52,6 @@ pub struct Wanted {
     pub until: Option<Until>,
     /// Whether only its index is built: it has the tables of the live generation.
     pub only_search: bool,
-}
-
-/// A generation with its progress, as far as this process knows.
-#[derive(Debug, Clone)]
-pub struct Known {
-    /// The domain.
-    pub domain: &'static str,
-    /// What control storage says.
-    pub entry: Entry,
-    /// What its tables have applied; `None` if it is not open here.
-    pub applied: Option<Vector>,
-    /// How many records it is behind the live generation, or behind the log if it is the live one.
-    pub lag: Option<i64>,
-    /// Where its index is, if it has one.
-    pub index: Option<String>,
-    /// Its parts that others have, too, which have not ended: `tables`.
-    pub shared_parts: Vec<&'static str>,
-    /// Documents of its index so far, while that is built.
-    pub documents: Option<u64>,
-    /// How long its rebuild pauses because reads are slow, in percent of its work.
-    pub pause_percent: u32,
-}
-
-/// How far a rebuild is.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Pace {
-    /// Of its records, how many are applied, in percent.
-    pub percent: f64,
-    /// Records applied in a second, since it began.
-    pub events_per_second: f64,
-    /// Seconds until its records are applied; `None` if that is not known.
-    pub eta_seconds: Option<f64>,
 }
 
 /// What a request waits for.
@@ -142,7 +113,10 @@ impl Rebuilds {
     /// All generations, oldest first.
     pub async fn list(&self) -> Result<Vec<Known>, RequestError> {
         let entries = self.platform.control.generations(self.domain()).await?;
-        Ok(entries.iter().map(|entry| self.known(entry.clone(), &entries)).collect())
+        let notes = self.platform.control.notes(self.domain()).await?;
+        let workers = |entry: &Entry| notes.get(&entry.generation).map(WorkerProgress::of_notes).unwrap_or_default();
+        let known = |entry: &Entry| Known { workers: workers(entry), ..self.known(entry.clone(), &entries) };
+        Ok(entries.iter().map(known).collect())
     }
 
     /// One generation.
@@ -438,10 +412,12 @@ impl Rebuilds {
         let pause_percent = if pauses { self.platform.lease.throttle().pauses().percent() } else { 0 };
         Known {
             domain: self.domain(),
+            workers: Vec::new(),
             applied: open.map(|open| open.generation.progress.applied()),
             lag: open.map(|open| coordinator::lag(&serving.current, open)),
             index: search.and_then(|search| search.index()).map(|index| index.describe()),
-            documents: search.and_then(|search| search.health().rebuilding),
+            is_indexed: search.is_some_and(|search| !search.visible().0.is_empty()),
+            building: search.and_then(|search| search.health().building),
             shared_parts: if !entry.state.has_ended() && entry.shares_tables(entries) {
                 vec!["tables"]
             } else {
@@ -471,28 +447,4 @@ fn is_held_by(domain: &str, other: &Entry) -> String {
     let (number, state) = (other.generation, other.state.as_str());
     let what = if other.is_past() { "wait for it, or cancel it" } else { "promote or cancel it" };
     format!("generation {number} of {domain} is {state}: {what} first")
-}
-
-impl Known {
-    /// How far its rebuild is at a time, in milliseconds since 1970.
-    pub fn pace(&self, now_ms: i64) -> Pace {
-        if self.entry.is_search_only() {
-            // It applies no records.
-            let is_built = !matches!(self.entry.state, State::Planned | State::Loading | State::Indexing);
-            return Pace { percent: if is_built { 100.0 } else { 0.0 }, ..Pace::default() };
-        }
-        let goal: Vector = self.entry.goal.parse().unwrap_or_default();
-        let (all, left) = match &self.applied {
-            Some(applied) => (goal.count(), applied.lag(&goal)),
-            None => return Pace::default(),
-        };
-        // Once they are applied, time that passes says nothing about the pace.
-        let until = if self.entry.state == State::Loading { now_ms } else { self.entry.changed_at };
-        let seconds = (until - self.entry.created_at).max(1) as f64 / 1000.0;
-        let done = (all - left) as f64;
-        let events_per_second = done / seconds;
-        let percent = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
-        let eta_seconds = (events_per_second > 0.0).then(|| left as f64 / events_per_second);
-        Pace { percent, events_per_second, eta_seconds }
-    }
 }

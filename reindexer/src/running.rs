@@ -3,13 +3,17 @@
 
 mod tables;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use daybook_ingest::log::EventLog;
 use daybook_projector::{
+    bookkeeping::checkpoints,
     generation::Generation,
     projection::Projection,
     runner::LiveGeneration,
@@ -23,7 +27,11 @@ use daybook_projector::{
     tables::TablesError,
 };
 use daybook_schemas::position::Partition;
-use tokio::sync::watch;
+use futures_util::future::join_all;
+use tokio::{
+    sync::{OnceCell, watch},
+    time::timeout,
+};
 
 use self::tables::RunningTables;
 pub(crate) use self::tables::Stage;
@@ -34,6 +42,11 @@ use crate::{
     switch::GenerationId,
     upgrade::{Indexes, Stores},
 };
+
+/// Reads that are sent concurrently to a generation that is to be promoted: each opens a connection.
+const WARM_READS: usize = 8;
+/// How long a promotion waits for them.
+const WARM_MAX: Duration = Duration::from_millis(500);
 
 /// What the generations of a domain run on. Clones share it.
 #[derive(Clone)]
@@ -123,18 +136,37 @@ pub struct Open {
     pub search: Option<Arc<Search>>,
     /// Requests that read it.
     requests: Arc<AtomicUsize>,
+    warmed: Arc<OnceCell<()>>,
 }
 
 impl Open {
     /// A generation that nobody reads yet.
     pub fn new(generation: Arc<Generation>, search: Option<Arc<Search>>) -> Self {
-        Self { generation, search, requests: Arc::default() }
+        Self { generation, search, requests: Arc::default(), warmed: Arc::default() }
+    }
+
+    /// What there is no room for, as far as this process knows.
+    pub(crate) fn shortage(&self) -> Option<&'static str> {
+        if self.generation.is_full() {
+            return Some("there is no room for its tables");
+        }
+        let is_full = self.search.as_ref().is_some_and(|search| search.health().is_full);
+        is_full.then_some("there is no room for its index")
     }
 
     /// Counts a request that reads it, until that is dropped.
     pub fn begin(&self) -> Reading {
         self.requests.fetch_add(1, Ordering::AcqRel);
         Reading(Arc::clone(&self.requests))
+    }
+
+    /// Opens connections for reads, once, before the first requests come: else all of them would wait for that.
+    pub(crate) async fn warm(&self) {
+        let tables = self.generation.tables.as_ref();
+        let warming = async { drop(join_all((0..WARM_READS).map(|_| checkpoints::read(tables))).await) };
+        // Where one cannot be opened, requests find out why.
+        let warmed = async { drop(timeout(WARM_MAX, warming).await) };
+        self.warmed.get_or_init(|| warmed).await;
     }
 
     /// Whether a request reads it.
@@ -162,27 +194,15 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts to apply records. The index is written from [`Running::index`] on.
-    pub fn start(
-        platform: &Platform,
-        generation: &Arc<Generation>,
-        live: &LiveGeneration,
-    ) -> Result<Self, TablesError> {
-        Ok(Self::of(platform, generation, RunningTables::start(platform, generation, live)?))
-    }
-
-    /// The same for a generation that may still be built.
-    pub(crate) async fn start_at(
+    /// Starts to apply records to tables that are so far. The index is written from [`Running::index`] on.
+    pub(crate) async fn start(
         platform: &Platform,
         generation: &Arc<Generation>,
         live: &LiveGeneration,
         stage: Stage,
     ) -> Result<Self, TablesError> {
-        Ok(Self::of(platform, generation, RunningTables::start_at(platform, generation, live, stage).await?))
-    }
-
-    fn of(platform: &Platform, generation: &Arc<Generation>, tables: RunningTables) -> Self {
-        Self { open: open(platform, generation), search_runner: None, tables: Arc::new(tables) }
+        let tables = Arc::new(RunningTables::start(platform, generation, live, stage).await?);
+        Ok(Self { open: open(platform, generation), search_runner: None, tables })
     }
 
     /// Another generation with the same tables.

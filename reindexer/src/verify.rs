@@ -86,9 +86,7 @@ impl VerifyError {
     pub const fn is_retryable(&self) -> bool {
         match self {
             Self::Tables(error) | Self::Source(SourceError::Tables(error)) => error.is_retryable(),
-            Self::Search(error) | Self::Source(SourceError::Search(error)) => {
-                matches!(error, SearchError::Unavailable(_))
-            }
+            Self::Search(error) | Self::Source(SourceError::Search(error)) => error.is_retryable(),
             Self::Behind { .. } => true,
             Self::Undeclared { .. } => false,
         }

@@ -27,6 +27,7 @@ use crate::{
         control::{ControlRow, Phase},
         instance::Local,
     },
+    work::{WorkNotes, WorkerProgress},
 };
 
 /// Between two looks at control storage, in case a notification was lost.
@@ -63,6 +64,7 @@ pub struct Watcher {
     listening: Mutex<JoinSet<()>>,
     serving: watch::Sender<Serving>,
     live: watch::Sender<Option<Arc<Generation>>>,
+    noted: WorkNotes,
 }
 
 /// The generations of a domain that run in this process. Clones share them.
@@ -94,10 +96,10 @@ impl Generations {
 impl Watcher {
     /// Starts with the generation that was opened. It is treated as the one that answers, although it may have to be
     /// promoted first.
-    pub fn start(platform: Platform, opened: &Opened) -> Result<Self, TablesError> {
+    pub async fn start(platform: Platform, opened: &Opened) -> Result<Self, TablesError> {
         let generation = &opened.generation;
         let live = watch::Sender::new(Some(Arc::clone(generation)));
-        let mut running = Running::start(&platform, generation, &live.subscribe())?;
+        let mut running = Running::start(&platform, generation, &live.subscribe(), Stage::Complete).await?;
         if opened.is_live || !platform.control.store().shared() {
             running.index(&platform)?;
         }
@@ -108,7 +110,8 @@ impl Watcher {
         };
         let running = Arc::new(Mutex::new(BTreeMap::from([(generation.number, running)])));
         let listening = Mutex::default();
-        Ok(Self { platform, running, listening, serving: watch::Sender::new(serving), live })
+        let (serving, noted) = (watch::Sender::new(serving), WorkNotes::default());
+        Ok(Self { platform, running, listening, serving, live, noted })
     }
 
     /// What this process knows, as it changes.
@@ -163,6 +166,12 @@ impl Watcher {
             }
         }
         self.pace(&entries);
+        if let Phase::Announced { candidate, .. } = row.phase {
+            let announced = self.serving.borrow().open.get(&candidate.0).cloned();
+            if let Some(announced) = announced {
+                announced.warm().await;
+            }
+        }
         let live = entries.iter().find(|entry| entry.generation == row.live.0);
         let other = live.filter(|entry| entry.fingerprint != ours);
         match other {
@@ -217,18 +226,23 @@ impl Watcher {
                     let is_live = of_tables.clone().any(|other| other.state == State::Live);
                     let generation = open::open_entry(&self.platform, entry, is_live).await?;
                     let (platform, live) = (&self.platform, self.live.subscribe());
-                    let running = Running::start_at(platform, &generation, &live, stage).await;
+                    let running = Running::start(platform, &generation, &live, stage).await;
                     running.map_err(|source| self.failed(source))?
                 }
             };
             self.serving.send_modify(|serving| drop(serving.open.insert(number, running.open.clone())));
             self.lock().insert(number, running);
         }
+        let mut done = None;
         if let Some(running) = self.lock().get_mut(&number) {
+            done = Some(WorkerProgress::of(&self.platform, running)).filter(|_| entry.is_under_way());
             running.note(stage);
             if entry.state != State::Loading {
                 running.index(&self.platform).map_err(|source| self.failed(source))?;
             }
+        }
+        if let Some(done) = done {
+            self.noted.note(&self.platform, entry, &done).await;
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use crate::{
     open::{self, OpenError},
     plan,
     running::{Platform, Running, Stage},
+    work::{WorkNotes, WorkerProgress},
 };
 
 /// The rebuilds of one domain in which this process takes part.
@@ -23,6 +24,7 @@ pub struct Worker {
     live: watch::Sender<Option<Arc<Generation>>>,
     /// Hears of the commits of the live generation.
     listening: JoinSet<()>,
+    noted: WorkNotes,
 }
 
 /// A rebuild as a worker sees it.
@@ -40,6 +42,8 @@ pub struct Work {
     pub records: u64,
     /// Records until its goal.
     pub left: i64,
+    /// Documents that this process has written, while the index is built.
+    pub documents: Option<u64>,
     /// The last failure of its runner, until the next success.
     pub failure: Option<String>,
 }
@@ -48,7 +52,7 @@ impl Worker {
     /// A worker that takes part in nothing yet.
     pub fn new(platform: Platform) -> Self {
         let (live, listening) = (watch::Sender::default(), JoinSet::new());
-        Self { platform, running: BTreeMap::new(), live, listening }
+        Self { platform, running: BTreeMap::new(), live, listening, noted: WorkNotes::default() }
     }
 
     /// Why this process must not take part: it could not do its share of the rebuilds of those that serve.
@@ -122,7 +126,7 @@ impl Worker {
             None => {
                 let generation = open::open_entry(&self.platform, entry, false).await?;
                 let live = self.live.subscribe();
-                Running::start_at(&self.platform, &generation, &live, Stage::of(entry)).await.map_err(failed)?
+                Running::start(&self.platform, &generation, &live, Stage::of(entry)).await.map_err(failed)?
             }
         };
         let running = self.running.entry(number).or_insert(running);
@@ -131,11 +135,14 @@ impl Worker {
         if entry.state != State::Loading {
             running.index(&self.platform).map_err(failed)?;
         }
+        let done = WorkerProgress::of(&self.platform, running);
         let goal: Vector = entry.goal.parse().unwrap_or_default();
         let left = running.open.generation.progress.applied().lag(&goal);
-        let (state, records, failure) = (entry.state, running.records(), running.failure());
+        self.noted.note(&self.platform, entry, &done).await;
+        let WorkerProgress { records, documents, failure, .. } = done;
+        let state = entry.state;
         let waits = state == State::Ready && !entry.promotes;
-        Ok(Work { domain, generation: number, state, waits, records, left, failure })
+        Ok(Work { domain, generation: number, state, waits, records, left, documents, failure })
     }
 
     /// Stops its part in rebuilds that are not kept.

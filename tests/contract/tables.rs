@@ -15,7 +15,7 @@ use daybook_projector::{
     },
     comparison, generation,
     projection::Projection,
-    search::bookkeeping as search_bookkeeping,
+    search::{bookkeeping as search_bookkeeping, builds},
     tables::{
         Cell, Column, Cursor, Next, Params, Statement, Store, Tables,
         postgres::{Address, Config, PostgresStore},
@@ -291,6 +291,7 @@ async fn every_statement_runs_on_every_engine() {
             bookkeeping::statements(),
             comparison::STATEMENTS.to_vec(),
             search_bookkeeping::STATEMENTS.to_vec(),
+            builds::STATEMENTS.to_vec(),
             routes::statements(),
         ]
         .concat();

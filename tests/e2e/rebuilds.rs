@@ -1,7 +1,14 @@
 //! `daybook rebuild`, `daybook generations` and Metaflow's API of migrations, on both back ends.
 
+mod asked_again;
+mod crashes;
+mod every_preview;
+mod lost_index;
 mod only_search;
+mod open_reads;
+mod out_of_order;
 mod previews;
+mod real_flow;
 mod workers;
 
 use std::{
@@ -297,18 +304,24 @@ async fn a_rebuild_that_is_killed_again_and_again_ends_well_and_its_pace_is_what
     .await;
 }
 
+/// Interrupts a command that shows a rebuild; what it printed.
+fn interrupted(server: &Server, command: Child) -> Output {
+    // It cannot end before the interrupt.
+    server.signal("STOP");
+    let sent = Command::new("kill").args(["-INT", &command.id().to_string()]).status();
+    assert!(sent.is_ok_and(|status| status.success()));
+    let ended = command.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
+    server.signal("CONT");
+    assert_eq!(ended.status.code(), Some(130), "{}", said(&ended));
+    ended
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_detaches_and_the_rebuild_goes_on() {
     on_both("rebuilds_detached", |_place, server| async move {
         let mut command = server.spawn(&["rebuild", "--json"]);
         let (_first, _output) = first_line(&mut command);
-        // It cannot end before the interrupt.
-        server.signal("STOP");
-        let sent = Command::new("kill").args(["-INT", &command.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
-        let ended = command.wait_with_output().unwrap_or_else(|error| panic!("{error}"));
-        server.signal("CONT");
-        assert_eq!(ended.status.code(), Some(130), "{}", said(&ended));
+        let ended = interrupted(&server, command);
         assert!(
             said(&ended).contains("the rebuild goes on: `daybook rebuild --attach metaflow-2`"),
             "{}",

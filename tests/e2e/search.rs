@@ -5,7 +5,7 @@ use daybook_tests::{
     documents::compare_documents,
     model::Model,
     process::{Backend, Place, Server},
-    services,
+    services, wait,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -165,14 +165,17 @@ async fn an_answer_says_whether_it_is_complete_after_a_kill() {
             write(&server.api).await;
             server.kill();
             server = Server::start(&place);
-            loop {
-                let found = server.api.get("/api/v1/search?type=run&limit=0").await.json();
+            wait::until("search is complete", async || {
+                let answer = server.api.get("/api/v1/search?type=run&limit=0").await;
+                let found = answer.json();
                 if found["complete"] == true {
                     assert_eq!(found["total"], json!(2 * round), "{found}");
-                    break;
                 }
-                assert_eq!(found["complete"], false, "{found}");
-            }
+                // A server of the index that is busy may not answer in time.
+                assert!(found["complete"].is_boolean() || answer.status == 503, "{found}");
+                found["complete"] == true
+            })
+            .await;
         }
     }
 }
@@ -224,9 +227,10 @@ async fn a_change_of_tags_writes_one_document_and_is_found_on_all_of_the_run() {
         let metrics = api.get("/metrics").await.text;
         let written = "daybook_projector_search_documents_total{outcome=\"written\"} ";
         let written = metrics.lines().find_map(|line| line.strip_prefix(written)?.parse::<usize>().ok());
-        // A document may be written for each of its events: a bounded number.
+        // A document may be written for each of its events, and once more by the build of the index, which a start begins
+        // and which may end after the first writes. A document per task and change would be 60 000.
         let events_max = TASKS + CHANGES + 30;
-        assert!(written.is_some_and(|written| written <= events_max), "{written:?} documents were written");
+        assert!(written.is_some_and(|written| written <= 2 * events_max), "{written:?} documents were written");
     }
 }
 

@@ -14,6 +14,10 @@ use serde_json::{Value, json};
 
 const NEXT: &str = "daybook-next";
 
+/// Runs that take a rebuild some seconds, and lines of one request.
+const RUNS: i64 = 60_000;
+const LINES: usize = 5_000;
+
 async fn status(api: &Api) -> Value {
     api.get("/api/v1/status").await.json()
 }
@@ -290,4 +294,61 @@ async fn on_network_stores_a_refused_record_fails_the_rebuild_unless_its_quarant
     assert!(next.command(&["generations", "rollback", "--yes"]).status.success());
     answers(&earlier.api).await;
     assert_eq!(earlier.api.get("/flows/Refused").await.status, 200);
+}
+
+/// Records many runs of a flow in one go.
+async fn import_runs(server: &Server, count: i64) {
+    let line = |kind: &str, event: Value| json!({"type": kind, "event": event}).to_string();
+    let flow = line("FlowRegistered", json!({"flow_id": "Imported"}));
+    let run = |number: i64| line("RunStarted", json!({"flow_id": "Imported", "run_number": number}));
+    let lines: Vec<String> = [flow].into_iter().chain((1..=count).map(run)).collect();
+    for part in lines.chunks(LINES) {
+        let answer = server.api.post_text("/api/v1/events", &part.join("\n")).await;
+        assert_eq!(answer.json()["rejected"], 0, "{}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_next_release_builds_its_generation_health_names_the_progress_and_data_routes_are_503() {
+    let place = Place::new("upgrades-health", Backend::Embedded);
+    let server = Server::start(&place);
+    import_runs(&server, RUNS).await;
+    assert!(server.stop(), "the earlier program did not end well");
+    let place = place.with_program(NEXT);
+    let next = Server::begin(&place, &[]);
+    let (mut reasons, mut refused) = (Vec::<String>::new(), 0);
+    until("the next release serves", async || {
+        let ready = next.api.get("/health/ready").await;
+        assert_eq!(next.api.get("/health/live").await.status, 200);
+        let read = next.api.get("/flows/Imported").await;
+        let written = next.api.post("/flows/Written", &json!({})).await;
+        let searched = next.api.get("/api/v1/search?limit=0").await;
+        if ready.status == 200 {
+            return true;
+        }
+        assert_eq!(ready.status, 503, "{}", ready.text);
+        let named = ready.json()["reasons"].clone();
+        let named = named.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+        reasons.extend(named);
+        for answer in [read, written, searched] {
+            // It may have become ready in between.
+            if answer.status == 503 {
+                let after: Option<u64> = answer.header("retry-after").parse().ok();
+                assert!(after.is_some_and(|seconds| seconds > 0), "503 without Retry-After: {}", answer.text);
+                refused += 1;
+            } else {
+                assert_eq!((answer.status, answer.header("daybook-generation")), (200, "2"), "{}", answer.text);
+            }
+        }
+        false
+    })
+    .await;
+    reasons.dedup();
+    eprintln!("{refused} requests refused; {reasons:?}");
+    let left = |reason: &&String| reason.contains("catching up") && reason.contains(" records left");
+    assert!(reasons.iter().any(|reason| left(&reason)), "no progress is named: {reasons:?}");
+    assert!(refused > 0 && reasons.iter().all(|reason| reason.starts_with("starting: ")), "{reasons:?}");
+    let read = next.api.get("/flows/Imported/runs").await;
+    assert_eq!((read.status, read.header("daybook-generation")), (200, "2"));
+    assert_eq!(read.json().as_array().map(Vec::len), usize::try_from(RUNS).ok());
 }

@@ -6,6 +6,7 @@ mod calls;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::atomic::Ordering,
     time::Duration,
 };
 
@@ -24,7 +25,7 @@ const RUNS_BEFORE: usize = 500;
 /// Lines of one request.
 const LINES: usize = 3_000;
 /// Rebuilds at most, until each route was called in each state.
-const TURNS_MAX: usize = 3;
+const TURNS_MAX: usize = 6;
 /// Routes that were not called in a state that lasts for milliseconds, at most.
 const EMPTY_MAX: usize = 20;
 /// Switches back and forth of one rebuild.
@@ -90,7 +91,10 @@ impl Driver<'_> {
     /// Waits until a rebuild is ready: the events end then.
     async fn ready(&mut self, generation: i64) {
         let path = format!("/api/v1/rebuilds/metaflow-{generation}/events");
+        let calls = self.calls;
+        calls.leave_time.store(true, Ordering::Relaxed);
         let events = tokio::time::timeout(REBUILD_MAX, self.api().get(&path)).await;
+        calls.leave_time.store(false, Ordering::Relaxed);
         let events = events.unwrap_or_else(|_| panic!("generation {generation} is not ready in time"));
         let last = events.text.lines().rev().find(|line| line.starts_with("data: ")).unwrap_or_default().to_owned();
         assert!(last.contains("\"state\":\"ready\""), "{last}");
@@ -178,7 +182,8 @@ async fn every_call_passes(backend: Backend, instances: usize) {
             let table = Table::of(&calls.lock(), &states);
             let empty = table.empty();
             eprintln!("{backend:?}: turn {turn}, {} failures, empty: {empty:?}", table.failures.len());
-            let most = empty.iter().max_by_key(|(_, count)| **count).filter(|_| table.failures.is_empty());
+            let most = empty.iter().max_by_key(|(_, count)| **count);
+            let most = most.filter(|(_, count)| **count > EMPTY_MAX && table.failures.is_empty());
             let Some((stage, _)) = most else { break };
             live = driver.show(stage, live).await;
         }

@@ -23,7 +23,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 /// Blocks writes to every index, as a node does whose disk is about to be full, or lets them again.
-async fn block(elasticsearch: &Api, blocks: bool) {
+pub(crate) async fn block(elasticsearch: &Api, blocks: bool) {
     let body = json!({"index.blocks.read_only_allow_delete": blocks.then_some(true)}).to_string();
     let headers = [("content-type", "application/json")];
     let answer = elasticsearch.send(Method::PUT, "/_all/_settings", Some(body), &headers).await;
@@ -31,7 +31,7 @@ async fn block(elasticsearch: &Api, blocks: bool) {
 }
 
 /// Waits until the status tells that search fails, for a reason that holds `part`.
-async fn wait_for_failure(api: &Api, part: &str) {
+pub(crate) async fn wait_for_failure(api: &Api, part: &str) {
     loop {
         let status = api.get("/api/v1/status").await.json();
         let failure = status["generations"][0]["search"]["failure"].as_str().unwrap_or_default().to_owned();

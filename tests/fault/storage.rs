@@ -11,11 +11,11 @@ use daybook_tests::{
 use serde_json::json;
 
 /// A small file system of its own; unmounted when dropped.
-struct Small(Folder);
+pub(crate) struct Small(Folder);
 
 impl Small {
     /// `None` where the tests may not mount anything.
-    fn mount(kib: usize) -> Option<Self> {
+    pub(crate) fn mount(kib: usize) -> Option<Self> {
         let folder = Folder::new("small");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "daybook-test"])
@@ -24,7 +24,7 @@ impl Small {
         mounted.is_ok_and(|status| status.success()).then_some(Self(folder))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0.0
     }
 }

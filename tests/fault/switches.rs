@@ -21,6 +21,8 @@ use tokio::task::JoinSet;
 use crate::rounds;
 
 const FLOWS: [&str; 2] = ["A", "B"];
+/// Switches of one test, at most, however many rounds are asked for.
+const SWITCHES_MAX: usize = 1000;
 /// How long a rebuild of these few records may take beside other tests.
 const REBUILD_MAX: Duration = Duration::from_secs(300);
 
@@ -151,12 +153,12 @@ async fn switch_under_load(backend: Backend, instances: usize, switches: usize) 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_full_speed_notice_no_switch_on_embedded_tables() {
-    switch_under_load(Backend::Embedded, 1, rounds(100)).await;
+    switch_under_load(Backend::Embedded, 1, rounds(100).min(SWITCHES_MAX)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_at_full_speed_through_two_instances_notice_no_switch() {
-    switch_under_load(Backend::Distributed, 2, rounds(100)).await;
+    switch_under_load(Backend::Distributed, 2, rounds(100).min(SWITCHES_MAX)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -65,7 +65,7 @@ async fn serve() -> Result<Router, Failure> {
         projects: true,
         settings: Arc::default(),
     };
-    let watcher = Watcher::start(platform.clone(), &open::open(&platform).await?)?;
+    let watcher = Watcher::start(platform.clone(), &open::open(&platform).await?).await?;
     watcher.look().await?;
     let serving = watcher.serving();
     let config = Config {

@@ -108,15 +108,26 @@ impl Change {
 fn line(progress: &Progress) -> String {
     let Progress { rebuild, state, percent, events_per_second, eta_seconds, lag, documents, pause_percent, .. } =
         progress;
+    let is_worked_on = ["loading", "indexing"].contains(&state.as_str());
     let mut parts = vec![format!("{rebuild}  {state:<9}  {percent:>5.1}%")];
     if state == "loading" {
         parts.push(format!("{:.0} events/s", events_per_second.unwrap_or_default()));
+    }
+    if is_worked_on {
         parts.extend(eta_seconds.map(|seconds| format!("{} left", duration(seconds))));
+        parts.extend(match progress.active().count() {
+            0 => None,
+            1 => Some("1 worker".to_owned()),
+            count => Some(format!("{count} workers")),
+        });
     }
     parts.extend(documents.map(|documents| format!("{documents} documents")));
     parts.extend(lag.map(|lag| format!("lag {lag}")));
     if *pause_percent > 0 {
         parts.push(format!("pauses {pause_percent}%: reads are slow"));
+    }
+    if let Some((worker, failure)) = progress.active().find_map(|it| Some((it, it.failure.as_ref()?))) {
+        parts.push(format!("{} is failing: {failure}", worker.instance));
     }
     parts.join("  ")
 }
@@ -157,13 +168,15 @@ mod tests {
     fn people_see_pace_and_time_while_it_loads_and_documents_while_they_are_built() {
         let loading = progress(serde_json::json!({
             "rebuild": "d-2", "state": "loading", "percent": 50.0, "events_per_second": 1200.4, "eta_seconds": 200.0,
-            "lag": 5
+            "lag": 5, "workers": [{"instance": "a", "at": 40_000}, {"instance": "b", "at": 1}, {"instance": "c", "at": 15_000}]
         }));
-        assert_eq!(line(&loading), "d-2  loading     50.0%  1200 events/s  4 min left  lag 5");
+        assert_eq!(line(&loading), "d-2  loading     50.0%  1200 events/s  4 min left  2 workers  lag 5");
         let indexing = serde_json::json!({
-            "rebuild": "d-2", "state": "indexing", "percent": 100.0, "documents": 7, "pause_percent": 50
+            "rebuild": "d-2", "state": "indexing", "percent": 40.0, "documents": 7, "pause_percent": 50, "eta_seconds": 3.0,
+            "workers": [{"instance": "a", "at": 20_000, "failure": "no index"}]
         });
-        assert_eq!(line(&progress(indexing)), "d-2  indexing   100.0%  7 documents  pauses 50%: reads are slow");
+        let shown = "d-2  indexing    40.0%  3 s left  1 worker  7 documents  pauses 50%: reads are slow  a is failing: no index";
+        assert_eq!(line(&progress(indexing)), shown);
         assert_eq!([duration(0.2), duration(119.0), duration(7300.0)], ["1 s", "119 s", "2 h 1 min"]);
     }
 }

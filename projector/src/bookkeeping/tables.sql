@@ -38,6 +38,23 @@ CREATE TABLE IF NOT EXISTS search_indexes (
     newest BIGINT NOT NULL
 );
 
+-- For each index that is built from these tables, the vector from which the log is followed afterwards.
+CREATE TABLE IF NOT EXISTS search_builds (
+    index_id TEXT NOT NULL PRIMARY KEY,
+    from_vector TEXT NOT NULL
+);
+
+-- The ranges of keys whose documents are written meanwhile, and whether each is: after a key, up to another one.
+CREATE TABLE IF NOT EXISTS search_ranges (
+    index_id TEXT NOT NULL,
+    range_number BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    after_key TEXT,
+    until_key TEXT,
+    written BIGINT NOT NULL,
+    PRIMARY KEY (index_id, range_number)
+);
+
 -- Documents that an index refused for good.
 CREATE TABLE IF NOT EXISTS search_quarantine (
     index_id TEXT NOT NULL,

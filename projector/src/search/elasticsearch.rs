@@ -6,6 +6,7 @@
 
 mod answer;
 mod bulk;
+mod live_alias;
 mod place;
 mod queries;
 mod scan;
@@ -167,8 +168,14 @@ fn failure(status: u16, answer: &Value) -> SearchError {
     match status {
         404 => SearchError::Gone(reason),
         400 | 413 => SearchError::Refused(reason),
-        _ => SearchError::Unavailable(reason),
+        _ => passing(reason),
     }
+}
+
+/// A failure that passes. Block 12 is the one that Elasticsearch sets when a disk is full, its flood stage.
+fn passing(reason: String) -> SearchError {
+    let is_full = reason.contains("cluster_block_exception") && reason.contains("/12/");
+    if is_full { SearchError::Full(reason) } else { SearchError::Unavailable(reason) }
 }
 
 impl SearchStore for ElasticsearchStore {
@@ -202,6 +209,10 @@ impl SearchStore for ElasticsearchStore {
         })
     }
 
+    fn point<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
+        Box::pin(self.point_alias(binding))
+    }
+
     fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move {
             if self.find(binding).await?.is_some() {
@@ -233,7 +244,7 @@ impl ElasticsearchIndex {
         let outcome = bulk::outcome(&body.items, &answer);
         match (outcome.gone, outcome.retry) {
             (Some(reason), _) => Err(SearchError::Gone(reason)),
-            (None, Some(reason)) => Err(SearchError::Unavailable(reason)),
+            (None, Some(reason)) => Err(passing(reason)),
             (None, None) => Ok(outcome.refused),
         }
     }

@@ -6,6 +6,8 @@
 //! does no harm. The runner retries until it is stopped, with one batch in memory. When it is stopped, it drops its
 //! current work; the next start repeats what was not durable.
 
+mod build;
+
 use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::{self, BoxFuture, EventLog, LogError, ReadLimits, Record};
@@ -72,6 +74,17 @@ pub enum SearchRunnerError {
     /// It is being stopped: no failure.
     #[error("the search projector is being stopped")]
     Stopped,
+}
+
+impl SearchRunnerError {
+    /// Whether there is no room.
+    const fn is_full(&self) -> bool {
+        match self {
+            Self::Tables(error) | Self::Source(SourceError::Tables(error)) => matches!(error, TablesError::Full(_)),
+            Self::Search(error) | Self::Source(SourceError::Search(error)) => matches!(error, SearchError::Full(_)),
+            _ => false,
+        }
+    }
 }
 
 /// What the runner works with.
@@ -215,28 +228,28 @@ impl Worker {
         let chain = chain(&error);
         let domain = self.setting.generation.domain;
         tracing::warn!(error = chain, domain, "search of {domain} paused: {chain}");
-        self.setting.search.note(|health| health.failure = Some(chain));
+        self.setting.search.note(|health| health.fail(chain, error.is_full()));
     }
 
     /// Opens the index, builds it if it was never built, and begins to follow the log.
-    fn open(&self, mine: &[Partition]) -> Result<Tail, SearchRunnerError> {
+    fn open(
+        &self,
+        mine: &[Partition],
+        assignment: &watch::Receiver<Vec<Partition>>,
+    ) -> Result<Tail, SearchRunnerError> {
         let is_first = mine.iter().any(|partition| partition.id == 0);
         let index = self.open_index(is_first)?;
         let mut reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
         self.setting.search.open(Arc::clone(&index), &self.setting.generation.within(self.setting.log.end()?));
-        if reached.0.is_empty() && is_first {
-            reached = self.rebuild(&index)?;
-        }
         // Before it is built from rows, its partitions would be read from their beginning.
-        while reached.0.is_empty() {
-            if self.stopped() || self.setting.assignment.has_changed().unwrap_or(false) {
-                return Err(SearchRunnerError::Stopped);
-            }
-            self.pause(REFRESH);
-            reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
+        if reached.0.is_empty() {
+            reached = self.build(&index, mine, assignment)?;
         }
         self.setting.search.show(&reached);
-        self.setting.search.note(|health| health.failure = None);
+        self.setting.search.note(|health| {
+            health.heal();
+            health.building = None;
+        });
         let all = log::partitions(self.setting.log.as_ref());
         Ok(Tail {
             writer: self.writer(&index),
@@ -286,7 +299,7 @@ impl Worker {
         let mut assignment = self.setting.assignment.clone();
         let mine: Vec<Partition> =
             assignment.borrow_and_update().iter().copied().filter(|it| self.is_searched(it)).collect();
-        let mut tail = self.open(&mine)?;
+        let mut tail = self.open(&mine, &assignment)?;
         let generation = &self.setting.generation;
         let mut from = tail.next.clone();
         from.0.retain(|partition, next| !generation.ends_at(*partition, *next));
@@ -354,20 +367,28 @@ impl Worker {
         Ok(())
     }
 
-    /// Makes all writes durable, then records that the index has reached `reached`, and the refused documents. Returns
-    /// the number of documents written.
-    fn advance(&self, writer: &mut Writer, reached: &Vector) -> Result<u64, SearchRunnerError> {
+    /// Makes all writes durable, then records that the index has reached `reached`, and the refused documents.
+    fn advance(&self, writer: &mut Writer, reached: &Vector) -> Result<(), SearchRunnerError> {
         self.wait(writer.refresh())?;
+        let newest = self.wait(writer.newest())?;
+        self.keep_outcome(writer, reached, newest)
+    }
+
+    fn keep_outcome(
+        &self,
+        writer: &mut Writer,
+        reached: &Vector,
+        newest: Option<i64>,
+    ) -> Result<(), SearchRunnerError> {
         let outcome = writer.take_outcome();
         for one in &outcome.refused {
             let (id, reason) = (one.id.as_str(), one.reason.as_str());
             tracing::warn!(document = id, reason, "document {id} refused by the search index: {reason}");
         }
-        let newest = self.wait(writer.newest())?;
         bookkeeping::advance(self.tables(), writer.index_id(), reached, newest, &outcome.refused)?;
         metrics().search_documents.with_label_values(&["refused"]).inc_by(outcome.refused.len() as u64);
         metrics().search_documents.with_label_values(&["written"]).inc_by(outcome.written);
-        Ok(outcome.written)
+        Ok(())
     }
 
     /// Reads the progress of other processes on the index.
@@ -380,27 +401,5 @@ impl Worker {
             self.setting.search.show(&reached);
         }
         Ok(())
-    }
-
-    /// Builds an index from all rows. Later changes are in the log after the vector that this starts from. An interrupted
-    /// build begins again with the next start, because it has no checkpoint.
-    fn rebuild(&self, index: &Arc<dyn SearchIndex>) -> Result<Vector, SearchRunnerError> {
-        let mut from = checkpoints::read_blocking(self.tables())?.next;
-        from.0.retain(|partition, _| self.is_searched(partition));
-        let search = &self.setting.search;
-        if from.0.values().any(|next| *next > 0) {
-            tracing::info!(index = index.describe(), "building the search index from all rows");
-        }
-        let mut writer = self.writer(index).of_rebuild(Arc::clone(&self.setting.generation));
-        search.note(|health| health.rebuilding = Some(0));
-        let began = Instant::now();
-        self.wait(self.setting.documents.all(self.tables(), &mut writer))?;
-        let documents = self.advance(&mut writer, &from)?;
-        search.note(|health| health.rebuilding = None);
-        if documents > 0 {
-            let seconds = began.elapsed().as_secs_f64();
-            tracing::info!(documents, "search index built: {documents} documents in {seconds:.1} s");
-        }
-        Ok(from)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use daybook_ingest::log::{BoxFuture, Record};
 use daybook_schemas::Topic;
 
-use super::{SearchError, document::Document, shape::IndexShape};
+use super::{SearchError, document::Document, ranges::KeyRange, shape::IndexShape};
 use crate::tables::{Tables, TablesError};
 
 /// Why documents could not be handed on.
@@ -39,6 +39,13 @@ pub trait Documents: Send + Sync {
         records: &'a [Record],
         sink: &'a mut dyn Sink,
     ) -> BoxFuture<'a, Result<(), SourceError>>;
-    /// Hands on every document, parents before their children.
-    fn all<'a>(&'a self, tables: &'a dyn Tables, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>>;
+    /// Splits all documents by key into ranges of so many keys, parents before their children.
+    fn ranges<'a>(&'a self, tables: &'a dyn Tables, keys: i64) -> BoxFuture<'a, Result<Vec<KeyRange>, TablesError>>;
+    /// Hands on the documents of a range.
+    fn of_range<'a>(
+        &'a self,
+        tables: &'a dyn Tables,
+        range: &'a KeyRange,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), SourceError>>;
 }

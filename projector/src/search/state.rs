@@ -36,8 +36,40 @@ pub struct Search {
 pub struct Health {
     /// The last failure, until the next success.
     pub failure: Option<String>,
-    /// Documents written so far, while the index is rebuilt.
-    pub rebuilding: Option<u64>,
+    /// Whether that is because there is no room, for documents or for tables.
+    pub is_full: bool,
+    /// How far it is, while the index is built from rows.
+    pub building: Option<Building>,
+}
+
+impl Health {
+    /// Notes a failure.
+    pub(super) fn fail(&mut self, failure: String, is_full: bool) {
+        (self.failure, self.is_full) = (Some(failure), is_full);
+    }
+
+    /// Notes a success.
+    pub(super) fn heal(&mut self) {
+        (self.failure, self.is_full) = (None, false);
+    }
+}
+
+/// How far the build of an index is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Building {
+    /// Documents that this process has written.
+    pub documents: u64,
+    /// Ranges of keys that all processes have written.
+    pub ranges_written: u64,
+    /// Ranges of keys in all; 0 before they are known.
+    pub ranges: u64,
+}
+
+impl Building {
+    /// Of the ranges, how many are written, in percent.
+    pub fn percent(&self) -> f64 {
+        100.0 * self.ranges_written as f64 / self.ranges.max(1) as f64
+    }
 }
 
 impl Search {

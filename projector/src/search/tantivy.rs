@@ -6,6 +6,7 @@
 mod counts;
 mod excluded;
 mod identity;
+mod link;
 mod parents;
 mod prefixes;
 mod queries;
@@ -16,6 +17,7 @@ mod times;
 
 use std::{
     collections::HashMap,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -96,6 +98,10 @@ impl SearchStore for TantivyStore {
         let used = space::of_files(&self.folder.join(&binding.index), &|_| true);
         let free = space::free(&self.folder);
         Box::pin(async move { Ok(Space { used, free }) })
+    }
+
+    fn point<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
+        Box::pin(async move { link::point(&self.folder, &binding.domain, &binding.index) })
     }
 
     fn delete<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
@@ -472,6 +478,7 @@ fn failed(error: TantivyError) -> SearchError {
         TantivyError::InvalidArgument(_) | TantivyError::SchemaError(_) | TantivyError::FieldNotFound(_) => {
             SearchError::Refused(error.to_string())
         }
+        TantivyError::IoError(error) if error.kind() == ErrorKind::StorageFull => SearchError::Full(error.to_string()),
         error => SearchError::Unavailable(error.to_string()),
     }
 }

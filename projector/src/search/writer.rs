@@ -13,7 +13,7 @@ use super::{
     document::Document,
     runner::Gate,
     source::{Sink, SourceError},
-    state::Search,
+    state::{Health, Search},
 };
 use crate::{backoff::Backoff, bookkeeping::checkpoints, generation::Generation, tables::Tables, throttle};
 
@@ -51,7 +51,13 @@ pub(super) struct Writer {
     /// Whose rows the documents are made of.
     tables: Arc<dyn Tables>,
     gate: Gate,
+    /// Concurrent writes, at most.
+    writes_max: usize,
     outcome: Outcome,
+    /// Documents of the outcomes that were taken.
+    written_before: u64,
+    /// Documents that the progress shows.
+    shown: u64,
     unrefreshed: u64,
     /// Whether every document is written, whose progress is shown: of which generation, and since when it works.
     of_rebuild: Option<(Arc<Generation>, Instant)>,
@@ -64,10 +70,13 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>, tables: Arc<dyn Tables>, gate: Gate) -> Self {
         Self {
+            writes_max: index.writes_max(),
             destination: Destination { index, search },
             tables,
             gate,
             outcome: Outcome::default(),
+            written_before: 0,
+            shown: 0,
             unrefreshed: 0,
             of_rebuild: None,
             batch: Vec::new(),
@@ -75,9 +84,9 @@ impl Writer {
         }
     }
 
-    /// The same, for writing every document of a generation.
-    pub(super) fn of_rebuild(self, generation: Arc<Generation>) -> Self {
-        Self { of_rebuild: Some((generation, Instant::now())), ..self }
+    /// The same, for writing every document of a generation, together with other processes.
+    pub(super) fn of_rebuild(self, generation: Arc<Generation>, writes_max: usize) -> Self {
+        Self { of_rebuild: Some((generation, Instant::now())), writes_max, ..self }
     }
 
     pub(super) fn index_id(&self) -> &str {
@@ -91,6 +100,7 @@ impl Writer {
 
     /// The outcome of the writes since the last call.
     pub(super) fn take_outcome(&mut self) -> Outcome {
+        self.written_before += self.outcome.written;
         std::mem::take(&mut self.outcome)
     }
 
@@ -114,9 +124,9 @@ impl Writer {
         // Read after the documents' rows, so that it is no less than these have.
         let applied = checkpoints::read(self.tables.as_ref()).await?.count();
         documents.iter_mut().for_each(|document| document.applied = applied);
-        let (count, writes_max) = (documents.len(), self.destination.index.writes_max());
-        if writes_max > 1 {
-            self.complete(writes_max - 1).await?;
+        let count = documents.len();
+        if self.destination.index.writes_max() > 1 {
+            self.complete(self.writes_max - 1).await?;
             let destination = self.destination.clone();
             self.under_way.spawn(async move { Ok((count, destination.write(&documents).await?)) });
         } else {
@@ -130,12 +140,25 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes everything that was taken durable and visible.
-    pub(super) async fn refresh(&mut self) -> Result<(), SourceError> {
+    /// Makes everything that was taken durable.
+    pub(super) async fn flush(&mut self) -> Result<(), SourceError> {
+        if !self.destination.index.keeps_writes() {
+            return self.refresh().await;
+        }
+        self.send().await
+    }
+
+    /// Writes everything that was taken.
+    async fn send(&mut self) -> Result<(), SourceError> {
         if !self.batch.is_empty() {
             self.write_batch().await?;
         }
-        self.complete(0).await?;
+        Ok(self.complete(0).await?)
+    }
+
+    /// Makes everything that was taken durable and visible.
+    pub(super) async fn refresh(&mut self) -> Result<(), SourceError> {
+        self.send().await?;
         while !(self.gate)().await? {
             tokio::time::sleep(GATE_LOOK).await;
         }
@@ -157,8 +180,10 @@ impl Sink for Writer {
                 self.write_batch().await?;
             }
             if self.of_rebuild.is_some() {
-                let written = self.outcome.written;
-                self.destination.search.note(|health| health.rebuilding = Some(written));
+                let written = self.written_before + self.outcome.written;
+                let more = written - std::mem::replace(&mut self.shown, written);
+                let note = |health: &mut Health| health.building.get_or_insert_default().documents += more;
+                self.destination.search.note(note);
             }
             if self.is_due() {
                 self.refresh().await?;
@@ -194,13 +219,13 @@ impl Destination {
         loop {
             let outcome = call().await;
             match &outcome {
-                Err(SearchError::Unavailable(reason)) if self.index.keeps_writes() => {
-                    tracing::warn!(error = reason, "search waits for its index: {reason}");
-                    self.search.note(|health| health.failure = Some(reason.clone()));
+                Err(error) if error.is_retryable() && self.index.keeps_writes() => {
+                    tracing::warn!(error = %error, "search waits for its index: {error}");
+                    self.search.note(|health| health.fail(error.to_string(), matches!(error, SearchError::Full(_))));
                     failed = true;
                 }
                 Ok(_) if failed => {
-                    self.search.note(|health| health.failure = None);
+                    self.search.note(Health::heal);
                     return outcome;
                 }
                 _ => return outcome,

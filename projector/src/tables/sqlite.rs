@@ -479,9 +479,9 @@ impl Cursor for SqliteCursor<'_, '_> {
 pub(super) fn error(statement: &str, error: &rusqlite::Error) -> TablesError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => TablesError::Conflict(error.to_string()),
+        Some(ErrorCode::DiskFull) => TablesError::Full(error.to_string()),
         Some(
-            ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
+            ErrorCode::SystemIoFailure
             | ErrorCode::CannotOpen
             | ErrorCode::ReadOnly
             | ErrorCode::PermissionDenied

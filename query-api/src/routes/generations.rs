@@ -15,7 +15,7 @@ use axum::{
 };
 use daybook_reindexer::{
     control::State as Stage,
-    rebuilds::{Known, Rebuilds, RequestError, Wanted},
+    rebuilds::{Known, PartitionProgress, Rebuilds, RequestError, Wanted},
     until::Until,
 };
 use daybook_schemas::position::Vector;
@@ -223,6 +223,15 @@ fn show_generation(known: &Known) -> Value {
     })
 }
 
+fn show_partition(progress: &PartitionProgress) -> Value {
+    json!({
+        "partition": progress.partition.to_string(),
+        "applied": progress.applied,
+        "goal": progress.goal,
+        "percent": (progress.percent * 10.0).round() / 10.0,
+    })
+}
+
 fn show_progress(known: &Known) -> Value {
     let pace = known.pace(now_ms());
     json!({
@@ -235,7 +244,10 @@ fn show_progress(known: &Known) -> Value {
         "events_per_second": pace.events_per_second.round(),
         "eta_seconds": pace.eta_seconds.map(f64::ceil),
         "lag": known.lag,
-        "documents": known.documents,
+        "documents": known.documents(),
+        "ranges": known.building.map(|building| json!({"written": building.ranges_written, "all": building.ranges})),
+        "partitions": known.partitions().iter().map(show_partition).collect::<Vec<_>>(),
+        "workers": known.workers,
         "pause_percent": known.pause_percent,
         "promotes": known.entry.promotes,
         "reason": known.entry.reason,

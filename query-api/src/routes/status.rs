@@ -75,7 +75,7 @@ async fn show_search(live: &Live, search: &Search, end: Option<&Vector>) -> Resu
         "visible": search.visible().to_string(),
         "lag_records": end.map(|end| search.lag(end)),
         "failure": health.failure,
-        "rebuilding_documents": health.rebuilding,
+        "rebuilding_documents": health.building.map(|building| building.documents),
         "refused": refused.collect::<Vec<_>>(),
     }))
 }

@@ -16,6 +16,7 @@ statements! {
     WRITE_NOTE = "write_note";
     LIST_NOTES = "list_notes", NoteRow;
     SET_REASON = "set_reason";
+    FORGET_WORKERS = "forget_workers";
 }
 
 row! {
@@ -43,6 +44,11 @@ impl Control {
             all.entry(generation).or_default().insert(name, value);
         }
         Ok(all)
+    }
+
+    /// Forgets what processes have done for a generation.
+    pub(crate) async fn forget_workers(&self, domain: &str, generation: i64) -> Result<(), TablesError> {
+        self.write(&FORGET_WORKERS, vec![domain.into(), generation.into()]).await
     }
 
     /// Keeps why a generation has its state, if it still has that.

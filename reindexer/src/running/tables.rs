@@ -59,16 +59,7 @@ impl Stage {
 
 impl RunningTables {
     /// Starts to apply records.
-    pub(super) fn start(
-        platform: &Platform,
-        generation: &Arc<Generation>,
-        live: &LiveGeneration,
-    ) -> Result<Self, TablesError> {
-        Self::start_lanes(platform, std::slice::from_ref(generation), live, Stage::Complete)
-    }
-
-    /// The same for tables that may still be built.
-    pub(super) async fn start_at(
+    pub(super) async fn start(
         platform: &Platform,
         generation: &Arc<Generation>,
         live: &LiveGeneration,

@@ -62,7 +62,7 @@ pub(super) async fn compare(
         let mut report = CanaryReport { query: canary.query.clone(), filters, ..CanaryReport::default() };
         report.not_compared = match compare_found(comparison, indexed, canary, &mut report).await {
             Ok(reason) => reason,
-            Err(VerifyError::Search(error)) if !matches!(error, SearchError::Unavailable(_)) => Some(error.to_string()),
+            Err(VerifyError::Search(error)) if !error.is_retryable() => Some(error.to_string()),
             Err(error) => return Err(error),
         };
         reports.push(report);

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
     io,
+    sync::{Mutex, PoisonError},
 };
 
 use daybook_ingest::log::BoxFuture;
@@ -16,12 +17,14 @@ use daybook_projector::{
     search::{
         SearchError, SearchIndex, bookkeeping,
         document::Document,
+        ranges::{KeyRange, RANGE_KEYS},
         request::Request,
         source::{Documents, Sink, SourceError},
     },
     tables::TablesError,
     throttle::Throttle,
 };
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
 use super::{
@@ -34,6 +37,8 @@ use super::{
 const BUCKETS: usize = 1 << 16;
 /// Ids that are kept at a time, as far as a single bucket has no more.
 const IDS_MAX: u64 = 100_000;
+/// Ranges of rows that are read concurrently: PostgreSQL reads for one connection on one processor.
+const RANGES_READ: usize = 2;
 /// Documents that count as one step of the progress.
 const STEP: u64 = 8192;
 /// Refused documents that are known of.
@@ -86,16 +91,21 @@ fn bucket_of(id: &str) -> usize {
     usize::try_from(hasher.finish() % BUCKETS as u64).unwrap_or(0)
 }
 
+/// Sees documents.
+type Visit<'a> = &'a mut (dyn FnMut(&Document) + Send);
+
 /// Hands each document on.
-struct Each<'a> {
-    visit: &'a mut (dyn FnMut(&Document) + Send),
+struct Each<'a, 'v> {
+    visit: &'a Mutex<Visit<'v>>,
     throttle: &'a Throttle,
     since: Instant,
 }
 
-impl Sink for Each<'_> {
+impl Sink for Each<'_, '_> {
     fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>> {
-        documents.iter().for_each(&mut self.visit);
+        let mut visit = self.visit.lock().unwrap_or_else(PoisonError::into_inner);
+        documents.iter().for_each(&mut **visit);
+        drop(visit);
         Box::pin(async move {
             self.throttle.rest(&mut self.since).await;
             Ok(())
@@ -138,13 +148,18 @@ struct Compared<'a> {
 }
 
 impl Compared<'_> {
-    async fn each_made(&self, visit: &mut (dyn FnMut(&Document) + Send)) -> Result<(), SourceError> {
-        let mut each = Each { visit, throttle: self.throttle, since: Instant::now() };
-        self.documents.all(self.generation.tables.as_ref(), &mut each).await
+    async fn each_made(&self, visit: Visit<'_>) -> Result<(), SourceError> {
+        let (visit, tables) = (Mutex::new(visit), self.generation.tables.as_ref());
+        let ranges = self.documents.ranges(tables, RANGE_KEYS).await?;
+        let read = async |range: KeyRange| {
+            let mut each = Each { visit: &visit, throttle: self.throttle, since: Instant::now() };
+            self.documents.of_range(tables, &range, &mut each).await
+        };
+        stream::iter(ranges.into_iter().map(read)).buffer_unordered(RANGES_READ).try_collect().await
     }
 
-    async fn each_indexed(&self, visit: &mut (dyn FnMut(&Document) + Send)) -> Result<(), VerifyError> {
-        let mut each = Each { visit, throttle: self.throttle, since: Instant::now() };
+    async fn each_indexed(&self, visit: Visit<'_>) -> Result<(), VerifyError> {
+        let mut each = Each { visit: &Mutex::new(visit), throttle: self.throttle, since: Instant::now() };
         // An index that is gone is a result.
         self.index.scan(&mut each).await.map_err(|error| match error {
             SourceError::Search(error) => error.into(),

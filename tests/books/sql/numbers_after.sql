@@ -3,3 +3,4 @@ FROM books AS b
 WHERE b.book_id > $1
 ORDER BY b.book_id
 LIMIT $2
+OFFSET $3

@@ -1,13 +1,16 @@
 //! An index is bound to one generation of one domain of one log, on every engine.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use daybook_metaflow::projection::Metaflow;
 use daybook_projector::search::{
     SearchError, SearchStore, binding::Binding, document::Document, elasticsearch::ElasticsearchStore,
-    source::Documents,
+    source::Documents, tantivy::TantivyStore,
 };
-use daybook_tests::{api::Api, services};
+use daybook_tests::{
+    api::Api,
+    services::{self, Folder},
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -129,4 +132,43 @@ async fn an_alias_that_was_taken_away_is_given_again() {
     let again: Arc<_> = store.open(&ours).await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(again.id(), first.id());
     assert_eq!(again.write(&[document(1, 1)]).await.ok(), Some(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_name_for_others_leads_to_one_index_and_never_takes_another_s_place() {
+    let shape = Metaflow.shape();
+    let first = binding(&shape);
+    let second = Binding { index: "domain_g0002".to_owned(), ..first.clone() };
+    let (store, api, index) = elasticsearch("outside");
+    for binding in [&first, &second] {
+        store.open(binding).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    // `/<prefix>-domain_g0001`
+    let (prefix, _) = index.split_once("-domain_g").unwrap_or((&index, ""));
+    let alias = format!("{prefix}-domain");
+    for binding in [&first, &second, &first, &first] {
+        store.point(binding).await.unwrap_or_else(|error| panic!("{error}"));
+        let found = api.get(&alias).await.json();
+        let names: Vec<&String> = found.as_object().into_iter().flatten().map(|(name, _)| name).collect();
+        assert_eq!(names, [&format!("{}-{}", &prefix[1..], binding.index)], "{found}");
+    }
+    store.delete(&first).await.unwrap_or_else(|error| panic!("{error}"));
+    let foreign = api.send(Method::PUT, &alias, None, &[]).await;
+    assert_eq!(foreign.status, 200, "{}", foreign.text);
+    let refused = store.point(&second).await;
+    assert!(matches!(refused, Err(SearchError::Foreign(_))), "{refused:?}");
+
+    let folder = Folder::new("outside");
+    let store = TantivyStore::new(folder.0.clone());
+    let link = folder.0.join("domain-live");
+    for binding in [&first, &second, &first] {
+        store.open(binding).await.unwrap_or_else(|error| panic!("{error}"));
+        store.point(binding).await.unwrap_or_else(|error| panic!("{error}"));
+        let target = fs::read_link(&link).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(target.to_str(), Some(binding.index.as_str()));
+        assert!(fs::read_dir(&link).is_ok(), "the link leads nowhere");
+    }
+    fs::remove_file(&link).and_then(|()| fs::create_dir(&link)).unwrap_or_else(|error| panic!("{error}"));
+    let refused = store.point(&second).await;
+    assert!(matches!(refused, Err(SearchError::Foreign(_))), "{refused:?}");
 }

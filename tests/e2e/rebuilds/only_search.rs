@@ -35,7 +35,7 @@ fn generations(server: &Server) -> Vec<Value> {
 }
 
 /// Promotes or rolls back. An index that is behind the writers makes the switch fail, and it is asked for again.
-fn switch(server: &Server, verb: &[&str]) {
+pub(super) fn switch(server: &Server, verb: &[&str]) {
     let arguments = [&["generations"], verb, &["--yes"]].concat();
     for _ in 0..ATTEMPTS {
         let output = server.command(&arguments);

@@ -97,6 +97,7 @@ pub(super) fn error(statement: &str, error: &Error) -> TablesError {
     match code(database.as_ref()).as_str() {
         code if MOVED.contains(&code) => TablesError::Moved(message.to_owned()),
         code if SHARED_SESSION.contains(&code) => TablesError::Unusable(format!("{message}: {POOLER}")),
+        "53100" => TablesError::Full(message.to_owned()),
         "55P03" | FASTER => TablesError::Conflict(message.to_owned()),
         code if code.starts_with("40") => TablesError::Conflict(message.to_owned()),
         code if code.starts_with("28") || code.starts_with("3D") || code == "42501" => unusable(database.as_ref()),
@@ -249,7 +250,8 @@ mod tests {
         for code in ["40001", "40P01", "55P03", FASTER] {
             assert!(matches!(sorted(code), TablesError::Conflict(_)), "{code}");
         }
-        for code in ["08006", "53100", "57014", "25P03", "57P05", "58030"] {
+        assert!(matches!(sorted("53100"), TablesError::Full(_)));
+        for code in ["08006", "57014", "25P03", "57P05", "58030"] {
             assert!(matches!(sorted(code), TablesError::Unavailable(_)), "{code}");
         }
         for code in ["28P01", "3D000", "42501", "26000", "42P05"] {

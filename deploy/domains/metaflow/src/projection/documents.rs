@@ -15,6 +15,7 @@ use daybook_ingest::log::{BoxFuture, Record};
 use daybook_projector::{
     search::{
         document::Document,
+        ranges::{KeyOrder, KeyRange},
         shape::IndexShape,
         source::{Documents, Sink, SourceError},
     },
@@ -24,7 +25,7 @@ use daybook_projector::{
 use daybook_schemas::{Topic, codec};
 
 use self::{
-    keys::{ArtifactKey, FlowKey, Keys, PagedKey, RunKey, StepKey, TaskKey},
+    keys::{ArtifactKey, FlowKey, Keys, RunKey, StepKey, TaskKey},
     rows::{ArtifactRow, FlowRow, RunRow, StepRow, TaskRow},
 };
 use super::Metaflow;
@@ -43,6 +44,10 @@ statements! {
     RUNS_AFTER = "documents/runs_after", RunKey;
     TASKS_AFTER = "documents/tasks_after", TaskKey;
 }
+
+const BY_FLOW: KeyOrder<FlowKey> = KeyOrder::new("flow", &FLOWS_AFTER);
+const BY_RUN: KeyOrder<RunKey> = KeyOrder::new("run", &RUNS_AFTER);
+const BY_TASK: KeyOrder<TaskKey> = KeyOrder::new("task", &TASKS_AFTER);
 
 /// Keys that are read with one statement, at most.
 const KEYS_MAX: usize = 1000;
@@ -76,46 +81,38 @@ impl Documents for Metaflow {
         })
     }
 
-    fn all<'a>(&'a self, tables: &'a dyn Tables, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn ranges<'a>(&'a self, tables: &'a dyn Tables, keys: i64) -> BoxFuture<'a, Result<Vec<KeyRange>, TablesError>> {
+        Box::pin(async move {
+            let (flows, runs) = (BY_FLOW.split(tables, keys).await?, BY_RUN.split(tables, keys).await?);
+            Ok([flows, runs, BY_TASK.split(tables, keys).await?].concat())
+        })
+    }
+
+    fn of_range<'a>(
+        &'a self,
+        tables: &'a dyn Tables,
+        range: &'a KeyRange,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
             let source = Source { tables };
-            let mut flows = Pages::all(&FLOWS_AFTER);
-            while let Some(page) = flows.next(&source).await? {
-                source.flows(&page, sink).await?;
+            if let Some(mut flows) = BY_FLOW.pages(range)? {
+                while let Some(page) = flows.next(tables).await? {
+                    source.flows(&page, sink).await?;
+                }
             }
-            let mut runs = Pages::all(&RUNS_AFTER);
-            while let Some(page) = runs.next(&source).await? {
-                source.runs_and_steps(&page, sink).await?;
+            if let Some(mut runs) = BY_RUN.pages(range)? {
+                while let Some(page) = runs.next(tables).await? {
+                    source.runs_and_steps(&page, sink).await?;
+                }
             }
-            let mut tasks = Pages::all(&TASKS_AFTER);
-            while let Some(page) = tasks.next(&source).await? {
-                source.tasks_and_artifacts(&page, sink).await?;
+            if let Some(mut tasks) = BY_TASK.pages(range)? {
+                while let Some(page) = tasks.next(tables).await? {
+                    source.tasks_and_artifacts(&page, sink).await?;
+                }
             }
             Ok(())
         })
-    }
-}
-
-/// All keys of a kind, page by page.
-struct Pages<K> {
-    statement: &'static Statement,
-    after: K,
-}
-
-impl<K: PagedKey> Pages<K> {
-    fn all(statement: &'static Statement) -> Self {
-        Self { statement, after: K::lowest() }
-    }
-
-    /// The next page, whose last key is kept to go on from; `None` after the last page.
-    async fn next(&mut self, source: &Source<'_>) -> Result<Option<BTreeSet<K>>, TablesError> {
-        let mut params = self.after.cells();
-        params.push((KEYS_MAX as i64).into());
-        let rows = source.tables.read_background(self.statement, Params::One(params)).await?;
-        let page: BTreeSet<K> = keys::read(&rows)?;
-        let Some(last) = page.last() else { return Ok(None) };
-        self.after = last.clone();
-        Ok(Some(page))
     }
 }
 

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use daybook_projector::{
     row,
+    search::ranges::PagedKey,
     tables::{Cell, Column, FromRow, Row, TablesError},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{events::Event, projection::outcomes};
 
 row! {
     /// The key of a flow.
-    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     pub(super) struct FlowKey {
         flow_id: String,
     }
@@ -19,7 +21,7 @@ row! {
 
 row! {
     /// The key of a run.
-    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     pub(super) struct RunKey {
         run_number: i64,
         flow_id: String,
@@ -38,7 +40,7 @@ row! {
 
 row! {
     /// The key of a task.
-    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
     pub(super) struct TaskKey {
         task_id: i64,
         flow_id: String,
@@ -92,15 +94,6 @@ impl ArtifactKey {
         let name = Column::texts(keys.iter().map(|key| key.name.as_str()));
         vec![task_id, attempt_id, name, Column::texts(keys.iter().map(|key| key.flow_id.as_str()))]
     }
-}
-
-/// Keys that are read page by page, in their order.
-pub(super) trait PagedKey: Clone + Ord + for<'r> FromRow<'r> {
-    /// A key that precedes all others.
-    fn lowest() -> Self;
-
-    /// The key as the first parameters of the statement that reads those after it.
-    fn cells(&self) -> Vec<Cell>;
 }
 
 impl PagedKey for FlowKey {

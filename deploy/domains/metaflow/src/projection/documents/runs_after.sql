@@ -3,3 +3,4 @@ FROM runs AS r
 WHERE (r.run_number, r.flow_id) > ($1, $2)
 ORDER BY r.run_number, r.flow_id
 LIMIT $3
+OFFSET $4
