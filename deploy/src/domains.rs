@@ -5,7 +5,7 @@ use std::sync::Arc;
 use daybook_ingest::sequence::Sequence;
 use daybook_projector::{projection::Projection, search::source::Documents};
 use daybook_query_api::{
-    app::{App, DomainApi},
+    app::{App, DomainApi, DomainParts},
     routes::Router,
 };
 use daybook_schemas::{SchemaSet, Topic, core::CoreEvent, event::Encoded, generic::SchemaSets};
@@ -94,6 +94,11 @@ impl Domain {
             Api::Plain(api) => api().search_prefix,
             Api::WithSettings(settings) => settings.search_prefix,
         }
+    }
+
+    /// The domain with its API according to the settings.
+    pub(crate) fn parts(&self, settings: &Settings) -> DomainParts {
+        DomainParts { projection: (self.projection)(), documents: (self.documents)(), api: settings.api(self) }
     }
 
     /// The topics of several domains.

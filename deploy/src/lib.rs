@@ -17,6 +17,7 @@ mod output;
 mod prepare_command;
 mod quarantine_command;
 mod rebuild_command;
+mod running;
 mod search_command;
 mod serve;
 mod start;
