@@ -159,11 +159,7 @@ impl Lease {
     /// answers anything of the domain. Can be repeated.
     pub async fn add(&self, domain: Folded) -> Result<Epoch, TablesError> {
         let name = domain.domain;
-        let mut domains = self.domains.write().unwrap_or_else(PoisonError::into_inner);
-        if domains.iter().all(|known| known.domain != name) {
-            domains.push(domain);
-        }
-        drop(domains);
+        self.remember(domain);
         if self.shared {
             self.renew().await?;
         } else {
@@ -292,6 +288,14 @@ impl Lease {
             Ok(()) => self.assign().await,
             Err(RenewError::Tables(error)) => Err(error),
             Err(RenewError::Rules(error)) => Err(TablesError::Conflict(error.to_string())),
+        }
+    }
+
+    /// Adds a domain, unless it is known.
+    fn remember(&self, domain: Folded) {
+        let mut domains = self.domains.write().unwrap_or_else(PoisonError::into_inner);
+        if domains.iter().all(|known| known.domain != domain.domain) {
+            domains.push(domain);
         }
     }
 
