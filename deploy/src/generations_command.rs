@@ -156,11 +156,13 @@ impl Generations<'_> {
         let mut all = self.all().await?;
         let mut domains: Vec<_> = all.iter().map(|it| it.domain.clone()).collect();
         domains.dedup();
-        if domains.len() > 1 {
+        all.retain(|it| it.state == "previous");
+        let mut with_previous: Vec<_> = all.iter().map(|it| &it.domain).collect();
+        with_previous.dedup();
+        if domains.len() > 1 && with_previous.len() != 1 {
             let text = format!("name a domain with --domain: {}", domains.join(", "));
             return Err(Failure::new(Code::Usage, text).into());
         }
-        all.retain(|it| it.state == "previous");
         let none = || format!("{} has no previous generation", domains.join(""));
         Ok(all.pop().ok_or_else(|| Failure::new(Code::Conflict, none()))?)
     }

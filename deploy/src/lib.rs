@@ -7,6 +7,7 @@ mod canaries;
 mod command;
 mod config;
 mod config_command;
+mod defining;
 pub mod domains;
 mod exit;
 mod generations_command;

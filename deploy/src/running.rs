@@ -82,7 +82,7 @@ impl Domains {
     /// Stops their generations. Blocks for a bounded time.
     pub(crate) fn stop(&self) {
         for running in self.all() {
-            running.generations.stop();
+            running.stop();
         }
     }
 }
@@ -138,13 +138,22 @@ async fn watch_live(log: Arc<dyn EventLog>, mut serving: watch::Receiver<Serving
         let number = live.generation.number;
         tokio::select! {
             () = monitor::watch(Arc::clone(&log), live.generation, live.search) => {}
-            // The sender lives as long as this process serves.
-            _ = serving.wait_for(|serving| serving.live().generation.number != number) => {}
+            changed = serving.wait_for(|serving| serving.live().generation.number != number) => {
+                // The domain is not run any more.
+                if changed.is_err() {
+                    return;
+                }
+            }
         }
     }
 }
 
 impl Running {
+    /// Stops its generations. Blocks for a bounded time.
+    pub(crate) fn stop(&self) {
+        self.generations.stop();
+    }
+
     /// Waits until the tables have applied what the log held before `end`, and promotes a generation that is not live if
     /// this process is alone.
     pub(crate) async fn catch_up(&self, end: &Vector, start: &Start) -> Result<()> {

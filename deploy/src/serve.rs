@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     config::{Config, Listen, Log},
+    defining::Added,
     domains::{Domain, SecondAddress},
     listener,
     running::Running,
@@ -68,6 +69,15 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
             let app = Arc::new(new_app(&config, &domains, &parts, readiness, &start_state).await?);
             drop(second.send_replace(config.domains.second_router(&app)));
             drop(api.send_replace(routes::router(&app)));
+            // A domain that is added has its routes with the next request.
+            parts.follow_definitions(
+                &(Arc::new(move |running: &Running| {
+                    app.add(served(running));
+                    drop(api.send_replace(routes::router(&app)));
+                }) as Added),
+            );
+        } else {
+            parts.follow_definitions(&(Arc::new(|_: &Running| {}) as Added));
         }
         Ok::<_, anyhow::Error>(parts)
     };

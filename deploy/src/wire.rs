@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     config::{self, Config, Log, Tables},
+    defining::{Added, Defining},
     domains::Domain,
     prepare_command,
     running::{Base, Domains},
@@ -43,6 +44,8 @@ pub(crate) struct Parts {
     pub(crate) base: Base,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) domains: Domains,
+    /// What runs the domains that others define, until it follows them.
+    defining: Vec<Defining>,
     background: JoinSet<()>,
 }
 
@@ -193,14 +196,20 @@ impl Parts {
         let (indexes, settings) = (open_search(config)?, Arc::new(config.rebuild.settings.clone()));
         let projects = config.process.roles.projector;
         let base = Base { log, control, lease, instance, indexes, settings, projects };
-        Ok(Self { base, store, domains: Domains::default(), background })
+        Ok(Self { base, store, domains: Domains::default(), defining: Vec::new(), background })
     }
 
     async fn start_domains(mut self, config: &Config, domains: &[Domain], start: &Start) -> Result<Self> {
-        for parts in domains.iter().map(|domain| domain.parts(&config.domains)) {
+        for domain in domains {
+            let parts = domain.parts(&config.domains);
             let is_used = prepare::is_used(&self.base.platform(&parts)).await?;
             let _lock = if is_used { Some(prepare_command::lock(config)?) } else { None };
-            self.domains.push(Arc::new(self.base.open(parts, &mut self.background, start).await?));
+            let running = Arc::new(self.base.open(parts, &mut self.background, start).await?);
+            if let Some(defines) = domain.defines {
+                let (base, domains) = (self.base.clone(), self.domains.clone());
+                self.defining.push(Defining::new(base, domains, Arc::clone(&running), defines));
+            }
+            self.domains.push(running);
         }
         Ok(self)
     }
@@ -215,7 +224,17 @@ impl Parts {
             running.catch_up(&end, start).await?;
             running.follow(&mut self.background, start).await?;
         }
+        for defining in &mut self.defining {
+            defining.look(start).await?;
+        }
         Ok(())
+    }
+
+    /// Runs further domains as they are defined, and calls `added` with each.
+    pub(crate) fn follow_definitions(&mut self, added: &Added) {
+        for defining in self.defining.drain(..) {
+            self.background.spawn(defining.follow(Arc::clone(added)));
+        }
     }
 
     /// Creates the sequencer. The tables must have caught up.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -59,7 +59,7 @@ pub struct DomainApi {
     /// Those of its routes whose bodies are read part by part ([`Streamed`](crate::bodies::Streamed)).
     pub streamed: Vec<String>,
     /// The prefix of the paths of its search, as in `/api/v1`.
-    pub search_prefix: &'static str,
+    pub search_prefix: String,
     /// Creates what its routes need for a generation.
     pub new_view: NewView,
     /// Every statement of its routes, so that a test can run each on every engine.
@@ -75,6 +75,13 @@ pub struct DomainParts {
     pub documents: Option<Arc<dyn Documents>>,
     /// What it adds to the HTTP API.
     pub api: DomainApi,
+}
+
+/// A domain that the events of another domain define while the process runs.
+pub struct Defined {
+    /// The domain as each of its definitions makes it, the newest first. The one is run that the live generation was
+    /// built with; the newest if there is none.
+    pub versions: Vec<DomainParts>,
 }
 
 /// A domain as requests see it.
@@ -140,7 +147,7 @@ pub struct App {
     /// This process's lease: without it, it must not answer.
     pub lease: Arc<Lease>,
     /// The domains, by name. Some may be added while the process serves.
-    domains: RwLock<BTreeMap<&'static str, Arc<Domain>>>,
+    domains: watch::Sender<BTreeMap<&'static str, Arc<Domain>>>,
     /// The released schemas of all domains.
     pub schemas: SchemaSets,
     /// Whether the process can serve.
@@ -177,23 +184,29 @@ impl App {
         let domains = domains.into_iter().map(|domain| (domain.api.name, Arc::new(domain))).collect();
         let (requests, bodies) = (Arc::new(Semaphore::new(config.requests_max)), Bodies::new(config.body_bytes_max));
         let started = Instant::now();
-        let domains = RwLock::new(domains);
+        let domains = watch::Sender::new(domains);
         Self { config, log, appender, sequencer, lease, domains, schemas, readiness, started, requests, bodies }
     }
 
     /// The domains, in order of name.
     pub fn domains(&self) -> Vec<Arc<Domain>> {
-        self.domains.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.domains.borrow().values().cloned().collect()
     }
 
     /// The domain of a name.
     pub fn domain(&self, name: &str) -> Option<Arc<Domain>> {
-        self.domains.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.domains.borrow().get(name).cloned()
     }
 
     /// Adds a domain. Its routes are served once a router is made anew.
     pub fn add(&self, domain: Domain) {
-        let mut domains = self.domains.write().unwrap_or_else(PoisonError::into_inner);
-        domains.insert(domain.api.name, Arc::new(domain));
+        self.domains.send_modify(|domains| drop(domains.insert(domain.api.name, Arc::new(domain))));
+    }
+
+    /// Waits until there is a domain of this name.
+    pub async fn domain_added(&self, name: &str) {
+        // The sender lives as long as this.
+        let mut domains = self.domains.subscribe();
+        let _there = domains.wait_for(|domains| domains.contains_key(name)).await;
     }
 }

@@ -36,8 +36,11 @@ pub fn router(app: &Arc<App>) -> Router {
         .nest("/api/v1/schema-registry", schema_registry::routes(app))
         .route("/api/v1/schema-registry/", schema_registry::root_with_slash());
     let of_domain = |domain: &Arc<Domain>| {
-        let search = Router::new().nest(domain.api.search_prefix, search::routes());
-        server::with_domain(app, domain, (domain.api.routes)(app).merge(search))
+        let mut routes = (domain.api.routes)(app);
+        if domain.rebuilds.has_documents() {
+            routes = routes.nest(&domain.api.search_prefix, search::routes());
+        }
+        server::with_domain(app, domain, routes)
     };
     let domains = app.domains().iter().fold(Router::new(), |routes, domain| routes.merge(of_domain(domain)));
     server::wrap(app, health.merge(server::limited(app, system)).merge(registry).merge(domains))

@@ -40,7 +40,7 @@ pub fn api() -> DomainApi {
                 .route("/shelves/{shelf}/books/{book_id}", get(show))
         }),
         streamed: Vec::new(),
-        search_prefix: "/api/books",
+        search_prefix: "/api/books".to_owned(),
         new_view: numbered::new_view::<Books>(),
         statements: Vec::new,
     }

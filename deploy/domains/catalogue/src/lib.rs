@@ -1,10 +1,12 @@
 //! The domain catalogue: collections of records, defined by configuration.
 
 pub mod clean;
+pub mod collections;
 pub mod definition;
 pub mod derive;
 pub mod english;
 pub mod record;
+pub mod records;
 pub mod terms;
 pub mod values;
 

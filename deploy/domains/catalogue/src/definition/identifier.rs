@@ -14,7 +14,7 @@ pub const CHARACTERS_MAX: usize = 59;
 const RESERVED_COLUMNS: [&str; 11] =
     ["record_id", "revision", "flags", "raw", "position", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
 /// Tables that a generation adds itself.
-const RESERVED_TABLES: [&str; 4] = ["takedowns", "counts", "definition", "record_state"];
+const RESERVED_TABLES: [&str; 5] = ["takedowns", "counts", "definition", "record_state", "records"];
 /// Beginnings of names that belong to Daybook and to the engines.
 const RESERVED_PREFIXES: [&str; 3] = ["daybook_", "sqlite_", "pg_"];
 

@@ -81,7 +81,7 @@ pub fn api(settings: Settings) -> DomainApi {
         routes: Arc::new(move |_| routes(settings.clone())),
         schemas: &SCHEMAS,
         streamed: vec![EVENTS.to_owned()],
-        search_prefix: SEARCH_PREFIX,
+        search_prefix: SEARCH_PREFIX.to_owned(),
         new_view: Arc::new(|generation| Arc::new(view::Loaders::new(generation))),
         statements,
     }
