@@ -47,22 +47,27 @@ impl Defining {
         Self { base, domains, source, defines, changed, changes, heard: None, tasks: JoinSet::new() }
     }
 
-    /// Runs the domains that do not run yet, and returns them.
-    pub(crate) async fn look(&mut self, start: &Start) -> Result<Vec<Arc<Running>>> {
+    /// Runs the domains that do not run yet, and calls `added` with each. One that fails holds up no other; the last
+    /// failure is returned.
+    pub(crate) async fn look(&mut self, start: &Start, added: &Added) -> Result<()> {
         let live = Arc::clone(&self.source.serving.borrow().live().generation);
         if self.heard.replace(live.number) != Some(live.number) {
             let changed = self.changed.clone();
             live.subscribe(Box::new(move |_| changed.send(()).is_ok()));
         }
         let known: Vec<&'static str> = self.domains.all().iter().map(|running| running.platform.domain()).collect();
-        let mut added = Vec::new();
+        let mut failure = None;
         for defined in (self.defines.read)(&live, &known).await? {
-            let Some(parts) = self.choose(defined).await? else { continue };
-            let running = self.run(parts, start).await?;
-            self.domains.push(Arc::clone(&running));
-            added.push(running);
+            match self.run_defined(defined, start).await {
+                Ok(Some(running)) => {
+                    self.domains.push(Arc::clone(&running));
+                    added(&running);
+                }
+                Ok(None) => {}
+                Err(error) => failure = Some(error),
+            }
         }
-        Ok(added)
+        failure.map_or(Ok(()), Err)
     }
 
     /// Runs domains as they are defined, until the task is dropped.
@@ -72,11 +77,8 @@ impl Defining {
         loop {
             changes.mark_unchanged();
             serving.mark_unchanged();
-            match self.look(&start).await {
-                Ok(domains) => {
-                    domains.iter().for_each(|running| added(running));
-                    backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST);
-                }
+            match self.look(&start, &added).await {
+                Ok(()) => backoff.reset(),
                 Err(error) => {
                     let source = self.source.platform.domain();
                     tracing::warn!(
@@ -92,6 +94,13 @@ impl Defining {
                 _ = changes.changed() => {}
                 _ = serving.changed() => {}
             }
+        }
+    }
+
+    async fn run_defined(&mut self, defined: Defined, start: &Start) -> Result<Option<Arc<Running>>> {
+        match self.choose(defined).await? {
+            Some(parts) => self.run(parts, start).await.map(Some),
+            None => Ok(None),
         }
     }
 

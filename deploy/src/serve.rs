@@ -68,14 +68,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         if config.process.roles.api {
             let app = Arc::new(new_app(&config, &domains, &parts, readiness, &start_state).await?);
             drop(second.send_replace(config.domains.second_router(&app)));
-            drop(api.send_replace(routes::router(&app)));
-            // A domain that is added has its routes with the next request.
-            parts.follow_definitions(
-                &(Arc::new(move |running: &Running| {
-                    app.add(served(running));
-                    drop(api.send_replace(routes::router(&app)));
-                }) as Added),
-            );
+            parts.follow_definitions(&serve_added(app, api));
         } else {
             parts.follow_definitions(&(Arc::new(|_: &Running| {}) as Added));
         }
@@ -193,6 +186,15 @@ async fn new_app(
         readiness,
     };
     Ok(App::new(app_config(config, parts), of_app))
+}
+
+/// Serves the domains that there are, and returns what serves each one that is added: its routes are there with the next
+/// request.
+fn serve_added(app: Arc<App>, api: watch::Sender<Router>) -> Added {
+    drop(api.send_replace(routes::router(&app)));
+    Arc::new(move |running| {
+        app.add(served(running), || drop(api.send_replace(routes::router(&app))));
+    })
 }
 
 /// A running domain as requests see it.

@@ -32,7 +32,7 @@ use crate::{
     defining::{Added, Defining},
     domains::Domain,
     prepare_command,
-    running::{Base, Domains},
+    running::{Base, Domains, Running},
     start::Start,
 };
 
@@ -225,7 +225,8 @@ impl Parts {
             running.follow(&mut self.background, start).await?;
         }
         for defining in &mut self.defining {
-            defining.look(start).await?;
+            // They are served together with the others.
+            defining.look(start, &(Arc::new(|_: &Running| {}) as Added)).await?;
         }
         Ok(())
     }

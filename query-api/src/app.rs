@@ -1,8 +1,8 @@
 //! The state that every request uses, and the configuration of the HTTP API.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -147,7 +147,9 @@ pub struct App {
     /// This process's lease: without it, it must not answer.
     pub lease: Arc<Lease>,
     /// The domains, by name. Some may be added while the process serves.
-    domains: watch::Sender<BTreeMap<&'static str, Arc<Domain>>>,
+    domains: RwLock<BTreeMap<&'static str, Arc<Domain>>>,
+    /// The names of those whose routes are served.
+    served: watch::Sender<BTreeSet<&'static str>>,
     /// The released schemas of all domains.
     pub schemas: SchemaSets,
     /// Whether the process can serve.
@@ -181,32 +183,36 @@ impl App {
     pub fn new(config: Config, parts: Parts) -> Self {
         let Parts { log, sequencer, lease, domains, schemas, readiness } = parts;
         let appender = Appender::new(Arc::clone(&log));
+        let served = domains.iter().map(|domain| domain.api.name).collect();
         let domains = domains.into_iter().map(|domain| (domain.api.name, Arc::new(domain))).collect();
         let (requests, bodies) = (Arc::new(Semaphore::new(config.requests_max)), Bodies::new(config.body_bytes_max));
         let started = Instant::now();
-        let domains = watch::Sender::new(domains);
-        Self { config, log, appender, sequencer, lease, domains, schemas, readiness, started, requests, bodies }
+        let (served, domains) = (watch::Sender::new(served), RwLock::new(domains));
+        Self { config, log, appender, sequencer, lease, domains, served, schemas, readiness, started, requests, bodies }
     }
 
     /// The domains, in order of name.
     pub fn domains(&self) -> Vec<Arc<Domain>> {
-        self.domains.borrow().values().cloned().collect()
+        self.domains.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
     /// The domain of a name.
     pub fn domain(&self, name: &str) -> Option<Arc<Domain>> {
-        self.domains.borrow().get(name).cloned()
+        self.domains.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// Adds a domain. Its routes are served once a router is made anew.
-    pub fn add(&self, domain: Domain) {
-        self.domains.send_modify(|domains| drop(domains.insert(domain.api.name, Arc::new(domain))));
+    /// Adds a domain. `serve` makes its routes part of what is served.
+    pub fn add(&self, domain: Domain, serve: impl FnOnce()) {
+        let name = domain.api.name;
+        self.domains.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(domain));
+        serve();
+        self.served.send_modify(|served| served.extend([name]));
     }
 
-    /// Waits until there is a domain of this name.
-    pub async fn domain_added(&self, name: &str) {
+    /// Waits until the routes of a domain are served.
+    pub async fn domain_served(&self, name: &str) {
+        let mut served = self.served.subscribe();
         // The sender lives as long as this.
-        let mut domains = self.domains.subscribe();
-        let _there = domains.wait_for(|domains| domains.contains_key(name)).await;
+        let _there = served.wait_for(|served| served.contains(name)).await;
     }
 }

@@ -50,6 +50,10 @@ const AHEAD_RECORDS: &str = "10000";
 /// How long one call for metadata or watermarks may take.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
+/// How long brokers may take until they know topics that are added, and the pause between two attempts.
+const ADDING_MAX: Duration = Duration::from_secs(10);
+const ADDING_PAUSE: Duration = Duration::from_millis(50);
+
 /// The log on Kafka.
 pub struct KafkaLog {
     id: String,
@@ -117,9 +121,22 @@ impl KafkaLog {
         known.ok_or_else(|| LogError::Absent(format!("all topics with the prefix {} are empty", self.address.prefix)))
     }
 
-    /// Adds topics that the log does not have yet. They are part of it once they hold its id.
+    /// Adds topics that the log does not have yet, and waits until the brokers know them.
     async fn add(&self, topics: &[Topic], creates: bool) -> Result<(), LogError> {
-        let _adding = self.adding.lock().await;
+        let (_adding, began) = (self.adding.lock().await, Instant::now());
+        loop {
+            match self.try_add(topics, creates).await {
+                Err(LogError::Unavailable(reason)) if began.elapsed() < ADDING_MAX => {
+                    tracing::debug!(reason, "waiting for new topics: {reason}");
+                    tokio::time::sleep(ADDING_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Adds topics. They are part of the log once they hold its id.
+    async fn try_add(&self, topics: &[Topic], creates: bool) -> Result<(), LogError> {
         let known = self.counts().clone();
         let new = in_order(topics.iter().filter(|topic| !known.contains_key(topic)).copied().collect());
         let Some(first) = known.keys().next().filter(|_| !new.is_empty()) else { return Ok(()) };

@@ -86,7 +86,7 @@ async fn apply(
         Application { live: &live, collection, definition: definition.canonical_json(), hash: definition.hash(), note };
     let response = create::create(&app, &live, &context, application).await?;
     // Whoever has the answer can write records of the collection.
-    if tokio::time::timeout(app.config.wait_max, app.domain_added(&name)).await.is_err() {
+    if tokio::time::timeout(app.config.wait_max, app.domain_served(&name)).await.is_err() {
         return Err(ApiError::Unavailable("recorded, but the collection is not served yet".to_owned()));
     }
     Ok(response)
