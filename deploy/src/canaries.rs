@@ -52,8 +52,9 @@ fn parse(text: &str, domains: &[Domain]) -> Result<Vec<Canary>, Vec<String>> {
 fn check(search: Search, domains: &[Domain]) -> Result<Canary, String> {
     let Search { domain, query, filters } = search;
     let names = || domains.iter().map(Domain::name).collect::<Vec<_>>().join(", ");
-    let domain = match (domain, domains) {
-        (None, [only]) => only,
+    let searched: Vec<&Domain> = domains.iter().filter(|domain| (domain.documents)().is_some()).collect();
+    let domain = match (domain, searched.as_slice()) {
+        (None, [only]) => *only,
         (None, _) => return Err(format!("name a domain: {}", names())),
         (Some(name), _) => {
             let found = domains.iter().find(|domain| domain.name() == name);

@@ -2,20 +2,23 @@
 
 use std::sync::Arc;
 
-use daybook_ingest::sequence::Sequence;
-use daybook_projector::{projection::Projection, search::source::Documents};
+use daybook_ingest::{log::BoxFuture, sequence::Sequence};
+use daybook_projector::{
+    generation::Generation, projection::Projection, search::source::Documents, tables::TablesError,
+};
 use daybook_query_api::{
-    app::{App, DomainApi},
+    app::{App, Defined, DomainApi, DomainParts},
     routes::Router,
 };
 use daybook_schemas::{SchemaSet, Topic, core::CoreEvent, event::Encoded, generic::SchemaSets};
 
 use crate::config::{Environment, Given, Listen, Setting};
 
+mod catalogue;
 mod metaflow;
 
 /// All of them.
-pub const ALL: &[Domain] = &[metaflow::DOMAIN];
+pub const ALL: &[Domain] = &[metaflow::DOMAIN, catalogue::DOMAIN];
 
 /// A domain as a value: what generic code works with.
 #[derive(Clone, Copy)]
@@ -32,7 +35,22 @@ pub struct Domain {
     pub documents: fn() -> Option<Arc<dyn Documents>>,
     /// What it adds to the HTTP API.
     pub api: Api,
+    /// The domains that its events define, if they define any.
+    pub defines: Option<Defines>,
 }
+
+/// Domains that the events of a domain define. They are run while the process serves, without sequences of their own.
+#[derive(Clone, Copy)]
+pub struct Defines {
+    /// The released schemas of all of them.
+    pub schemas: fn() -> &'static SchemaSet,
+    /// Reads the domains from a live generation of the domain that defines them, but for those that are known.
+    pub read: ReadDefined,
+}
+
+/// Reads the domains that a generation defines, but for those of the names.
+pub type ReadDefined =
+    for<'a> fn(&'a Generation, &'a [&'static str]) -> BoxFuture<'a, Result<Vec<Defined>, TablesError>>;
 
 /// What a domain adds to the HTTP API.
 #[derive(Clone, Copy)]
@@ -89,11 +107,16 @@ impl Domain {
     }
 
     /// The prefix of the paths of its search.
-    pub(crate) fn search_prefix(&self) -> &'static str {
+    pub(crate) fn search_prefix(&self) -> String {
         match self.api {
             Api::Plain(api) => api().search_prefix,
-            Api::WithSettings(settings) => settings.search_prefix,
+            Api::WithSettings(settings) => settings.search_prefix.to_owned(),
         }
+    }
+
+    /// The domain with its API according to the settings.
+    pub(crate) fn parts(&self, settings: &Settings) -> DomainParts {
+        DomainParts { projection: (self.projection)(), documents: (self.documents)(), api: settings.api(self) }
     }
 
     /// The topics of several domains.
@@ -104,7 +127,9 @@ impl Domain {
     /// The schemas of several domains, and of the log itself.
     pub(crate) fn schemas_of(domains: &[Self]) -> SchemaSets {
         let core = CoreEvent::schemas();
-        SchemaSets(std::iter::once(core).chain(domains.iter().map(|domain| (domain.schemas)())).collect())
+        let of_domain =
+            |domain: &Self| [Some(domain.schemas), domain.defines.map(|defines| defines.schemas)].into_iter().flatten();
+        SchemaSets(std::iter::once(core).chain(domains.iter().flat_map(of_domain).map(|schemas| schemas())).collect())
     }
 }
 

@@ -151,16 +151,23 @@ impl Generations<'_> {
         }
     }
 
-    /// The generation to which it goes back.
+    /// The generation to which it goes back. The domain may be left out if only one has an index.
     async fn previous(&self) -> Result<Generation> {
         let mut all = self.all().await?;
-        let mut domains: Vec<_> = all.iter().map(|it| it.domain.clone()).collect();
-        domains.dedup();
+        let names = |of: &dyn Fn(&Generation) -> bool| {
+            let mut names: Vec<String> = all.iter().filter(|it| of(it)).map(|it| it.domain.clone()).collect();
+            names.dedup();
+            names
+        };
+        let (every, mut domains) = (names(&|_| true), names(&|it| it.search.is_some()));
+        if domains.is_empty() {
+            domains.clone_from(&every);
+        }
         if domains.len() > 1 {
-            let text = format!("name a domain with --domain: {}", domains.join(", "));
+            let text = format!("name a domain with --domain: {}", every.join(", "));
             return Err(Failure::new(Code::Usage, text).into());
         }
-        all.retain(|it| it.state == "previous");
+        all.retain(|it| domains.contains(&it.domain) && it.state == "previous");
         let none = || format!("{} has no previous generation", domains.join(""));
         Ok(all.pop().ok_or_else(|| Failure::new(Code::Conflict, none()))?)
     }

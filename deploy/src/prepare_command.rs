@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use daybook_ingest::log::{self, EventLog, embedded::LogBeside};
+use daybook_ingest::log::{EventLog, embedded::LogBeside};
 use daybook_projector::{search::state::Search, throttle::Throttle};
 use daybook_reindexer::{
     control::Control,
@@ -21,7 +21,9 @@ use crate::{
     config::{Config, Log, Tables},
     domains::Domain,
     exit::{Code, Failure},
-    output, wire,
+    output,
+    running::Base,
+    wire,
 };
 
 /// Between two reports of progress.
@@ -39,28 +41,18 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let _lock = lock(&config)?;
     let control = Control::open(wire::open_store(&config)).await.context("cannot open control storage")?;
     let instance = wire::instance_name();
-    let folded = domains.iter().map(|domain| Folded::of((domain.projection)().as_ref()));
+    let folded = domains.iter().map(|domain| Folded::of((domain.projection)().as_ref(), log.as_ref()));
     let holding = Holding {
         instance: instance.clone(),
         roles: String::new(),
         domains: folded.collect::<Result<_, _>>()?,
-        partitions: log::partitions(log.as_ref()),
         throttle: Arc::new(Throttle::new(None)),
     };
     let lease = Arc::new(Lease::unshared(control.clone(), holding));
-    let indexes = wire::open_search(&config)?;
+    let (indexes, settings) = (wire::open_search(&config)?, Arc::new(config.rebuild.settings.clone()));
+    let base = Base { log, control, lease, instance, indexes, settings, projects: true };
     for domain in domains {
-        let platform = Platform {
-            projection: (domain.projection)(),
-            documents: (domain.documents)(),
-            log: Arc::clone(&log),
-            control: control.clone(),
-            indexes: indexes.clone(),
-            lease: Arc::clone(&lease),
-            instance: instance.clone(),
-            projects: true,
-            settings: Arc::new(config.rebuild.settings.clone()),
-        };
+        let platform = base.platform(&domain.parts(&config.domains));
         let name = platform.domain();
         match prepare::begin(&platform).await? {
             None => output::tell(&format!("{name} needs no preparation: it has a generation of this release")),

@@ -22,10 +22,12 @@ use tokio::{
 
 use crate::{
     config::{Config, Listen, Log},
+    defining::Added,
     domains::{Domain, SecondAddress},
     listener,
+    running::Running,
     start::Start,
-    wire::{self, Parts, Running},
+    wire::{self, Parts},
 };
 
 /// Connections that clients may have open, at most.
@@ -66,7 +68,9 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
         if config.process.roles.api {
             let app = Arc::new(new_app(&config, &domains, &parts, readiness, &start_state).await?);
             drop(second.send_replace(config.domains.second_router(&app)));
-            drop(api.send_replace(routes::router(&app)));
+            parts.follow_definitions(&serve_added(app, api));
+        } else {
+            parts.follow_definitions(&(Arc::new(|_: &Running| {}) as Added));
         }
         Ok::<_, anyhow::Error>(parts)
     };
@@ -173,20 +177,30 @@ async fn new_app(
     readiness: Readiness,
     start: &Start,
 ) -> Result<App> {
-    let served = |running: &Running| {
-        let (platform, serving) = (running.platform.clone(), running.serving.clone());
-        let rebuilds = Rebuilds::new(platform, serving.clone());
-        app::Domain::new(config.domains.api(&running.domain), rebuilds, serving)
-    };
     let of_app = app::Parts {
-        log: Arc::clone(&parts.log),
-        sequencer: parts.sequencer(start).await?,
-        lease: Arc::clone(&parts.lease),
-        domains: parts.domains.iter().map(served).collect(),
+        log: Arc::clone(&parts.base.log),
+        sequencer: parts.sequencer(domains, start).await?,
+        lease: Arc::clone(&parts.base.lease),
+        domains: parts.domains.all().iter().map(|running| served(running)).collect(),
         schemas: Domain::schemas_of(domains),
         readiness,
     };
     Ok(App::new(app_config(config, parts), of_app))
+}
+
+/// Serves the domains that there are, and returns what serves each one that is added: its routes are there with the next
+/// request.
+fn serve_added(app: Arc<App>, api: watch::Sender<Router>) -> Added {
+    drop(api.send_replace(routes::router(&app)));
+    Arc::new(move |running| {
+        app.add(served(running), || drop(api.send_replace(routes::router(&app))));
+    })
+}
+
+/// A running domain as requests see it.
+fn served(running: &Running) -> app::Domain {
+    let (platform, serving) = (running.platform.clone(), running.serving.clone());
+    app::Domain::new(running.parts.api.clone(), Rebuilds::new(platform, serving.clone()), serving)
 }
 
 fn app_config(config: &Config, parts: &Parts) -> app::Config {
@@ -199,9 +213,9 @@ fn app_config(config: &Config, parts: &Parts) -> app::Config {
         requests_max: config.http.requests_max,
         wait_max: config.http.wait_max,
         topic_prefix,
-        instance: parts.instance.clone(),
+        instance: parts.base.instance.clone(),
         roles: config.process.roles.names(),
-        log: parts.log.describe(),
+        log: parts.base.log.describe(),
         tables: parts.store.describe(),
     }
 }

@@ -8,70 +8,45 @@ use std::{
 
 use anyhow::{Context, Result};
 use daybook_ingest::{
-    log::{self, EventLog, LogError, WAYS_OUT, embedded::EmbeddedLog, kafka::KafkaLog},
+    log::{EventLog, LogError, WAYS_OUT, embedded::EmbeddedLog, kafka::KafkaLog},
     sequence::{NumberSource, Sequencer},
 };
 use daybook_projector::{
     backoff::Backoff,
     bookkeeping::numbers,
     chain,
-    generation::Generation,
-    monitor,
-    search::{SearchError, SearchStore, elasticsearch::ElasticsearchStore, state::Search, tantivy::TantivyStore},
+    search::{SearchStore, elasticsearch::ElasticsearchStore, tantivy::TantivyStore},
     tables::{Store, TablesError, postgres::PostgresStore, sqlite::SqliteStore},
     throttle::Throttle,
 };
 use daybook_reindexer::{
     control::Control,
-    coordinator::Coordinator,
     lease::{Folded, Holding, Lease},
-    open::{self, OpenError, Opened},
     prepare,
-    running::Platform,
-    settings::Settings,
-    upgrade,
-    watcher::{Generations, Serving, Watcher},
 };
-use daybook_schemas::{Topic, position::Vector};
-use tokio::{sync::watch, task::JoinSet};
+use daybook_schemas::Topic;
+use tokio::task::JoinSet;
 
 use crate::{
     config::{self, Config, Log, Tables},
+    defining::{Added, Defining},
     domains::Domain,
     prepare_command,
+    running::{Base, Domains, Running},
     start::Start,
 };
 
 /// How long the start retries a part that does not answer.
 const START_MAX: Duration = Duration::from_secs(60);
-/// Time between two reports of progress while the tables catch up.
-const REPORT: Duration = Duration::from_secs(2);
 
 /// Everything that runs in this process, except HTTP.
 pub(crate) struct Parts {
-    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) base: Base,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) instance: String,
-    pub(crate) lease: Arc<Lease>,
-    pub(crate) domains: Vec<Running>,
-    search: Option<Arc<dyn SearchStore>>,
-    pub(crate) control: Control,
-    settings: Arc<Settings>,
+    pub(crate) domains: Domains,
+    /// What runs the domains that others define, until it follows them.
+    defining: Vec<Defining>,
     background: JoinSet<()>,
-}
-
-/// A running domain.
-pub(crate) struct Running {
-    pub(crate) domain: Domain,
-    /// The generation with which the program started.
-    pub(crate) opened: Opened,
-    pub(crate) search: Option<Arc<Search>>,
-    /// What this process knows of its generations.
-    pub(crate) serving: watch::Receiver<Serving>,
-    pub(crate) platform: Platform,
-    generations: Generations,
-    /// Until it follows.
-    watcher: Option<Watcher>,
 }
 
 /// Opens control storage.
@@ -136,7 +111,7 @@ fn open_embedded(folder: &Path, topics: &[Topic]) -> Result<EmbeddedLog, LogErro
 }
 
 /// Retries an attempt that fails with a retryable error, for a bounded time.
-async fn retry<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
+pub(crate) async fn retry<T, E: std::error::Error, F: Future<Output = Result<T, E>>>(
     what: &str,
     start: &Start,
     attempt: impl Fn() -> F,
@@ -175,28 +150,6 @@ pub(crate) fn open_search(config: &Config) -> Result<Option<Arc<dyn SearchStore>
     })
 }
 
-/// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
-async fn refuse_foreign(platform: &Platform, generation: &Generation) -> Result<()> {
-    let (Some(store), Some(binding)) = (&platform.indexes, platform.binding(generation)) else { return Ok(()) };
-    match store.check(&binding).await {
-        Err(error @ SearchError::Foreign(_)) => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
-
-/// Watches the live generation until the task is dropped.
-async fn watch_live(log: Arc<dyn EventLog>, mut serving: watch::Receiver<Serving>) {
-    loop {
-        let live = serving.borrow_and_update().live().clone();
-        let number = live.generation.number;
-        tokio::select! {
-            () = monitor::watch(Arc::clone(&log), live.generation, live.search) => {}
-            // The sender lives as long as this process serves.
-            _ = serving.wait_for(|serving| serving.live().generation.number != number) => {}
-        }
-    }
-}
-
 impl Parts {
     /// Opens all parts and starts their background tasks.
     pub(crate) async fn start(config: &Config, domains: &[Domain], instance: &str, start: &Start) -> Result<Self> {
@@ -222,9 +175,8 @@ impl Parts {
             roles,
             domains: domains
                 .iter()
-                .map(|domain| Folded::of((domain.projection)().as_ref()))
+                .map(|domain| Folded::of((domain.projection)().as_ref(), log.as_ref()))
                 .collect::<Result<_, _>>()?,
-            partitions: log::partitions(log.as_ref()),
             throttle: Arc::new(Throttle::new(config.rebuild.read_latency_max)),
         };
         let lease = if store.shared() {
@@ -241,114 +193,71 @@ impl Parts {
         background.spawn(async move { of_task.throttle().keep().await });
         let of_task = control.clone();
         background.spawn(async move { of_task.hear().await });
-        let search = open_search(config)?;
-        let settings = Arc::new(config.rebuild.settings.clone());
-        Ok(Self { log, store, instance, lease, domains: Vec::new(), search, control, settings, background })
+        let (indexes, settings) = (open_search(config)?, Arc::new(config.rebuild.settings.clone()));
+        let projects = config.process.roles.projector;
+        let base = Base { log, control, lease, instance, indexes, settings, projects };
+        Ok(Self { base, store, domains: Domains::default(), defining: Vec::new(), background })
     }
 
     async fn start_domains(mut self, config: &Config, domains: &[Domain], start: &Start) -> Result<Self> {
         for domain in domains {
-            let platform = self.platform(*domain, config.process.roles.projector);
-            let open = || open::open(&platform);
-            let transient = |error: &OpenError| match error {
-                OpenError::Tables { source, .. } => source.is_retryable(),
-                OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
-                _ => false,
-            };
-            let _lock = if prepare::is_used(&platform).await? { Some(prepare_command::lock(config)?) } else { None };
-            let what = format!("the live generation of {}", platform.domain());
-            let opened = retry(&what, start, open, transient).await?;
-            refuse_foreign(&platform, &opened.generation).await?;
-            let watcher = Watcher::start(platform.clone(), &opened).await?;
-            let serving = watcher.serving();
-            self.background.spawn(watch_live(Arc::clone(&self.log), serving.clone()));
-            let (search, generations) = (serving.borrow().live().search.clone(), watcher.generations());
-            let watcher = Some(watcher);
-            self.domains.push(Running { domain: *domain, opened, search, serving, platform, generations, watcher });
+            let parts = domain.parts(&config.domains);
+            let is_used = prepare::is_used(&self.base.platform(&parts)).await?;
+            let _lock = if is_used { Some(prepare_command::lock(config)?) } else { None };
+            let running = Arc::new(self.base.open(parts, &mut self.background, start).await?);
+            if let Some(defines) = domain.defines {
+                let (base, domains) = (self.base.clone(), self.domains.clone());
+                self.defining.push(Defining::new(base, domains, Arc::clone(&running), defines));
+            }
+            self.domains.push(running);
         }
         Ok(self)
-    }
-
-    /// What the generations of a domain run on.
-    pub(crate) fn platform(&self, domain: Domain, projects: bool) -> Platform {
-        Platform {
-            projection: (domain.projection)(),
-            documents: (domain.documents)(),
-            log: Arc::clone(&self.log),
-            control: self.control.clone(),
-            indexes: self.search.clone(),
-            lease: Arc::clone(&self.lease),
-            instance: self.instance.clone(),
-            projects,
-            settings: Arc::clone(&self.settings),
-        }
     }
 
     /// Waits until the tables have applied all records that the log held at the start, and promotes generations that
     /// are not live.
     pub(crate) async fn catch_up(&mut self, start: &Start) -> Result<()> {
         start.wait_for("the end of the log");
-        let log = Arc::clone(&self.log);
+        let log = Arc::clone(&self.base.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
-        for running in &mut self.domains {
-            let domain = running.platform.domain();
-            let is_alone = !self.store.shared();
-            if running.opened.is_live || is_alone {
-                running.catch_up(&end, start).await?;
-            }
-            if !running.opened.is_live && is_alone {
-                running.catch_up_search(&end, start).await;
-                start.wait_for(format!("the promotion of {domain}'s new generation"));
-                upgrade::promote(&running.platform, &running.opened.generation).await?;
-            }
-            start.wait_for(format!("the generations of {domain}"));
-            if let Some(watcher) = running.watcher.take() {
-                watcher.look().await?;
-                self.background.spawn(watcher.follow());
-            }
-            let (platform, serving) = (running.platform.clone(), running.serving.clone());
-            self.background.spawn(Coordinator::new(platform, serving).coordinate());
+        for running in self.domains.all() {
+            running.catch_up(&end, start).await?;
+            running.follow(&mut self.background, start).await?;
+        }
+        for defining in &mut self.defining {
+            // They are served together with the others.
+            defining.look(start, &(Arc::new(|_: &Running| {}) as Added)).await?;
         }
         Ok(())
     }
 
+    /// Runs further domains as they are defined, and calls `added` with each.
+    pub(crate) fn follow_definitions(&mut self, added: &Added) {
+        for defining in self.defining.drain(..) {
+            self.background.spawn(defining.follow(Arc::clone(added)));
+        }
+    }
+
     /// Creates the sequencer. The tables must have caught up.
-    pub(crate) async fn sequencer(&self, start: &Start) -> Result<Sequencer> {
+    pub(crate) async fn sequencer(&self, domains: &[Domain], start: &Start) -> Result<Sequencer> {
         start.wait_for("the highest numbers in the tables");
         let mut sequences = Vec::new();
-        for running in &self.domains {
+        for domain in domains.iter().filter(|domain| !domain.sequences.is_empty()) {
+            let Some(running) = self.domains.find(domain.name()) else { continue };
             let highest = numbers::highest(running.opened.generation.tables.as_ref()).await?;
             let floor = |name: &str| highest.get(name).copied().unwrap_or(0);
-            sequences.extend(running.domain.sequences.iter().map(|sequence| (*sequence, floor(sequence.name))));
+            sequences.extend(domain.sequences.iter().map(|sequence| (*sequence, floor(sequence.name))));
         }
-        let source: Arc<dyn NumberSource> = Arc::new(self.control.clone());
+        let source: Arc<dyn NumberSource> = Arc::new(self.base.control.clone());
         Ok(Sequencer::new(source, sequences))
     }
 
     /// Returns a function that lists why this process cannot serve; the list is empty if it can.
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
-        let domains: Vec<_> = self.domains.iter().map(|it| (it.serving.clone(), it.generations.clone())).collect();
-        let (log, lease) = (Arc::clone(&self.log), Arc::clone(&self.lease));
+        let domains = self.domains.clone();
+        let (log, lease) = (Arc::clone(&self.base.log), Arc::clone(&self.base.lease));
         move || {
-            let mut reasons = Vec::new();
-            for (serving, generations) in &domains {
-                let current = serving.borrow().current.generation.number;
-                let live = Arc::clone(&serving.borrow().live().generation);
-                if current != live.number {
-                    let (domain, number) = (live.domain, live.number);
-                    reasons.push(format!(
-                        "generation {current} of {domain} is live, which another version of this program serves; \
-                         generation {number} of this one is not promoted"
-                    ));
-                }
-                let (domain, owed) = (live.domain, live.progress.owed());
-                reasons.extend(live.refusal().map(str::to_owned));
-                let failures = generations.failures().into_iter().filter(|failed| failed.generation == live.number);
-                reasons.extend(failures.map(|failed| format!("projector of {domain}: {}", failed.failure)));
-                if !owed.0.is_empty() {
-                    reasons.push(format!("tables of {domain}: they went back, and reach {owed} again soon"));
-                }
-            }
+            let mut reasons: Vec<String> = domains.all().iter().flat_map(|running| running.reasons()).collect();
             reasons.extend(log.failure().map(|failure| format!("log: {failure}")));
             reasons.extend(lease.failure().map(|failure| format!("lease: {failure}")));
             reasons
@@ -360,58 +269,13 @@ impl Parts {
         // Nothing is begun any longer.
         self.background.shutdown().await;
         let domains = std::mem::take(&mut self.domains);
-        let stopping = move || {
-            for running in domains {
-                running.generations.stop();
-            }
-        };
-        if tokio::task::spawn_blocking(stopping).await.is_err() {
+        if tokio::task::spawn_blocking(move || domains.stop()).await.is_err() {
             tracing::error!("the projectors did not stop in order");
         }
-        self.lease.leave().await;
-        let log = self.log;
+        let Base { log, lease, .. } = self.base;
+        lease.leave().await;
         if tokio::task::spawn_blocking(move || log.flush(limit)).await.is_err() {
             tracing::error!("the log did not stop in order");
-        }
-    }
-}
-
-impl Running {
-    /// Waits until the tables have reached `end`, and logs progress.
-    async fn catch_up(&self, end: &Vector, start: &Start) -> Result<()> {
-        let progress = &self.opened.generation.progress;
-        let topics = self.domain.topics;
-        let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
-        let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
-        let domain = self.opened.generation.domain;
-        let began = Instant::now();
-        start.wait_for(format!("the tables of {domain}, which are catching up"));
-        while tokio::time::timeout(REPORT, progress.wait_for(&end)).await.is_err() {
-            if let Some(reason) = self.opened.generation.refusal() {
-                anyhow::bail!("{reason}");
-            }
-            let lag = progress.applied().lag(&end);
-            let done = end.0.values().sum::<i64>() - lag;
-            let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
-            start.wait_for(format!("the tables of {domain}, which are catching up: {lag} records left"));
-            tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
-        }
-        Ok(())
-    }
-
-    /// Waits until search sees everything before `end`, or fails; and logs progress.
-    async fn catch_up_search(&self, end: &Vector, start: &Start) {
-        let Some(search) = &self.search else { return };
-        let domain = self.opened.generation.domain;
-        start.wait_for(format!("search of {domain}, which is catching up"));
-        while tokio::time::timeout(REPORT, search.wait(end)).await.is_err() {
-            let lag = search.lag(end);
-            if let Some(failure) = search.health().failure {
-                tracing::warn!(domain, lag, "search of {domain} does not catch up: {failure}");
-                return;
-            }
-            start.wait_for(format!("search of {domain}, which is catching up: {lag} records left"));
-            tracing::info!(domain, lag, "search of {domain} is catching up: {lag} records left");
         }
     }
 }

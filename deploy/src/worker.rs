@@ -17,6 +17,7 @@ use crate::{
     config::{Config, Log, Tables},
     domains::Domain,
     exit::{Code, Failure},
+    running::Base,
     start::Start,
     wire::{self, Parts},
 };
@@ -43,7 +44,9 @@ pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<D
         _ = interrupt.recv() => return Ok(()),
         _ = terminate.recv() => return Ok(()),
     };
-    let mut workers: Vec<Worker> = domains.iter().map(|domain| Worker::new(parts.platform(*domain, true))).collect();
+    let base = Base { projects: true, ..parts.base.clone() };
+    let worker = |domain: &Domain| Worker::new(base.platform(&domain.parts(&config.domains)));
+    let mut workers: Vec<Worker> = domains.iter().map(worker).collect();
     let worked = async {
         check(&workers).await?;
         tracing::info!("waiting for rebuilds");
@@ -81,7 +84,7 @@ async fn check(workers: &[Worker]) -> Result<()> {
 /// Takes part in rebuilds until there was none for some time, or until it cannot any longer.
 async fn work(parts: &Parts, workers: &mut [Worker], until_idle: Option<Duration>) -> Result<()> {
     let (mut busy, mut well, mut reports) = (Instant::now(), Instant::now(), BTreeMap::new());
-    let mut changes = parts.control.changes();
+    let mut changes = parts.base.control.changes();
     loop {
         changes.mark_unchanged();
         let mut failure = None;

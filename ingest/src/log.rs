@@ -9,6 +9,7 @@
 //!   of other producers leave markers and aborted records, also at the end. No reader returns those; `reached` is past
 //!   them, so that it comes to `end` in every case.
 //! - **Topics.** Opening a log creates the topics that are missing. The first record of each topic holds the log's id.
+//!   Topics that are added later are treated alike; a topic that cannot be added leaves the log as it was.
 //! - **Identity.** A recreated log has a new id, even under the same name. If it is recreated while open, the open
 //!   handle refuses appends.
 
@@ -164,7 +165,11 @@ pub trait EventLog: Send + Sync {
     fn id(&self) -> &str;
 
     /// The topics, in order of name.
-    fn topics(&self) -> &[Topic];
+    fn topics(&self) -> Vec<Topic>;
+
+    /// Adds topics; those that the log has already are left as they are. Missing ones are created if `creates`; else they
+    /// are an error. Readers that are open do not read them.
+    fn add_topics<'a>(&'a self, topics: &'a [Topic], creates: bool) -> BoxFuture<'a, Result<(), LogError>>;
 
     /// How many partitions a topic has; fixed when the log is created.
     fn partition_count(&self, topic: Topic) -> PartitionId;
@@ -210,5 +215,5 @@ pub trait Reader: Send {
 /// All partitions of all topics of a log.
 pub fn partitions(log: &dyn EventLog) -> Vec<Partition> {
     let ids = |topic| (0..log.partition_count(topic)).map(move |id| Partition { topic, id });
-    log.topics().iter().copied().flat_map(ids).collect()
+    log.topics().into_iter().flat_map(ids).collect()
 }

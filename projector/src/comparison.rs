@@ -146,7 +146,7 @@ impl Comparable {
     }
 }
 
-/// The names of a table's columns, from the engine's catalogue; none if there is no such table.
+/// The names of a table's columns, from the engine's own tables; none if there is no such table.
 pub async fn columns(tables: &dyn Tables, table: &str) -> Result<Vec<String>, TablesError> {
     let rows = tables.read_background(&COLUMNS, Params::One(vec![table.into()])).await?;
     rows.iter().map(|row| Ok(ColumnRow::read(row)?.name)).collect()

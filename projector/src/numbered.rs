@@ -92,7 +92,10 @@ fn insert<T: NumberedTable>(batch: &[&Decoded<T::Event>]) -> Step {
 
 impl<T: NumberedTable> Fold for T {
     type Event = T::Event;
-    const DOMAIN: &'static str = T::DOMAIN;
+
+    fn domain(&self) -> &'static str {
+        T::DOMAIN
+    }
 
     fn topics(&self) -> Vec<Topic> {
         T::topics()

@@ -102,9 +102,9 @@ pub struct Planned {
 pub trait Fold: Send + Sync + 'static {
     /// The domain's events.
     type Event: EventSet;
-    /// The domain whose generations it builds.
-    const DOMAIN: &'static str;
 
+    /// The domain whose generations it builds.
+    fn domain(&self) -> &'static str;
     /// The topics that it reads.
     fn topics(&self) -> Vec<Topic>;
     /// The DDL of its tables.
@@ -176,7 +176,7 @@ pub trait Projection: Send + Sync {
 
 impl<F: Fold> Projection for F {
     fn domain(&self) -> &'static str {
-        F::DOMAIN
+        Fold::domain(self)
     }
 
     fn topics(&self) -> Vec<Topic> {

@@ -1,16 +1,16 @@
 //! The state that every request uses, and the configuration of the HTTP API.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
 use axum::Router;
 use daybook_ingest::{append::Appender, log::EventLog, sequence::Sequencer};
-use daybook_projector::tables::Statement;
+use daybook_projector::{projection::Projection, search::source::Documents, tables::Statement};
 use daybook_reindexer::{lease::Lease, rebuilds::Rebuilds, running::Open, watcher::Serving};
-use daybook_schemas::{Topic, generic::SchemaSets};
+use daybook_schemas::{SchemaSet, Topic, generic::SchemaSets};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
@@ -52,16 +52,36 @@ pub struct DomainApi {
     pub name: &'static str,
     /// Its topics.
     pub topics: Vec<Topic>,
+    /// The released schemas of its events.
+    pub schemas: &'static SchemaSet,
     /// Creates its routes.
     pub routes: NewRoutes,
     /// Those of its routes whose bodies are read part by part ([`Streamed`](crate::bodies::Streamed)).
-    pub streamed: &'static [&'static str],
+    pub streamed: Vec<String>,
     /// The prefix of the paths of its search, as in `/api/v1`.
-    pub search_prefix: &'static str,
+    pub search_prefix: String,
     /// Creates what its routes need for a generation.
     pub new_view: NewView,
     /// Every statement of its routes, so that a test can run each on every engine.
     pub statements: fn() -> Vec<&'static Statement>,
+}
+
+/// A domain as a value that is made at run time.
+#[derive(Clone)]
+pub struct DomainParts {
+    /// The projection that builds its tables.
+    pub projection: Arc<dyn Projection>,
+    /// Its search documents, if it has any.
+    pub documents: Option<Arc<dyn Documents>>,
+    /// What it adds to the HTTP API.
+    pub api: DomainApi,
+}
+
+/// A domain that the events of another domain define while the process runs.
+pub struct Defined {
+    /// The domain as each of its definitions makes it, the newest first. The one is run that the live generation was
+    /// built with; the newest if there is none.
+    pub versions: Vec<DomainParts>,
 }
 
 /// A domain as requests see it.
@@ -126,8 +146,10 @@ pub struct App {
     pub sequencer: Sequencer,
     /// This process's lease: without it, it must not answer.
     pub lease: Arc<Lease>,
-    /// The domains, by name.
-    pub domains: BTreeMap<&'static str, Domain>,
+    /// The domains, by name. Some may be added while the process serves.
+    domains: RwLock<BTreeMap<&'static str, Arc<Domain>>>,
+    /// The names of those whose routes are served.
+    served: watch::Sender<BTreeSet<&'static str>>,
     /// The released schemas of all domains.
     pub schemas: SchemaSets,
     /// Whether the process can serve.
@@ -161,9 +183,36 @@ impl App {
     pub fn new(config: Config, parts: Parts) -> Self {
         let Parts { log, sequencer, lease, domains, schemas, readiness } = parts;
         let appender = Appender::new(Arc::clone(&log));
-        let domains = domains.into_iter().map(|domain| (domain.api.name, domain)).collect();
+        let served = domains.iter().map(|domain| domain.api.name).collect();
+        let domains = domains.into_iter().map(|domain| (domain.api.name, Arc::new(domain))).collect();
         let (requests, bodies) = (Arc::new(Semaphore::new(config.requests_max)), Bodies::new(config.body_bytes_max));
         let started = Instant::now();
-        Self { config, log, appender, sequencer, lease, domains, schemas, readiness, started, requests, bodies }
+        let (served, domains) = (watch::Sender::new(served), RwLock::new(domains));
+        Self { config, log, appender, sequencer, lease, domains, served, schemas, readiness, started, requests, bodies }
+    }
+
+    /// The domains, in order of name.
+    pub fn domains(&self) -> Vec<Arc<Domain>> {
+        self.domains.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// The domain of a name.
+    pub fn domain(&self, name: &str) -> Option<Arc<Domain>> {
+        self.domains.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Adds a domain. `serve` makes its routes part of what is served.
+    pub fn add(&self, domain: Domain, serve: impl FnOnce()) {
+        let name = domain.api.name;
+        self.domains.write().unwrap_or_else(PoisonError::into_inner).insert(name, Arc::new(domain));
+        serve();
+        self.served.send_modify(|served| served.extend([name]));
+    }
+
+    /// Waits until the routes of a domain are served.
+    pub async fn domain_served(&self, name: &str) {
+        let mut served = self.served.subscribe();
+        // The sender lives as long as this.
+        let _there = served.wait_for(|served| served.contains(name)).await;
     }
 }

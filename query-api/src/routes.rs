@@ -14,9 +14,12 @@ pub use axum::Router;
 use axum::routing::get;
 use daybook_projector::tables::Statement;
 
-use crate::{app::App, outcome, server};
+use crate::{
+    app::{App, Domain},
+    outcome, server,
+};
 
-/// Everything that is served on the main port.
+/// Everything that is served on the main port, with the domains that there are now.
 pub fn router(app: &Arc<App>) -> Router {
     // Outside of the limit on requests: the state of an overloaded process must be visible.
     let health = Router::new()
@@ -32,12 +35,14 @@ pub fn router(app: &Arc<App>) -> Router {
     let registry = Router::new()
         .nest("/api/v1/schema-registry", schema_registry::routes(app))
         .route("/api/v1/schema-registry/", schema_registry::root_with_slash());
-    let of_domain = |name: &'static str| {
-        let api = &app.domains[name].api;
-        let search = Router::new().nest(api.search_prefix, search::routes());
-        server::with_domain(app, name, (api.routes)(app).merge(search))
+    let of_domain = |domain: &Arc<Domain>| {
+        let mut routes = (domain.api.routes)(app);
+        if domain.rebuilds.has_documents() {
+            routes = routes.nest(&domain.api.search_prefix, search::routes());
+        }
+        server::with_domain(app, domain, routes)
     };
-    let domains = app.domains.keys().fold(Router::new(), |routes, name| routes.merge(of_domain(name)));
+    let domains = app.domains().iter().fold(Router::new(), |routes, domain| routes.merge(of_domain(domain)));
     server::wrap(app, health.merge(server::limited(app, system)).merge(registry).merge(domains))
 }
 

@@ -16,7 +16,7 @@ use tracing::Instrument;
 
 use crate::{
     answering::{Answering, PREVIEW},
-    app::App,
+    app::{App, Domain, DomainApi},
     bodies::Held,
     context::RequestId,
     error::{ApiError, Message, no_route},
@@ -107,11 +107,11 @@ struct Received {
 async fn received(
     app: &Arc<App>,
     domain: &'static str,
-    streamed: &[&str],
+    streamed: &[String],
     mut request: Request,
 ) -> Result<Received, ApiError> {
     let matched = request.extensions().get::<MatchedPath>();
-    let streams = matched.is_some_and(|route| streamed.contains(&route.as_str()));
+    let streams = matched.is_some_and(|route| streamed.iter().any(|streamed| streamed == route.as_str()));
     let taken = async {
         let mut held = None;
         if !streams {
@@ -133,19 +133,19 @@ async fn received(
 
 /// Wraps a domain's routes: each request takes the live generation once, waits for the position that it wants to see,
 /// and is answered only while this process holds its lease. The wait counts against the limit on concurrent requests.
-pub fn with_domain(app: &Arc<App>, name: &'static str, routes: Router<Arc<App>>) -> Router<Arc<App>> {
-    routes.layer(middleware::from_fn_with_state((Arc::clone(app), name), in_domain))
+pub fn with_domain(app: &Arc<App>, domain: &Arc<Domain>, routes: Router<Arc<App>>) -> Router<Arc<App>> {
+    routes.layer(middleware::from_fn_with_state((Arc::clone(app), Arc::clone(domain)), in_domain))
 }
 
-async fn in_domain(State((app, name)): State<(Arc<App>, &'static str)>, mut request: Request, next: Next) -> Response {
-    let domain = &app.domains[name];
-    let mut response = match Answering::begin(&app, domain, &request) {
+async fn in_domain(State((app, domain)): State<(Arc<App>, Arc<Domain>)>, mut request: Request, next: Next) -> Response {
+    let name = domain.api.name;
+    let mut response = match Answering::begin(&app, &domain, &request) {
         Ok(answering) => {
             let live = answering.live.clone();
             request.extensions_mut().insert(live.clone());
             let answer = async {
-                let Received { request, _held, _place } = received(&app, name, domain.api.streamed, request).await?;
-                let takeover = admit(&app, name, &live, request.headers()).await?;
+                let Received { request, _held, _place } = received(&app, name, &domain.api.streamed, request).await?;
+                let takeover = admit(&app, &domain, &live, request.headers()).await?;
                 let (is_read, began) = (is_plain_read(&request), Instant::now());
                 let response = next.run(request).await;
                 if is_read {
@@ -190,7 +190,7 @@ pub(crate) fn min_position(headers: &HeaderMap) -> Result<Option<Vector>, ApiErr
 
 /// Waits until the domain's tables have reached the positions that a request names, and all that they reached before.
 /// Returns the takeover by the server that they are on: the answer must be from there.
-async fn admit(app: &App, domain: &str, live: &Live, headers: &HeaderMap) -> Result<u64, ApiError> {
+async fn admit(app: &App, domain: &Domain, live: &Live, headers: &HeaderMap) -> Result<u64, ApiError> {
     let takeover = live.generation.takeover().await?;
     let owed = live.generation.progress.owed();
     if !owed.0.is_empty() {
@@ -198,10 +198,10 @@ async fn admit(app: &App, domain: &str, live: &Live, headers: &HeaderMap) -> Res
         app.reached(live, &owed).await.map_err(late)?;
     }
     let Some(vector) = min_position(headers)? else { return Ok(takeover) };
-    let topics = &app.domains[domain].api.topics;
+    let DomainApi { name, topics, .. } = &domain.api;
     let exists = |it: &Partition| topics.contains(&it.topic) && it.id < app.log.partition_count(it.topic);
     if let Some(partition) = vector.0.keys().find(|partition| !exists(partition)) {
-        return Err(ApiError::invalid(MIN_POSITION_FIELD, format!("{domain} has no partition {partition}")));
+        return Err(ApiError::invalid(MIN_POSITION_FIELD, format!("{name} has no partition {partition}")));
     }
     app.reached(live, &vector).await?;
     Ok(takeover)

@@ -7,24 +7,26 @@
 //! a moment: compare-and-set on the checkpoints lets only one of them commit each batch. A process whose lease expired by
 //! its own clock stops answering, which is strictly before others see the lease expired.
 
+mod assignment;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::Duration,
 };
 
 use daybook_projector::{
-    generation,
-    projection::Projection,
     tables::{LEASE, TablesError},
     throttle::Throttle,
 };
-use daybook_schemas::{Topic, position::Partition};
+use daybook_schemas::position::Partition;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 
+use self::assignment::{Assigned, PROJECTOR, assign, has};
+pub use self::assignment::{Folded, WORKER};
 use crate::{
     control::{Control, Granted, Instance, LeaseOf, LeaseSeen},
     switch::{
@@ -40,23 +42,18 @@ const MARGIN: Duration = Duration::from_millis(500);
 const RETRY: Duration = Duration::from_millis(500);
 /// How long the name of a process is kept after its lease expired.
 const EXPIRED_KEPT: Duration = Duration::from_secs(60);
-/// The role that partitions are assigned to.
-const PROJECTOR: &str = "projector";
-/// The role of a process that takes part in rebuilds only.
-pub const WORKER: &str = "worker";
 /// The end of a lease that nobody else could take.
 const FOREVER: OwnTime = OwnTime(i64::MAX);
 /// What a process has acknowledged of a domain whose control row it has not seen.
-const NOTHING: Epoch = Epoch(-1);
+pub(crate) const NOTHING: Epoch = Epoch(-1);
 
 /// The lease of one process.
 pub struct Lease {
     control: Control,
     instance: String,
     roles: String,
-    topics: String,
-    domains: Vec<&'static str>,
-    partitions: Vec<Assigned>,
+    /// The domains that this process runs. It may add some while it has the lease.
+    domains: RwLock<Vec<Folded>>,
     throttle: Arc<Throttle>,
     assignment: watch::Sender<Vec<Partition>>,
     rebuild_assignment: watch::Sender<Vec<Partition>>,
@@ -68,6 +65,8 @@ pub struct Lease {
     hurry: Notify,
     /// Why it was not renewed when that was last tried.
     failure: Mutex<Option<String>>,
+    /// Held during a renewal.
+    renewal: tokio::sync::Mutex<()>,
 }
 
 /// What this process knows of its lease.
@@ -115,58 +114,18 @@ pub struct Holding {
     pub roles: String,
     /// Its domains.
     pub domains: Vec<Folded>,
-    /// All partitions of the log.
-    pub partitions: Vec<Partition>,
     /// How long its reads take, which is reported with each renewal.
     pub throttle: Arc<Throttle>,
 }
 
-/// A domain as this program folds it.
-#[derive(Debug, Clone)]
-pub struct Folded {
-    /// Its name.
-    pub domain: &'static str,
-    /// The topics that are folded.
-    pub topics: Vec<Topic>,
-    /// The fingerprint of its generations.
-    pub fingerprint: String,
-}
-
-impl Folded {
-    /// A projection's domain.
-    pub fn of(projection: &dyn Projection) -> Result<Self, TablesError> {
-        let (domain, topics) = (projection.domain(), projection.topics());
-        Ok(Self { domain, topics, fingerprint: generation::fingerprint(projection)? })
-    }
-}
-
-/// Partitions that are assigned together: those of one topic, among programs of one fingerprint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Assigned {
-    partition: Partition,
-    /// The topic and the fingerprint, as in the list of an instance.
-    group: String,
-}
-
 impl Lease {
     fn new(control: Control, of: Holding, shared: bool) -> Self {
-        let Holding { instance, roles, domains, partitions, throttle } = of;
-        let group = |partition: &Partition| {
-            let of_topic = domains.iter().find(|folded| folded.topics.contains(&partition.topic))?;
-            Some(format!("{}@{}", partition.topic.name(), of_topic.fingerprint))
-        };
-        let assigned = |partition: &Partition| Some(Assigned { partition: *partition, group: group(partition)? });
-        let partitions: Vec<Assigned> = partitions.iter().filter_map(assigned).collect();
-        let topics: BTreeSet<&str> = partitions.iter().map(|assigned| assigned.group.as_str()).collect();
-        let topics = topics.into_iter().collect::<Vec<_>>().join(",");
-        let domains = domains.iter().map(|folded| folded.domain).collect();
+        let Holding { instance, roles, domains, throttle } = of;
         Self {
             control,
             instance,
             roles,
-            topics,
-            domains,
-            partitions,
+            domains: RwLock::new(domains),
             throttle,
             assignment: watch::Sender::default(),
             rebuild_assignment: watch::Sender::default(),
@@ -175,15 +134,14 @@ impl Lease {
             state: Mutex::default(),
             hurry: Notify::new(),
             failure: Mutex::default(),
+            renewal: tokio::sync::Mutex::default(),
         }
     }
 
     /// The lease of the only process on a store that is not shared: all partitions are assigned to it.
     pub fn unshared(control: Control, of: Holding) -> Self {
         let lease = Self::new(control, of, false);
-        for assignment in [&lease.assignment, &lease.rebuild_assignment] {
-            assignment.send_replace(lease.partitions.iter().map(|assigned| assigned.partition).collect());
-        }
+        lease.assign_all();
         lease.state().lease = Some(OwnLease { number: LeaseNumber(1), until: FOREVER });
         lease
     }
@@ -194,6 +152,25 @@ impl Lease {
         lease.renew().await?;
         lease.control.forget_expired(EXPIRED_KEPT).await?;
         Ok(lease)
+    }
+
+    /// Adds a domain that this process runs from now on: it takes part in the assignment of its partitions, and reports
+    /// which of its control rows it has acknowledged. Returns the epoch of the one that it must have applied before it
+    /// answers anything of the domain. Can be repeated.
+    pub async fn add(&self, domain: Folded) -> Result<Epoch, TablesError> {
+        let name = domain.domain;
+        self.remember(domain);
+        if self.shared {
+            self.renew().await?;
+        } else {
+            self.assign_all();
+        }
+        Ok(self.state().acknowledged(name))
+    }
+
+    /// Whether this process has applied a control row of a domain of this epoch, or a newer one.
+    pub fn has_applied(&self, domain: &str, epoch: Epoch) -> bool {
+        self.state().applied.get(domain).is_some_and(|applied| *applied >= epoch)
     }
 
     /// The partitions that this process applies, as they change.
@@ -293,6 +270,7 @@ impl Lease {
 
     /// Renews the lease. One that cannot be renewed is given up, and taken under a new number.
     async fn renew(&self) -> Result<(), TablesError> {
+        let _renewal = self.renewal.lock().await;
         let held = self.state().lease;
         if let Some(lease) = held {
             match self.extend(lease.number).await {
@@ -313,16 +291,52 @@ impl Lease {
         }
     }
 
+    /// Adds a domain, unless it is known.
+    fn remember(&self, domain: Folded) {
+        let mut domains = self.domains.write().unwrap_or_else(PoisonError::into_inner);
+        if domains.iter().all(|known| known.domain != domain.domain) {
+            domains.push(domain);
+        }
+    }
+
+    /// The names of the domains.
+    fn names(&self) -> Vec<&'static str> {
+        let domains = self.domains.read().unwrap_or_else(PoisonError::into_inner);
+        domains.iter().map(|folded| folded.domain).collect()
+    }
+
+    /// The partitions of the domains.
+    fn partitions(&self) -> Vec<Assigned> {
+        let domains = self.domains.read().unwrap_or_else(PoisonError::into_inner);
+        domains.iter().flat_map(Folded::assigned).collect()
+    }
+
+    /// The groups of the partitions, as other processes see them.
+    fn groups(&self) -> String {
+        let groups: BTreeSet<String> = self.partitions().into_iter().map(|assigned| assigned.group).collect();
+        groups.into_iter().collect::<Vec<_>>().join(",")
+    }
+
+    /// Assigns all partitions to this process, which is alone.
+    fn assign_all(&self) {
+        let all: Vec<Partition> = self.partitions().iter().map(|assigned| assigned.partition).collect();
+        for assignment in [&self.assignment, &self.rebuild_assignment] {
+            assignment.send_replace(all.clone());
+        }
+    }
+
     fn holding(&self) -> LeaseOf {
-        let (instance, roles, topics) = (self.instance.clone(), self.roles.clone(), self.topics.clone());
+        let (instance, roles, topics) = (self.instance.clone(), self.roles.clone(), self.groups());
         LeaseOf { instance, roles, topics, reads_ms: self.throttle.own_ms() }
     }
 
     async fn extend(&self, number: LeaseNumber) -> Result<(), RenewError> {
-        let (sent, state) = (self.now(), self.state().clone());
-        let acknowledged: BTreeMap<&'static str, Epoch> =
-            self.domains.iter().map(|domain| (*domain, state.acknowledged(domain))).collect();
+        let (sent, state, domains) = (self.now(), self.state().clone(), self.names());
         let decide = move |seen: &LeaseSeen| {
+            // A domain that was added begins with the row that is read here, as all do when the lease is taken.
+            let of =
+                |domain: &&'static str| state.acknowledged.get(domain).copied().unwrap_or_else(|| seen.epoch(domain));
+            let acknowledged: BTreeMap<_, _> = domains.iter().map(|domain| (*domain, of(domain))).collect();
             let report = |domain: &&'static str| {
                 let found = seen.domains.iter().find(|found| found.domain == **domain)?;
                 Some(Report { row: &found.row, acknowledged: acknowledged[*domain] })
@@ -330,20 +344,22 @@ impl Lease {
             let reports: Vec<Report<'_>> = acknowledged.keys().filter_map(report).collect();
             let lease = seen.lease.ok_or(LeaseError::Expired)?;
             let lease = lease.renew(number, seen.now, expires_at(seen.now), &reports)?;
-            Ok::<_, RenewError>(Granted { lease, acknowledged: acknowledged.clone() })
+            Ok::<_, RenewError>(Granted { lease, acknowledged })
         };
         let granted = self.control.lease(self.holding(), decide).await?;
-        self.state().lease = Some(own(granted.lease.number, sent));
+        let mut state = self.state();
+        state.lease = Some(own(granted.lease.number, sent));
+        for (domain, epoch) in granted.acknowledged {
+            state.acknowledged.entry(domain).or_insert(epoch);
+        }
         Ok(())
     }
 
     async fn take(&self) -> Result<(), RenewError> {
-        let (sent, given_up, domains) = (self.now(), self.state().given_up, self.domains.clone());
+        let (sent, given_up, domains) = (self.now(), self.state().given_up, self.names());
         let decide = move |seen: &LeaseSeen| {
             let lease = Rules::join(seen.lease.as_ref(), given_up, seen.now, expires_at(seen.now))?;
-            let found = |domain: &str| seen.domains.iter().find(|found| found.domain == domain);
-            let epoch = |domain: &str| found(domain).map_or(NOTHING, |found| found.row.epoch);
-            let acknowledged = domains.iter().map(|domain| (*domain, epoch(domain))).collect();
+            let acknowledged = domains.iter().map(|domain| (*domain, seen.epoch(domain))).collect();
             Ok::<_, RenewError>(Granted { lease, acknowledged })
         };
         let granted = self.control.lease(self.holding(), decide).await?;
@@ -367,12 +383,13 @@ impl Lease {
         let others = instances.iter().filter(|it| it.leased && it.name != self.instance);
         self.throttle.hear(others.map(|it| it.reads_ms).max().unwrap_or(0));
         let is_there = |it: &&Instance| it.leased && it.connected;
+        let partitions = self.partitions();
         for (assignment, roles) in
             [(&self.assignment, &[PROJECTOR][..]), (&self.rebuild_assignment, &[PROJECTOR, WORKER])]
         {
             let takes_part = |it: &&Instance| roles.iter().any(|role| has(&it.roles, role));
             let projectors: Vec<&Instance> = instances.iter().filter(is_there).filter(takes_part).collect();
-            let assigned = assign(&self.instance, &projectors, &self.partitions);
+            let assigned = assign(&self.instance, &projectors, &partitions);
             assignment.send_if_modified(|before| {
                 let changed = *before != assigned;
                 *before = assigned;
@@ -396,86 +413,9 @@ fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Whether a comma-separated list has an item.
-fn has(list: &str, item: &str) -> bool {
-    list.split(',').any(|other| other == item)
-}
-
-/// The partitions that are assigned to `instance` among these projectors, which are in order of name.
-///
-/// A partition goes to one of those that know its topic and have its fingerprint, chosen by what all of them see alike. So
-/// programs with different domains or fingerprints run side by side, as in a rolling upgrade.
-fn assign(instance: &str, projectors: &[&Instance], partitions: &[Assigned]) -> Vec<Partition> {
-    let is_mine = |Assigned { partition, group }: &&Assigned| {
-        let able: Vec<&str> =
-            projectors.iter().filter(|it| has(&it.topics, group)).map(|it| it.name.as_str()).collect();
-        // Topics begin with different projectors, so that small ones are not all assigned to the first.
-        let first: usize = partition.topic.name().bytes().map(usize::from).sum();
-        let index = first + usize::try_from(partition.id).unwrap_or(0);
-        able.get(index % able.len().max(1)) == Some(&instance)
-    };
-    partitions.iter().filter(is_mine).map(|assigned| assigned.partition).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::topics::Declaration;
-
     use super::*;
-
-    const EVENTS: Topic = Topic::new(&Declaration { name: "test", compacted: false, partitions: 2 });
-
-    const OTHER: Topic = Topic::new(&Declaration { name: "other", compacted: false, partitions: 2 });
-
-    fn projector(index: usize, topics: &str) -> Instance {
-        let (name, roles, topics) = (format!("i{index:02}"), PROJECTOR.to_owned(), topics.to_owned());
-        Instance { name, roles, topics, leased: true, connected: true, reads_ms: 0 }
-    }
-
-    fn partitions(topics: &[Topic]) -> Vec<Assigned> {
-        let assigned =
-            |topic: Topic, id| Assigned { partition: Partition { topic, id }, group: topic.name().to_owned() };
-        topics.iter().flat_map(|topic| (0..12).map(|id| assigned(*topic, id))).collect()
-    }
-
-    fn all(partitions: &[Assigned]) -> Vec<Partition> {
-        partitions.iter().map(|assigned| assigned.partition).collect()
-    }
-
-    #[test]
-    fn every_partition_is_assigned_to_exactly_one_instance() {
-        let partitions = partitions(&[EVENTS]);
-        for count in 1..15 {
-            let projectors: Vec<Instance> = (0..count).map(|index| projector(index, "test")).collect();
-            let projectors: Vec<&Instance> = projectors.iter().collect();
-            let assigned = |it: &&Instance| assign(&it.name, &projectors, &partitions);
-            let mut assigned: Vec<Partition> = projectors.iter().flat_map(assigned).collect();
-            assigned.sort();
-            assert_eq!(assigned, all(&partitions), "{count} instances");
-        }
-        assert!(assign("absent", &[&projector(0, "test")], &partitions).is_empty());
-        assert!(assign("a", &[], &partitions).is_empty());
-    }
-
-    #[test]
-    fn instances_with_other_topics_share_those_that_both_know_and_leave_none_out() {
-        let (old, new) = (partitions(&[EVENTS]), partitions(&[EVENTS, OTHER]));
-        for (olds, news) in [(1, 1), (2, 1), (1, 2), (3, 2)] {
-            let projectors: Vec<Instance> = (0..olds + news)
-                .map(|index| projector(index, if index < olds { "test" } else { "other,test" }))
-                .collect();
-            let projectors: Vec<&Instance> = projectors.iter().collect();
-            let assigned = projectors
-                .iter()
-                .enumerate()
-                .flat_map(|(index, it)| assign(&it.name, &projectors, if index < olds { &old } else { &new }));
-            let mut assigned: Vec<Partition> = assigned.collect();
-            let mut expected = all(&new);
-            assigned.sort();
-            expected.sort();
-            assert_eq!(assigned, expected, "{olds} old, {news} new");
-        }
-    }
 
     #[test]
     fn a_lease_ends_by_the_own_clock_before_it_does_for_others() {

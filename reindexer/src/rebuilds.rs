@@ -105,6 +105,11 @@ impl Rebuilds {
         Self { platform, serving, switching }
     }
 
+    /// Whether its generations have an index.
+    pub fn has_documents(&self) -> bool {
+        self.platform.documents.is_some()
+    }
+
     /// The domain.
     pub fn domain(&self) -> &'static str {
         self.platform.domain()

@@ -5,7 +5,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     str::FromStr,
-    sync::{PoisonError, RwLock},
+    sync::{Mutex, PoisonError, RwLock},
 };
 
 use crate::position::PartitionId;
@@ -25,6 +25,9 @@ pub struct Declaration {
 #[derive(Debug, Clone, Copy)]
 pub struct Topic(&'static Declaration);
 
+/// The topics whose names are known at run time only.
+static NAMED: Mutex<Vec<Topic>> = Mutex::new(Vec::new());
+
 /// The topics that [`FromStr`] knows.
 static DECLARED: RwLock<Vec<Topic>> = RwLock::new(Vec::new());
 
@@ -32,6 +35,19 @@ impl Topic {
     /// The topic of a declaration.
     pub const fn new(declaration: &'static Declaration) -> Self {
         Self(declaration)
+    }
+
+    /// The topic of a name that is known at run time only: not compacted, and divided as others say. Its declaration is
+    /// kept for as long as the process lives, once for each name, so there must be few.
+    pub fn named(name: &str, partitions: PartitionId) -> Self {
+        let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(topic) = named.iter().find(|topic| topic.name() == name) {
+            return *topic;
+        }
+        let declaration = Declaration { name: String::from(name).leak(), compacted: false, partitions };
+        let topic = Self(Box::leak(Box::new(declaration)));
+        named.push(topic);
+        topic
     }
 
     /// The name.
@@ -149,6 +165,14 @@ fn murmur2(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_of_a_name_is_declared_once() {
+        let (one, again) = (Topic::named("named.one", 3), Topic::named("named.one", 3));
+        assert_eq!((one, one.partitions(), one.compacted()), (again, 3, false));
+        assert!(std::ptr::eq(one.name(), again.name()), "each name is kept once");
+        assert_ne!(one, Topic::named("named.other", 3));
+    }
 
     #[test]
     fn hashes_are_those_of_kafka() {

@@ -10,12 +10,13 @@ use crate::{
 };
 
 /// The crates in the order of the data flow: each may use only those before it.
-const ORDER: [&str; 9] = [
+const ORDER: [&str; 10] = [
     "daybook-schemas",
     "daybook-ingest",
     "daybook-projector",
     "daybook-reindexer",
     "daybook-query-api",
+    "daybook-catalogue",
     "daybook-metaflow",
     "daybook",
     "daybook-books",
@@ -42,7 +43,7 @@ const OWNERS: [(&str, &[&str]); 22] = [
     ("deadpool", &["projector/src/tables/postgres"]),
     ("elasticsearch", &["projector/src/search/elasticsearch"]),
     ("tantivy", &["projector/src/search/tantivy"]),
-    ("axum", &["query-api", "deploy/domains/metaflow", "tests", "tests/books"]),
+    ("axum", &["query-api", "deploy/domains/catalogue", "deploy/domains/metaflow", "tests", "tests/books"]),
     ("reqwest", &["deploy", "tests"]),
     ("clap", &["deploy"]),
     ("anyhow", &["deploy", "tests"]),

@@ -17,4 +17,5 @@ pub const DOMAIN: Domain = Domain {
     projection: || Arc::new(projection::Books),
     documents: || Some(Arc::new(projection::Books)),
     api: Api::Plain(routes::api),
+    defines: None,
 };

@@ -24,7 +24,7 @@ use daybook_query_api::{
 use serde_json::json;
 
 use crate::{
-    events::{BOOK_IDS, BOOKS, BookAdded, Event},
+    events::{BOOK_IDS, BOOKS, BookAdded, Event, SCHEMAS},
     projection::{BookRow, Books},
 };
 
@@ -33,13 +33,14 @@ pub fn api() -> DomainApi {
     DomainApi {
         name: "books",
         topics: vec![BOOKS],
+        schemas: &SCHEMAS,
         routes: Arc::new(|_app| {
             Router::new()
                 .route("/shelves/{shelf}/books", post(add))
                 .route("/shelves/{shelf}/books/{book_id}", get(show))
         }),
-        streamed: &[],
-        search_prefix: "/api/books",
+        streamed: Vec::new(),
+        search_prefix: "/api/books".to_owned(),
         new_view: numbered::new_view::<Books>(),
         statements: Vec::new,
     }

@@ -15,6 +15,7 @@ use daybook_reindexer::{
         control::{Phase, SwitchError},
     },
 };
+use daybook_schemas::{Topic, position::Partition, topics::Declaration};
 
 use crate::tables::{Place, places};
 
@@ -28,8 +29,8 @@ fn entry(generation: i64, state: State) -> Entry {
 
 fn holding(instance: &str, roles: &str) -> Holding {
     let (instance, roles) = (instance.to_owned(), roles.to_owned());
-    let folded = Folded { domain: "d", topics: Vec::new(), fingerprint: "f".to_owned() };
-    Holding { instance, roles, domains: vec![folded], partitions: Vec::new(), throttle: Arc::default() }
+    let folded = Folded { domain: "d", partitions: Vec::new(), fingerprint: "f".to_owned() };
+    Holding { instance, roles, domains: vec![folded], throttle: Arc::default() }
 }
 
 fn done(outcome: Result<(), TablesError>) {
@@ -234,6 +235,47 @@ async fn a_lease_reports_what_its_process_has_applied_and_a_new_one_begins_with_
         };
         let done = tokio::time::timeout(Duration::from_secs(30), either).await;
         assert!(done.is_ok(), "{}: what was acknowledged is not reported", place.store.describe());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_is_added_to_a_lease_is_assigned_and_begins_with_its_control_row() {
+    const ADDED: Topic = Topic::new(&Declaration { name: "added", compacted: false, partitions: 2 });
+    let partition = |id| Partition { topic: ADDED, id };
+    let folded = || {
+        let partitions = vec![partition(0), partition(1)];
+        Folded { domain: "added", partitions, fingerprint: "f".to_owned() }
+    };
+    for place in places("added") {
+        let control = opened(&place).await;
+        let join = async |instance: &str| {
+            let joined = Lease::join(control.clone(), holding(instance, "projector")).await;
+            joined.unwrap_or_else(|error| panic!("{error}"))
+        };
+        let lease = join("one").await;
+        done(control.add_first("added", entry(1, State::Live)).await);
+        let announce = control.change("added", Vec::new(), |seen| {
+            assert!(seen.holders.is_empty(), "nobody runs the domain yet");
+            Ok(seen.row.announce(seen.row.epoch, GenerationId(2), DatabaseTime(seen.now.0 + 60_000))?)
+        });
+        let row = announce.await.unwrap_or_else(|error| panic!("{error}"));
+        for _ in 0..2 {
+            let epoch = lease.add(folded()).await.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(epoch, row.epoch, "{}", place.store.describe());
+        }
+        assert!(!lease.has_applied("added", row.epoch));
+        assert!(lease.is_held(), "other domains are answered meanwhile");
+        assert_eq!(*lease.assignment().borrow(), [partition(0), partition(1)], "{}", place.store.describe());
+        let seen = control.change("added", Vec::new(), |seen| {
+            assert_eq!(seen.holders.iter().map(|holder| holder.acknowledged).collect::<Vec<_>>(), [seen.row.epoch]);
+            Ok(seen.row)
+        });
+        seen.await.unwrap_or_else(|error| panic!("{error}"));
+        lease.acknowledge("added", row.epoch, row.epoch);
+        assert!(lease.has_applied("added", row.epoch));
+        let two = join("two").await;
+        two.add(folded()).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(two.assignment().borrow().len(), 1, "{}: two share the partitions", place.store.describe());
     }
 }
 

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use daybook_ingest::log::{
-    AppendError, EventLog, Headers, NewRecord, ReadLimits, Record,
+    AppendError, EventLog, Headers, LogError, NewRecord, ReadLimits, Record,
     embedded::{self, EmbeddedLog},
     kafka::{Address, KafkaLog},
 };
 use daybook_metaflow::events::{EVENTS, HEARTBEATS, TOPICS};
 use daybook_schemas::{
-    position::{Partition, Vector},
+    position::{Partition, Position, Vector},
     topics::{Topic, partition_of},
 };
 use daybook_tests::services::{self, Folder};
@@ -186,6 +186,52 @@ async fn a_reader_gives_each_record_once_and_in_order_whichever_process_appended
         let own = shown(reading.await.unwrap_or_else(|error| panic!("{error}")));
         assert_eq!(own, shown(read(&log, start(log.as_ref(), EVENTS)).await), "{}", log.describe());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_added_while_the_log_is_open_belongs_to_it() {
+    let (added, other) = (Topic::named("metaflow.added", 2), Topic::named("metaflow.other", 2));
+    for place in Place::all("added") {
+        let log = place.open().await;
+        let refused = log.add_topics(&[added], false).await;
+        assert!(matches!(refused, Err(LogError::Absent(_))), "{refused:?}");
+        assert!(!log.topics().contains(&added), "a topic that could not be added is one of the log's");
+        for _ in 0..2 {
+            log.add_topics(&[added, EVENTS], true).await.unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert_eq!(log.topics(), [EVENTS, added, HEARTBEATS], "{}", log.describe());
+        let partitions = if matches!(place, Place::Embedded(_)) { 1 } else { 2 };
+        assert_eq!(log.partition_count(added), partitions);
+        let end = of_thread(&log, |log| log.end()).await;
+        let ends: i64 = (0..partitions).map(|id| end.next(Partition { topic: added, id })).sum();
+        assert_eq!(ends, 1, "only the log's id: {end}");
+        let position = log.append(vec![record(log.as_ref(), added, "k", "first")]).await;
+        let position = position.unwrap_or_else(|error| panic!("{error}"))[0];
+        let records = read(&log, Vector([(position.partition, position.offset)].into())).await;
+        assert_eq!(records.iter().map(text).collect::<Vec<_>>(), ["first"]);
+        drop(log);
+        // A process that starts later finds the topic by its name, with all that it holds.
+        let log = place.open().await;
+        assert!(!log.topics().contains(&added));
+        log.add_topics(&[added], false).await.unwrap_or_else(|error| panic!("{error}"));
+        let again = log.append(vec![record(log.as_ref(), added, "k", "second")]).await;
+        assert_eq!(again.ok(), Some(vec![Position { offset: position.offset + 1, ..position }]));
+        let together = [other];
+        let added = tokio::join!(log.add_topics(&together, true), log.add_topics(&together, true));
+        assert!(added.0.is_ok() && added.1.is_ok(), "{added:?}");
+        let records = read(&log, start(log.as_ref(), other)).await;
+        assert_eq!(records.len(), 1, "{}: the id is written once", log.describe());
+    }
+}
+
+/// Calls the log outside of the async workers.
+async fn of_thread<T: Send + 'static>(
+    log: &Arc<dyn EventLog>,
+    call: impl FnOnce(&dyn EventLog) -> Result<T, LogError> + Send + 'static,
+) -> T {
+    let log = Arc::clone(log);
+    let called = tokio::task::spawn_blocking(move || call(log.as_ref())).await;
+    called.unwrap_or_else(|error| panic!("{error}")).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod log_check;
 mod parsers;
 mod plans;
 mod postgres;
+mod records;
 mod search;
 mod tables;
 mod verify;

@@ -90,7 +90,10 @@ fn row_of(event: &Event) -> Option<(&'static Statement, (i64, i64))> {
 
 impl Fold for Families {
     type Event = Event;
-    const DOMAIN: &'static str = "families";
+
+    fn domain(&self) -> &'static str {
+        "families"
+    }
 
     fn topics(&self) -> Vec<Topic> {
         vec![EVENTS]
@@ -187,7 +190,7 @@ fn members(projection: &dyn Projection, from: i64, key: Option<&str>) -> Vec<Rec
         };
         members.map(keyed).to_vec()
     }
-    if projection.domain() == Books::DOMAIN {
+    if projection.domain() == Fold::domain(&Books) {
         return records([0, 1, 2].map(|index| book(from + index, from + index + 1)), key);
     }
     let name = (from + 1).to_string();

@@ -61,7 +61,7 @@ async fn a_domain_beside_metaflow_is_written_read_searched_and_replayed() {
         assert_eq!(found["hits"][0]["path"], json!(path), "a hit's path is not where it is served");
         let status = server.api.get("/api/v1/status").await.json();
         let domains: Vec<_> = status["generations"].as_array().into_iter().flatten().map(|it| &it["domain"]).collect();
-        assert_eq!(domains, ["books", "metaflow"], "{status}");
+        assert_eq!(domains, ["books", "catalogue", "metaflow"], "{status}");
         let metrics = server.api.get("/metrics").await.text;
         assert!(metrics.contains("daybook_query_api_request_seconds_count{domain=\"books\""), "{metrics}");
         assert!(server.stop());

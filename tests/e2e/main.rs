@@ -4,6 +4,7 @@ mod addresses;
 mod answers;
 mod books;
 mod bulk;
+mod catalogue;
 mod command_line;
 mod entries;
 mod errors;

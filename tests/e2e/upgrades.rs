@@ -3,7 +3,7 @@
 use std::fs;
 
 use daybook_tests::{
-    api::Api,
+    api::{Api, of_metaflow},
     process::{Backend, Place, Server},
     random::Random,
     services::Folder,
@@ -39,7 +39,7 @@ async fn the_next_release_builds_its_own_generation_and_the_earlier_one_comes_ba
     for (program, generation) in [("daybook", 1), (NEXT, 2), ("daybook", 1), (NEXT, 2)] {
         place = place.with_program(program);
         let server = Server::start(&place);
-        assert_eq!(status(&server.api).await["generations"][0]["generation"], generation, "{program}");
+        assert_eq!(of_metaflow(&status(&server.api).await)["generation"], generation, "{program}");
         check(&place, &server, &acknowledged).await;
         acknowledged.merge(write(&server, &mut random).await);
         check(&place, &server, &acknowledged).await;
@@ -64,7 +64,7 @@ async fn an_upgrade_that_is_killed_again_and_again_goes_on_and_loses_nothing() {
     }
     let server = Server::start(&place);
     // A kill between its entry and its tables costs a number.
-    assert!(status(&server.api).await["generations"][0]["generation"].as_i64() > Some(1));
+    assert!(of_metaflow(&status(&server.api).await)["generation"].as_i64() > Some(1));
     check(&place, &server, &acknowledged).await;
 }
 
@@ -248,7 +248,7 @@ async fn the_next_release_prepares_its_generation_beside_the_running_one_and_onl
     drop(preparing);
     let server = Server::begin(&place, &[]);
     answers(&server.api).await;
-    assert_eq!(status(&server.api).await["generations"][0]["generation"], 2);
+    assert_eq!(of_metaflow(&status(&server.api).await)["generation"], 2);
     assert!(server.logged().iter().any(|line| line.contains("was prepared")), "{:?}", server.logged());
     check(&place, &server, &acknowledged).await;
     let again = place.command(&["prepare"]);
@@ -257,7 +257,7 @@ async fn the_next_release_prepares_its_generation_beside_the_running_one_and_onl
     assert!(server.stop());
     let place = place.with_program("daybook");
     let server = Server::start(&place);
-    assert_eq!(status(&server.api).await["generations"][0]["generation"], 1);
+    assert_eq!(of_metaflow(&status(&server.api).await)["generation"], 1);
     check(&place, &server, &acknowledged).await;
     let network = Place::new("prepare-network", Backend::Distributed).with_program(NEXT);
     let options = network.options();

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use daybook_tests::{
-    api::Api,
+    api::{Api, of_metaflow},
     process::{Backend, Place, Server},
     random::Random,
     services::{self, Folder, OwnServices},
@@ -138,7 +138,7 @@ async fn a_rebuild_gives_way_where_elasticsearch_takes_no_documents_and_no_write
     // The live index tries again after a pause.
     let takes_documents = async || {
         let status = server.api.get("/api/v1/status").await.json();
-        status["generations"][0]["search"]["failure"].is_null()
+        of_metaflow(&status)["search"]["failure"].is_null()
     };
     wait::until("the live index takes documents", takes_documents).await;
     assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");

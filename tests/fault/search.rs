@@ -8,7 +8,7 @@ use std::{
 };
 
 use daybook_tests::{
-    api::Api,
+    api::{Api, of_metaflow},
     documents::{compare_documents, last_positions},
     model::Model,
     overloaded::Overloaded,
@@ -34,7 +34,7 @@ pub(crate) async fn block(elasticsearch: &Api, blocks: bool) {
 pub(crate) async fn wait_for_failure(api: &Api, part: &str) {
     loop {
         let status = api.get("/api/v1/status").await.json();
-        let failure = status["generations"][0]["search"]["failure"].as_str().unwrap_or_default().to_owned();
+        let failure = of_metaflow(&status)["search"]["failure"].as_str().unwrap_or_default().to_owned();
         if !failure.is_empty() && failure.contains(part) {
             return;
         }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use daybook_ingest::{
-    log::{self, EventLog, embedded::EmbeddedLog},
+    log::{EventLog, embedded::EmbeddedLog},
     sequence::Sequencer,
 };
 use daybook_metaflow::{
@@ -49,8 +49,7 @@ async fn serve() -> Result<Router, Failure> {
     let holding = Holding {
         instance: "fuzz".to_owned(),
         roles: "api,projector".to_owned(),
-        domains: vec![Folded::of(&Metaflow)?],
-        partitions: log::partitions(event_log.as_ref()),
+        domains: vec![Folded::of(&Metaflow, event_log.as_ref())?],
         throttle: Arc::default(),
     };
     let lease = Arc::new(Lease::unshared(control.clone(), holding));

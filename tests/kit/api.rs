@@ -41,6 +41,15 @@ impl Answer {
     }
 }
 
+/// The generation of Metaflow that a status shows.
+///
+/// # Panics
+/// If it shows none.
+pub fn of_metaflow(status: &Value) -> &Value {
+    let mut generations = status["generations"].as_array().into_iter().flatten();
+    generations.find(|it| it["domain"] == "metaflow").unwrap_or_else(|| panic!("no generation of Metaflow: {status}"))
+}
+
 impl Api {
     /// The API at a base URL.
     pub fn new(base: &str) -> Self {

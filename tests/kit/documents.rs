@@ -137,11 +137,14 @@ async fn found(api: &Api, position: &str) -> BTreeMap<String, Shown> {
     }
 }
 
-/// The last position of each partition, as `Daybook-Min-Position` takes them.
+/// The last position of each of Metaflow's partitions, as `Daybook-Min-Position` takes them.
 pub fn last_positions(events: &[Value]) -> String {
     let mut last: BTreeMap<&str, i64> = BTreeMap::new();
     for event in events {
         let (partition, offset) = event["position"].as_str().and_then(|at| at.split_once('@')).unwrap_or_default();
+        if !partition.starts_with("metaflow") {
+            continue;
+        }
         let newest = last.entry(partition).or_default();
         *newest = offset.parse().unwrap_or(0).max(*newest);
     }

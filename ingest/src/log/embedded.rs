@@ -15,7 +15,7 @@ mod writer;
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, RwLock},
     thread::JoinHandle,
     time::Duration,
 };
@@ -32,7 +32,7 @@ pub use self::beside::LogBeside;
 use self::{opened_file::OpenedFile, tail::Tails};
 use crate::{
     append::now_ms,
-    log::{AppendError, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, Waiting, identity},
+    log::{AppendError, BoxFuture, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, Waiting, identity},
     sqlite::wal,
 };
 
@@ -52,7 +52,9 @@ pub struct EmbeddedLog {
     id: String,
     path: PathBuf,
     file: Arc<OpenedFile>,
-    topics: Vec<Topic>,
+    topics: RwLock<Vec<Topic>>,
+    /// Held while topics are added.
+    adding: tokio::sync::Mutex<()>,
     shared: Arc<Shared>,
     queue: Mutex<Option<mpsc::Sender<Waiting>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -135,8 +137,49 @@ impl EmbeddedLog {
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
         let writer = writer::start(connection, Arc::clone(&file), Arc::clone(&shared), appends)?;
         let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
-        Ok(Self { id, path, file, topics, shared, queue, writer, looks: Mutex::new(looks), _lock: lock })
+        let (topics, adding, looks) = (RwLock::new(topics), tokio::sync::Mutex::default(), Mutex::new(looks));
+        Ok(Self { id, path, file, topics, adding, shared, queue, writer, looks, _lock: lock })
     }
+
+    /// Adds a topic, unless the log has it. It is part of the log once it holds the log's id.
+    async fn add_topic(&self, topic: Topic, creates: bool) -> Result<(), LogError> {
+        let _adding = self.adding.lock().await;
+        if self.topics().contains(&topic) {
+            return Ok(());
+        }
+        let end = {
+            let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
+            read_end(&looks, topic).map_err(|e| damage::of_reading(&self.path, &e))?
+        };
+        if end > 0 {
+            // The writer knows the end of what it has written itself.
+            if self.shared.tails.end(partition(topic)) == 0 {
+                self.shared.tails.start_at(partition(topic), end);
+            }
+            let (path, shared) = (self.path.clone(), Arc::clone(&self.shared));
+            let read = tokio::task::spawn_blocking(move || read_id(&path, shared, topic)).await;
+            let id =
+                read.unwrap_or_else(|e| Err(LogError::Unavailable(format!("reading topic {topic} ended: {e}"))))?;
+            let known = self.topics().first().map(|first| (*first, self.id.clone()));
+            identity::agree(&known.into_iter().chain([(topic, id)]).collect::<Vec<_>>())?;
+        } else if creates {
+            let first = identity::first_record(topic, &self.id, now_ms())?;
+            self.append(vec![first]).await.map_err(|error| LogError::Unavailable(error.to_string()))?;
+        } else {
+            return Err(LogError::Absent(format!("{} has no topic {topic}", self.path.display())));
+        }
+        topics::declare(&[topic]);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        topics.push(topic);
+        topics.sort();
+        Ok(())
+    }
+}
+
+/// The id in the first record of a topic.
+fn read_id(path: &Path, shared: Arc<Shared>, topic: Topic) -> Result<String, LogError> {
+    let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: Duration::ZERO };
+    identity::read(topic, &mut reader::open(path, shared, &identity::start(topic))?, limits)
 }
 
 /// Reads the id that all topics share, and writes it to new topics.
@@ -147,15 +190,13 @@ fn identify(
     shared: &Arc<Shared>,
     creates: bool,
 ) -> Result<String, LogError> {
-    let limits = ReadLimits { records_max: 1, bytes_max: RECORD_BYTES_MAX, wait: Duration::ZERO };
     let (mut ids, mut new) = (Vec::new(), Vec::new());
     for topic in topics {
         if shared.tails.end(partition(*topic)) == 0 {
             new.push(*topic);
             continue;
         }
-        let mut reader = reader::open(path, Arc::clone(shared), &identity::start(*topic))?;
-        ids.push((*topic, identity::read(*topic, &mut reader, limits)?));
+        ids.push((*topic, read_id(path, Arc::clone(shared), *topic)?));
     }
     let known = identity::agree(&ids)?;
     if known.is_none() && !creates {
@@ -244,8 +285,17 @@ impl EventLog for EmbeddedLog {
         &self.id
     }
 
-    fn topics(&self) -> &[Topic] {
-        &self.topics
+    fn topics(&self) -> Vec<Topic> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add_topics<'a>(&'a self, topics: &'a [Topic], creates: bool) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(async move {
+            for topic in topics {
+                self.add_topic(*topic, creates).await?;
+            }
+            Ok(())
+        })
     }
 
     fn partition_count(&self, _topic: Topic) -> PartitionId {
@@ -268,9 +318,10 @@ impl EventLog for EmbeddedLog {
         })?;
         // In this order: the file only grows.
         let end = |topic: &Topic| (partition(*topic), self.shared.tails.end(partition(*topic)));
-        let known = Vector(self.topics.iter().map(end).collect());
+        let topics = self.topics();
+        let known = Vector(topics.iter().map(end).collect());
         let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_file = read_ends(&looks, &self.topics).map_err(|e| damage::of_reading(&self.path, &e));
+        let of_file = read_ends(&looks, &topics).map_err(|e| damage::of_reading(&self.path, &e));
         let shorter = |of_file: Vector| match known.0.iter().find(|(it, end)| of_file.next(**it) < **end) {
             Some((partition, end)) => Err(damage::lost(&self.path, *partition, of_file.next(*partition), end - 1)),
             None => Ok(()),

@@ -12,13 +12,13 @@ mod topics;
 mod url;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, Instant},
 };
 
 use daybook_schemas::{
     Topic,
-    position::{Partition, PartitionId, Vector},
+    position::{Offset, Partition, PartitionId, Vector},
     topics::declare,
 };
 use rdkafka::{
@@ -32,7 +32,7 @@ pub use self::url::{Address, InvalidUrl};
 use crate::{
     append::now_ms,
     log::{
-        Done, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
+        BoxFuture, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, identity,
         kafka::{
             condition::Condition,
             produce::{DeliveryReports, ProduceQueue, Producer},
@@ -50,16 +50,22 @@ const AHEAD_RECORDS: &str = "10000";
 /// How long one call for metadata or watermarks may take.
 const CALL_MAX: Duration = Duration::from_secs(5);
 
+/// How long brokers may take until they know topics that are added, and the pause between two attempts.
+const ADDING_MAX: Duration = Duration::from_secs(10);
+const ADDING_PAUSE: Duration = Duration::from_millis(50);
+
 /// The log on Kafka.
 pub struct KafkaLog {
     id: String,
     address: Address,
-    topics: Vec<Topic>,
     producer: Producer,
     queue: ProduceQueue,
     /// Asks for watermarks.
     metadata: Arc<BaseConsumer>,
-    counts: Counts,
+    /// The topics, each with the number of its partitions.
+    counts: RwLock<Counts>,
+    /// Held while topics are added.
+    adding: tokio::sync::Mutex<()>,
     condition: Arc<Condition>,
 }
 
@@ -73,27 +79,30 @@ impl KafkaLog {
     /// The same; only topics that are among `creatable` are created.
     pub async fn open_creating(address: Address, declared: &[Topic], creatable: &[Topic]) -> Result<Self, LogError> {
         declare(declared);
-        let mut topics = declared.to_vec();
-        // Topics without compaction come first: the first of them decides the id of a new log.
-        topics.sort_by_key(|topic| (topic.compacted(), *topic));
+        let topics = in_order(declared.to_vec());
         let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
         let counts = self::topics::ensure(&address, &topics, Arc::clone(&metadata), creatable).await?;
         let producer: Producer = address.producer().create_with_context(DeliveryReports).map_err(configuration)?;
         let condition: Arc<Condition> = Arc::default();
-        let queue = ProduceQueue::start(producer.clone(), &topics, &address.prefix, Arc::clone(&condition));
-        let mut log = Self { id: String::new(), address, topics, producer, queue, metadata, counts, condition };
-        log.id = log.identify(creatable).await?;
-        log.topics.sort();
+        let queue = ProduceQueue::start(producer.clone(), address.prefix.clone(), Arc::clone(&condition));
+        let (id, counts, adding) = (String::new(), RwLock::new(counts), tokio::sync::Mutex::default());
+        let mut log = Self { id, address, producer, queue, metadata, counts, adding, condition };
+        log.id = log.identify(&topics, creatable, Vec::new()).await?;
         let log = tokio::task::spawn_blocking(move || log.end().map(|end| (log, end))).await;
         let (log, end) = log.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))??;
         log.condition.note_opened(&end);
         Ok(log)
     }
 
-    /// Reads the id that all topics share, and writes it to new topics.
-    async fn identify(&self, creatable: &[Topic]) -> Result<String, LogError> {
-        let (mut ids, mut new) = (Vec::new(), Vec::new());
-        for topic in &self.topics {
+    /// Reads the id that these topics share with those whose ids are known, and writes it to new topics.
+    async fn identify(
+        &self,
+        topics: &[Topic],
+        creatable: &[Topic],
+        known: Vec<(Topic, String)>,
+    ) -> Result<String, LogError> {
+        let (mut ids, mut new) = (known, Vec::new());
+        for topic in topics {
             if self.is_empty(*topic).await? {
                 new.push(*topic);
             } else {
@@ -112,16 +121,59 @@ impl KafkaLog {
         known.ok_or_else(|| LogError::Absent(format!("all topics with the prefix {} are empty", self.address.prefix)))
     }
 
+    /// Adds topics that the log does not have yet, and waits until the brokers know them.
+    async fn add(&self, topics: &[Topic], creates: bool) -> Result<(), LogError> {
+        let (_adding, began) = (self.adding.lock().await, Instant::now());
+        loop {
+            match self.try_add(topics, creates).await {
+                Err(LogError::Unavailable(reason)) if began.elapsed() < ADDING_MAX => {
+                    tracing::debug!(reason, "waiting for new topics: {reason}");
+                    tokio::time::sleep(ADDING_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Adds topics. They are part of the log once they hold its id.
+    async fn try_add(&self, topics: &[Topic], creates: bool) -> Result<(), LogError> {
+        let known = self.counts().clone();
+        let new = in_order(topics.iter().filter(|topic| !known.contains_key(topic)).copied().collect());
+        let Some(first) = known.keys().next().filter(|_| !new.is_empty()) else { return Ok(()) };
+        let creatable = if creates { new.as_slice() } else { &[] };
+        let counts = self::topics::ensure(&self.address, &new, Arc::clone(&self.metadata), creatable).await?;
+        self.identify(&new, creatable, vec![(*first, self.id.clone())]).await?;
+        let mut ends = Vector::default();
+        for (topic, count) in &counts {
+            for partition in (0..*count).map(|id| Partition { topic: *topic, id }) {
+                ends.0.insert(partition, self.watermarks(partition).await?.1);
+            }
+        }
+        declare(&new);
+        self.condition.note_opened(&ends);
+        self.counts.write().unwrap_or_else(PoisonError::into_inner).extend(counts);
+        Ok(())
+    }
+
+    fn counts(&self) -> RwLockReadGuard<'_, Counts> {
+        self.counts.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn is_empty(&self, topic: Topic) -> Result<bool, LogError> {
-        let (metadata, name) = (Arc::clone(&self.metadata), topic.full_name(&self.address.prefix));
         let partition = identity::partition(topic);
-        let marks = blocking(move || metadata.fetch_watermarks(&name, partition.id, CALL_MAX)).await?;
-        let (low, high) = marks.map_err(|e| LogError::Unavailable(format!("{}: {e}", self.address.brokers)))?;
+        let (low, high) = self.watermarks(partition).await?;
         if low > 0 {
             let text = format!("{partition} begins at offset {low}: history was cut off by retention");
             return Err(LogError::Unusable(text));
         }
         Ok(high == 0)
+    }
+
+    /// The first offset of a partition, and the one after its last record.
+    async fn watermarks(&self, partition: Partition) -> Result<(Offset, Offset), LogError> {
+        let (metadata, name) = (Arc::clone(&self.metadata), partition.topic.full_name(&self.address.prefix));
+        let marks = blocking(move || metadata.fetch_watermarks(&name, partition.id, CALL_MAX)).await?;
+        marks.map_err(|e| LogError::Unavailable(format!("{}: {e}", self.address.brokers)))
     }
 
     async fn read_id(&self, topic: Topic) -> Result<String, LogError> {
@@ -144,6 +196,12 @@ impl KafkaLog {
         }
         Ok(ends)
     }
+}
+
+/// Topics without compaction come first: the first of them decides the id of a new log.
+fn in_order(mut topics: Vec<Topic>) -> Vec<Topic> {
+    topics.sort_by_key(|topic| (topic.compacted(), *topic));
+    topics
 }
 
 /// Runs a call that blocks on the network outside of the async workers.
@@ -207,12 +265,16 @@ impl EventLog for KafkaLog {
         &self.id
     }
 
-    fn topics(&self) -> &[Topic] {
-        &self.topics
+    fn topics(&self) -> Vec<Topic> {
+        self.counts().keys().copied().collect()
+    }
+
+    fn add_topics<'a>(&'a self, topics: &'a [Topic], creates: bool) -> BoxFuture<'a, Result<(), LogError>> {
+        Box::pin(self.add(topics, creates))
     }
 
     fn partition_count(&self, topic: Topic) -> PartitionId {
-        self.counts.get(&topic).copied().unwrap_or(1)
+        self.counts().get(&topic).copied().unwrap_or(1)
     }
 
     fn append_then(&self, records: Vec<NewRecord>, done: Done) {

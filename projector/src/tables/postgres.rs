@@ -10,6 +10,7 @@ mod failures;
 mod joint;
 mod listening;
 mod lists;
+mod names;
 mod plan;
 mod session;
 mod values;
@@ -31,6 +32,7 @@ pub use self::address::{Address, Fault, is_address, pairs};
 use self::{
     connections::{Connections, Epoch, Taken},
     failures::error,
+    names::schema_name,
     session::Session,
     values::{bind, cells},
 };
@@ -215,7 +217,7 @@ impl Store for PostgresStore {
     }
 
     fn schema(&self, domain: &str, generation: i64) -> String {
-        format!("{}_{domain}_g{generation:04}", self.config.schema)
+        schema_name(&self.config.schema, domain, generation)
     }
 
     fn create<'a>(

@@ -22,7 +22,15 @@ use daybook_schemas::position::Vector;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{app::App, bodies::Bounded, error::ApiError, json, path::Path, query::Query, time};
+use crate::{
+    app::{App, Domain},
+    bodies::Bounded,
+    error::ApiError,
+    json,
+    path::Path,
+    query::Query,
+    time,
+};
 
 /// Between two looks at the progress of a rebuild whose events are sent.
 const EVENTS_LOOK: Duration = Duration::from_millis(500);
@@ -76,7 +84,7 @@ impl FromRequestParts<Arc<App>> for Named {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let query = Query::from_request_parts(parts, app).await?;
         let Path(number) = Path::<String>::from_request_parts(parts, app).await?;
-        Ok(Self { rebuilds: one(app, &query)?.clone(), number: parse_number(&number)? })
+        Ok(Self { rebuilds: one(app, &query)?, number: parse_number(&number)? })
     }
 }
 
@@ -160,7 +168,6 @@ async fn show_rebuild(State(app): State<Arc<App>>, Path(id): Path<String>) -> Re
 async fn events(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let (rebuilds, number) = named(&app, &id)?;
     rebuilds.show(number).await.map_err(refused)?;
-    let rebuilds = rebuilds.clone();
     let sent = async_stream::stream! {
         let (mut changes, mut before, mut sent) = (rebuilds.changes(), Value::Null, Instant::now());
         loop {
@@ -255,34 +262,41 @@ fn show_progress(known: &Known) -> Value {
 }
 
 /// The domains that a query asks for: all, unless it names one.
-fn asked<'a>(app: &'a App, query: &Query) -> Result<Vec<&'a Rebuilds>, ApiError> {
+fn asked(app: &App, query: &Query) -> Result<Vec<Rebuilds>, ApiError> {
     match query.get("domain").filter(|name| !name.is_empty()) {
         Some(_) => Ok(vec![one(app, query)?]),
-        None => Ok(app.domains.values().map(|domain| &domain.rebuilds).collect()),
+        None => Ok(app.domains().iter().map(|domain| domain.rebuilds.clone()).collect()),
     }
 }
 
-/// The domain that a query names. It may be left out if there is only one.
-fn one<'a>(app: &'a App, query: &Query) -> Result<&'a Rebuilds, ApiError> {
-    let names = || app.domains.keys().copied().collect::<Vec<_>>().join(", ");
+/// The domains that can be searched; all of them if none can.
+fn searched(domains: &[Arc<Domain>]) -> Vec<&Arc<Domain>> {
+    let searched: Vec<_> = domains.iter().filter(|domain| domain.rebuilds.has_documents()).collect();
+    if searched.is_empty() { domains.iter().collect() } else { searched }
+}
+
+/// The domain that a query names. It may be left out if only one can be searched.
+fn one(app: &App, query: &Query) -> Result<Rebuilds, ApiError> {
+    let domains = app.domains();
+    let names = || domains.iter().map(|domain| domain.api.name).collect::<Vec<_>>().join(", ");
     match query.get("domain").filter(|name| !name.is_empty()) {
-        Some(name) => match app.domains.get(name) {
-            Some(domain) => Ok(&domain.rebuilds),
+        Some(name) => match app.domain(name) {
+            Some(domain) => Ok(domain.rebuilds.clone()),
             None => Err(ApiError::NotFound(format!("there is no domain {name}; there are: {}", names()))),
         },
-        None => match app.domains.values().collect::<Vec<_>>().as_slice() {
-            [only] => Ok(&only.rebuilds),
+        None => match searched(&domains).as_slice() {
+            [only] => Ok(only.rebuilds.clone()),
             _ => Err(ApiError::invalid("domain", format!("name a domain: {}", names()))),
         },
     }
 }
 
 /// The rebuild with an id: the domain and the number of its generation, as in `orders-2`.
-fn named<'a>(app: &'a App, id: &str) -> Result<(&'a Rebuilds, i64), ApiError> {
+fn named(app: &App, id: &str) -> Result<(Rebuilds, i64), ApiError> {
     let unknown = || ApiError::NotFound(format!("there is no rebuild {id}"));
     let (domain, number) = id.rsplit_once('-').ok_or_else(unknown)?;
-    let domain = app.domains.get(domain).ok_or_else(unknown)?;
-    Ok((&domain.rebuilds, number.parse().map_err(|_| unknown())?))
+    let domain = app.domain(domain).ok_or_else(unknown)?;
+    Ok((domain.rebuilds.clone(), number.parse().map_err(|_| unknown())?))
 }
 
 fn parse_number(text: &str) -> Result<i64, ApiError> {

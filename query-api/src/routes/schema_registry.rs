@@ -82,19 +82,19 @@ pub(super) fn root_with_slash() -> MethodRouter<Arc<App>> {
 }
 
 /// The subjects of a domain's topics.
-fn subjects_of<'a>(app: &'a App, domain: &'a Domain) -> impl Iterator<Item = String> + 'a {
-    domain.api.topics.iter().map(|topic: &Topic| registry::subject(*topic, &app.config.topic_prefix))
-}
-
-fn released_by(app: &App, domain: &Domain) -> &'static [Released] {
-    app.schemas.0.iter().find(|set| set.domain() == domain.api.name).map_or(&[], |set| set.released())
+fn subjects_of(app: &App, domain: &Domain) -> Vec<String> {
+    let subject = |topic: &Topic| registry::subject(*topic, &app.config.topic_prefix);
+    domain.api.topics.iter().map(subject).collect()
 }
 
 /// Every version of every subject that begins with the prefix of the query.
 fn all<'a>(app: &'a App, query: &'a Query) -> impl Iterator<Item = (String, &'static [Released])> + 'a {
     let prefix = subject_name(query.get("subjectPrefix").unwrap_or_default());
-    let of_domain = |domain: &'a Domain| subjects_of(app, domain).map(|subject| (subject, released_by(app, domain)));
-    app.domains.values().flat_map(of_domain).filter(move |(subject, _)| subject.starts_with(prefix))
+    let of_domain = |domain: Arc<Domain>| {
+        let released = domain.api.schemas.released();
+        subjects_of(app, &domain).into_iter().map(move |subject| (subject, released))
+    };
+    app.domains().into_iter().flat_map(of_domain).filter(move |(subject, _)| subject.starts_with(prefix))
 }
 
 /// A subject without the name of the default context, which is the only one.
@@ -104,8 +104,9 @@ fn subject_name(given: &str) -> &str {
 
 /// The released versions of a subject.
 fn released_of(app: &App, subject: &str) -> Result<&'static [Released], Refusal> {
-    let domain = app.domains.values().find(|domain| subjects_of(app, domain).any(|known| known == subject));
-    domain.map(|domain| released_by(app, domain)).ok_or_else(|| Refusal::NoSubject(subject.to_owned()))
+    let domains = app.domains();
+    let domain = domains.iter().find(|domain| subjects_of(app, domain).iter().any(|known| known == subject));
+    domain.map(|domain| domain.api.schemas.released()).ok_or_else(|| Refusal::NoSubject(subject.to_owned()))
 }
 
 fn find_version<'a>(released: &'a [Released], version: &str) -> Result<&'a Released, Refusal> {

@@ -23,7 +23,7 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Response, ApiErr
     let end = tokio::task::spawn_blocking(move || log.end()).await.map_err(|e| ApiError::Internal(e.to_string()))?;
     let end = end.ok();
     let mut generations = Vec::new();
-    for domain in app.domains.values() {
+    for domain in app.domains() {
         generations.push(show_generation(&domain.live(), end.as_ref()).await?);
     }
     let (config, reasons) = (&app.config, (app.readiness)());
@@ -94,7 +94,7 @@ pub(super) async fn quarantine(State(app): State<Arc<App>>, query: Query) -> Res
     let (after, count_max) = only.map_or((after, limit), |only| (Some(before(only)), 1));
     let rows_max = i64::try_from(count_max).unwrap_or(i64::MAX);
     let mut records = Vec::new();
-    for domain in app.domains.values() {
+    for domain in app.domains() {
         let live = domain.live();
         records.extend(quarantine::list(live.generation.tables.as_ref(), after, rows_max).await?);
     }

@@ -8,9 +8,12 @@ use super::{
     ACKNOWLEDGE, Control, DomainControl, FORGET_ACKNOWLEDGEMENTS, FORGET_EXPIRED, FORGET_READS, InstanceRow, LEAVE,
     LIST_INSTANCES, LeaseRow, NOTE_READS, READ_LEASE, READ_NOW, SHARE_DOMAINS, WRITE_LEASE, now_of,
 };
-use crate::switch::{
-    DatabaseTime, Epoch,
-    lease::{Lease, LeaseNumber},
+use crate::{
+    lease::NOTHING,
+    switch::{
+        DatabaseTime, Epoch,
+        lease::{Lease, LeaseNumber},
+    },
 };
 
 /// A process that has a lease, or had one recently.
@@ -45,6 +48,14 @@ pub(crate) struct LeaseSeen {
     pub(crate) domains: Vec<DomainControl>,
     pub(crate) now: DatabaseTime,
     pub(crate) lease: Option<Lease>,
+}
+
+impl LeaseSeen {
+    /// The epoch of a domain's control row.
+    pub(crate) fn epoch(&self, domain: &str) -> Epoch {
+        let found = self.domains.iter().find(|found| found.domain == domain);
+        found.map_or(NOTHING, |found| found.row.epoch)
+    }
 }
 
 /// A lease that was granted, and what its instance has acknowledged of each domain.

@@ -117,7 +117,7 @@ async fn write(server: &Server, random: &mut Random) -> Acknowledged {
 /// Waits until both generations have applied all records, and stops.
 async fn stop(server: Server) {
     until("both generations have applied all", async || {
-        let all = parse(&expect(&server, 0, &["generations", "list", "--json"]));
+        let all = parse(&expect(&server, 0, &["generations", "list", "--domain", "metaflow", "--json"]));
         all.as_array().is_some_and(|all| all.len() == 2 && all.iter().all(|one| one["lag_records"] == 0))
     })
     .await;

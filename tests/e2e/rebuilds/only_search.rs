@@ -30,7 +30,7 @@ async fn expect_parts(place: &Place, expected: &[&str]) {
 }
 
 fn generations(server: &Server) -> Vec<Value> {
-    let all = parse(&expect(server, 0, &["generations", "list", "--json"]));
+    let all = parse(&expect(server, 0, &["generations", "list", "--domain", "metaflow", "--json"]));
     all.as_array().cloned().unwrap_or_default()
 }
 

@@ -276,7 +276,9 @@ impl<'c> Caller<'c> {
 
     async fn registry(&mut self) {
         let subjects = self.get(&format!("{REGISTRY}/subjects"), format!("{REGISTRY}/subjects"), |_| true).await;
-        let subject = subjects.json()[0].as_str().unwrap_or_default().to_owned();
+        let subjects = subjects.json();
+        let mut subjects = subjects.as_array().into_iter().flatten().filter_map(Value::as_str);
+        let subject = subjects.find(|subject| subject.ends_with("metaflow-value")).unwrap_or_default().to_owned();
         let id = format!("{REGISTRY}/schemas/ids/100");
         let by_id = self.get(&format!("{REGISTRY}/schemas/ids/{{id}}"), id, |_| true).await;
         let schema = json!({"schema": by_id.json()["schema"]});

@@ -27,6 +27,7 @@ pub(super) const DOMAIN: Domain = Domain {
     projection: || Arc::new(Metaflow),
     documents: || Some(Arc::new(Metaflow)),
     api: Api::WithSettings(&API),
+    defines: None,
 };
 
 static API: ApiSettings = ApiSettings {

@@ -33,6 +33,18 @@ const IN_FLIGHT_MAX: usize = 1;
 
 pub(super) type Producer = ThreadedProducer<DeliveryReports>;
 
+/// The names of topics on the broker, each made once.
+struct FullNames {
+    prefix: String,
+    known: HashMap<Topic, String>,
+}
+
+impl FullNames {
+    fn of(&mut self, topic: Topic) -> &str {
+        self.known.entry(topic).or_insert_with(|| topic.full_name(&self.prefix))
+    }
+}
+
 /// The queue of appends.
 pub(super) struct ProduceQueue {
     queue: mpsc::Sender<Waiting>,
@@ -41,9 +53,9 @@ pub(super) struct ProduceQueue {
 
 impl ProduceQueue {
     /// Starts the task that sends batches; it ends when this is dropped.
-    pub(super) fn start(producer: Producer, topics: &[Topic], prefix: &str, condition: Arc<Condition>) -> Self {
+    pub(super) fn start(producer: Producer, prefix: String, condition: Arc<Condition>) -> Self {
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let names = topics.iter().map(|topic| (*topic, topic.full_name(prefix))).collect();
+        let names = FullNames { prefix, known: HashMap::new() };
         tokio::spawn(send_batches(producer, names, appends, Arc::clone(&condition)));
         Self { queue, condition }
     }
@@ -61,7 +73,7 @@ impl ProduceQueue {
 
 async fn send_batches(
     producer: Producer,
-    names: HashMap<Topic, String>,
+    mut names: FullNames,
     mut queue: mpsc::Receiver<Waiting>,
     condition: Arc<Condition>,
 ) {
@@ -74,7 +86,7 @@ async fn send_batches(
         }
         let appends = waiting.drain(..).map(|(records, done)| Append::new(records, done)).collect();
         let batch = Batch { appends: Mutex::new(appends), condition: Arc::clone(&condition), _permit: permit };
-        Arc::new(batch).send(&producer, &names);
+        Arc::new(batch).send(&producer, &mut names);
     }
 }
 
@@ -145,7 +157,7 @@ impl Append {
 
 impl Batch {
     /// Passes the records to librdkafka. Holds the lock meanwhile, so that no delivery report is processed in between.
-    fn send(self: Arc<Self>, producer: &Producer, names: &HashMap<Topic, String>) {
+    fn send(self: Arc<Self>, producer: &Producer, names: &mut FullNames) {
         let mut finished = Vec::new();
         let mut appends = self.appends.lock().unwrap_or_else(PoisonError::into_inner);
         let records = appends.iter().flat_map(|append| &append.records);
@@ -155,7 +167,7 @@ impl Batch {
             let headers = ready.drain(..append.records.len());
             for (record_index, (record, headers)) in append.records.iter().zip(headers).enumerate() {
                 let delivery = Box::new(Delivery { batch: Arc::clone(&self), append_index, record_index });
-                let name = names.get(&record.topic).map_or("", String::as_str);
+                let name = names.of(record.topic);
                 let message = BaseRecord::with_opaque_to(name, delivery).partition(record.partition).headers(headers);
                 if let Err((error, _)) = producer.send(message.key(&record.key).payload(&record.value)) {
                     // A part of the append was sent; whether it arrives is unknown.

@@ -128,9 +128,23 @@ async fn create(
             tracing::info!(topic = name, "topic {name} created with {partitions} partitions");
             Ok(())
         }
-        Some(Err((_, code))) => Err(LogError::Unusable(format!("cannot create topic {name}: {code}"))),
+        Some(Err((_, code))) => Err(LogError::Unusable(format!(
+            "cannot create topic {name}: {code}; somebody who may can create it: {}",
+            creation(topic, name, partitions)
+        ))),
         None => Err(LogError::Unavailable(format!("no answer to creating topic {name}"))),
     }
+}
+
+/// The command that creates a topic as Daybook does.
+fn creation(topic: Topic, name: &str, partitions: PartitionId) -> String {
+    let bytes_max = RECORD_BYTES_MAX + 64 * 1024;
+    let settings = required(topic).into_iter().map(|(key, value)| format!(" --config {key}={value}"));
+    format!(
+        "kafka-topics.sh --bootstrap-server HOST:PORT --create --topic {name} --partitions {partitions}{} --config \
+         max.message.bytes={bytes_max}",
+        settings.collect::<String>()
+    )
 }
 
 async fn check(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &str) -> Result<(), LogError> {

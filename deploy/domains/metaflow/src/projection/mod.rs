@@ -76,7 +76,10 @@ impl Metaflow {
 
 impl projection::Fold for Metaflow {
     type Event = Event;
-    const DOMAIN: &'static str = "metaflow";
+
+    fn domain(&self) -> &'static str {
+        "metaflow"
+    }
 
     fn topics(&self) -> Vec<Topic> {
         TOPICS.to_vec()

@@ -26,8 +26,8 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/upgrade", patch(upgrade))
 }
 
-fn rebuilds(app: &App) -> Result<&Rebuilds, ApiError> {
-    let served = app.domains.get("metaflow").map(|domain| &domain.rebuilds);
+fn rebuilds(app: &App) -> Result<Rebuilds, ApiError> {
+    let served = app.domain("metaflow").map(|domain| domain.rebuilds.clone());
     served.ok_or_else(|| ApiError::NotFound("this process does not serve Metaflow".to_owned()))
 }
 

@@ -42,7 +42,7 @@ use daybook_query_api::{
     server,
 };
 
-use crate::events::TOPICS;
+use crate::events::{SCHEMAS, TOPICS};
 
 /// The version of Metaflow's service that answers report; clients enable features by it.
 pub(crate) const SERVICE_VERSION: &str = "2.6.1";
@@ -79,8 +79,9 @@ pub fn api(settings: Settings) -> DomainApi {
         name: "metaflow",
         topics: TOPICS.to_vec(),
         routes: Arc::new(move |_| routes(settings.clone())),
-        streamed: &[EVENTS],
-        search_prefix: SEARCH_PREFIX,
+        schemas: &SCHEMAS,
+        streamed: vec![EVENTS.to_owned()],
+        search_prefix: SEARCH_PREFIX.to_owned(),
         new_view: Arc::new(|generation| Arc::new(view::Loaders::new(generation))),
         statements,
     }

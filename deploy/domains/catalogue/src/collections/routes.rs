@@ -1,0 +1,253 @@
+//! What is served of definitions: `PUT /api/v1/collections/{collection}` applies one, the others show them.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    response::Response,
+    routing::{get, put},
+};
+use daybook_ingest::log::LogError;
+use daybook_projector::{chain, tables::FromRow};
+use daybook_query_api::{
+    app::{App, DomainApi},
+    bodies::Bounded,
+    context::WriteContext,
+    create::{self, Creation, ReadBack},
+    error::ApiError,
+    idempotency::{Recorded, made_by},
+    json,
+    live::Live,
+    path::Path,
+    query::Query,
+};
+use daybook_schemas::{Envelope, EventSet, rules};
+use serde_json::{Value, json};
+
+use super::{
+    events::{CATALOGUE, CollectionDefined, Event, SCHEMAS},
+    projection::{DefinitionRow, LIST_NEWEST, READ, READ_NEWEST, STATEMENTS},
+};
+use crate::{
+    definition::{Definition, Fault},
+    records, values,
+};
+
+/// The prefix of the paths.
+pub const PREFIX: &str = "/api/v1/collections";
+/// Collections of one answer, if the client gives no limit, and at most.
+const LIMIT_DEFAULT: i64 = 50;
+const LIMIT_MAX: i64 = 500;
+
+/// What the domain adds to the HTTP API.
+pub fn api() -> DomainApi {
+    DomainApi {
+        name: super::DOMAIN,
+        topics: vec![CATALOGUE],
+        schemas: &SCHEMAS,
+        routes: Arc::new(|_app| {
+            Router::new()
+                .route(PREFIX, get(list))
+                .route(&format!("{PREFIX}/{{collection}}"), put(apply).get(show))
+                .route(&format!("{PREFIX}/{{collection}}/definition"), get(show_definition))
+        }),
+        streamed: Vec::new(),
+        search_prefix: PREFIX.to_owned(),
+        new_view: Arc::new(|_generation| Arc::new(())),
+        statements: || STATEMENTS.to_vec(),
+    }
+}
+
+async fn apply(
+    State(app): State<Arc<App>>,
+    live: Live,
+    Path(collection): Path<String>,
+    query: Query,
+    context: WriteContext,
+    Bounded(body): Bounded,
+) -> Result<Response, ApiError> {
+    let text = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("body", "the definition is not UTF-8"))?;
+    let definition = read(text).map_err(|faults| refused(&faults))?;
+    if definition.collection.as_str() != collection {
+        let fault = Fault {
+            field: "collection".to_owned(),
+            code: "other-name",
+            detail: format!("the definition is of {}, and the path names {collection}", definition.collection),
+            line: None,
+        };
+        return Err(refused(&[fault]));
+    }
+    let note = query.get("note").filter(|note| !note.is_empty()).map(str::to_owned);
+    rules::optional("note", note.as_deref())?;
+    let name = records::events::domain_name(&collection);
+    let application =
+        Application { live: &live, collection, definition: definition.canonical_json(), hash: definition.hash(), note };
+    let response = create::create(&app, &live, &context, application).await?;
+    // Whoever has the answer can write records of the collection.
+    if tokio::time::timeout(app.config.wait_max, app.domain_served(&name)).await.is_err() {
+        return Err(ApiError::Unavailable("recorded, but the collection is not served yet".to_owned()));
+    }
+    Ok(response)
+}
+
+/// Reads a definition from TOML or, if it begins so, from a JSON object.
+fn read(text: &str) -> Result<Definition, Vec<Fault>> {
+    if !text.trim_start().starts_with('{') {
+        return Definition::parse_toml(text);
+    }
+    let value = values::json::parse(text).map_err(|fault| {
+        let (field, code, detail) = (String::new(), fault.code(), fault.to_string());
+        vec![Fault { field, code, detail, line: None }]
+    })?;
+    Definition::parse_json(&value)
+}
+
+/// An answer with every mistake of a definition.
+fn refused(faults: &[Fault]) -> ApiError {
+    let message = format!("the definition has {} mistakes", faults.len());
+    let body = json!({"code": "definition-invalid", "message": message, "faults": faults});
+    ApiError::Shaped { status: StatusCode::BAD_REQUEST, message, body }
+}
+
+/// A definition that is applied.
+struct Application<'a> {
+    live: &'a Live,
+    collection: String,
+    definition: String,
+    hash: String,
+    note: Option<String>,
+}
+
+impl Creation for Application<'_> {
+    type Event = Event;
+    const KIND: &'static str = "CollectionDefined";
+
+    fn record_key(&self) -> &str {
+        &self.collection
+    }
+
+    async fn decide(&self, app: &App) -> Result<Vec<Event>, ApiError> {
+        let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
+        let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
+        if newest.as_ref().is_some_and(|newest| newest.hash == self.hash) {
+            return Ok(Vec::new());
+        }
+        let name = records::events::domain_name(&self.collection);
+        match newest {
+            None => {
+                // Before the event: a collection without a topic could take no records.
+                let topic = records::events::topic(&self.collection);
+                app.log.add_topics(&[topic], true).await.map_err(|error| no_topic(&error))?;
+            }
+            Some(_) if app.domain(&name).is_none() => {
+                return Err(ApiError::Unavailable(format!("{} is not served yet; try again", self.collection)));
+            }
+            Some(_) => {}
+        }
+        let event = Event::CollectionDefined(CollectionDefined {
+            collection: self.collection.clone(),
+            revision: newest.map_or(0, |newest| newest.revision) + 1,
+            definition: self.definition.clone(),
+            hash: self.hash.clone(),
+            note: self.note.clone(),
+        });
+        event.check()?;
+        Ok(vec![event])
+    }
+
+    async fn answer(&self, envelopes: &[Envelope<Event>]) -> Result<Response, ApiError> {
+        if let Some(Event::CollectionDefined(event)) = envelopes.first().map(|envelope| &envelope.event) {
+            return Ok(applied(StatusCode::CREATED, &event.collection, event.revision, &event.hash));
+        }
+        let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
+        let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
+        let newest = newest.ok_or_else(|| unknown(&self.collection))?;
+        Ok(applied(StatusCode::OK, newest.collection, newest.revision, newest.hash))
+    }
+
+    async fn read_back(&self, recorded: &[Recorded]) -> Result<ReadBack, ApiError> {
+        let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
+        let Some(newest) = rows.first().map(|row| DefinitionRow::read(row)).transpose()? else {
+            return Ok(ReadBack::NumberTaken);
+        };
+        let is_own = made_by(recorded, newest.record_partition, newest.record_offset);
+        if is_own || newest.hash == self.hash {
+            return Ok(ReadBack::Answer(applied(StatusCode::OK, newest.collection, newest.revision, newest.hash)));
+        }
+        Ok(ReadBack::NumberTaken)
+    }
+}
+
+fn applied(status: StatusCode, collection: &str, revision: i64, hash: &str) -> Response {
+    json::respond(status, &json!({"collection": collection, "revision": revision, "hash": hash}))
+}
+
+/// The answer where the topic of a new collection cannot be made: nothing was recorded.
+fn no_topic(error: &LogError) -> ApiError {
+    let chain = chain(error);
+    tracing::warn!(error = chain, "cannot add a topic: {chain}");
+    match error {
+        LogError::Unavailable(_) => ApiError::Unavailable("the log does not answer now".to_owned()),
+        error => ApiError::Unavailable(error.to_string()),
+    }
+}
+
+fn unknown(collection: &str) -> ApiError {
+    ApiError::NotFound(format!("there is no collection {collection}"))
+}
+
+async fn list(live: Live, query: Query) -> Result<Response, ApiError> {
+    let limit = match query.get("limit").map(str::parse::<i64>) {
+        None => LIMIT_DEFAULT,
+        Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,
+        Some(_) => return Err(ApiError::invalid("limit", format!("limit is a number from 1 to {LIMIT_MAX}"))),
+    };
+    let after = query.get("after").unwrap_or_default();
+    let rows = live.read(&LIST_NEWEST, vec![after.into(), (limit + 1).into()]).await?;
+    let shown = rows.iter().take(usize::try_from(limit).unwrap_or(0)).map(|row| Ok(shown(&DefinitionRow::read(row)?)));
+    let shown: Vec<Value> = shown.collect::<Result<_, ApiError>>()?;
+    let is_more = rows.len() > shown.len();
+    let next = shown.last().filter(|_| is_more).map(|last| last["collection"].clone());
+    Ok(json::respond(StatusCode::OK, &json!({"collections": shown, "next": next})))
+}
+
+fn shown(row: &DefinitionRow<'_>) -> Value {
+    let DefinitionRow { collection, revision, hash, note, defined_at, .. } = row;
+    json!({"collection": collection, "revision": revision, "hash": hash, "note": note, "defined_at": defined_at})
+}
+
+async fn show(live: Live, Path(collection): Path<String>) -> Result<Response, ApiError> {
+    let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
+    let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?.ok_or_else(|| unknown(&collection))?;
+    let mut body = shown(&newest);
+    body["effective"] = parse(&newest)?.effective();
+    Ok(json::respond(StatusCode::OK, &body))
+}
+
+async fn show_definition(live: Live, Path(collection): Path<String>, query: Query) -> Result<Response, ApiError> {
+    let revision = query.get("revision").map(str::parse::<i64>).transpose();
+    let revision = revision.map_err(|_| ApiError::invalid("revision", "revision is not a number"))?;
+    let rows = match revision {
+        None => live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?,
+        Some(revision) => live.read(&READ, vec![collection.as_str().into(), revision.into()]).await?,
+    };
+    let row = rows.first().map(|row| DefinitionRow::read(row)).transpose()?.ok_or_else(|| match revision {
+        Some(revision) => ApiError::NotFound(format!("{collection} has no revision {revision}")),
+        None => unknown(&collection),
+    })?;
+    let mut body = shown(&row);
+    body["definition"] = serde_json::from_str(row.definition).map_err(|error| ApiError::Internal(error.to_string()))?;
+    Ok(json::respond(StatusCode::OK, &body))
+}
+
+/// A definition as it was applied.
+fn parse(row: &DefinitionRow<'_>) -> Result<Definition, ApiError> {
+    let value = serde_json::from_str(row.definition).map_err(|error| ApiError::Internal(error.to_string()))?;
+    let unread = |faults: Vec<Fault>| {
+        let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        ApiError::Internal(format!("revision {} of {} is not read: {faults}", row.revision, row.collection))
+    };
+    Definition::parse_json(&value).map_err(unread)
+}

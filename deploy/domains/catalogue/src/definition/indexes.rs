@@ -1,0 +1,110 @@
+//! The indexes of a collection: mapping and settings of the main index, and what the filtered index leaves out.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{measures::Period, reader::Section, terms::TermListReference};
+
+/// The mapping and settings of an index.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Index {
+    /// Number of shards.
+    pub shards: u64,
+    /// Number of replicas once it is built.
+    pub replicas: u64,
+    /// How often it shows new documents once it is built.
+    pub refresh_interval: Period,
+    /// The file of its mapping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping_file: Option<String>,
+    /// Its mapping, in place of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<Map<String, Value>>,
+    /// Further settings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Map<String, Value>>,
+    /// The analyser that replaces one that the engine does not have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub analysis_fallback: Option<String>,
+    /// Whether the extension of a document leaves out the query of its URL.
+    pub strip_query: bool,
+}
+
+/// The filtered index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Filtered {
+    /// How it is kept.
+    pub kind: FilteredKind,
+    /// The terms that keep a document out; without them, none does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub terms: Option<TermListReference>,
+    /// The fields of the document in which terms are looked for.
+    pub fields: Vec<String>,
+    /// The flags that keep a document out.
+    pub also_exclude: Vec<String>,
+    /// Whether terms are looked for in the whole text, also beyond what is indexed of it.
+    pub match_full_text: bool,
+}
+
+/// How a filtered index is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FilteredKind {
+    /// An index of its own.
+    Index,
+    /// An alias of the main index with a filter.
+    Alias,
+}
+
+/// Reads the table `index`.
+pub(super) fn read_index(root: &Section<'_>) -> Index {
+    let section = root.section("index");
+    let options = [
+        "shards",
+        "replicas",
+        "refresh_interval",
+        "mapping_file",
+        "mapping",
+        "settings",
+        "analysis_fallback",
+        "strip_query",
+    ];
+    section.only(&options);
+    if section.get("mapping").is_some() && section.get("mapping_file").is_some() {
+        section.fault("mapping", "conflict", "mapping and mapping_file are both given");
+    }
+    let text = |key| section.text(key).map(str::to_owned);
+    let table = |key| {
+        let table = section.section(key);
+        table.is_present().then(|| table.entries().map(|(key, value)| (key.to_owned(), value.clone())).collect())
+    };
+    Index {
+        shards: section.whole("shards", 1..=1_024).unwrap_or(1),
+        replicas: section.whole("replicas", 0..=32).unwrap_or(1),
+        refresh_interval: section.parsed("refresh_interval", "not-a-duration").unwrap_or(Period::from_seconds(1)),
+        mapping_file: text("mapping_file"),
+        mapping: table("mapping"),
+        settings: table("settings"),
+        analysis_fallback: text("analysis_fallback"),
+        strip_query: section.boolean("strip_query").unwrap_or(false),
+    }
+}
+
+/// Reads the table `filtered`.
+pub(super) fn read_filtered(root: &Section<'_>) -> Filtered {
+    let section = root.section("filtered");
+    section.only(&["kind", "terms", "fields", "also_exclude", "match_full_text"]);
+    let kinds = [("index", FilteredKind::Index), ("alias", FilteredKind::Alias)];
+    let terms = section.parsed("terms", "not-a-term-list");
+    let fields = section.texts("fields").unwrap_or_default();
+    if terms.is_some() && fields.is_empty() {
+        section.fault("fields", "missing", "filtered.fields names no field in which terms are looked for");
+    }
+    Filtered {
+        kind: section.one_of("kind", &kinds).unwrap_or(FilteredKind::Index),
+        terms,
+        fields,
+        also_exclude: section.texts("also_exclude").unwrap_or_default(),
+        match_full_text: section.boolean("match_full_text").unwrap_or(false),
+    }
+}

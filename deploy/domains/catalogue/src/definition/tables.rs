@@ -1,0 +1,47 @@
+//! Further tables of a collection, each derived from a field of its records.
+
+use serde::Serialize;
+
+use super::{fields::Declared, identifier::Identifier, reader::Section};
+use crate::values::FieldType;
+
+/// A further table. Of several records with one key, the lowest record id counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Table {
+    /// Its name.
+    pub name: Identifier,
+    /// The field that holds the row as a JSON object.
+    pub from: Identifier,
+    /// The columns of its key.
+    pub key: Vec<Identifier>,
+}
+
+/// Reads the tables.
+pub(super) fn read(root: &Section<'_>, declared: &Declared<'_>, collection: Option<&Identifier>) -> Vec<Table> {
+    let mut tables: Vec<Table> = Vec::new();
+    for section in root.sections("tables") {
+        section.only(&["name", "from", "key"]);
+        for key in ["name", "from", "key"] {
+            section.required(key);
+        }
+        let (name, from, key) = (section.identifier("name"), section.identifier("from"), section.identifiers("key"));
+        if let Some(from) = &from {
+            declared.check(&section, "from", from, &[FieldType::Json]);
+        }
+        if let Some(column) = key.iter().flatten().find(|column| column.is_reserved_column()) {
+            section.fault("key", "reserved-name", format!("the tables need the name {column} themselves"));
+        }
+        if let Some(name) = &name {
+            if name.is_reserved_table() {
+                section.fault("name", "reserved-name", format!("a generation needs the name {name} itself"));
+            }
+            if Some(name) == collection || tables.iter().any(|table| table.name == *name) {
+                section.fault("name", "duplicate", format!("another table is named {name}"));
+            }
+        }
+        if let (Some(name), Some(from), Some(key)) = (name, from, key) {
+            tables.push(Table { name, from, key });
+        }
+    }
+    tables
+}

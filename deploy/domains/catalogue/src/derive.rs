@@ -1,0 +1,96 @@
+//! Documents: what the indexes hold of a cleaned record.
+//!
+//! A document is a function of the record's fields, its flags and the options. A value that is absent or null is left
+//! out, never 0 or null.
+
+pub mod boost;
+pub mod media;
+pub mod text;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::Fields;
+
+/// Fields that a document takes as they are.
+const UNCHANGED: [&str; 12] = [
+    "identifier",
+    "title",
+    "creator",
+    "creator_url",
+    "category",
+    "provider",
+    "source",
+    "created_on",
+    "url",
+    "foreign_landing_url",
+    "license_version",
+    "filetype",
+];
+
+/// What a collection can choose about its documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Whether the extension of an image ends before the query of its URL.
+    pub strip_query: bool,
+}
+
+/// Returns the document of an image.
+pub fn image_document(fields: &Fields, flags: &BTreeMap<String, bool>, options: Options) -> Fields {
+    let mut document = document(fields, flags);
+    let (width, height) = (integer(fields, "width"), integer(fields, "height"));
+    let url = text(fields, "url");
+    insert(&mut document, "size", media::size(width, height));
+    insert(&mut document, "aspect_ratio", media::aspect_ratio(width, height));
+    insert(&mut document, "extension", url.and_then(|url| media::image_extension(url, options.strip_query)));
+    document
+}
+
+/// Returns the document of an audio record.
+pub fn audio_document(fields: &Fields, flags: &BTreeMap<String, bool>) -> Fields {
+    let mut document = document(fields, flags);
+    insert(&mut document, "length", media::length(integer(fields, "duration")));
+    let extension = media::audio_extension(fields.get("alt_files"), text(fields, "filetype"));
+    insert(&mut document, "extension", extension);
+    document
+}
+
+/// What documents of images and of audio records both hold.
+fn document(fields: &Fields, flags: &BTreeMap<String, bool>) -> Fields {
+    let mut document = Fields::new();
+    for field in UNCHANGED {
+        let value = fields.get(field).filter(|value| !value.is_null());
+        insert(&mut document, field, value.cloned());
+    }
+    let meta = fields.get("meta_data");
+    let popularity = boost::standardized_popularity(fields.get("standardized_popularity").and_then(Value::as_f64));
+    let authority = boost::authority_boost(meta, text(fields, "provider"));
+    insert(&mut document, "license", text(fields, "license").map(str::to_lowercase));
+    insert(&mut document, "license_url", text::license_url(meta));
+    insert(&mut document, "description", text::description(meta));
+    insert(&mut document, "tags", text::tags(fields.get("tags")));
+    insert(&mut document, "mature", Some(text::mature(meta, flags.get("mature") == Some(&true))));
+    insert(&mut document, "standardized_popularity", popularity);
+    insert(&mut document, "authority_boost", authority);
+    insert(&mut document, "max_boost", Some(boost::max_boost(popularity, authority)));
+    insert(&mut document, "min_boost", Some(boost::min_boost(popularity, authority)));
+    document
+}
+
+fn text<'a>(fields: &'a Fields, field: &str) -> Option<&'a str> {
+    fields.get(field).and_then(Value::as_str)
+}
+
+fn integer(fields: &Fields, field: &str) -> Option<i64> {
+    fields.get(field).and_then(Value::as_i64)
+}
+
+fn insert<T: Into<Value>>(document: &mut Fields, field: &str, value: Option<T>) {
+    if let Some(value) = value {
+        document.insert(field.to_owned(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests;

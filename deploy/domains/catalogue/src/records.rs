@@ -1,0 +1,22 @@
+//! The domain of one collection: its records in typed tables, made from its definition at run time.
+
+pub mod events;
+pub mod projection;
+pub mod routes;
+mod states;
+mod typed;
+
+use std::sync::Arc;
+
+use daybook_projector::tables::TablesError;
+use daybook_query_api::app::DomainParts;
+
+use self::{projection::Records, typed::Typed};
+use crate::definition::Definition;
+
+/// The domain of a collection with a definition.
+pub fn parts(definition: Arc<Definition>) -> Result<DomainParts, TablesError> {
+    let typed = Typed::of(&definition);
+    let projection = Arc::new(Records::new(Arc::clone(&definition), typed));
+    Ok(DomainParts { projection, documents: None, api: routes::api(&definition, typed) })
+}

@@ -1,0 +1,160 @@
+//! The fold of records: the state of each, and a typed row for each that readers see.
+//!
+//! A batch reads the states of its records once, folds its events one after another, and writes what they come to. So the
+//! size of batches does not show (I5).
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use daybook_projector::{
+    comparison::Comparable,
+    projection::{Decoded, EntityKey, Fold, Planned, Report},
+    tables::{Column, Ddl, Params, PlanStatement, TablesError, Transaction},
+};
+use daybook_schemas::{Topic, position::Position};
+
+use super::{
+    events::{self, Event},
+    states::{self, REMOVE, Stored},
+    typed::Typed,
+};
+use crate::{
+    definition::Definition,
+    record::fold::{self, Change},
+    values::json,
+};
+
+/// The projection of one collection.
+pub struct Records {
+    definition: Arc<Definition>,
+    typed: &'static Typed,
+    topic: Topic,
+}
+
+impl Records {
+    pub(super) fn new(definition: Arc<Definition>, typed: &'static Typed) -> Self {
+        let topic = events::topic(definition.collection.as_str());
+        Self { definition, typed, topic }
+    }
+
+    /// Applies an event to the state of its record; whether it changed it, or why it cannot be applied.
+    fn apply_one(&self, stored: &mut Stored, event: &Event) -> Result<bool, String> {
+        let (change, hash) = match event {
+            Event::RecordUpserted(event) => {
+                let fields = json::parse(&event.fields).map_err(|fault| format!("fields: {fault}"))?;
+                let serde_json::Value::Object(fields) = fields else { return Err("fields are no object".to_owned()) };
+                for (name, value) in &fields {
+                    let Some(field) = self.definition.field(name) else { continue };
+                    let read = field.kind.from_json(value).map_err(|fault| format!("field {name}: {fault}"))?;
+                    if read != *value {
+                        return Err(format!("field {name} is not in the normal form of its type"));
+                    }
+                }
+                let hash = (!event.merge).then(|| event.content_hash.clone());
+                (Change::Upserted { fields, merge: event.merge }, Some(hash))
+            }
+            Event::RecordRemoved(_) => (Change::Removed, Some(None)),
+            Event::RecordTakenDown(event) => (Change::TakenDown { reason: event.reason.clone() }, None),
+            Event::RecordReinstated(_) => (Change::Reinstated, None),
+            Event::RecordFlagged(event) => (Change::Flagged { flag: event.flag.clone(), value: event.value }, None),
+        };
+        let is_changed = fold::apply(&mut stored.state, &self.definition, change);
+        if let (true, Some(hash)) = (is_changed, hash) {
+            stored.content_hash = hash;
+        }
+        Ok(is_changed)
+    }
+
+    /// Writes the typed rows of records that readers see, and removes those of the others.
+    fn write_typed(
+        &self,
+        transaction: &mut dyn Transaction,
+        changed: &[(&str, &Stored, Position)],
+    ) -> Result<(), TablesError> {
+        let (mut rows, mut hidden) = (Vec::new(), Vec::new());
+        for (record_id, stored, position) in changed {
+            let Some(fields) = stored.state.shown(&self.definition) else {
+                hidden.push(*record_id);
+                continue;
+            };
+            let mut row = vec![
+                (*record_id).into(),
+                stored.state.revision.into(),
+                stored.flags().into(),
+                i64::from(position.partition.id).into(),
+                position.offset.into(),
+            ];
+            row.extend(self.typed.cells(&fields));
+            rows.push(row);
+        }
+        if !rows.is_empty() {
+            transaction.execute(&self.typed.put, &Params::Many(Column::of_rows(rows)))?;
+        }
+        if !hidden.is_empty() {
+            transaction.execute(&REMOVE, &Params::Many(vec![Column::texts(hidden)]))?;
+        }
+        Ok(())
+    }
+}
+
+impl Fold for Records {
+    type Event = Event;
+
+    fn domain(&self) -> &'static str {
+        self.topic.name()
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        vec![self.topic]
+    }
+
+    fn ddl(&self) -> Vec<Ddl> {
+        self.typed.ddl()
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn apply(&self, transaction: &mut dyn Transaction, batch: &[&Decoded<Event>]) -> Result<Report, TablesError> {
+        let mut report = Report::default();
+        let record_ids: BTreeSet<&str> = batch.iter().map(|decoded| decoded.envelope.event.record_id()).collect();
+        let mut all = states::read(transaction, record_ids)?;
+        for Decoded { position, envelope } in batch {
+            let record_id = envelope.event.record_id();
+            let mut stored = all.get(record_id).cloned().unwrap_or_default();
+            match self.apply_one(&mut stored, &envelope.event) {
+                Ok(true) => {
+                    stored.changed_by = Some(*position);
+                    report.changed.push(EntityKey { kind: "record", key: record_id.to_owned() });
+                    all.insert(record_id.to_owned(), stored);
+                }
+                Ok(false) => report.lose(*position),
+                Err(reason) => report.reject(*position, reason),
+            }
+        }
+        let changed = all.iter().filter_map(|(record_id, it)| Some((record_id.as_str(), it, it.changed_by?)));
+        let changed: Vec<(&str, &Stored, Position)> = changed.collect();
+        if !changed.is_empty() {
+            states::write(transaction, &changed)?;
+            self.write_typed(transaction, &changed)?;
+        }
+        Ok(report)
+    }
+
+    fn plan_statements(&self) -> &'static [PlanStatement] {
+        &[]
+    }
+
+    /// What an upsert comes to depends on the state before it, so there is no plan.
+    fn plan(&self, _batch: &[&Decoded<Event>]) -> Option<Planned> {
+        None
+    }
+
+    fn comparable(&self) -> Vec<Comparable> {
+        let columns =
+            ["raw", "api", "flags", "takedown", "removed", "content_hash", "record_partition", "record_offset"];
+        let state = Comparable::of("record_state").by_text("record_id").columns(["revision"]).columns(columns);
+        let columns = ["revision", "flags", "record_partition", "record_offset"];
+        vec![state, Comparable::of("records").by_text("record_id").columns(columns)]
+    }
+}

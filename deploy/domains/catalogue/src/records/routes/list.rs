@@ -1,0 +1,61 @@
+//! Records by id, page by page, and their counts by source.
+
+use axum::{http::StatusCode, response::Response};
+use daybook_projector::{row, statements, tables::FromRow};
+use daybook_query_api::{error::ApiError, json, live::Live, query::Query};
+use serde_json::{Value, json};
+
+use super::{body, view};
+
+/// Records of one page, if the client gives no limit, and at most.
+const LIMIT_DEFAULT: i64 = 50;
+const LIMIT_MAX: i64 = 500;
+
+statements! {
+    pub(super) STATEMENTS;
+    COUNT_BY_SOURCE = "../sql/count_by_source", CountRow;
+}
+
+row! {
+    struct CountRow<'r> {
+        source: Option<&'r str>,
+        row_count: i64,
+    }
+}
+
+/// The records after an id, in the order of ids. `next` is the id to go on after, if there are more.
+pub(super) async fn list(live: Live, query: Query) -> Result<Response, ApiError> {
+    let view = view(&live)?;
+    let limit = match query.get("limit").map(str::parse::<i64>) {
+        None => LIMIT_DEFAULT,
+        Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,
+        Some(_) => return Err(ApiError::invalid("limit", format!("limit is a number from 1 to {LIMIT_MAX}"))),
+    };
+    let after = query.get("after").unwrap_or_default();
+    let rows = live.read(&view.typed.list, vec![after.into(), (limit + 1).into()]).await?;
+    let page = rows.iter().take(usize::try_from(limit).unwrap_or(0));
+    let records: Vec<Value> = page.map(|row| body(&view.typed.show(row)?)).collect::<Result<_, _>>()?;
+    let is_more = rows.len() > records.len();
+    let next = records.last().filter(|_| is_more).map(|last| last["record_id"].clone());
+    Ok(json::respond(StatusCode::OK, &json!({"records": records, "next": next})))
+}
+
+/// How many records there are of each source.
+pub(super) async fn counts(live: Live, query: Query) -> Result<Response, ApiError> {
+    let view = view(&live)?;
+    match query.get("by") {
+        None | Some("source") if view.typed.has_source => {}
+        None | Some("source") => {
+            let message = format!("{} has no field source of type text", view.definition.collection);
+            return Err(ApiError::invalid("by", message));
+        }
+        Some(_) => return Err(ApiError::invalid("by", "records are counted by source")),
+    }
+    let rows = live.read(&COUNT_BY_SOURCE, Vec::new()).await?;
+    let count = |row| {
+        let CountRow { source, row_count } = CountRow::read(row)?;
+        Ok(json!({"source": source, "records": row_count}))
+    };
+    let counts: Vec<Value> = rows.iter().map(|row| count(row)).collect::<Result<_, ApiError>>()?;
+    Ok(json::respond(StatusCode::OK, &json!({"counts": counts})))
+}

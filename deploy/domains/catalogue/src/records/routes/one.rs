@@ -1,0 +1,144 @@
+//! One record: `PUT` says what it holds, `GET` shows it, `DELETE` removes its content.
+
+use std::{marker::PhantomData, sync::Arc};
+
+use axum::{extract::State, http::StatusCode, response::Response};
+use daybook_query_api::{
+    app::App, bodies::Bounded, context::WriteContext, create, error::ApiError, json, live::Live, path::Path,
+    query::Query,
+};
+use serde_json::{Value, json};
+
+use super::{
+    body, view,
+    write::{Kind, Write},
+};
+use crate::{
+    record::{self, Coverage, RecordInput, Source, content_hash, json_line},
+    records::{
+        events::{Event, RecordRemoved, RecordUpserted},
+        states::Stored,
+    },
+    values::canonical::canonical_json,
+};
+
+struct Upsert;
+
+impl Kind for Upsert {
+    const NAME: &'static str = "RecordUpserted";
+}
+
+struct Removal;
+
+impl Kind for Removal {
+    const NAME: &'static str = "RecordRemoved";
+}
+
+/// Says what a record holds: the whole of it, or some fields with `?merge=true`. What changes nothing is not recorded.
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    live: Live,
+    Path(record_id): Path<String>,
+    query: Query,
+    context: WriteContext,
+    Bounded(bytes): Bounded,
+) -> Result<Response, ApiError> {
+    let (view, merge) = (view(&live)?, is_set(&query, "merge")?);
+    let mut given = json_line::parse(&bytes).map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
+    let key = view.definition.key.as_str();
+    if !given.contains_key(key) {
+        given.insert(key.to_owned(), key_value(&view.definition, &record_id));
+    }
+    let coverage = if merge { Coverage::Partial } else { Coverage::Whole };
+    let input = record::read(&view.definition, given, Source::Json, coverage);
+    let input = input.map_err(|fault| ApiError::invalid(&fault.field, fault.detail))?;
+    if input.record_id != record_id {
+        return Err(ApiError::invalid(key, format!("{key} is {}, and the path names {record_id}", input.record_id)));
+    }
+    let hash = content_hash(&input.fields, &view.definition);
+    let collection = view.definition.collection.to_string();
+    let decide = move |state: Option<&Stored>| {
+        Ok((merge || !says_the_same(state, &hash)).then(|| upserted(&collection, &input, &hash, merge)))
+    };
+    let kind = PhantomData::<Upsert>;
+    create::create(&app, &live, &context, Write { view: &view, record_id, kind, decide }).await
+}
+
+/// Whether the last upsert of a record had the same content.
+pub(super) fn says_the_same(state: Option<&Stored>, hash: &str) -> bool {
+    state.is_some_and(|stored| stored.state.raw.is_some() && stored.content_hash.as_deref() == Some(hash))
+}
+
+/// The event of a record that was read.
+pub(super) fn upserted(collection: &str, input: &RecordInput, hash: &str, merge: bool) -> Event {
+    Event::RecordUpserted(RecordUpserted {
+        collection: collection.to_owned(),
+        record_id: input.record_id.clone(),
+        fields: canonical_json(&Value::Object(input.fields.clone())),
+        content_hash: hash.to_owned(),
+        merge,
+        import_id: None,
+        source: None,
+        cursor: None,
+    })
+}
+
+/// The value of the key field for an id: a number if the field is one.
+fn key_value(definition: &crate::definition::Definition, record_id: &str) -> Value {
+    let kind = definition.field(definition.key.as_str()).map(|field| field.kind);
+    let value = kind.and_then(|kind| kind.from_text(record_id).ok());
+    value.unwrap_or_else(|| record_id.into())
+}
+
+pub(super) fn is_set(query: &Query, name: &str) -> Result<bool, ApiError> {
+    match query.get(name) {
+        None | Some("false") => Ok(false),
+        Some("true" | "") => Ok(true),
+        Some(_) => Err(ApiError::invalid(name, format!("{name} is not true or false"))),
+    }
+}
+
+/// Shows a record, or with `?raw=true` what its source said.
+pub(super) async fn show(live: Live, Path(record_id): Path<String>, query: Query) -> Result<Response, ApiError> {
+    let view = view(&live)?;
+    let state = view.state(&record_id).await?;
+    let missing = || ApiError::NotFound(format!("{} has no record {record_id}", view.definition.collection));
+    let state = state.ok_or_else(missing)?;
+    if let Some(reason) = &state.state.taken_down {
+        let message = format!("record {record_id} is taken down");
+        let body = json!({"code": "taken-down", "message": message, "reason": reason});
+        return Err(ApiError::Shaped { status: StatusCode::GONE, message, body });
+    }
+    if is_set(&query, "raw")? {
+        let raw = state.state.raw.as_ref().ok_or_else(missing)?;
+        let body = json!({"record_id": record_id, "revision": state.state.revision, "fields": raw});
+        return Ok(json::respond(StatusCode::OK, &body));
+    }
+    let shown = view.shown(&record_id).await?.ok_or_else(missing)?;
+    Ok(json::respond(StatusCode::OK, &body(&shown)?))
+}
+
+/// Removes the content of a record. An upsert makes it anew, with a greater revision.
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    live: Live,
+    Path(record_id): Path<String>,
+    context: WriteContext,
+) -> Result<Response, ApiError> {
+    let view = view(&live)?;
+    let (collection, id) = (view.definition.collection.to_string(), record_id.clone());
+    let decide = move |state: Option<&Stored>| match state {
+        None => Err(ApiError::NotFound(format!("{collection} has no record {id}"))),
+        Some(stored) if stored.state.raw.is_none() => Ok(None),
+        Some(_) => Ok(Some(Event::RecordRemoved(RecordRemoved {
+            collection: collection.clone(),
+            record_id: id.clone(),
+            cause: "operator".to_owned(),
+            import_id: None,
+            source: None,
+            cursor: None,
+        }))),
+    };
+    let kind = PhantomData::<Removal>;
+    create::create(&app, &live, &context, Write { view: &view, record_id, kind, decide }).await
+}

@@ -1,0 +1,2 @@
+-- Counts by source.
+CREATE INDEX IF NOT EXISTS records_by_source ON records (source);

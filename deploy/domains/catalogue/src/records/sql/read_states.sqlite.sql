@@ -1,0 +1,3 @@
+SELECT $2 AS ordinal, s.record_id, s.revision, s.raw, s.api, s.flags, s.takedown, s.removed, s.content_hash
+FROM record_state AS s
+WHERE s.record_id = $1

@@ -1,0 +1,2 @@
+DELETE FROM records
+WHERE record_id = $1

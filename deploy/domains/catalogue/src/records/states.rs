@@ -1,0 +1,107 @@
+//! The states of records in the tables, from which the fold goes on.
+
+use std::collections::BTreeMap;
+
+use daybook_projector::{
+    row, statements,
+    tables::{Cell, Column, FromRow, Params, Row, TablesError, Transaction},
+};
+use daybook_schemas::position::Position;
+
+use crate::{Fields, record::fold::State, values::canonical::canonical_json};
+
+statements! {
+    /// The statements that are the same for every collection.
+    pub(super) STATEMENTS;
+    PUT = "sql/put_state", split;
+    /// The states of some records; keyed by record id.
+    pub(super) READ = "sql/read_states", split, keyed StateRow;
+    /// Removes the typed rows of some records.
+    pub(super) REMOVE = "sql/remove", split;
+}
+
+row! {
+    /// The state of a record as it is stored.
+    pub(super) struct StateRow<'r> {
+        record_id: &'r str,
+        revision: i64,
+        raw: Option<&'r str>,
+        api: &'r str,
+        flags: &'r str,
+        takedown: Option<&'r str>,
+        removed: i64,
+        content_hash: Option<&'r str>,
+    }
+}
+
+/// The state of a record, and what its source said last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stored {
+    pub(super) state: State,
+    /// The hash of the last upsert, unless something came after it that changed the content.
+    pub(super) content_hash: Option<String>,
+    /// The last event that changed it.
+    pub(super) changed_by: Option<Position>,
+}
+
+impl Stored {
+    /// Reads a row.
+    pub(super) fn of(row: &StateRow<'_>) -> Result<Self, TablesError> {
+        let wrong = |column| move |_| TablesError::Shape { column };
+        let raw = row.raw.map(serde_json::from_str::<Fields>).transpose().map_err(wrong("raw"))?;
+        let state = State {
+            raw,
+            api: serde_json::from_str(row.api).map_err(wrong("api"))?,
+            flags: serde_json::from_str(row.flags).map_err(wrong("flags"))?,
+            taken_down: row.takedown.map(str::to_owned),
+            revision: row.revision,
+            is_removed: row.removed != 0,
+        };
+        Ok(Self { state, content_hash: row.content_hash.map(str::to_owned), changed_by: None })
+    }
+
+    /// The flags as JSON.
+    pub(super) fn flags(&self) -> String {
+        canonical_json(&serde_json::json!(self.state.flags))
+    }
+}
+
+fn text(fields: &Fields) -> String {
+    canonical_json(&serde_json::Value::Object(fields.clone()))
+}
+
+/// Reads the states of some records; those that were never named have none.
+pub(super) fn read<'a>(
+    transaction: &mut dyn Transaction,
+    record_ids: impl IntoIterator<Item = &'a str>,
+) -> Result<BTreeMap<String, Stored>, TablesError> {
+    let rows = transaction.read(&READ, &Params::Many(vec![Column::texts(record_ids)]))?;
+    let stored = |row: &'_ Row| {
+        let (_, row) = StateRow::read_keyed(row)?;
+        Ok((row.record_id.to_owned(), Stored::of(&row)?))
+    };
+    rows.iter().map(stored).collect()
+}
+
+/// Writes the states that changed.
+pub(super) fn write(
+    transaction: &mut dyn Transaction,
+    changed: &[(&str, &Stored, Position)],
+) -> Result<(), TablesError> {
+    let row = |(record_id, stored, position): &(&str, &Stored, Position)| {
+        let state = &stored.state;
+        vec![
+            Cell::from(*record_id),
+            state.revision.into(),
+            Cell::Text(state.raw.as_ref().map(text)),
+            text(&state.api).into(),
+            stored.flags().into(),
+            state.taken_down.as_deref().into(),
+            i64::from(state.is_removed).into(),
+            stored.content_hash.as_deref().into(),
+            i64::from(position.partition.id).into(),
+            position.offset.into(),
+        ]
+    };
+    transaction.execute(&PUT, &Params::Many(Column::of_rows(changed.iter().map(row)))).map(|_| ())
+}

@@ -1,0 +1,20 @@
+//! Collections: the domain of their definitions. Each collection is a domain that a definition defines.
+
+use std::sync::Arc;
+
+use daybook_catalogue::{
+    collections::{self, events, projection, routes},
+    records,
+};
+
+use crate::domains::{Api, Defines, Domain};
+
+pub(super) const DOMAIN: Domain = Domain {
+    topics: &[events::CATALOGUE],
+    sequences: &[],
+    schemas: || &events::SCHEMAS,
+    projection: || Arc::new(projection::Collections),
+    documents: || None,
+    api: Api::Plain(routes::api),
+    defines: Some(Defines { schemas: || &records::events::SCHEMAS, read: collections::defined }),
+};

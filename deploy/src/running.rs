@@ -1,0 +1,243 @@
+//! The domains that run in this process. Each is opened, brought up to date and followed in the same way, at the start or
+//! while the process serves.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use daybook_ingest::log::{EventLog, LogError};
+use daybook_projector::{
+    generation::Generation,
+    monitor,
+    search::{SearchError, SearchStore, state::Search},
+};
+use daybook_query_api::app::DomainParts;
+use daybook_reindexer::{
+    control::Control,
+    coordinator::Coordinator,
+    lease::Lease,
+    open::{self, OpenError, Opened},
+    running::Platform,
+    settings::Settings,
+    upgrade,
+    watcher::{Generations, Serving, Watcher},
+};
+use daybook_schemas::position::Vector;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{start::Start, wire::retry};
+
+/// Time between two reports of progress while the tables catch up.
+const REPORT: Duration = Duration::from_secs(2);
+
+/// What every domain of this process runs on. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Base {
+    pub(crate) log: Arc<dyn EventLog>,
+    pub(crate) control: Control,
+    pub(crate) lease: Arc<Lease>,
+    pub(crate) instance: String,
+    pub(crate) indexes: Option<Arc<dyn SearchStore>>,
+    pub(crate) settings: Arc<Settings>,
+    /// Whether this process applies records.
+    pub(crate) projects: bool,
+}
+
+/// The domains that run in this process. Clones share them.
+#[derive(Clone, Default)]
+pub(crate) struct Domains(Arc<RwLock<Vec<Arc<Running>>>>);
+
+/// A running domain.
+pub(crate) struct Running {
+    pub(crate) parts: DomainParts,
+    /// The generation with which it was opened.
+    pub(crate) opened: Opened,
+    /// What this process knows of its generations.
+    pub(crate) serving: watch::Receiver<Serving>,
+    pub(crate) platform: Platform,
+    search: Option<Arc<Search>>,
+    generations: Generations,
+    /// Until it follows.
+    watcher: Mutex<Option<Watcher>>,
+}
+
+impl Domains {
+    /// Adds a domain.
+    pub(crate) fn push(&self, running: Arc<Running>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).push(running);
+    }
+
+    /// All of them, in the order in which they were added.
+    pub(crate) fn all(&self) -> Vec<Arc<Running>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The domain of a name.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Running>> {
+        self.all().into_iter().find(|running| running.platform.domain() == name)
+    }
+
+    /// Stops their generations. Blocks for a bounded time.
+    pub(crate) fn stop(&self) {
+        for running in self.all() {
+            running.stop();
+        }
+    }
+}
+
+impl Base {
+    /// What the generations of a domain run on.
+    pub(crate) fn platform(&self, domain: &DomainParts) -> Platform {
+        Platform {
+            projection: Arc::clone(&domain.projection),
+            documents: domain.documents.clone(),
+            log: Arc::clone(&self.log),
+            control: self.control.clone(),
+            indexes: self.indexes.clone(),
+            lease: Arc::clone(&self.lease),
+            instance: self.instance.clone(),
+            projects: self.projects,
+            settings: Arc::clone(&self.settings),
+        }
+    }
+
+    /// Opens the generation of a domain, and begins to apply records to it.
+    pub(crate) async fn open(&self, parts: DomainParts, tasks: &mut JoinSet<()>, start: &Start) -> Result<Running> {
+        let platform = self.platform(&parts);
+        let transient = |error: &OpenError| match error {
+            OpenError::Tables { source, .. } => source.is_retryable(),
+            OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
+            _ => false,
+        };
+        let what = format!("the live generation of {}", platform.domain());
+        let opened = retry(&what, start, || open::open(&platform), transient).await?;
+        refuse_foreign(&platform, &opened.generation).await?;
+        let watcher = Watcher::start(platform.clone(), &opened).await?;
+        let (serving, generations) = (watcher.serving(), watcher.generations());
+        tasks.spawn(watch_live(Arc::clone(&self.log), serving.clone()));
+        let (search, watcher) = (serving.borrow().live().search.clone(), Mutex::new(Some(watcher)));
+        Ok(Running { parts, opened, serving, platform, search, generations, watcher })
+    }
+}
+
+/// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
+async fn refuse_foreign(platform: &Platform, generation: &Generation) -> Result<()> {
+    let (Some(store), Some(binding)) = (&platform.indexes, platform.binding(generation)) else { return Ok(()) };
+    match store.check(&binding).await {
+        Err(error @ SearchError::Foreign(_)) => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Watches the live generation until the task is dropped.
+async fn watch_live(log: Arc<dyn EventLog>, mut serving: watch::Receiver<Serving>) {
+    loop {
+        let live = serving.borrow_and_update().live().clone();
+        let number = live.generation.number;
+        tokio::select! {
+            () = monitor::watch(Arc::clone(&log), live.generation, live.search) => {}
+            changed = serving.wait_for(|serving| serving.live().generation.number != number) => {
+                // The domain is not run any more.
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Stops its generations. Blocks for a bounded time.
+    pub(crate) fn stop(&self) {
+        self.generations.stop();
+    }
+
+    /// Waits until the tables have applied what the log held before `end`, and promotes a generation that is not live if
+    /// this process is alone.
+    pub(crate) async fn catch_up(&self, end: &Vector, start: &Start) -> Result<()> {
+        let is_alone = !self.platform.control.store().shared();
+        if self.opened.is_live || is_alone {
+            self.catch_up_tables(end, start).await?;
+        }
+        if !self.opened.is_live && is_alone {
+            self.catch_up_search(end, start).await;
+            start.wait_for(format!("the promotion of {}'s new generation", self.platform.domain()));
+            upgrade::promote(&self.platform, &self.opened.generation).await?;
+        }
+        Ok(())
+    }
+
+    /// Looks at control storage, and follows it from now on.
+    pub(crate) async fn follow(&self, tasks: &mut JoinSet<()>, start: &Start) -> Result<()> {
+        start.wait_for(format!("the generations of {}", self.platform.domain()));
+        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watcher) = watcher {
+            watcher.look().await?;
+            tasks.spawn(watcher.follow());
+        }
+        tasks.spawn(Coordinator::new(self.platform.clone(), self.serving.clone()).coordinate());
+        Ok(())
+    }
+
+    /// Why this process cannot answer from it now; empty if it can.
+    pub(crate) fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        let current = self.serving.borrow().current.generation.number;
+        let live = Arc::clone(&self.serving.borrow().live().generation);
+        if current != live.number {
+            let (domain, number) = (live.domain, live.number);
+            reasons.push(format!(
+                "generation {current} of {domain} is live, which another version of this program serves; generation \
+                 {number} of this one is not promoted"
+            ));
+        }
+        let (domain, owed) = (live.domain, live.progress.owed());
+        reasons.extend(live.refusal().map(str::to_owned));
+        let failures = self.generations.failures().into_iter().filter(|failed| failed.generation == live.number);
+        reasons.extend(failures.map(|failed| format!("projector of {domain}: {}", failed.failure)));
+        if !owed.0.is_empty() {
+            reasons.push(format!("tables of {domain}: they went back, and reach {owed} again soon"));
+        }
+        reasons
+    }
+
+    /// Waits until the tables have reached `end`, and logs progress.
+    async fn catch_up_tables(&self, end: &Vector, start: &Start) -> Result<()> {
+        let progress = &self.opened.generation.progress;
+        let topics = self.platform.projection.topics();
+        let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
+        let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
+        let domain = self.opened.generation.domain;
+        let began = Instant::now();
+        start.wait_for(format!("the tables of {domain}, which are catching up"));
+        while tokio::time::timeout(REPORT, progress.wait_for(&end)).await.is_err() {
+            if let Some(reason) = self.opened.generation.refusal() {
+                anyhow::bail!("{reason}");
+            }
+            let lag = progress.applied().lag(&end);
+            let done = end.0.values().sum::<i64>() - lag;
+            let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
+            start.wait_for(format!("the tables of {domain}, which are catching up: {lag} records left"));
+            tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
+        }
+        Ok(())
+    }
+
+    /// Waits until search sees everything before `end`, or fails; and logs progress.
+    async fn catch_up_search(&self, end: &Vector, start: &Start) {
+        let Some(search) = &self.search else { return };
+        let domain = self.opened.generation.domain;
+        start.wait_for(format!("search of {domain}, which is catching up"));
+        while tokio::time::timeout(REPORT, search.wait(end)).await.is_err() {
+            let lag = search.lag(end);
+            if let Some(failure) = search.health().failure {
+                tracing::warn!(domain, lag, "search of {domain} does not catch up: {failure}");
+                return;
+            }
+            start.wait_for(format!("search of {domain}, which is catching up: {lag} records left"));
+            tracing::info!(domain, lag, "search of {domain} is catching up: {lag} records left");
+        }
+    }
+}
