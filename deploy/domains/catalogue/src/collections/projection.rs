@@ -1,10 +1,14 @@
 //! The fold of definitions: a row for each revision. The first event of a revision wins.
 
+use std::sync::Arc;
+
 use daybook_projector::{
     comparison::Comparable,
     ddl,
     projection::{Decoded, EntityKey, Fold, Planned, Report},
-    row, statements,
+    row,
+    search::shape::IndexShape,
+    statements,
     tables::{Ddl, Params, PlanStatement, TablesError, Transaction},
 };
 use daybook_schemas::Topic;
@@ -91,6 +95,10 @@ impl Fold for Collections {
 
     /// Definitions are few: they need no plan.
     fn plan(&self, _batch: &[&Decoded<Event>]) -> Option<Planned> {
+        None
+    }
+
+    fn index_shape(&self) -> Option<Arc<IndexShape>> {
         None
     }
 

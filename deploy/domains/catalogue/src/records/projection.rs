@@ -8,6 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use daybook_projector::{
     comparison::Comparable,
     projection::{Decoded, EntityKey, Fold, Planned, Report},
+    search::shape::IndexShape,
     tables::{Column, Ddl, Params, PlanStatement, TablesError, Transaction},
 };
 use daybook_schemas::{Topic, position::Position};
@@ -147,6 +148,10 @@ impl Fold for Records {
 
     /// What an upsert comes to depends on the state before it, so there is no plan.
     fn plan(&self, _batch: &[&Decoded<Event>]) -> Option<Planned> {
+        None
+    }
+
+    fn index_shape(&self) -> Option<Arc<IndexShape>> {
         None
     }
 
