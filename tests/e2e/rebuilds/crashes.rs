@@ -71,7 +71,7 @@ fn leave(place: &Place, switch: Switch, committed: Committed, deadline_ms: i64) 
         "control",
         &format!(
             "UPDATE domains SET epoch = epoch + 1, live = {live}, previous = {previous}, phase = '{phase}', \
-             candidate = {candidate}, deadline = {deadline}"
+             candidate = {candidate}, deadline = {deadline} WHERE domain = 'metaflow'"
         ),
     );
     let before = if is_back { "previous" } else { "ready" };
@@ -80,7 +80,7 @@ fn leave(place: &Place, switch: Switch, committed: Committed, deadline_ms: i64) 
         // The live one became live before the other one was ready.
         let changed = if state == "live" { "created_at" } else { "changed_at" };
         let set = format!("UPDATE generations SET state = '{state}', changed_at = {changed}");
-        place.alter("control", &format!("{set} WHERE generation = {generation}"));
+        place.alter("control", &format!("{set} WHERE domain = 'metaflow' AND generation = {generation}"));
     }
 }
 
