@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     generation,
     projection::Projection,
-    search::{elasticsearch, shape::IndexShape, tantivy},
+    search::{self, shape::IndexShape},
     tables::{SchemaDefinition, TablesError},
 };
 
@@ -34,7 +34,8 @@ pub fn fingerprints(projection: &dyn Projection, shape: Option<&IndexShape>) -> 
 
 /// The fingerprint of the documents' shape, and of what each engine makes of it.
 pub fn mapping(shape: &IndexShape) -> String {
-    let of_engines = [elasticsearch::definition(shape), tantivy::definition(shape)].map(|it| it.to_string());
+    let of_engines = [search::elasticsearch::definition(shape), search::tantivy::definition(shape)];
+    let of_engines = of_engines.map(|it| it.to_string());
     hash([format!("{shape:?}").as_bytes(), of_engines[0].as_bytes(), of_engines[1].as_bytes()])
 }
 
