@@ -151,25 +151,29 @@ impl Generations<'_> {
         }
     }
 
-    /// The generation to which it goes back. The domain may be left out if only one has an index.
+    /// The generation to which it goes back.
     async fn previous(&self) -> Result<Generation> {
         let mut all = self.all().await?;
-        let names = |of: &dyn Fn(&Generation) -> bool| {
-            let mut names: Vec<String> = all.iter().filter(|it| of(it)).map(|it| it.domain.clone()).collect();
-            names.dedup();
-            names
+        let domain = match self.of.domain.clone() {
+            Some(domain) => domain,
+            None => self.default_domain(&all).await?,
         };
-        let (every, mut domains) = (names(&|_| true), names(&|it| it.search.is_some()));
-        if domains.is_empty() {
-            domains.clone_from(&every);
-        }
-        if domains.len() > 1 {
-            let text = format!("name a domain with --domain: {}", every.join(", "));
-            return Err(Failure::new(Code::Usage, text).into());
-        }
-        all.retain(|it| domains.contains(&it.domain) && it.state == "previous");
-        let none = || format!("{} has no previous generation", domains.join(""));
+        all.retain(|it| it.domain == domain && it.state == "previous");
+        let none = || format!("{domain} has no previous generation");
         Ok(all.pop().ok_or_else(|| Failure::new(Code::Conflict, none()))?)
+    }
+
+    /// The domain that is meant where none is named.
+    async fn default_domain(&self, all: &[Generation]) -> Result<String> {
+        #[derive(Deserialize)]
+        struct Status {
+            default_domain: Option<String>,
+        }
+        let mut names: Vec<&str> = all.iter().map(|it| it.domain.as_str()).collect();
+        names.dedup();
+        let text = || format!("name a domain with --domain: {}", names.join(", "));
+        let status: Status = ask(self.server, "/api/v1/status").await?;
+        Ok(status.default_domain.ok_or_else(|| Failure::new(Code::Usage, text()))?)
     }
 
     /// What happens if a generation becomes live.

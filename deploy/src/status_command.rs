@@ -24,6 +24,7 @@ struct Status {
     reasons: Vec<String>,
     log: Place,
     tables: Place,
+    default_domain: Option<String>,
     generations: Vec<Generation>,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
@@ -87,6 +88,9 @@ fn write(out: &mut impl Write, status: &Status) -> Result<()> {
     writeln!(out, "  log       {}, id {}", status.log.place, of_log("id"))?;
     writeln!(out, "  log end   {}", of_log("end"))?;
     writeln!(out, "  tables    {}", status.tables.place)?;
+    if let Some(domain) = &status.default_domain {
+        writeln!(out, "  default   {domain}, if a command names no domain")?;
+    }
     for generation in &status.generations {
         writeln!(out, "  {} generation {}, {}", generation.domain, generation.generation, generation.state)?;
         writeln!(out, "    applied     {}", generation.applied)?;

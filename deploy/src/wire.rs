@@ -225,8 +225,10 @@ impl Parts {
             running.follow(&mut self.background, start).await?;
         }
         for defining in &mut self.defining {
-            // They are served together with the others.
-            defining.look(start, &(Arc::new(|_: &Running| {}) as Added)).await?;
+            // They are served together with the others. One that does not run is tried again later, and holds up no other.
+            if let Err(error) = defining.look(start, &(Arc::new(|_: &Running| {}) as Added)).await {
+                tracing::error!(error = format!("{error:#}"), "a defined domain does not run: {error:#}");
+            }
         }
         Ok(())
     }

@@ -60,6 +60,8 @@ pub struct DomainApi {
     pub streamed: Vec<String>,
     /// The prefix of the paths of its search, as in `/api/v1`.
     pub search_prefix: String,
+    /// Whether it is meant where no domain is named, if it is the only such one.
+    pub is_default: bool,
     /// Creates what its routes need for a generation.
     pub new_view: NewView,
     /// Every statement of its routes, so that a test can run each on every engine.
@@ -199,6 +201,12 @@ impl App {
     /// The domain of a name.
     pub fn domain(&self, name: &str) -> Option<Arc<Domain>> {
         self.domains.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The domain that is meant where none is named.
+    pub fn default_domain(&self) -> Option<Arc<Domain>> {
+        let mut defaults = self.domains().into_iter().filter(|domain| domain.api.is_default);
+        defaults.next().filter(|_| defaults.next().is_none())
     }
 
     /// Adds a domain. `serve` makes its routes part of what is served.

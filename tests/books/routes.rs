@@ -41,6 +41,7 @@ pub fn api() -> DomainApi {
         }),
         streamed: Vec::new(),
         search_prefix: "/api/books".to_owned(),
+        is_default: true,
         new_view: numbered::new_view::<Books>(),
         statements: Vec::new,
     }

@@ -233,7 +233,9 @@ async fn the_openapi_document_names_what_is_served_and_nothing_else() {
         ];
         let registry = include_str!("../../query-api/src/routes/schema_registry.rs");
         let of_registry = registry.matches("\n        (\"/").count();
-        let served = of_registry + routes.iter().map(|text| text.matches(".route(").count()).sum::<usize>();
+        // A route that answers for all paths below another one serves nothing by itself.
+        let own = |text: &&str| text.matches(".route(").count() - text.matches("{{*").count();
+        let served = of_registry + routes.iter().map(own).sum::<usize>();
         assert_eq!(served, paths.len(), "routes are served that the document does not name");
     })
     .await;

@@ -6,7 +6,7 @@ use super::{ServerOptions, help};
 
 #[derive(Args)]
 pub(crate) struct RebuildOptions {
-    /// The domain; may be left out if there is only one.
+    /// The domain; if it is left out, the default one, which the status names.
     #[arg(long, value_name = "NAME")]
     pub(crate) domain: Option<String>,
     /// Builds the index anew from the live tables, and replays nothing.
@@ -101,7 +101,7 @@ pub(crate) enum GenerationsCommand {
 
 #[derive(Args)]
 pub(crate) struct OfDomain {
-    /// The domain; may be left out if there is only one.
+    /// The domain; if it is left out, the default one, which the status names.
     #[arg(long, value_name = "NAME")]
     pub(crate) domain: Option<String>,
     #[command(flatten)]

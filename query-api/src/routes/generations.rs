@@ -22,15 +22,7 @@ use daybook_schemas::position::Vector;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{
-    app::{App, Domain},
-    bodies::Bounded,
-    error::ApiError,
-    json,
-    path::Path,
-    query::Query,
-    time,
-};
+use crate::{app::App, bodies::Bounded, error::ApiError, json, path::Path, query::Query, time};
 
 /// Between two looks at the progress of a rebuild whose events are sent.
 const EVENTS_LOOK: Duration = Duration::from_millis(500);
@@ -269,13 +261,7 @@ fn asked(app: &App, query: &Query) -> Result<Vec<Rebuilds>, ApiError> {
     }
 }
 
-/// The domains that can be searched; all of them if none can.
-fn searched(domains: &[Arc<Domain>]) -> Vec<&Arc<Domain>> {
-    let searched: Vec<_> = domains.iter().filter(|domain| domain.rebuilds.has_documents()).collect();
-    if searched.is_empty() { domains.iter().collect() } else { searched }
-}
-
-/// The domain that a query names. It may be left out if only one can be searched.
+/// The domain that a query names, or the default one.
 fn one(app: &App, query: &Query) -> Result<Rebuilds, ApiError> {
     let domains = app.domains();
     let names = || domains.iter().map(|domain| domain.api.name).collect::<Vec<_>>().join(", ");
@@ -284,9 +270,9 @@ fn one(app: &App, query: &Query) -> Result<Rebuilds, ApiError> {
             Some(domain) => Ok(domain.rebuilds.clone()),
             None => Err(ApiError::NotFound(format!("there is no domain {name}; there are: {}", names()))),
         },
-        None => match searched(&domains).as_slice() {
-            [only] => Ok(only.rebuilds.clone()),
-            _ => Err(ApiError::invalid("domain", format!("name a domain: {}", names()))),
+        None => match app.default_domain() {
+            Some(domain) => Ok(domain.rebuilds.clone()),
+            None => Err(ApiError::invalid("domain", format!("name a domain: {}", names()))),
         },
     }
 }

@@ -36,6 +36,7 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         "reasons": reasons,
         "log": {"id": app.log.id(), "place": config.log, "end": end.map(|end| end.to_string())},
         "tables": {"place": config.tables},
+        "default_domain": app.default_domain().map(|domain| domain.api.name),
         "generations": generations,
     });
     Ok(json::respond(StatusCode::OK, &body))

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     http::StatusCode,
     response::Response,
-    routing::{get, put},
+    routing::{any, get, put},
 };
 use daybook_ingest::log::LogError;
 use daybook_projector::{chain, tables::FromRow};
@@ -52,9 +52,11 @@ pub fn api() -> DomainApi {
                 .route(PREFIX, get(list))
                 .route(&format!("{PREFIX}/{{collection}}"), put(apply).get(show))
                 .route(&format!("{PREFIX}/{{collection}}/definition"), get(show_definition))
+                .route(&format!("{PREFIX}/{{collection}}/{{*of_records}}"), any(not_served))
         }),
         streamed: Vec::new(),
         search_prefix: PREFIX.to_owned(),
+        is_default: false,
         new_view: Arc::new(|_generation| Arc::new(())),
         statements: || STATEMENTS.to_vec(),
     }
@@ -106,7 +108,7 @@ fn read(text: &str) -> Result<Definition, Vec<Fault>> {
 
 /// An answer with every mistake of a definition.
 fn refused(faults: &[Fault]) -> ApiError {
-    let message = format!("the definition has {} mistakes", faults.len());
+    let message = format!("the definition cannot be used; mistakes: {}", faults.len());
     let body = json!({"code": "definition-invalid", "message": message, "faults": faults});
     ApiError::Shaped { status: StatusCode::BAD_REQUEST, message, body }
 }
@@ -240,6 +242,16 @@ async fn show_definition(live: Live, Path(collection): Path<String>, query: Quer
     let mut body = shown(&row);
     body["definition"] = serde_json::from_str(row.definition).map_err(|error| ApiError::Internal(error.to_string()))?;
     Ok(json::respond(StatusCode::OK, &body))
+}
+
+/// The answer to a request about records where this process does not run the collection: it may have been defined a
+/// moment ago.
+async fn not_served(live: Live, Path((collection, _of_records)): Path<(String, String)>) -> Result<Response, ApiError> {
+    let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
+    match rows.is_empty() {
+        true => Err(unknown(&collection)),
+        false => Err(ApiError::Unavailable(format!("collection {collection} is not served here yet"))),
+    }
 }
 
 /// A definition as it was applied.

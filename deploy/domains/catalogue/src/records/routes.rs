@@ -48,6 +48,7 @@ pub(super) fn api(definition: &Arc<Definition>, typed: &'static Typed) -> Domain
         routes: Arc::new(move |_app| routes(&of_routes)),
         streamed: Vec::new(),
         search_prefix: prefix,
+        is_default: false,
         new_view: Arc::new(move |generation| Arc::new(View::start(generation, &of_view, typed))),
         statements: || STATEMENTS.to_vec(),
     }

@@ -82,6 +82,7 @@ pub fn api(settings: Settings) -> DomainApi {
         schemas: &SCHEMAS,
         streamed: vec![EVENTS.to_owned()],
         search_prefix: SEARCH_PREFIX.to_owned(),
+        is_default: true,
         new_view: Arc::new(|generation| Arc::new(view::Loaders::new(generation))),
         statements,
     }
