@@ -133,6 +133,7 @@ impl Defining {
         let running = Arc::new(self.base.open(parts, &mut self.tasks, start).await?);
         if let Err(error) = self.complete(&running, folded, start).await {
             // The next attempt opens it again.
+            self.base.lease.remove(domain);
             tokio::task::spawn_blocking(move || running.stop()).await?;
             return Err(error);
         }
@@ -150,7 +151,7 @@ impl Defining {
         let mut changes = self.base.control.changes();
         running.follow(&mut self.tasks, start).await?;
         // Before that it must not answer; a generation of another version answers nothing here.
-        while running.opened.is_live && !self.base.lease.has_applied(domain, epoch) {
+        while running.opened.is_live && !running.is_foreign() && !self.base.lease.has_applied(domain, epoch) {
             // Either is a reason to look.
             let _due = tokio::time::timeout(LOOK, changes.changed()).await;
         }

@@ -3,6 +3,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -79,11 +80,14 @@ impl Domains {
         self.all().into_iter().find(|running| running.platform.domain() == name)
     }
 
-    /// Stops their generations. Blocks for a bounded time.
+    /// Stops their generations, all at the same time. Blocks for a bounded time.
     pub(crate) fn stop(&self) {
-        for running in self.all() {
-            running.stop();
-        }
+        let all = self.all();
+        thread::scope(|scope| {
+            for running in &all {
+                scope.spawn(|| running.stop());
+            }
+        });
     }
 }
 
@@ -181,12 +185,18 @@ impl Running {
         Ok(())
     }
 
+    /// Whether another version of this program serves the live generation.
+    pub(crate) fn is_foreign(&self) -> bool {
+        let serving = self.serving.borrow();
+        serving.current.generation.number != serving.live().generation.number
+    }
+
     /// Why this process cannot answer from it now; empty if it can.
     pub(crate) fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         let current = self.serving.borrow().current.generation.number;
         let live = Arc::clone(&self.serving.borrow().live().generation);
-        if current != live.number {
+        if self.is_foreign() {
             let (domain, number) = (live.domain, live.number);
             reasons.push(format!(
                 "generation {current} of {domain} is live, which another version of this program serves; generation \

@@ -168,6 +168,15 @@ impl Lease {
         Ok(self.state().acknowledged(name))
     }
 
+    /// Takes back [`Lease::add`] for a domain that could not be run: it is acknowledged and applied here no more.
+    pub fn remove(&self, domain: &str) {
+        self.domains.write().unwrap_or_else(PoisonError::into_inner).retain(|folded| folded.domain != domain);
+        let mut state = self.state();
+        state.required.remove(domain);
+        state.applied.remove(domain);
+        state.acknowledged.remove(domain);
+    }
+
     /// Whether this process has applied a control row of a domain of this epoch, or a newer one.
     pub fn has_applied(&self, domain: &str, epoch: Epoch) -> bool {
         self.state().applied.get(domain).is_some_and(|applied| *applied >= epoch)

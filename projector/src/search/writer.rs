@@ -29,8 +29,8 @@ const UNSEEN_MAX: u64 = 50_000;
 const WRITE_MIN: usize = 1000;
 /// Documents that a write which blocks the thread takes at a time: some milliseconds.
 const BLOCKING_MAX: usize = 50;
-/// Documents of one request to an index: at first, at least, and at most. There are more after a quick answer, and fewer
-/// after a slow one or a failure, so that an index that is slow is not sent what it was given up for again and again.
+/// Documents that are handed to an index together: at first, at least, and at most. There are more after a quick answer,
+/// and fewer after a slow one or a failure, so that an index that is slow is not sent the same again and again.
 const PART_FIRST: usize = 100;
 const PART_MIN: usize = 25;
 const PART_MAX: usize = 100_000;
@@ -214,7 +214,7 @@ impl Sink for Writer {
 struct Destination {
     index: Arc<dyn SearchIndex>,
     search: Arc<Search>,
-    /// Documents of one request.
+    /// Documents that it is handed together.
     part: Arc<AtomicUsize>,
 }
 
@@ -223,7 +223,7 @@ impl Destination {
         Self { index, search, part: Arc::new(AtomicUsize::new(PART_FIRST)) }
     }
 
-    /// Writes documents in parts. None that is written is sent again.
+    /// Writes documents in parts. A part that is written is not sent again.
     async fn write(&self, documents: &[Document]) -> Result<Vec<Refused>, SearchError> {
         let (mut refused, mut rest, mut tries) = (Vec::new(), documents, Tries::new());
         while !rest.is_empty() {
@@ -245,11 +245,12 @@ impl Destination {
         Ok(refused)
     }
 
-    /// Decides how many documents the next request has, by the time that the last one took, or `None` if it failed.
+    /// Decides how many documents the next part has, by the time that the last one took, or `None` if it failed.
     fn resize(&self, part: usize, took: Option<Duration>) {
         let now = self.part.load(Ordering::Relaxed);
         let next = match took {
-            Some(took) if took < QUICK => now * 2,
+            // A smaller one says nothing about a larger one.
+            Some(took) if took < QUICK && part >= now => now * 2,
             Some(took) if took < SLOW => now,
             _ => now.min(part / 2),
         };
