@@ -8,14 +8,7 @@ use axum::{
     response::Response,
 };
 use daybook_query_api::{
-    app::App,
-    bodies::Bounded,
-    context::WriteContext,
-    create,
-    error::ApiError,
-    json,
-    live::Live,
-    path::Path,
+    app::App, bodies::Bounded, context::WriteContext, create, error::ApiError, json, live::Live, path::Path,
     write::located,
 };
 use daybook_schemas::{EventSet, position::Position};
