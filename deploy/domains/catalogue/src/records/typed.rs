@@ -25,8 +25,8 @@ const FIRST_FIELD: usize = 6;
 const READ_COLUMNS: [&str; 3] = ["record_id", "revision", "flags"];
 /// The field that records are counted by.
 pub(super) const SOURCE: &str = "source";
-/// Longest source, in code points, that has an index: a longer one is over the limit of PostgreSQL's indexes, and not of
-/// SQLite's.
+/// Longest source, in code points, that has an index: a much longer one is over the limit of PostgreSQL's indexes, and
+/// not of SQLite's.
 const INDEXED_MAX: usize = 200;
 
 /// The typed table of a definition.

@@ -84,7 +84,7 @@ fn count_each<'a>(counts: &mut BTreeMap<String, usize>, names: impl Iterator<Ite
 }
 
 /// Reads records, and records those that differ from what is known. `max_rejects` lines may be refused; the batch with
-/// one more is not recorded, those before it are.
+/// one more is not recorded, unless only the tables refused it, and those before it are.
 pub(super) async fn ingest(
     State(app): State<Arc<App>>,
     live: Live,
@@ -112,15 +112,14 @@ pub(super) async fn ingest(
         }
         outcome.unchanged += lines.len() - changes.len();
         let (events, numbers) = checked(changes, &mut outcome);
-        if rejects_max.is_some_and(|max| outcome.rejected > max) {
-            return Err(too_many_rejects(&outcome));
-        }
+        within(rejects_max, &outcome)?;
         if events.is_empty() {
             continue;
         }
         if let Written::Applied(applied) = app.write(&live, &context, events).await? {
             count(&live, &applied, &numbers, &mut outcome).await?;
             outcome.positions.extend(applied.positions);
+            within(rejects_max, &outcome)?;
         }
     }
     Ok(located(json::respond(StatusCode::OK, &shown(&outcome)), &newest(&outcome.positions)))
@@ -251,12 +250,16 @@ fn newest(positions: &[Position]) -> Vec<Position> {
     newest.into_values().collect()
 }
 
-fn too_many_rejects(outcome: &Outcome) -> ApiError {
+/// Ends the request if more lines are refused than it allows.
+fn within(rejects_max: Option<usize>, outcome: &Outcome) -> Result<(), ApiError> {
+    if rejects_max.is_none_or(|max| outcome.rejected <= max) {
+        return Ok(());
+    }
     let message = format!("{} lines are refused", outcome.rejected);
     let mut body = shown(outcome);
     body["code"] = "too-many-rejects".into();
     body["message"] = message.as_str().into();
-    ApiError::Shaped { status: StatusCode::UNPROCESSABLE_ENTITY, message, body }
+    Err(ApiError::Shaped { status: StatusCode::UNPROCESSABLE_ENTITY, message, body })
 }
 
 #[cfg(test)]
