@@ -15,7 +15,7 @@ use daybook_catalogue::{
 use daybook_projector::{
     generation,
     projection::{Decoded, Projection},
-    tables::{Cell, Params, Row, Statement, Store, Tables},
+    tables::{Cell, Column, Params, Row, Statement, Store, Tables},
 };
 use daybook_schemas::{Envelope, position::Position, topics};
 use daybook_tests::random::Random;
@@ -207,4 +207,97 @@ async fn batches_do_not_show_in_records_and_engines_agree() {
             }
         }
     }
+}
+
+/// An upsert of a whole record.
+fn upserted(definition: &Definition, given: &Value) -> Event {
+    let Value::Object(fields) = given else { panic!("{given} is no object") };
+    Event::RecordUpserted(RecordUpserted {
+        collection: "folded".to_owned(),
+        record_id: given["id"].as_str().unwrap_or_default().to_owned(),
+        content_hash: content_hash(fields, definition),
+        fields: canonical_json(given),
+        merge: false,
+        import_id: None,
+        source: None,
+        cursor: None,
+    })
+}
+
+fn log_of(events: Vec<Event>) -> Vec<Decoded<Event>> {
+    let decoded = |(offset, event)| {
+        let position = Position::new(topic("folded"), 0, offset);
+        Decoded { position, envelope: Envelope::new(1_700_000_000_000, event) }
+    };
+    (0..).zip(events).map(decoded).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upsert_that_changes_nothing_is_the_last_one_all_the_same() {
+    topics::declare(&[topic("folded")]);
+    let definition = definition();
+    let parts = records::parts(Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
+    // The title is kept, so the second changes nothing.
+    let (first, second) = (json!({"id": "r", "title": "one"}), json!({"id": "r", "title": null}));
+    let log = log_of(vec![upserted(&definition, &first), upserted(&definition, &second)]);
+    let Value::Object(fields) = &second else { panic!("no object") };
+    let hash = content_hash(fields, &definition);
+    for place in places("repeated") {
+        for size in [1, 2] {
+            let schema = place.store.schema("folded", i64::try_from(size).unwrap_or(0));
+            let tables = make(place.store.as_ref(), &schema, parts.projection.as_ref()).await;
+            let lines = fold(tables, Arc::clone(&parts.projection), log.clone(), size).await;
+            assert!(lines.contains(&format!("lost {}", log[1].position)), "{lines:?}");
+            let state = lines.iter().find(|line| line.starts_with("states ")).map(String::as_str).unwrap_or_default();
+            assert!(state.contains(&hash), "{}, batches of {size}: {state}", place.store.describe());
+            assert!(state.contains("\"r\")) 1 "), "the revision grew: {state}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_agree_on_a_long_source_whether_it_has_an_index_or_not() {
+    topics::declare(&[topic("folded")]);
+    let mut random = Random::seeded("long sources");
+    let long: String =
+        (0..4096).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[random.below(36)])).collect();
+    for (source, is_stored) in [("\"text\"", true), ("{ type = \"text\", max_length = 80 }", false)] {
+        let text = DEFINITION.replace("source = \"text\"", &format!("source = {source}"));
+        let definition = Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let definition = Arc::new(definition);
+        let parts = records::parts(Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
+        let events = [json!({"id": "a", "source": long}), json!({"id": "b", "source": "eol"})];
+        let log = log_of(events.iter().map(|given| upserted(&definition, given)).collect());
+        let mut found = Vec::new();
+        for place in places("sources") {
+            let schema = place.store.schema("folded", 1);
+            let tables = make(place.store.as_ref(), &schema, parts.projection.as_ref()).await;
+            found.push(fold(Arc::clone(&tables), Arc::clone(&parts.projection), log.clone(), 10).await);
+            assert_eq!(found[0], found[found.len() - 1], "{}", place.store.describe());
+            let rows = read_typed(tables, &definition, (parts.api.statements)()).await;
+            assert_eq!(rows, if is_stored { [1, 2, 2] } else { [0, 1, 1] }, "{}", place.store.describe());
+        }
+        assert_eq!(found[0].iter().any(|line| line.starts_with("rejected ")), !is_stored, "{:?}", found[0]);
+    }
+}
+
+/// How many rows each statement gives that reads the typed table: record `a`, a page, and the counts.
+async fn read_typed(
+    tables: Arc<dyn Tables>,
+    definition: &Definition,
+    statements: Vec<&'static Statement>,
+) -> [usize; 3] {
+    let [read, list] = records::typed_statements(definition);
+    let counts = statements.into_iter().find(|statement| statement.name.ends_with("count_by_source"));
+    let counts = counts.unwrap_or_else(|| panic!("counts are not among the statements"));
+    blocking(move || {
+        let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
+        let a = Params::Many(vec![Column::texts(["a"])]);
+        let page = Params::One(vec!["".into(), 10.into()]);
+        [(read, a), (list, page), (counts, Params::One(Vec::new()))].map(|(statement, params)| {
+            let rows = transaction.read(statement, &params);
+            rows.unwrap_or_else(|error| panic!("{}: {error}", statement.name)).len()
+        })
+    })
+    .await
 }

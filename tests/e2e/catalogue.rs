@@ -3,6 +3,7 @@
 use daybook_tests::{
     api::Answer,
     process::{Backend, Place, Server},
+    random::Random,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -68,10 +69,20 @@ async fn a_definition_is_applied_once_and_every_mistake_is_named() {
         assert_eq!(listed["collections"][0]["revision"], 2, "{listed}");
         assert_eq!(server.api.get("/api/v1/collections/video").await.status, 404);
         // Records are as the revision says with which the live generation was built.
-        assert_eq!(put(&server, "a", &json!({"width": 3})).await.status, 200);
+        let fields = json!({"width": 3, "height": 4});
+        let written = put(&server, "a", &fields).await;
+        assert_eq!((written.status, &written.json()["ignored_fields"]), (200, &json!(["height"])), "{}", written.text);
         assert!(server.stop());
         let server = Server::start(&place);
-        assert_eq!(show(&server, "/records/a").await.json()["fields"]["width"], 3);
+        assert_eq!(put(&server, "b", &fields).await.json()["ignored_fields"], json!(["height"]));
+        for path in ["/records/a", "/records/a?raw=true", "/records/b", "/records/b?raw=true"] {
+            let shown = show(&server, path).await.json();
+            assert_eq!(
+                (&shown["fields"]["width"], shown["fields"].get("height")),
+                (&json!(3), None),
+                "{path}: {shown}"
+            );
+        }
     }
 }
 
@@ -229,4 +240,202 @@ async fn a_second_process_serves_a_collection_that_the_first_one_defined() {
     assert!(one.stop());
     let written = put(&two, "alone", &json!({"width": 1})).await;
     assert_eq!(written.status, 200, "{}", written.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_is_tried_without_being_applied_and_only_over_the_expected_one() {
+    for place in places("expected") {
+        let server = Server::start(&place);
+        let send = async |query: &str, definition: &str, headers: &[(&str, &str)]| {
+            let path = format!("/api/v1/collections/image{query}");
+            server.api.send(Method::PUT, &path, Some(definition.to_owned()), headers).await
+        };
+        let next = format!("{IMAGES}height = \"int\"\n");
+        let tried = send("?dry_run=true", IMAGES, &[]).await;
+        assert_eq!((tried.status, &tried.json()["revision"]), (200, &json!(1)), "{}", tried.text);
+        assert_eq!(tried.json()["changed"], true, "{}", tried.text);
+        assert_eq!(server.api.get("/api/v1/collections/image").await.status, 404, "a trial was applied");
+        assert_eq!(send("?dry_run=true", "collection = \"image\"", &[]).await.status, 400);
+        assert_eq!(send("?dry_run=perhaps", IMAGES, &[]).await.status, 400);
+        assert_eq!(send("", IMAGES, &[("if-match", "1")]).await.status, 412, "there is no revision 1 yet");
+        let key = [("idempotency-key", "first")];
+        let first = send("", IMAGES, &key).await;
+        assert_eq!((first.status, &first.json()["revision"]), (201, &json!(1)), "{}", first.text);
+        let tried = send("?dry_run=true", IMAGES, &[]).await.json();
+        assert_eq!((&tried["changed"], &tried["revision"]), (&json!(false), &json!(1)), "{tried}");
+        for other in ["2", "\"abc\""] {
+            let refused = send("", &next, &[("if-match", other)]).await;
+            assert_eq!((refused.status, &refused.json()["code"]), (412, &json!("other-revision")), "{}", refused.text);
+        }
+        let hash = first.json()["hash"].as_str().unwrap_or_default().to_owned();
+        let second = send("", &next, &[("if-match", &hash)]).await;
+        assert_eq!((second.status, &second.json()["revision"]), (201, &json!(2)), "{}", second.text);
+        // A retry gets the answer to the first request, although another revision came after it.
+        let again = send("", IMAGES, &key).await;
+        assert_eq!((again.status, &again.json()["revision"]), (200, &json!(1)), "{}", again.text);
+        let newest = server.api.get("/api/v1/collections/image").await.json();
+        assert_eq!(newest["revision"], 2, "{newest}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takedown_that_is_answered_took_effect_and_its_retry_undoes_no_reinstatement() {
+    for place in places("keys") {
+        let server = Server::start(&place);
+        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        let send = async |method: Method, path: &str, body: Option<Value>, key: &str| {
+            let (path, body) = (format!("/api/v1/collections/image{path}"), body.map(|body| body.to_string()));
+            server.api.send(method, &path, body, &[("idempotency-key", key)]).await
+        };
+        let take = async |ids: Value, key: &str| {
+            send(Method::POST, "/takedowns", Some(json!({"ids": ids, "reason": "licence"})), key).await
+        };
+        assert_eq!(send(Method::PUT, "/records/a", Some(json!({"width": 1})), "k").await.status, 200);
+        put(&server, "b", &json!({"width": 1})).await;
+        let refused = take(json!(["a"]), "k").await;
+        assert_eq!((refused.status, show(&server, "/records/a").await.status), (422, 200), "{}", refused.text);
+        let taken = take(json!(["a", "b", "a"]), "t").await;
+        assert_eq!((taken.status, &taken.json()["ids"]), (200, &json!(["a", "b"])), "{}", taken.text);
+        assert_eq!(show(&server, "/records/a").await.status, 410);
+        assert_eq!(send(Method::DELETE, "/takedowns/b", None, "r").await.status, 200);
+        let again = take(json!(["a", "b"]), "t").await;
+        assert_eq!((again.status, &again.json()["taken_down"]), (200, &json!(0)), "{}", again.text);
+        assert_eq!(show(&server, "/records/b").await.status, 200, "a retry took a record down again");
+        let anew = take(json!(["b"]), "u").await;
+        assert_eq!((anew.status, show(&server, "/records/b").await.status), (200, 410), "{}", anew.text);
+        let early = server.api.send(
+            Method::POST,
+            "/api/v1/collections/image/takedowns",
+            Some(json!({"ids": ["c", "d"], "reason": "licence"}).to_string()),
+            &[("prefer", "respond-async")],
+        );
+        let early = early.await;
+        assert_eq!(early.json()["positions"].as_array().map(Vec::len), Some(2), "{}", early.text);
+        assert_eq!((early.status, early.header("preference-applied")), (202, "respond-async"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ids_are_read_with_the_type_of_the_key() {
+    let (upper, lower) = ("8969E5BD-0000-4000-8000-00000000000A", "8969e5bd-0000-4000-8000-00000000000a");
+    for place in places("ids") {
+        let server = Server::start(&place);
+        for (collection, kind, given, normal, wrong) in
+            [("by_uuid", "uuid", upper, lower, "x"), ("by_number", "int", "007", "7", "seven")]
+        {
+            let text = format!("collection = \"{collection}\"\nkey = \"id\"\n[fields]\nid = \"{kind}\"\nn = \"int\"\n");
+            assert_eq!(define(&server, collection, &text).await.status, 201);
+            let send = async |method: Method, path: &str, body: Option<Value>| {
+                let path = format!("/api/v1/collections/{collection}{path}");
+                server.api.send(method, &path, body.map(|body| body.to_string()), &[]).await
+            };
+            let record = format!("/records/{given}");
+            let written = send(Method::PUT, &record, Some(json!({"n": 1}))).await;
+            assert_eq!((written.status, &written.json()["record_id"]), (200, &json!(normal)), "{}", written.text);
+            assert_eq!(send(Method::GET, &record, None).await.json()["record_id"], normal);
+            let taken = json!({"ids": [given, normal], "reason": "licence"});
+            let taken = send(Method::POST, "/takedowns", Some(taken)).await;
+            assert_eq!((taken.status, &taken.json()["ids"]), (200, &json!([normal])), "{}", taken.text);
+            assert_eq!(send(Method::GET, &format!("/records/{normal}"), None).await.status, 410);
+            assert_eq!(send(Method::DELETE, &format!("/takedowns/{given}"), None).await.status, 200);
+            assert_eq!(send(Method::DELETE, &record, None).await.status, 200);
+            for id in [wrong, "a\0", &"9".repeat(300)] {
+                let refused = send(Method::POST, "/takedowns", Some(json!({"ids": [id], "reason": "licence"}))).await;
+                assert_eq!((refused.status, &refused.json()["field"]), (400, &json!("ids")), "{}", refused.text);
+            }
+            let refused = send(Method::GET, &format!("/records/{wrong}"), None).await;
+            assert!(refused.status == 400 && refused.text.contains(wrong), "{}", refused.text);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_nothing_changes_counts_only_after_every_write_before_it() {
+    for place in places("early") {
+        let server = Server::start(&place);
+        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        let early = async |record_id: &str, fields: Value| {
+            let path = format!("/api/v1/collections/image/records/{record_id}");
+            let answer =
+                server.api.send(Method::PUT, &path, Some(fields.to_string()), &[("prefer", "respond-async")]).await;
+            assert_eq!(answer.status, 202, "{}", answer.text);
+            answer.header("daybook-position").to_owned()
+        };
+        assert_eq!(put(&server, "a", &json!({"width": -1})).await.status, 200);
+        for number in 0..20 {
+            let position = early("a", json!({"width": number})).await;
+            let written = if number % 2 == 0 {
+                put(&server, "a", &json!({"width": -1})).await
+            } else {
+                let line = json!({"identifier": "a", "width": -1}).to_string();
+                server.api.post_text("/api/v1/collections/image/records:bulk", &line).await
+            };
+            assert_eq!(written.status, 200, "{}", written.text);
+            let path = "/api/v1/collections/image/records/a";
+            let shown = server.api.send(Method::GET, path, None, &[("daybook-min-position", &position)]).await;
+            assert_eq!(shown.json()["fields"]["width"], -1, "a write was skipped: {}", shown.text);
+            let record_id = format!("r{number}");
+            early(&record_id, json!({"width": number})).await;
+            let path = format!("/api/v1/collections/image/records/{record_id}");
+            let removed = server.api.send(Method::DELETE, &path, None, &[]).await;
+            assert_eq!(removed.status, 200, "{record_id}: {}", removed.text);
+        }
+        let missing = "/api/v1/collections/image/records/missing";
+        assert_eq!(server.api.send(Method::DELETE, missing, None, &[]).await.status, 404);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_cannot_be_recorded_ends_no_request_and_dropped_fields_are_named() {
+    for place in places("dropped") {
+        let server = Server::start(&place);
+        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        let given = json!({"title": "A very long title", "height": 3});
+        let written = put(&server, "a", &given).await.json();
+        assert_eq!((&written["ignored_fields"], &written["truncated"]), (&json!(["height"]), &json!(["title"])));
+        // Its numbers are longer in their normal form.
+        let large = format!("{{\"identifier\": \"b\", \"tags\": [{}]}}", vec!["1e5"; 200_000].join(","));
+        let lines = [
+            json!({"identifier": "c", "title": "A very long title", "height": 3, "depth": 1}).to_string(),
+            large,
+            json!({"identifier": "d", "height": 3}).to_string(),
+        ];
+        let path = "/api/v1/collections/image/records:bulk";
+        let answer = server.api.post_text(path, &lines.join("\n")).await;
+        let body = answer.json();
+        assert_eq!(
+            (answer.status, &body["upserted"], &body["rejected"]),
+            (200, &json!(2), &json!(1)),
+            "{}",
+            answer.text
+        );
+        assert_eq!((&body["rejects"][0]["line"], &body["rejects"][0]["record_id"]), (&json!(2), &json!("b")), "{body}");
+        assert_eq!(body["ignored_fields"], json!({"height": 2, "depth": 1}), "{body}");
+        assert_eq!(body["truncated"], json!({"title": 1}), "{body}");
+        assert_eq!(server.api.post_text(&format!("{path}?max_rejects=0"), &lines.join("\n")).await.status, 422);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_source_without_a_bound_is_stored_and_counted_on_both_engines() {
+    let mut random = Random::seeded("sources");
+    // Texts that compress well fit into an index all the same.
+    let long: String =
+        (0..4096).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[random.below(36)])).collect();
+    for place in places("sources") {
+        let server = Server::start(&place);
+        let definition = "collection = \"image\"\nkey = \"id\"\n[fields]\nid = \"text\"\nsource = \"text\"\n";
+        assert_eq!(define(&server, "image", definition).await.status, 201);
+        assert_eq!(put(&server, "a", &json!({"source": long})).await.status, 200, "{:?}", place.backend);
+        let lines = ["B", "a", "b"].map(|source| json!({"id": source, "source": source}).to_string());
+        let lines = [lines.join("\n"), json!({"id": "c", "source": long}).to_string(), json!({"id": "d"}).to_string()];
+        let answer = server.api.post_text("/api/v1/collections/image/records:bulk", &lines.join("\n")).await;
+        assert_eq!(answer.json()["upserted"], 5, "{}", answer.text);
+        let counts = show(&server, "/counts").await.json();
+        let counts = counts["counts"].as_array().cloned().unwrap_or_default();
+        let mut sources = vec!["B", "a", "b", long.as_str()];
+        sources.sort_unstable();
+        let expected: Vec<Value> = [Value::Null].into_iter().chain(sources.into_iter().map(Value::from)).collect();
+        assert_eq!(counts.iter().map(|count| count["source"].clone()).collect::<Vec<_>>(), expected);
+    }
 }

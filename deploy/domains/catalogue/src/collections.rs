@@ -14,7 +14,7 @@ use daybook_projector::{
 };
 use daybook_query_api::app::Defined;
 
-use self::projection::{DefinitionRow, LIST_ALL};
+use self::projection::{DefinitionRow, LIST_NAMES, LIST_OF, NameRow};
 use crate::{definition::Definition, records};
 
 /// Name of the domain.
@@ -27,22 +27,27 @@ pub fn defined<'a>(
     known: &'a [&'static str],
 ) -> BoxFuture<'a, Result<Vec<Defined>, TablesError>> {
     Box::pin(async move {
-        let rows = generation.tables.read(&LIST_ALL, Params::One(Vec::new())).await?;
-        let mut defined: Vec<(&str, Defined)> = Vec::new();
-        // By name, and of each the newest revision first.
-        for row in &rows {
-            let DefinitionRow { collection, revision, definition, .. } = DefinitionRow::read(row)?;
+        // Texts are long, and each event of a definition comes here: only those of unknown names are read.
+        let names = generation.tables.read(&LIST_NAMES, Params::One(Vec::new())).await?;
+        let mut defined = Vec::new();
+        for name in &names {
+            let NameRow { collection } = NameRow::read(name)?;
             if known.iter().any(|known| records::events::is_named(known, collection)) {
                 continue;
             }
-            let Some(definition) = parse(collection, revision, definition) else { continue };
-            let parts = records::parts(Arc::new(definition))?;
-            match defined.last_mut().filter(|(name, _)| *name == collection) {
-                Some((_, of_collection)) => of_collection.versions.push(parts),
-                None => defined.push((collection, Defined { versions: vec![parts] })),
+            let rows = generation.tables.read(&LIST_OF, Params::One(vec![collection.into()])).await?;
+            let mut versions = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let DefinitionRow { revision, definition, .. } = DefinitionRow::read(row)?;
+                if let Some(definition) = parse(collection, revision, definition) {
+                    versions.push(records::parts(Arc::new(definition))?);
+                }
+            }
+            if !versions.is_empty() {
+                defined.push(Defined { versions });
             }
         }
-        Ok(defined.into_iter().map(|(_, defined)| defined).collect())
+        Ok(defined)
     })
 }
 

@@ -116,6 +116,12 @@ pub fn read(
     Ok(RecordInput { record_id, fields, unknown, ignored, shortened })
 }
 
+/// Reads the text of a key, as a path has it; the result is its normal form.
+pub fn read_id(definition: &Definition, text: &str) -> Result<String, RecordFault> {
+    let mut given = Map::from_iter([(definition.key.to_string(), Value::from(text))]);
+    read_key(definition, &mut given, Source::Csv).map(|(record_id, _)| record_id)
+}
+
 /// The SHA-256 of what upstream says of a record, without its volatile fields, as hexadecimal digits.
 pub fn content_hash(fields: &Fields, definition: &Definition) -> String {
     let is_volatile = |name: &str| definition.field(name).is_some_and(|field| field.volatile);

@@ -8,7 +8,7 @@ mod typed;
 
 use std::sync::Arc;
 
-use daybook_projector::tables::TablesError;
+use daybook_projector::tables::{Statement, TablesError};
 use daybook_query_api::app::DomainParts;
 
 use self::{projection::Records, typed::Typed};
@@ -19,4 +19,10 @@ pub fn parts(definition: Arc<Definition>) -> Result<DomainParts, TablesError> {
     let typed = Typed::of(&definition);
     let projection = Arc::new(Records::new(Arc::clone(&definition), typed));
     Ok(DomainParts { projection, documents: None, api: routes::api(&definition, typed) })
+}
+
+/// The statements that read the typed table of a collection, so that a test can run each on every engine.
+pub fn typed_statements(definition: &Definition) -> [&'static Statement; 2] {
+    let typed = Typed::of(definition);
+    [&typed.read, &typed.list]
 }

@@ -22,14 +22,25 @@ statements! {
     /// Every statement of the domain.
     pub STATEMENTS;
     INSERT = "sql/insert";
-    /// All revisions, by name, the newest of each first.
-    pub LIST_ALL = "sql/list_all", DefinitionRow;
+    /// The names of all collections.
+    pub LIST_NAMES = "sql/list_names", NameRow;
+    /// All revisions of a collection, the newest first.
+    pub LIST_OF = "sql/list_of", DefinitionRow;
+    /// The revision that an event made.
+    pub READ_RECORDED = "sql/read_recorded", DefinitionRow;
     /// A revision of a collection.
     pub READ = "sql/read", DefinitionRow;
     /// The newest revision of a collection.
     pub READ_NEWEST = "sql/read_newest", DefinitionRow;
     /// The newest revisions of the collections after `$1`, `$2` at most.
     pub LIST_NEWEST = "sql/list_newest", DefinitionRow;
+}
+
+row! {
+    /// The name of a collection.
+    pub struct NameRow<'r> {
+        pub(crate) collection: &'r str,
+    }
 }
 
 row! {

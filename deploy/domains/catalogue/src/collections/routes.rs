@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
-    http::StatusCode,
+    http::{HeaderMap, StatusCode, header::IF_MATCH},
     response::Response,
     routing::{any, get, put},
 };
@@ -17,7 +17,7 @@ use daybook_query_api::{
     context::WriteContext,
     create::{self, Creation, ReadBack},
     error::ApiError,
-    idempotency::{Recorded, made_by},
+    idempotency::Recorded,
     json,
     live::Live,
     path::Path,
@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use super::{
     events::{CATALOGUE, CollectionDefined, Event, SCHEMAS},
-    projection::{DefinitionRow, LIST_NEWEST, READ, READ_NEWEST, STATEMENTS},
+    projection::{DefinitionRow, LIST_NEWEST, READ, READ_NEWEST, READ_RECORDED, STATEMENTS},
 };
 use crate::{
     definition::{Definition, Fault},
@@ -67,9 +67,15 @@ async fn apply(
     live: Live,
     Path(collection): Path<String>,
     query: Query,
+    headers: HeaderMap,
     context: WriteContext,
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
+    let is_dry_run = match query.get("dry_run") {
+        None | Some("false") => false,
+        Some("true" | "") => true,
+        Some(_) => return Err(ApiError::invalid("dry_run", "dry_run is not true or false")),
+    };
     let text = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("body", "the definition is not UTF-8"))?;
     let definition = read(text).map_err(|faults| refused(&faults))?;
     if definition.collection.as_str() != collection {
@@ -84,8 +90,14 @@ async fn apply(
     let note = query.get("note").filter(|note| !note.is_empty()).map(str::to_owned);
     rules::optional("note", note.as_deref())?;
     let name = records::events::domain_name(&collection);
-    let application =
-        Application { live: &live, collection, definition: definition.canonical_json(), hash: definition.hash(), note };
+    let expected = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().map(str::to_owned));
+    let expected = expected.collect::<Result<Vec<String>, _>>();
+    let expected = expected.map_err(|_| ApiError::invalid("If-Match", "If-Match is not plain text"))?;
+    let (text, hash) = (definition.canonical_json(), definition.hash());
+    let application = Application { live: &live, collection, definition: text, hash, note, expected };
+    if is_dry_run {
+        return application.dry_run(&definition).await;
+    }
     let response = create::create(&app, &live, &context, application).await?;
     // Whoever has the answer can write records of the collection.
     if tokio::time::timeout(app.config.wait_max, app.domain_served(&name)).await.is_err() {
@@ -120,6 +132,51 @@ struct Application<'a> {
     definition: String,
     hash: String,
     note: Option<String>,
+    /// The values of `If-Match`.
+    expected: Vec<String>,
+}
+
+impl Application<'_> {
+    /// Refuses the request if it expects another definition to be the newest.
+    fn check_expected(&self, newest: Option<&DefinitionRow<'_>>) -> Result<(), ApiError> {
+        let newest = newest.map(|newest| (newest.hash, newest.revision));
+        if is_expected(&self.expected, newest) {
+            return Ok(());
+        }
+        let message = match newest {
+            None => format!("there is no collection {}", self.collection),
+            Some((hash, revision)) => format!("{} is at revision {revision}, {hash}", self.collection),
+        };
+        let body = json!({"code": "other-revision", "message": message});
+        Err(ApiError::Shaped { status: StatusCode::PRECONDITION_FAILED, message, body })
+    }
+
+    /// What the request would do, without doing it.
+    async fn dry_run(&self, definition: &Definition) -> Result<Response, ApiError> {
+        let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
+        let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
+        self.check_expected(newest.as_ref())?;
+        let is_changed = newest.as_ref().is_none_or(|newest| newest.hash != self.hash);
+        let revision = newest.as_ref().map_or(0, |newest| newest.revision) + i64::from(is_changed);
+        let body = json!({
+            "collection": definition.collection,
+            "revision": revision,
+            "hash": self.hash,
+            "changed": is_changed,
+            "dry_run": true,
+        });
+        Ok(json::respond(StatusCode::OK, &body))
+    }
+}
+
+/// Whether the values of `If-Match` name the newest definition, by its hash or revision; `*` names any.
+fn is_expected(expected: &[String], newest: Option<(&str, i64)>) -> bool {
+    let names = |value: &str, (hash, revision): (&str, i64)| {
+        let value = value.trim().trim_matches('"');
+        value == "*" || value == hash || value == revision.to_string()
+    };
+    let mut values = expected.iter().flat_map(|value| value.split(','));
+    expected.is_empty() || newest.is_some_and(|newest| values.any(|value| names(value, newest)))
 }
 
 impl Creation for Application<'_> {
@@ -133,6 +190,7 @@ impl Creation for Application<'_> {
     async fn decide(&self, app: &App) -> Result<Vec<Event>, ApiError> {
         let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
         let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
+        self.check_expected(newest.as_ref())?;
         if newest.as_ref().is_some_and(|newest| newest.hash == self.hash) {
             return Ok(Vec::new());
         }
@@ -170,15 +228,19 @@ impl Creation for Application<'_> {
     }
 
     async fn read_back(&self, recorded: &[Recorded]) -> Result<ReadBack, ApiError> {
-        let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
-        let Some(newest) = rows.first().map(|row| DefinitionRow::read(row)).transpose()? else {
-            return Ok(ReadBack::NumberTaken);
-        };
-        let is_own = made_by(recorded, newest.record_partition, newest.record_offset);
-        if is_own || newest.hash == self.hash {
-            return Ok(ReadBack::Answer(applied(StatusCode::OK, newest.collection, newest.revision, newest.hash)));
+        let answer =
+            |row: &DefinitionRow<'_>| ReadBack::Answer(applied(StatusCode::OK, row.collection, row.revision, row.hash));
+        // Another revision may have been applied since.
+        if let Some(Recorded { position, .. }) = recorded.first() {
+            let key =
+                vec![self.collection.as_str().into(), i64::from(position.partition.id).into(), position.offset.into()];
+            if let Some(row) = self.live.read(&READ_RECORDED, key).await?.first() {
+                return Ok(answer(&DefinitionRow::read(row)?));
+            }
         }
-        Ok(ReadBack::NumberTaken)
+        let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
+        let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
+        Ok(newest.filter(|newest| newest.hash == self.hash).map_or(ReadBack::NumberTaken, |newest| answer(&newest)))
     }
 }
 
@@ -262,4 +324,29 @@ fn parse(row: &DefinitionRow<'_>) -> Result<Definition, ApiError> {
         ApiError::Internal(format!("revision {} of {} is not read: {faults}", row.revision, row.collection))
     };
     Definition::parse_json(&value).map_err(unread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_expects_the_newest_definition_by_its_hash_or_revision() {
+        let newest = Some(("abc", 2));
+        for (expected, newest, is_met) in [
+            ("abc", newest, true),
+            ("\"abc\"", newest, true),
+            ("2", newest, true),
+            ("\"1\", \"2\"", newest, true),
+            ("*", newest, true),
+            ("1", newest, false),
+            ("ab", newest, false),
+            ("", newest, false),
+            ("*", None, false),
+            ("1", None, false),
+        ] {
+            assert_eq!(is_expected(&[expected.to_owned()], newest), is_met, "{expected} {newest:?}");
+        }
+        assert!(is_expected(&[], newest) && is_expected(&[], None));
+    }
 }

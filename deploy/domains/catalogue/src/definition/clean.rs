@@ -1,6 +1,6 @@
 //! Cleaning: the rules that change the values of a record, in order, and the rules that keep it out of the indexes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use regex::RegexBuilder;
 use serde::Serialize;
@@ -138,17 +138,16 @@ const KINDS: [(&str, Kind); 6] = [
 pub(super) fn read(root: &Section<'_>, declared: &Declared<'_>, key: Option<&Identifier>) -> CleanDefinition {
     let section = root.section("clean");
     section.only(&["rules", "exclude"]);
-    let mut ids = Vec::new();
+    let mut ids = HashSet::new();
     // Rules and exclusions are named directly under `clean` in faults, as in reports.
     let mut items = |list: &str| -> Vec<Section<'_>> {
         let sections = section.sections(list).into_iter();
         sections
             .map(|item| match item.get("id").and_then(Value::as_str) {
                 Some(id) => {
-                    if ids.contains(&id.to_owned()) {
+                    if !ids.insert(id.to_owned()) {
                         section.fault(id, "duplicate", format!("the id {id} is not the only one"));
                     }
-                    ids.push(id.to_owned());
                     item.at(section.path(id))
                 }
                 None => item,

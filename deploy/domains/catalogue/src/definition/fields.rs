@@ -109,8 +109,7 @@ impl<'a> Declared<'a> {
     /// Checks the name of a field that is used elsewhere; it has one of some types unless there are none.
     pub(super) fn check(&self, section: &Section<'_>, key: &str, name: &Identifier, types: &[FieldType]) {
         let Some(kind) = self.0.get(name.as_str()) else {
-            let nearest = super::reader::nearest(name.as_str(), self.0.keys().copied());
-            let nearest = nearest.map(|name| format!("; the nearest is {name}")).unwrap_or_default();
+            let nearest = section.nearest(name.as_str(), self.0.keys().copied());
             section.fault(key, "unknown-field", format!("{name} is not a declared field{nearest}"));
             return;
         };
@@ -139,7 +138,9 @@ pub(super) fn read(root: &Section<'_>) -> FieldsByName {
     let section = root.section("fields");
     let count = section.entries().count();
     if count > FIELDS_MAX {
+        // Each of them could add faults of its own.
         root.fault("fields", "too-many", format!("{count} fields are more than {FIELDS_MAX}"));
+        return FieldsByName::new();
     }
     let mut fields = FieldsByName::new();
     for (key, _) in section.entries() {

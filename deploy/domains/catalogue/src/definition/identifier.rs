@@ -11,8 +11,21 @@ use serde::Serialize;
 pub const CHARACTERS_MAX: usize = 59;
 
 /// Columns that the tables add themselves, and those that PostgreSQL keeps for itself.
-const RESERVED_COLUMNS: [&str; 11] =
-    ["record_id", "revision", "flags", "raw", "position", "ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"];
+const RESERVED_COLUMNS: [&str; 13] = [
+    "record_id",
+    "revision",
+    "flags",
+    "record_partition",
+    "record_offset",
+    "raw",
+    "position",
+    "ctid",
+    "xmin",
+    "xmax",
+    "cmin",
+    "cmax",
+    "tableoid",
+];
 /// Tables that a generation adds itself.
 const RESERVED_TABLES: [&str; 5] = ["takedowns", "counts", "definition", "record_state", "records"];
 /// Beginnings of names that belong to Daybook and to the engines.
@@ -95,10 +108,22 @@ mod tests {
     }
 
     #[test]
+    fn every_column_that_the_typed_table_has_itself_is_reserved() {
+        for template in
+            [include_str!("../records/sql/typed.postgres.sql"), include_str!("../records/sql/typed.sqlite.sql")]
+        {
+            let columns = template.lines().filter_map(|line| line.strip_prefix("    ")?.split(' ').next());
+            let columns: Vec<&str> = columns.collect();
+            assert_eq!(columns, RESERVED_COLUMNS[..columns.len()], "{template}");
+        }
+    }
+
+    #[test]
     fn names_that_the_tables_need_are_reserved() {
         for (text, is_column, is_table) in [
             ("record_id", true, true),
             ("raw", true, true),
+            ("record_offset", true, true),
             ("daybook_x", true, true),
             ("xmin", true, true),
             ("counts", false, true),

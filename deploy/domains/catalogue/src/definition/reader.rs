@@ -2,20 +2,37 @@
 //!
 //! A method answers `None` if the key is absent or its value is wrong; the second case has added a fault.
 
-use std::{cell::RefCell, fmt::Display, ops::RangeInclusive, str::FromStr};
+use std::{cell::RefCell, collections::HashSet, fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use serde_json::{Map, Value};
 
-use super::{Fault, identifier::Identifier};
+use super::{
+    Fault,
+    identifier::{CHARACTERS_MAX, Identifier},
+};
 use crate::values::kind;
 
-/// The faults that were found so far.
+/// Faults that one answer lists, at most.
+const FAULTS_MAX: usize = 500;
+/// Faults with a nearest name, at most: the others come of the same mistake, mostly.
+const NEAREST_FAULTS_MAX: usize = 50;
+/// Names of which the nearest is looked for, at most.
+const NEAREST_NAMES_MAX: usize = 200;
+
+/// The faults that were found so far, up to a bound.
 #[derive(Default)]
 pub(super) struct Faults(RefCell<Vec<Fault>>);
 
 impl Faults {
     pub(super) fn add(&self, field: impl Into<String>, code: &'static str, detail: impl Into<String>) {
-        self.0.borrow_mut().push(Fault { field: field.into(), code, detail: detail.into(), line: None });
+        let mut faults = self.0.borrow_mut();
+        if faults.len() < FAULTS_MAX {
+            faults.push(Fault { field: field.into(), code, detail: detail.into(), line: None });
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.0.borrow().len()
     }
 
     pub(super) fn into_inner(self) -> Vec<Fault> {
@@ -66,8 +83,11 @@ impl<'a> Section<'a> {
     /// Faults every key that is not one of these.
     pub(super) fn only(&self, known: &[&str]) {
         for (key, _) in self.entries().filter(|(key, _)| !known.contains(key)) {
-            let nearest = nearest(key, known.iter().copied()).unwrap_or_default();
-            self.fault(key, "unknown-key", format!("unknown key {}; the nearest is {nearest}", self.path(key)));
+            if self.faults.count() >= FAULTS_MAX {
+                return;
+            }
+            let nearest = self.nearest(key, known.iter().copied());
+            self.fault(key, "unknown-key", format!("unknown key {}{nearest}", self.path(key)));
         }
     }
 
@@ -78,6 +98,15 @@ impl<'a> Section<'a> {
             self.fault(key, "missing", format!("{} is required", self.path(key)));
         }
         value
+    }
+
+    /// The end of a fault's text, which says the nearest of some names; empty beyond the bounds of what is looked for.
+    pub(super) fn nearest<'n>(&self, unknown: &str, known: impl Iterator<Item = &'n str>) -> String {
+        if self.faults.count() >= NEAREST_FAULTS_MAX || unknown.len() > 2 * CHARACTERS_MAX {
+            return String::new();
+        }
+        let nearest = known.take(NEAREST_NAMES_MAX).min_by_key(|name| strsim::osa_distance(unknown, name));
+        nearest.map(|name| format!("; the nearest is {name}")).unwrap_or_default()
     }
 
     /// The fault of a value that is not what is expected.
@@ -148,13 +177,9 @@ impl<'a> Section<'a> {
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let names: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            let nearest = nearest(text, names.iter().copied()).unwrap_or_default();
+            let nearest = self.nearest(text, names.iter().copied());
             let (path, names) = (self.path(key), names.join(", "));
-            self.fault(
-                key,
-                "unknown-value",
-                format!("{path} is {text:?}, not one of {names}; the nearest is {nearest}"),
-            );
+            self.fault(key, "unknown-value", format!("{path} is {text:?}, not one of {names}{nearest}"));
         }
         found.map(|(_, value)| *value)
     }
@@ -184,7 +209,8 @@ impl<'a> Section<'a> {
             self.fault(key, "empty", format!("{} is empty", self.path(key)));
             return None;
         }
-        if let Some((index, text)) = texts.iter().enumerate().find(|(index, text)| texts[..*index].contains(*text)) {
+        let mut seen = HashSet::new();
+        if let Some((index, text)) = texts.iter().enumerate().find(|(_, text)| !seen.insert(*text)) {
             self.fault(key, "duplicate", format!("{} names {text} twice, again at item {index}", self.path(key)));
         }
         texts.iter().map(|text| self.named(key, text)).collect()
@@ -231,9 +257,4 @@ impl<'a> Section<'a> {
         }
         sections
     }
-}
-
-/// The nearest of some names.
-pub(super) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known.min_by_key(|name| strsim::osa_distance(unknown, name))
 }

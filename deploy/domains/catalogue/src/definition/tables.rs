@@ -1,5 +1,7 @@
 //! Further tables of a collection, each derived from a field of its records.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 use super::{fields::Declared, identifier::Identifier, reader::Section};
@@ -18,7 +20,7 @@ pub struct Table {
 
 /// Reads the tables.
 pub(super) fn read(root: &Section<'_>, declared: &Declared<'_>, collection: Option<&Identifier>) -> Vec<Table> {
-    let mut tables: Vec<Table> = Vec::new();
+    let (mut tables, mut names) = (Vec::new(), HashSet::new());
     for section in root.sections("tables") {
         section.only(&["name", "from", "key"]);
         for key in ["name", "from", "key"] {
@@ -35,11 +37,12 @@ pub(super) fn read(root: &Section<'_>, declared: &Declared<'_>, collection: Opti
             if name.is_reserved_table() {
                 section.fault("name", "reserved-name", format!("a generation needs the name {name} itself"));
             }
-            if Some(name) == collection || tables.iter().any(|table| table.name == *name) {
+            if Some(name) == collection || names.contains(name) {
                 section.fault("name", "duplicate", format!("another table is named {name}"));
             }
         }
         if let (Some(name), Some(from), Some(key)) = (name, from, key) {
+            names.insert(name.clone());
             tables.push(Table { name, from, key });
         }
     }

@@ -221,6 +221,18 @@ fn an_error_of_syntax_names_its_line_and_shows_no_value() {
 }
 
 #[test]
+fn a_large_definition_full_of_mistakes_has_a_bounded_answer() {
+    let many: String = (0..5000).map(|n| format!("field_{n} = {{ typ = 'int', max_lenght = 3 }}\n")).collect();
+    let found = faults(&format!("collection = 'c'\nkey = 'field_0'\n[fields]\n{many}"));
+    assert_eq!(found, [("fields".to_owned(), "too-many")], "fields are read beyond the bound");
+    let many: String = (0..5000).map(|n| format!("unknown_{n} = 1\n")).collect();
+    let found = Definition::parse_toml(&format!("{many}{TINY}")).err().unwrap_or_default();
+    assert!(found.len() <= 500, "{} faults", found.len());
+    let nearest = found.iter().filter(|fault| fault.detail.contains("the nearest is")).count();
+    assert!((1..=50).contains(&nearest), "{nearest} faults name the nearest");
+}
+
+#[test]
 fn sizes_are_bounded() {
     let many: String = (0..fields::FIELDS_MAX + 1).map(|n| format!("f{n} = 'int'\n")).collect();
     assert_eq!(faults(&format!("collection = 'c'\nkey = 'f0'\n[fields]\n{many}")), [("fields".to_owned(), "too-many")]);

@@ -129,3 +129,26 @@ fn the_content_hash_leaves_out_volatile_fields() {
     assert_ne!(hash(json!({"id": "a", "title": "y"})), base);
     assert_ne!(hash(json!({"id": "a", "title": "x", "note": null})), base);
 }
+
+#[test]
+fn an_id_gets_the_normal_form_of_the_keys_type() {
+    let id = |kind: &str, text: &str| {
+        let definition = definition(&format!("collection = 'c'\nkey = 'id'\nfields = {{ id = '{kind}' }}"));
+        read_id(&definition, text).map_err(|fault| fault.code)
+    };
+    assert_eq!(id("int", "007").as_deref(), Ok("7"));
+    assert_eq!(id("text", "007").as_deref(), Ok("007"));
+    let (upper, lower) = ("8969E5BD-0000-4000-8000-00000000000A", "8969e5bd-0000-4000-8000-00000000000a");
+    assert_eq!(id("uuid", upper).as_deref(), Ok(lower));
+    let too_long = "x".repeat(RECORD_ID_BYTES_MAX + 1);
+    for (kind, text, code) in [
+        ("int", "seven", "not-an-integer"),
+        ("uuid", "x", "not-a-uuid"),
+        ("text", "a\0", "nul-character"),
+        ("text", "a\n", "key-control-character"),
+        ("text", "", "key-empty"),
+        ("text", &too_long, "key-too-long"),
+    ] {
+        assert_eq!(id(kind, text), Err(code), "{kind} {text:?}");
+    }
+}

@@ -16,7 +16,7 @@ use daybook_schemas::{Topic, position::Position};
 use super::{
     events::{self, Event},
     states::{self, REMOVE, Stored},
-    typed::Typed,
+    typed::{SOURCE, Typed},
 };
 use crate::{
     definition::Definition,
@@ -37,7 +37,8 @@ impl Records {
         Self { definition, typed, topic }
     }
 
-    /// Applies an event to the state of its record; whether it changed it, or why it cannot be applied.
+    /// Applies an event to the state of its record; whether it changed it, or why it cannot be applied. A whole upsert
+    /// that changes nothing is the last one, all the same, so that its repetition is known.
     fn apply_one(&self, stored: &mut Stored, event: &Event) -> Result<bool, String> {
         let (change, hash) = match event {
             Event::RecordUpserted(event) => {
@@ -50,6 +51,12 @@ impl Records {
                         return Err(format!("field {name} is not in the normal form of its type"));
                     }
                 }
+                // One engine could not index a longer one. An older definition may have allowed it.
+                let source = fields.get(SOURCE).and_then(serde_json::Value::as_str);
+                let is_too_long = |max| source.is_some_and(|source| source.chars().nth(max).is_some());
+                if let Some(max) = self.typed.source_max.filter(|max| is_too_long(*max)) {
+                    return Err(format!("field {SOURCE} is longer than {max}"));
+                }
                 let hash = (!event.merge).then(|| event.content_hash.clone());
                 (Change::Upserted { fields, merge: event.merge }, Some(hash))
             }
@@ -59,8 +66,9 @@ impl Records {
             Event::RecordFlagged(event) => (Change::Flagged { flag: event.flag.clone(), value: event.value }, None),
         };
         let is_changed = fold::apply(&mut stored.state, &self.definition, change);
-        if let (true, Some(hash)) = (is_changed, hash) {
-            stored.content_hash = hash;
+        match hash {
+            Some(hash) if is_changed || hash.is_some() => stored.content_hash = hash,
+            _ => {}
         }
         Ok(is_changed)
     }
@@ -123,14 +131,18 @@ impl Fold for Records {
         for Decoded { position, envelope } in batch {
             let record_id = envelope.event.record_id();
             let mut stored = all.get(record_id).cloned().unwrap_or_default();
+            let (revision, hash) = (stored.state.revision, stored.content_hash.clone());
             match self.apply_one(&mut stored, &envelope.event) {
-                Ok(true) => {
-                    stored.changed_by = Some(*position);
-                    report.changed.push(EntityKey { kind: "record", key: record_id.to_owned() });
-                    all.insert(record_id.to_owned(), stored);
-                }
+                Ok(true) => report.changed.push(EntityKey { kind: "record", key: record_id.to_owned() }),
                 Ok(false) => report.lose(*position),
-                Err(reason) => report.reject(*position, reason),
+                Err(reason) => {
+                    report.reject(*position, reason);
+                    continue;
+                }
+            }
+            if (stored.state.revision, &stored.content_hash) != (revision, &hash) {
+                stored.changed_by = Some(*position);
+                all.insert(record_id.to_owned(), stored);
             }
         }
         let changed = all.iter().filter_map(|(record_id, it)| Some((record_id.as_str(), it, it.changed_by?)));

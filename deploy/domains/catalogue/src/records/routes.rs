@@ -19,6 +19,7 @@ use daybook_query_api::{
     live::Live,
     loader::Loader,
 };
+use daybook_schemas::{position::Vector, topics::partition_of};
 use serde_json::{Map, Value};
 
 use super::{
@@ -26,7 +27,7 @@ use super::{
     states::{READ, STATEMENTS, StateRow, Stored},
     typed::{Shown, Typed},
 };
-use crate::{collections::routes::PREFIX, definition::Definition};
+use crate::{collections::routes::PREFIX, definition::Definition, record, values};
 
 /// What the routes need of a generation.
 struct View {
@@ -50,7 +51,8 @@ pub(super) fn api(definition: &Arc<Definition>, typed: &'static Typed) -> Domain
         search_prefix: prefix,
         is_default: false,
         new_view: Arc::new(move |generation| Arc::new(View::start(generation, &of_view, typed))),
-        statements: || STATEMENTS.to_vec(),
+        // Those of the typed table are made at run time; a contract test runs them.
+        statements: if typed.has_source { || [STATEMENTS, list::STATEMENTS].concat() } else { || STATEMENTS.to_vec() },
     }
 }
 
@@ -82,6 +84,42 @@ impl View {
         let row = self.states.load(vec![record_id.into()]).await?;
         Ok(row.as_ref().map(|row| Stored::of(&StateRow::read(row)?)).transpose()?)
     }
+}
+
+/// The normal form of a record's id; `field` is where the request names it.
+fn read_id(view: &View, field: &str, text: &str) -> Result<String, ApiError> {
+    let refused = |fault: record::RecordFault| {
+        ApiError::invalid(field, format!("id {} is refused: {}", values::shown(text), fault.detail))
+    };
+    record::read_id(&view.definition, text).map_err(refused)
+}
+
+/// The normal form of a record's id that a path names.
+fn id_of_path(view: &View, text: &str) -> Result<String, ApiError> {
+    read_id(view, view.definition.key.as_str(), text)
+}
+
+/// Waits until the tables hold what the log holds now: a write that was acknowledged early may not be in them. With a
+/// record's id, only its partition counts.
+async fn caught_up(app: &App, live: &Live, view: &View, record_id: Option<&str>) -> Result<(), ApiError> {
+    let name = events::domain_name(view.definition.collection.as_str());
+    let reach = async {
+        let log = Arc::clone(&app.log);
+        let end = tokio::task::spawn_blocking(move || log.end()).await;
+        let Vector(end) = end.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|error| {
+            tracing::warn!(error = %error, "the end of the log is not known: {error}");
+            ApiError::Unavailable("the log does not answer now".to_owned())
+        })?;
+        let of_records = end.into_iter().filter(|(partition, _)| {
+            let is_of =
+                |id: &str| partition_of(id.as_bytes(), app.log.partition_count(partition.topic)) == partition.id;
+            partition.topic.name() == name && record_id.is_none_or(is_of)
+        });
+        live.generation.progress.wait_for(&Vector(of_records.collect())).await;
+        Ok(())
+    };
+    let late = |_| ApiError::Unavailable("the tables have not caught up with the log in time".to_owned());
+    tokio::time::timeout(app.config.wait_max, reach).await.map_err(late)?
 }
 
 /// What the routes need of the generation of a request.

@@ -25,6 +25,9 @@ const FIRST_FIELD: usize = 6;
 const READ_COLUMNS: [&str; 3] = ["record_id", "revision", "flags"];
 /// The field that records are counted by.
 pub(super) const SOURCE: &str = "source";
+/// Longest source, in code points, that has an index: a much longer one is over the limit of PostgreSQL's indexes, and
+/// not of SQLite's.
+const INDEXED_MAX: usize = 200;
 
 /// The typed table of a definition.
 pub(super) struct Typed {
@@ -39,6 +42,8 @@ pub(super) struct Typed {
     pub(super) list: Statement,
     /// Whether records can be counted by source.
     pub(super) has_source: bool,
+    /// Longest source, in code points, if the sources have an index.
+    pub(super) source_max: Option<usize>,
 }
 
 /// A row as readers see it.
@@ -75,7 +80,10 @@ impl Typed {
         let columns: Vec<(String, FieldType)> = fields.collect();
         let has_source = columns.iter().any(|(name, kind)| name == SOURCE && *kind == FieldType::Text);
         let mut ddl = vec![Ddl::shared(include_str!("sql/tables.sql")), ddl_of(&columns, shape)];
-        if has_source {
+        // Without the index, sources are counted by a scan, on both engines.
+        let source_max = definition.field(SOURCE).filter(|_| has_source).and_then(|field| field.max_length);
+        let source_max = source_max.filter(|max| *max <= INDEXED_MAX);
+        if source_max.is_some() {
             ddl.push(Ddl::shared(include_str!("sql/index.sql")));
         }
         let names = columns.iter().map(|(name, _)| &*name.clone().leak());
@@ -98,6 +106,7 @@ impl Typed {
             read: statement("records/read", read, read_columns(true)),
             list: statement("records/list", list, read_columns(false)),
             has_source,
+            source_max,
         }
     }
 
@@ -290,6 +299,22 @@ mod tests {
         // The fold differs although the columns do not.
         let merged = Typed::of(&definition("n = { type = \"int\", merge = \"newest-non-null\" }"));
         assert_ne!(one.ddl[1].postgres, merged.ddl[1].postgres);
+    }
+
+    #[test]
+    fn sources_have_an_index_only_if_the_definition_bounds_them() {
+        let made = |source: &str| Typed::of(&definition(&format!("source = {source}")));
+        for (source, source_max) in [
+            ("\"text\"", None),
+            ("{ type = \"text\", max_length = 201 }", None),
+            ("{ type = \"text\", max_length = 200 }", Some(200)),
+            ("\"int\"", None),
+        ] {
+            let typed = made(source);
+            assert_eq!(typed.source_max, source_max, "{source}");
+            let has_index = typed.ddl.iter().any(|ddl| ddl.postgres.contains("records_by_source"));
+            assert_eq!(has_index, source_max.is_some(), "{source}");
+        }
     }
 
     #[test]

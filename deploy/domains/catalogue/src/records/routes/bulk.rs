@@ -8,17 +8,19 @@ use daybook_query_api::{
     app::App,
     bodies::Bounded,
     context::WriteContext,
+    create::is_refused,
     error::ApiError,
     json,
     live::Live,
     query::Query,
-    write::{Written, located},
+    write::{Applied, Written, located},
 };
 use daybook_schemas::{EventSet, position::Position};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{
-    View,
+    View, caught_up,
     one::{is_set, says_the_same, upserted},
     view,
 };
@@ -31,6 +33,8 @@ use crate::{
 const BATCH_MAX: usize = 500;
 /// Refused lines that an answer lists, at most.
 const REJECTS_SHOWN_MAX: usize = 100;
+/// Fields that an answer counts, at most, of each kind.
+const FIELDS_COUNTED_MAX: usize = 200;
 
 /// What came of the lines so far.
 #[derive(Default)]
@@ -40,11 +44,47 @@ struct Outcome {
     unchanged: usize,
     rejected: usize,
     rejects: Vec<Value>,
+    /// How many lines have a field that is not kept, by its name.
+    ignored_fields: BTreeMap<String, usize>,
+    /// In how many lines the text of a field was too long, and was cut or became null.
+    truncated: BTreeMap<String, usize>,
     positions: Vec<Position>,
 }
 
+/// A record of a line.
+struct Line {
+    number: usize,
+    input: RecordInput,
+}
+
+impl Outcome {
+    fn reject(&mut self, line: Value) {
+        self.rejected += 1;
+        if self.rejects.len() < REJECTS_SHOWN_MAX {
+            self.rejects.push(line);
+        }
+    }
+
+    /// Counts the fields of a line that are not kept as they are.
+    fn note(&mut self, input: &RecordInput) {
+        let ignored = input.unknown.iter().chain(&input.ignored);
+        count_each(&mut self.ignored_fields, ignored);
+        count_each(&mut self.truncated, input.shortened.iter());
+    }
+}
+
+fn count_each<'a>(counts: &mut BTreeMap<String, usize>, names: impl Iterator<Item = &'a String>) {
+    for name in names {
+        if let Some(count) = counts.get_mut(name) {
+            *count += 1;
+        } else if counts.len() < FIELDS_COUNTED_MAX {
+            counts.insert(name.clone(), 1);
+        }
+    }
+}
+
 /// Reads records, and records those that differ from what is known. `max_rejects` lines may be refused; the batch with
-/// one more is not recorded, those before it are.
+/// one more is not recorded, unless only the tables refused it, and those before it are.
 pub(super) async fn ingest(
     State(app): State<Arc<App>>,
     live: Live,
@@ -58,36 +98,45 @@ pub(super) async fn ingest(
     // A repeated request finds its records by what they hold, not by a key.
     let record = Context { idempotency_key: None, ..context.record };
     let context = WriteContext { record, respond_async: false };
-    let mut outcome = Outcome::default();
+    let (mut outcome, mut is_caught_up) = (Outcome::default(), false);
     let lines = bytes.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !line.trim_ascii().is_empty());
     let lines: Vec<(&[u8], usize)> = lines.collect();
     for batch in lines.chunks(BATCH_MAX) {
-        let inputs = read(&view, batch, merge, &mut outcome);
-        if rejects_max.is_some_and(|max| outcome.rejected > max) {
-            return Err(too_many_rejects(&outcome));
+        let lines = read(&view, batch, merge, &mut outcome);
+        let mut changes = changes(&view, &lines, merge).await?;
+        if changes.len() < lines.len() && !is_caught_up {
+            // That a record is unchanged counts only on tables that hold every write before this request.
+            caught_up(&app, &live, &view, None).await?;
+            is_caught_up = true;
+            changes = self::changes(&view, &lines, merge).await?;
         }
-        let events = changes(&view, inputs, merge, &mut outcome).await?;
+        outcome.unchanged += lines.len() - changes.len();
+        let (events, numbers) = checked(changes, &mut outcome);
+        within(rejects_max, &outcome)?;
         if events.is_empty() {
             continue;
         }
         if let Written::Applied(applied) = app.write(&live, &context, events).await? {
+            count(&live, &applied, &numbers, &mut outcome).await?;
             outcome.positions.extend(applied.positions);
+            within(rejects_max, &outcome)?;
         }
     }
     Ok(located(json::respond(StatusCode::OK, &shown(&outcome)), &newest(&outcome.positions)))
 }
 
 /// The records of some lines.
-fn read(view: &View, lines: &[(&[u8], usize)], merge: bool, outcome: &mut Outcome) -> Vec<RecordInput> {
+fn read(view: &View, lines: &[(&[u8], usize)], merge: bool, outcome: &mut Outcome) -> Vec<Line> {
     let coverage = if merge { Coverage::Partial } else { Coverage::Whole };
-    let mut inputs = Vec::with_capacity(lines.len());
+    let mut records = Vec::with_capacity(lines.len());
     for (line, number) in lines {
         outcome.read += 1;
         let refused = match json_line::parse(line) {
             Err(fault) => json!({"line": number, "record_id": null, "code": fault.code(), "detail": fault.to_string()}),
             Ok(given) => match record::read(&view.definition, given, Source::Json, coverage) {
                 Ok(input) => {
-                    inputs.push(input);
+                    outcome.note(&input);
+                    records.push(Line { number: *number, input });
                     continue;
                 }
                 Err(fault) => json!({
@@ -99,44 +148,85 @@ fn read(view: &View, lines: &[(&[u8], usize)], merge: bool, outcome: &mut Outcom
                 }),
             },
         };
-        outcome.rejected += 1;
-        if outcome.rejects.len() < REJECTS_SHOWN_MAX {
-            outcome.rejects.push(refused);
-        }
+        outcome.reject(refused);
     }
-    inputs
+    records
 }
 
-/// The events of the records that say something else than what is known, also from lines before them.
-async fn changes(
-    view: &View,
-    inputs: Vec<RecordInput>,
-    merge: bool,
-    outcome: &mut Outcome,
-) -> Result<Vec<Event>, ApiError> {
-    let known = futures_util::future::join_all(inputs.iter().map(|input| view.state(&input.record_id))).await;
-    let (mut events, mut said) = (Vec::with_capacity(inputs.len()), BTreeMap::new());
-    for (input, known) in inputs.into_iter().zip(known) {
+/// The events of the records that say something else than what is known, also from lines before them, each with the
+/// number of its line.
+async fn changes(view: &View, lines: &[Line], merge: bool) -> Result<Vec<(Event, usize)>, ApiError> {
+    let known = join_all(lines.iter().map(|line| view.state(&line.input.record_id))).await;
+    let (mut events, mut said) = (Vec::with_capacity(lines.len()), BTreeMap::new());
+    for (Line { number, input }, known) in lines.iter().zip(known) {
         let (known, hash) = (known?, content_hash(&input.fields, &view.definition));
         let is_same = match said.get(&input.record_id) {
             Some(before) => *before == hash,
             None => says_the_same(known.as_ref(), &hash),
         };
         if is_same && !merge {
-            outcome.unchanged += 1;
             continue;
         }
-        let event = upserted(view.definition.collection.as_str(), &input, &hash, merge);
-        event.check()?;
-        said.insert(input.record_id, hash);
-        events.push(event);
-        outcome.upserted += 1;
+        events.push((upserted(view.definition.collection.as_str(), input, &hash, merge), *number));
+        said.insert(&input.record_id, hash);
     }
     Ok(events)
 }
 
+/// The events that can be recorded, with the numbers of their lines; the lines of the others are refused.
+fn checked(changes: Vec<(Event, usize)>, outcome: &mut Outcome) -> (Vec<Event>, Vec<usize>) {
+    let (mut events, mut numbers) = (Vec::with_capacity(changes.len()), Vec::with_capacity(changes.len()));
+    for (event, number) in changes {
+        match event.check() {
+            Ok(()) => {
+                events.push(event);
+                numbers.push(number);
+            }
+            Err(violation) => outcome.reject(json!({
+                "line": number,
+                "record_id": event.record_id(),
+                "field": violation.field(),
+                "code": "not-recordable",
+                "detail": violation.to_string(),
+            })),
+        }
+    }
+    (events, numbers)
+}
+
+/// Counts what was applied, and refuses the lines of what is in quarantine.
+async fn count(
+    live: &Live,
+    applied: &Applied<Event>,
+    numbers: &[usize],
+    outcome: &mut Outcome,
+) -> Result<(), ApiError> {
+    let Applied { positions, envelopes, as_written } = applied;
+    if *as_written {
+        outcome.upserted += positions.len();
+        return Ok(());
+    }
+    let refused = positions.iter().zip(envelopes).map(|(position, envelope)| is_refused(live, *position, envelope));
+    let refused = join_all(refused).await;
+    for ((is_refused, number), (position, envelope)) in
+        refused.into_iter().zip(numbers).zip(positions.iter().zip(envelopes))
+    {
+        if !is_refused? {
+            outcome.upserted += 1;
+            continue;
+        }
+        outcome.reject(json!({
+            "line": number,
+            "record_id": envelope.event.record_id(),
+            "code": "not-applied",
+            "detail": format!("record {position} of the log is in quarantine"),
+        }));
+    }
+    Ok(())
+}
+
 fn shown(outcome: &Outcome) -> Value {
-    let Outcome { read, upserted, unchanged, rejected, rejects, positions } = outcome;
+    let Outcome { read, upserted, unchanged, rejected, rejects, ignored_fields, truncated, positions } = outcome;
     let positions: Vec<String> = newest(positions).iter().map(Position::to_string).collect();
     json!({
         "read": read,
@@ -144,6 +234,8 @@ fn shown(outcome: &Outcome) -> Value {
         "unchanged": unchanged,
         "rejected": rejected,
         "rejects": rejects,
+        "ignored_fields": ignored_fields,
+        "truncated": truncated,
         "positions": positions,
     })
 }
@@ -158,10 +250,58 @@ fn newest(positions: &[Position]) -> Vec<Position> {
     newest.into_values().collect()
 }
 
-fn too_many_rejects(outcome: &Outcome) -> ApiError {
+/// Ends the request if more lines are refused than it allows.
+fn within(rejects_max: Option<usize>, outcome: &Outcome) -> Result<(), ApiError> {
+    if rejects_max.is_none_or(|max| outcome.rejected <= max) {
+        return Ok(());
+    }
     let message = format!("{} lines are refused", outcome.rejected);
     let mut body = shown(outcome);
     body["code"] = "too-many-rejects".into();
     body["message"] = message.as_str().into();
-    ApiError::Shaped { status: StatusCode::UNPROCESSABLE_ENTITY, message, body }
+    Err(ApiError::Shaped { status: StatusCode::UNPROCESSABLE_ENTITY, message, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{definition::Definition, record::LINE_BYTES_MAX};
+
+    fn line(given: Value) -> RecordInput {
+        let text = "collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\ntags = 'json'\n\
+            title = { type = 'text', max_length = 3, on_long = 'truncate' }\nviews = { type = 'int', owner = 'api' }";
+        let definition = Definition::parse_toml(text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let Value::Object(given) = given else { panic!("{given} is no object") };
+        record::read(&definition, given, Source::Json, Coverage::Whole).unwrap_or_else(|fault| panic!("{fault}"))
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_recorded_is_refused_and_the_others_are_not() {
+        let large = json!({"id": "large", "tags": "x".repeat(LINE_BYTES_MAX)});
+        let changes =
+            [json!({"id": "a"}), large, json!({"id": "b"})].map(|given| upserted("c", &line(given), "h", false));
+        let mut outcome = Outcome::default();
+        let (events, numbers) = checked(changes.into_iter().zip(1..).collect(), &mut outcome);
+        let ids: Vec<&str> = events.iter().map(Event::record_id).collect();
+        assert_eq!((ids, numbers, outcome.rejected), (vec!["a", "b"], vec![1, 3], 1));
+        assert_eq!(outcome.rejects[0]["line"], 2);
+        assert_eq!(
+            (&outcome.rejects[0]["record_id"], &outcome.rejects[0]["field"]),
+            (&json!("large"), &json!("fields"))
+        );
+    }
+
+    #[test]
+    fn fields_that_are_not_kept_as_they_are_are_counted_by_name() {
+        let mut outcome = Outcome::default();
+        outcome.note(&line(json!({"id": "a", "title": "long title", "height": 3, "views": 1})));
+        outcome.note(&line(json!({"id": "b", "title": "no", "height": 4})));
+        let body = shown(&outcome);
+        assert_eq!(body["ignored_fields"], json!({"height": 2, "views": 1}));
+        assert_eq!(body["truncated"], json!({"title": 1}));
+        for number in 0..2 * FIELDS_COUNTED_MAX {
+            outcome.note(&line(json!({"id": "a", format!("field_{number}"): 1})));
+        }
+        assert_eq!(outcome.ignored_fields.len(), FIELDS_COUNTED_MAX);
+    }
 }

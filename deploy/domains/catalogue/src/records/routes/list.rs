@@ -12,6 +12,7 @@ const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 500;
 
 statements! {
+    /// The statements of collections whose records have a source.
     pub(super) STATEMENTS;
     COUNT_BY_SOURCE = "../sql/count_by_source", CountRow;
 }
@@ -52,10 +53,25 @@ pub(super) async fn counts(live: Live, query: Query) -> Result<Response, ApiErro
         Some(_) => return Err(ApiError::invalid("by", "records are counted by source")),
     }
     let rows = live.read(&COUNT_BY_SOURCE, Vec::new()).await?;
-    let count = |row| {
-        let CountRow { source, row_count } = CountRow::read(row)?;
-        Ok(json!({"source": source, "records": row_count}))
-    };
-    let counts: Vec<Value> = rows.iter().map(|row| count(row)).collect::<Result<_, ApiError>>()?;
-    Ok(json::respond(StatusCode::OK, &json!({"counts": counts})))
+    let counts: Vec<CountRow<'_>> = rows.iter().map(|row| CountRow::read(row)).collect::<Result<_, _>>()?;
+    Ok(json::respond(StatusCode::OK, &json!({"counts": shown(counts)})))
+}
+
+/// Counts in the order of the bytes of their sources, whatever the order of the engine: no source comes first.
+fn shown(mut counts: Vec<CountRow<'_>>) -> Vec<Value> {
+    counts.sort_by_key(|count| count.source);
+    counts.iter().map(|CountRow { source, row_count }| json!({"source": source, "records": row_count})).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_in_the_order_of_bytes_and_those_without_a_source_come_first() {
+        let counts = [Some("b"), Some("B"), None, Some("\u{e9}"), Some("a")];
+        let counts = shown(counts.map(|source| CountRow { source, row_count: 1 }).into());
+        let sources: Vec<&Value> = counts.iter().map(|count| &count["source"]).collect();
+        assert_eq!(sources, [&json!(null), &json!("B"), &json!("a"), &json!("b"), &json!("\u{e9}")]);
+    }
 }

@@ -7,10 +7,10 @@ use daybook_query_api::{
     app::App, bodies::Bounded, context::WriteContext, create, error::ApiError, json, live::Live, path::Path,
     query::Query,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
-    body, view,
+    body, id_of_path, view,
     write::{Kind, Write},
 };
 use crate::{
@@ -44,6 +44,7 @@ pub(super) async fn put(
     Bounded(bytes): Bounded,
 ) -> Result<Response, ApiError> {
     let (view, merge) = (view(&live)?, is_set(&query, "merge")?);
+    let record_id = id_of_path(&view, &record_id)?;
     let mut given = json_line::parse(&bytes).map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
     let key = view.definition.key.as_str();
     if !given.contains_key(key) {
@@ -55,13 +56,16 @@ pub(super) async fn put(
     if input.record_id != record_id {
         return Err(ApiError::invalid(key, format!("{key} is {}, and the path names {record_id}", input.record_id)));
     }
+    let ignored: Vec<&String> = input.unknown.iter().chain(&input.ignored).collect();
+    let notes = [("ignored_fields", json!(ignored)), ("truncated", json!(input.shortened))];
+    let notes = notes.map(|(name, note)| (name.to_owned(), note)).into_iter().collect();
     let hash = content_hash(&input.fields, &view.definition);
     let collection = view.definition.collection.to_string();
     let decide = move |state: Option<&Stored>| {
         Ok((merge || !says_the_same(state, &hash)).then(|| upserted(&collection, &input, &hash, merge)))
     };
     let kind = PhantomData::<Upsert>;
-    create::create(&app, &live, &context, Write { view: &view, record_id, kind, decide }).await
+    create::create(&app, &live, &context, Write { live: &live, view: &view, record_id, kind, notes, decide }).await
 }
 
 /// Whether the last upsert of a record had the same content.
@@ -101,6 +105,7 @@ pub(super) fn is_set(query: &Query, name: &str) -> Result<bool, ApiError> {
 /// Shows a record, or with `?raw=true` what its source said.
 pub(super) async fn show(live: Live, Path(record_id): Path<String>, query: Query) -> Result<Response, ApiError> {
     let view = view(&live)?;
+    let record_id = id_of_path(&view, &record_id)?;
     let state = view.state(&record_id).await?;
     let missing = || ApiError::NotFound(format!("{} has no record {record_id}", view.definition.collection));
     let state = state.ok_or_else(missing)?;
@@ -126,6 +131,7 @@ pub(super) async fn remove(
     context: WriteContext,
 ) -> Result<Response, ApiError> {
     let view = view(&live)?;
+    let record_id = id_of_path(&view, &record_id)?;
     let (collection, id) = (view.definition.collection.to_string(), record_id.clone());
     let decide = move |state: Option<&Stored>| match state {
         None => Err(ApiError::NotFound(format!("{collection} has no record {id}"))),
@@ -139,6 +145,6 @@ pub(super) async fn remove(
             cursor: None,
         }))),
     };
-    let kind = PhantomData::<Removal>;
-    create::create(&app, &live, &context, Write { view: &view, record_id, kind, decide }).await
+    let (kind, notes) = (PhantomData::<Removal>, Map::new());
+    create::create(&app, &live, &context, Write { live: &live, view: &view, record_id, kind, notes, decide }).await
 }

@@ -1,25 +1,23 @@
 //! Takedowns: records are hidden, also against later upserts, until they are reinstated.
 
-use std::{marker::PhantomData, sync::Arc};
+use std::{collections::BTreeSet, marker::PhantomData, sync::Arc};
 
-use axum::{extract::State, http::StatusCode, response::Response};
-use daybook_query_api::{
-    app::App,
-    bodies::Bounded,
-    context::WriteContext,
-    create,
-    error::ApiError,
-    json,
-    live::Live,
-    path::Path,
-    write::{Written, located},
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode},
+    response::Response,
 };
-use daybook_schemas::EventSet;
+use daybook_query_api::{
+    app::App, bodies::Bounded, context::WriteContext, create, error::ApiError, json, live::Live, path::Path,
+    write::located,
+};
+use daybook_schemas::{EventSet, position::Position};
+use futures_util::future::join_all;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::{
-    view,
+    View, caught_up, id_of_path, read_id, view,
     write::{Kind, Write},
 };
 use crate::records::{
@@ -29,6 +27,8 @@ use crate::records::{
 
 /// Records of one request, at most.
 const IDS_MAX: usize = 1000;
+/// Takedowns that wait for the log together, at most.
+const TOGETHER_MAX: usize = 100;
 
 /// Which records are taken down, and why.
 #[derive(Deserialize)]
@@ -46,7 +46,16 @@ struct Body {
     expect: Option<usize>,
 }
 
+struct Takedown;
+
+impl Kind for Takedown {
+    const NAME: &'static str = "RecordTakenDown";
+}
+
 /// Takes records down. An id that no record has yet is taken down before it comes.
+///
+/// Each is recorded, also if the tables say it already, and by its own record's idempotency key: so a repeated request
+/// takes no record down that was reinstated since, and a key that was used for something else is refused.
 pub(super) async fn take_down(
     State(app): State<Arc<App>>,
     live: Live,
@@ -54,41 +63,76 @@ pub(super) async fn take_down(
     Bounded(bytes): Bounded,
 ) -> Result<Response, ApiError> {
     let view = view(&live)?;
-    let Body { mut ids, reason, reference, dry_run, expect } =
+    let Body { ids, reason, reference, dry_run, expect } =
         serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid("body", error.to_string()))?;
     if reason.is_empty() {
         return Err(refused(StatusCode::BAD_REQUEST, "reason-required", "a takedown needs a reason".to_owned()));
     }
-    ids.sort_unstable();
-    ids.dedup();
+    let ids: BTreeSet<String> = ids.iter().map(|id| read_id(&view, "ids", id)).collect::<Result<_, _>>()?;
     if ids.len() > IDS_MAX {
         return Err(ApiError::invalid("ids", format!("{} ids are more than {IDS_MAX}", ids.len())));
     }
-    let mut events = Vec::new();
-    for record_id in ids {
-        let state = view.state(&record_id).await?;
-        if state.is_some_and(|stored| stored.state.taken_down.as_ref() == Some(&reason)) {
-            continue;
-        }
-        let (collection, reason) = (view.definition.collection.to_string(), reason.clone());
-        let event =
-            Event::RecordTakenDown(RecordTakenDown { collection, record_id, reason, reference: reference.clone() });
-        event.check()?;
-        events.push(event);
-    }
-    if let Some(expected) = expect.filter(|expected| *expected != events.len()) {
-        let message = format!("{} records would be taken down, not {expected}", events.len());
+    let event = |record_id: &String| {
+        let (collection, record_id) = (view.definition.collection.to_string(), record_id.clone());
+        let (reason, reference) = (reason.clone(), reference.clone());
+        Event::RecordTakenDown(RecordTakenDown { collection, record_id, reason, reference })
+    };
+    let events: Vec<Event> = ids.iter().map(event).collect();
+    events.iter().try_for_each(EventSet::check)?;
+    // What it changes is counted on tables that hold every write before it.
+    caught_up(&app, &live, &view, None).await?;
+    let before = taken_down(&view, &ids, &reason).await?;
+    let new: BTreeSet<&String> = ids.difference(&before).collect();
+    if let Some(expected) = expect.filter(|expected| *expected != new.len()) {
+        let message = format!("{} records would be taken down, not {expected}", new.len());
         return Err(refused(StatusCode::CONFLICT, "too-many", message));
     }
-    let taken: Vec<String> = events.iter().map(|event| event.record_id().to_owned()).collect();
-    let answer = json::respond(StatusCode::OK, &json!({"taken_down": taken.len(), "ids": taken, "dry_run": dry_run}));
-    if dry_run || events.is_empty() {
-        return Ok(answer);
+    if dry_run {
+        return Ok(answer(&new, true));
     }
-    match app.write(&live, &context, events).await? {
-        Written::Accepted(response) => Ok(response),
-        Written::Applied(applied) => Ok(located(answer, &applied.positions)),
+    let mut responses = Vec::with_capacity(events.len());
+    for part in events.chunks(TOGETHER_MAX) {
+        let writes = part.iter().map(|event| {
+            let (record_id, kind) = (event.record_id().to_owned(), PhantomData::<Takedown>);
+            let decide = move |_: Option<&Stored>| Ok(Some(event.clone()));
+            let write = Write { live: &live, view: &view, record_id, kind, notes: Map::new(), decide };
+            create::create(&app, &live, &context, write)
+        });
+        for response in join_all(writes).await {
+            responses.push(response?);
+        }
     }
+    let positions: Vec<Position> = responses.iter().flat_map(positions).collect();
+    if responses.iter().any(|response| response.status() == StatusCode::ACCEPTED) {
+        let text: Vec<String> = positions.iter().map(Position::to_string).collect();
+        let mut accepted = json::respond(StatusCode::ACCEPTED, &json!({"positions": text}));
+        accepted.headers_mut().insert("preference-applied", HeaderValue::from_static("respond-async"));
+        return Ok(located(accepted, &positions));
+    }
+    let after = taken_down(&view, &ids, &reason).await?;
+    Ok(located(answer(&new.into_iter().filter(|id| after.contains(*id)).collect(), false), &positions))
+}
+
+/// Those of some records that are taken down for a reason.
+async fn taken_down(view: &View, ids: &BTreeSet<String>, reason: &str) -> Result<BTreeSet<String>, ApiError> {
+    let states = join_all(ids.iter().map(async |id| (id, view.state(id).await))).await;
+    let mut taken = BTreeSet::new();
+    for (id, state) in states {
+        if state?.is_some_and(|stored| stored.state.taken_down.as_deref() == Some(reason)) {
+            taken.insert(id.clone());
+        }
+    }
+    Ok(taken)
+}
+
+fn answer(ids: &BTreeSet<&String>, dry_run: bool) -> Response {
+    json::respond(StatusCode::OK, &json!({"taken_down": ids.len(), "ids": ids, "dry_run": dry_run}))
+}
+
+/// The positions that an answer names.
+fn positions(response: &Response) -> Vec<Position> {
+    let text = response.headers().get("daybook-position").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(',').filter_map(|position| position.parse().ok()).collect()
 }
 
 fn refused(status: StatusCode, code: &str, message: String) -> ApiError {
@@ -110,6 +154,7 @@ pub(super) async fn reinstate(
     context: WriteContext,
 ) -> Result<Response, ApiError> {
     let view = view(&live)?;
+    let record_id = id_of_path(&view, &record_id)?;
     let (collection, id) = (view.definition.collection.to_string(), record_id.clone());
     let decide = move |state: Option<&Stored>| match state.filter(|stored| stored.state.taken_down.is_some()) {
         None => Err(ApiError::NotFound(format!("record {id} is not taken down"))),
@@ -120,6 +165,6 @@ pub(super) async fn reinstate(
             reference: None,
         }))),
     };
-    let kind = PhantomData::<Reinstatement>;
-    create::create(&app, &live, &context, Write { view: &view, record_id, kind, decide }).await
+    let (kind, notes) = (PhantomData::<Reinstatement>, Map::new());
+    create::create(&app, &live, &context, Write { live: &live, view: &view, record_id, kind, notes, decide }).await
 }

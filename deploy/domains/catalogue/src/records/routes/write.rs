@@ -9,11 +9,12 @@ use daybook_query_api::{
     error::ApiError,
     idempotency::Recorded,
     json,
+    live::Live,
 };
 use daybook_schemas::{Envelope, EventSet};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{View, body};
+use super::{View, body, caught_up};
 use crate::records::{events::Event, states::Stored};
 
 /// The kind of event that a write records.
@@ -24,9 +25,12 @@ pub(super) trait Kind: Send + Sync {
 
 /// A write of one record.
 pub(super) struct Write<'a, K, D> {
+    pub(super) live: &'a Live,
     pub(super) view: &'a View,
     pub(super) record_id: String,
     pub(super) kind: PhantomData<K>,
+    /// What the answer says of the request, beside what the record is.
+    pub(super) notes: Map<String, Value>,
     /// The event for the state before it, or why there is none; `Ok(None)` if it would change nothing.
     pub(super) decide: D,
 }
@@ -47,6 +51,9 @@ impl<K: Kind, D: Decide> Write<'_, K, D> {
         };
         answer["changed"] = is_changed.into();
         answer["taken_down"] = state.is_some_and(|it| it.state.taken_down.is_some()).into();
+        for (name, note) in &self.notes {
+            answer[name] = note.clone();
+        }
         Ok(json::respond(StatusCode::OK, &answer))
     }
 }
@@ -59,9 +66,16 @@ impl<K: Kind, D: Decide> Creation for Write<'_, K, D> {
         &self.record_id
     }
 
-    async fn decide(&self, _app: &App) -> Result<Vec<Event>, ApiError> {
+    async fn decide(&self, app: &App) -> Result<Vec<Event>, ApiError> {
         let state = self.view.state(&self.record_id).await?;
-        let Some(event) = (self.decide)(state.as_ref())? else { return Ok(Vec::new()) };
+        let mut decided = (self.decide)(state.as_ref());
+        if !matches!(decided, Ok(Some(_))) {
+            // That nothing changes counts only on tables that hold every write before this one.
+            caught_up(app, self.live, self.view, Some(&self.record_id)).await?;
+            let state = self.view.state(&self.record_id).await?;
+            decided = (self.decide)(state.as_ref());
+        }
+        let Some(event) = decided? else { return Ok(Vec::new()) };
         event.check()?;
         Ok(vec![event])
     }

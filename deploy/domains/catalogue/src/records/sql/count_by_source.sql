@@ -1,4 +1,3 @@
 SELECT r.source, COUNT(*) AS row_count
 FROM records AS r
 GROUP BY r.source
-ORDER BY r.source

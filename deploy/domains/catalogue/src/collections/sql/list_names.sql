@@ -1,0 +1,3 @@
+SELECT DISTINCT d.collection
+FROM definitions AS d
+ORDER BY d.collection

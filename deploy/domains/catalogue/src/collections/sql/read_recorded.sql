@@ -1,0 +1,5 @@
+SELECT collection, revision, definition, hash, note, defined_at, record_partition, record_offset
+FROM definitions
+WHERE collection = $1
+AND record_partition = $2
+AND record_offset = $3
