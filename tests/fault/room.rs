@@ -63,10 +63,10 @@ async fn an_embedded_rebuild_gives_way_before_the_disk_is_full() {
     assert!(state == "failed" && reason.contains("MiB are free"), "{state}: {reason}");
     is_tidy(&place, &before).await;
     writers.wait_for(100).await;
-    fs::remove_file(&ballast).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     let acknowledged = writers.stop().await;
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
+    fs::remove_file(&ballast).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     check(&place, &server, &acknowledged).await;
 }
 
