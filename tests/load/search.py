@@ -76,7 +76,8 @@ def wait_for_search(base):
     """Seconds until search has everything, and how many documents that is."""
     began = time.monotonic()
     while True:
-        search = get(base, "/api/v1/status")["generations"][0]["search"]
+        status = get(base, "/api/v1/status")
+        search = next(it["search"] for it in status["generations"] if it["domain"] == status["default_domain"])
         if search["lag_records"] == 0 and search["rebuilding_documents"] is None:
             return time.monotonic() - began, get(base, "/api/v1/search?limit=0")["total"]
         time.sleep(0.1)
