@@ -7,7 +7,7 @@ use anyhow::Result;
 use daybook_projector::{backoff::Backoff, generation};
 use daybook_query_api::app::{Defined, DomainParts};
 use daybook_reindexer::lease::Folded;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::watch;
 
 use crate::{
     domains::Defines,
@@ -37,14 +37,13 @@ pub(crate) struct Defining {
     changes: watch::Receiver<()>,
     /// The generation whose changes are heard.
     heard: Option<i64>,
-    tasks: JoinSet<()>,
 }
 
 impl Defining {
     /// Runs nothing yet.
     pub(crate) fn new(base: Base, domains: Domains, source: Arc<Running>, defines: Defines) -> Self {
         let (changed, changes) = watch::channel(());
-        Self { base, domains, source, defines, changed, changes, heard: None, tasks: JoinSet::new() }
+        Self { base, domains, source, defines, changed, changes, heard: None }
     }
 
     /// Runs the domains that do not run yet, and calls `added` with each. One that fails holds up no other; the last
@@ -130,11 +129,11 @@ impl Defining {
         let is_new = self.base.control.generations(domain).await?.is_empty();
         self.base.log.add_topics(&topics, is_new).await?;
         let folded = Folded::of(parts.projection.as_ref(), self.base.log.as_ref())?;
-        let running = Arc::new(self.base.open(parts, &mut self.tasks, start).await?);
+        let running = Arc::new(self.base.open(parts, start).await?);
         if let Err(error) = self.complete(&running, folded, start).await {
             // The next attempt opens it again.
             self.base.lease.remove(domain);
-            tokio::task::spawn_blocking(move || running.stop()).await?;
+            running.stop().await;
             return Err(error);
         }
         tracing::info!(domain, "{domain} runs from now on");
@@ -147,9 +146,9 @@ impl Defining {
         let epoch = self.base.lease.add(folded).await?;
         let log = Arc::clone(&self.base.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
-        running.catch_up(&end, start).await?;
         let mut changes = self.base.control.changes();
-        running.follow(&mut self.tasks, start).await?;
+        running.follow(&end, start).await?;
+        running.catch_up(&end, start).await?;
         // Before that it must not answer; a generation of another version answers nothing here.
         while running.opened.is_live && !running.is_foreign() && !self.base.lease.has_applied(domain, epoch) {
             // Either is a reason to look.

@@ -2,8 +2,7 @@
 //! while the process serves.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, RwLock},
-    thread,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -26,6 +25,7 @@ use daybook_reindexer::{
     watcher::{Generations, Serving, Watcher},
 };
 use daybook_schemas::position::Vector;
+use futures_util::future::join_all;
 use tokio::{sync::watch, task::JoinSet};
 
 use crate::{start::Start, wire::retry};
@@ -62,6 +62,7 @@ pub(crate) struct Running {
     generations: Generations,
     /// Until it follows.
     watcher: Mutex<Option<Watcher>>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl Domains {
@@ -80,14 +81,10 @@ impl Domains {
         self.all().into_iter().find(|running| running.platform.domain() == name)
     }
 
-    /// Stops their generations, all at the same time. Blocks for a bounded time.
-    pub(crate) fn stop(&self) {
+    /// Stops all of them at the same time, within a bounded time.
+    pub(crate) async fn stop(&self) {
         let all = self.all();
-        thread::scope(|scope| {
-            for running in &all {
-                scope.spawn(|| running.stop());
-            }
-        });
+        join_all(all.iter().map(|running| running.stop())).await;
     }
 }
 
@@ -108,7 +105,7 @@ impl Base {
     }
 
     /// Opens the generation of a domain, and begins to apply records to it.
-    pub(crate) async fn open(&self, parts: DomainParts, tasks: &mut JoinSet<()>, start: &Start) -> Result<Running> {
+    pub(crate) async fn open(&self, parts: DomainParts, start: &Start) -> Result<Running> {
         let platform = self.platform(&parts);
         let transient = |error: &OpenError| match error {
             OpenError::Tables { source, .. } => source.is_retryable(),
@@ -120,9 +117,10 @@ impl Base {
         refuse_foreign(&platform, &opened.generation).await?;
         let watcher = Watcher::start(platform.clone(), &opened).await?;
         let (serving, generations) = (watcher.serving(), watcher.generations());
+        let mut tasks = JoinSet::new();
         tasks.spawn(watch_live(Arc::clone(&self.log), serving.clone()));
         let (search, watcher) = (serving.borrow().live().search.clone(), Mutex::new(Some(watcher)));
-        Ok(Running { parts, opened, serving, platform, search, generations, watcher })
+        Ok(Running { parts, opened, serving, platform, search, generations, watcher, tasks: Mutex::new(tasks) })
     }
 }
 
@@ -153,36 +151,37 @@ async fn watch_live(log: Arc<dyn EventLog>, mut serving: watch::Receiver<Serving
 }
 
 impl Running {
-    /// Stops its generations. Blocks for a bounded time.
-    pub(crate) fn stop(&self) {
-        self.generations.stop();
+    /// Stops its tasks and its generations, within a bounded time.
+    pub(crate) async fn stop(&self) {
+        let mut tasks = std::mem::take(&mut *self.tasks());
+        tasks.shutdown().await;
+        let (domain, generations) = (self.platform.domain(), self.generations.clone());
+        if tokio::task::spawn_blocking(move || generations.stop()).await.is_err() {
+            tracing::error!(domain, "the projectors of {domain} did not stop in order");
+        }
     }
 
-    /// Waits until the tables have applied what the log held before `end`, and promotes a generation that is not live if
-    /// this process is alone.
-    pub(crate) async fn catch_up(&self, end: &Vector, start: &Start) -> Result<()> {
-        let is_alone = !self.platform.control.store().shared();
-        if self.opened.is_live || is_alone {
-            self.catch_up_tables(end, start).await?;
-        }
-        if !self.opened.is_live && is_alone {
+    /// Looks at control storage, and follows it from now on. A generation that is not live is promoted first if this
+    /// process is alone.
+    pub(crate) async fn follow(&self, end: &Vector, start: &Start) -> Result<()> {
+        if !self.opened.is_live && !self.platform.control.store().shared() {
+            self.catch_up(end, start).await?;
             self.catch_up_search(end, start).await;
             start.wait_for(format!("the promotion of {}'s new generation", self.platform.domain()));
             upgrade::promote(&self.platform, &self.opened.generation).await?;
         }
-        Ok(())
-    }
-
-    /// Looks at control storage, and follows it from now on.
-    pub(crate) async fn follow(&self, tasks: &mut JoinSet<()>, start: &Start) -> Result<()> {
         start.wait_for(format!("the generations of {}", self.platform.domain()));
         let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(watcher) = watcher {
             watcher.look().await?;
-            tasks.spawn(watcher.follow());
+            self.tasks().spawn(watcher.follow());
         }
-        tasks.spawn(Coordinator::new(self.platform.clone(), self.serving.clone()).coordinate());
+        self.tasks().spawn(Coordinator::new(self.platform.clone(), self.serving.clone()).coordinate());
         Ok(())
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether another version of this program serves the live generation.
@@ -213,26 +212,31 @@ impl Running {
         reasons
     }
 
-    /// Waits until the tables have reached `end`, and logs progress.
-    async fn catch_up_tables(&self, end: &Vector, start: &Start) -> Result<()> {
-        let progress = &self.opened.generation.progress;
+    /// Waits until the live tables have reached `end`, and logs progress. Another generation may become live meanwhile;
+    /// one of another version of this program is not waited for.
+    pub(crate) async fn catch_up(&self, end: &Vector, start: &Start) -> Result<()> {
         let topics = self.platform.projection.topics();
         let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
         let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
-        let domain = self.opened.generation.domain;
-        let began = Instant::now();
+        let (domain, began) = (self.platform.domain(), Instant::now());
         start.wait_for(format!("the tables of {domain}, which are catching up"));
-        while tokio::time::timeout(REPORT, progress.wait_for(&end)).await.is_err() {
-            if let Some(reason) = self.opened.generation.refusal() {
+        loop {
+            if self.is_foreign() {
+                return Ok(());
+            }
+            let live = Arc::clone(&self.serving.borrow().live().generation);
+            if tokio::time::timeout(REPORT, live.progress.wait_for(&end)).await.is_ok() {
+                return Ok(());
+            }
+            if let Some(reason) = live.refusal() {
                 anyhow::bail!("{reason}");
             }
-            let lag = progress.applied().lag(&end);
+            let lag = live.progress.applied().lag(&end);
             let done = end.0.values().sum::<i64>() - lag;
             let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
             start.wait_for(format!("the tables of {domain}, which are catching up: {lag} records left"));
             tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
         }
-        Ok(())
     }
 
     /// Waits until search sees everything before `end`, or fails; and logs progress.

@@ -13,7 +13,7 @@ use daybook_query_api::{
     starting::{self, Starting},
 };
 use daybook_reindexer::rebuilds::Rebuilds;
-use rustix::process::Resource;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -33,7 +33,7 @@ use crate::{
 /// Connections that clients may have open, at most.
 const CONNECTIONS_MAX: u64 = 20_000;
 /// File descriptors that are kept for everything else: a quarter of all, and at least so many.
-const DESCRIPTORS_KEPT_MIN: u64 = 64;
+const DESCRIPTORS_KEPT_MIN: u64 = 128;
 
 /// Time after the shutdown limit at which the process ends in any case.
 const STOP_MARGIN: Duration = Duration::from_millis(500);
@@ -112,10 +112,12 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     Ok(())
 }
 
-/// How many connections of clients this process may have open.
+/// How many connections of clients this process may have open. Takes as many file descriptors as the system grants.
 fn connections_max() -> usize {
     // None: any number.
-    let descriptors = rustix::process::getrlimit(Resource::Nofile).current;
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _refused = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let descriptors = getrlimit(Resource::Nofile).current;
     let of_clients = descriptors.map_or(CONNECTIONS_MAX, |all| all.saturating_sub((all / 4).max(DESCRIPTORS_KEPT_MIN)));
     usize::try_from(of_clients.clamp(1, CONNECTIONS_MAX)).unwrap_or(usize::MAX)
 }

@@ -204,7 +204,7 @@ impl Parts {
             let parts = domain.parts(&config.domains);
             let is_used = prepare::is_used(&self.base.platform(&parts)).await?;
             let _lock = if is_used { Some(prepare_command::lock(config)?) } else { None };
-            let running = Arc::new(self.base.open(parts, &mut self.background, start).await?);
+            let running = Arc::new(self.base.open(parts, start).await?);
             if let Some(defines) = domain.defines {
                 let (base, domains) = (self.base.clone(), self.domains.clone());
                 self.defining.push(Defining::new(base, domains, Arc::clone(&running), defines));
@@ -220,9 +220,12 @@ impl Parts {
         start.wait_for("the end of the log");
         let log = Arc::clone(&self.base.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
+        // Others may make another generation live at any time: this process has partitions of it then.
+        for running in self.domains.all() {
+            running.follow(&end, start).await?;
+        }
         for running in self.domains.all() {
             running.catch_up(&end, start).await?;
-            running.follow(&mut self.background, start).await?;
         }
         for defining in &mut self.defining {
             // They are served together with the others. One that does not run is tried again later, and holds up no other.
@@ -246,7 +249,8 @@ impl Parts {
         let mut sequences = Vec::new();
         for domain in domains.iter().filter(|domain| !domain.sequences.is_empty()) {
             let Some(running) = self.domains.find(domain.name()) else { continue };
-            let highest = numbers::highest(running.opened.generation.tables.as_ref()).await?;
+            let live = Arc::clone(&running.serving.borrow().live().generation);
+            let highest = numbers::highest(live.tables.as_ref()).await?;
             let floor = |name: &str| highest.get(name).copied().unwrap_or(0);
             sequences.extend(domain.sequences.iter().map(|sequence| (*sequence, floor(sequence.name))));
         }
@@ -270,10 +274,7 @@ impl Parts {
     pub(crate) async fn stop(mut self, limit: Duration) {
         // Nothing is begun any longer.
         self.background.shutdown().await;
-        let domains = std::mem::take(&mut self.domains);
-        if tokio::task::spawn_blocking(move || domains.stop()).await.is_err() {
-            tracing::error!("the projectors did not stop in order");
-        }
+        std::mem::take(&mut self.domains).stop().await;
         let Base { log, lease, .. } = self.base;
         lease.leave().await;
         if tokio::task::spawn_blocking(move || log.flush(limit)).await.is_err() {

@@ -109,9 +109,9 @@ async fn a_rebuild_on_a_full_disk_of_postgres_gives_way_and_no_writer_is_turned_
     is_tidy(&place, &before).await;
     writers.wait_for(100).await;
     services::sql(&postgres, "ALTER DATABASE postgres RESET default_tablespace");
-    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     let acknowledged = writers.stop().await;
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
+    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     check(&place, &server, &acknowledged).await;
 }
 
@@ -141,8 +141,8 @@ async fn a_rebuild_gives_way_where_elasticsearch_takes_no_documents_and_no_write
         of_metaflow(&status)["search"]["failure"].is_null()
     };
     wait::until("the live index takes documents", takes_documents).await;
-    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     let acknowledged = writers.stop().await;
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
+    assert_eq!(rebuild(&server.api).await.0, "ready", "there is room again");
     check(&place, &server, &acknowledged).await;
 }

@@ -109,7 +109,7 @@ async fn switch_under_load(backend: Backend, instances: usize, switches: usize) 
     for flow in FLOWS {
         steps.push(Step::make(apis[0], flow).await);
     }
-    let writers = Writers::start(&apis, &steps, 2, &mut random);
+    let writers = Writers::at_full_speed(&apis, &steps, 2, &mut random);
     let readers = Readers::start(&apis, &steps);
     writers.wait_for(100).await;
     let second = rebuild(apis[0], &json!({"promote": true})).await;

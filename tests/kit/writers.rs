@@ -4,7 +4,11 @@ use std::{collections::BTreeSet, time::Duration};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     api::{Answer, Api},
@@ -17,6 +21,9 @@ use crate::{
 
 /// How long a client pauses before it tries again.
 const PAUSE: Duration = Duration::from_millis(20);
+
+/// Between two writes of one writer, unless it writes at full speed: a processor is left for what the test is about.
+const PACE: Duration = Duration::from_millis(25);
 
 /// How long a client waits for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
@@ -96,6 +103,15 @@ pub struct Writers {
 impl Writers {
     /// Starts so many writers over the steps, each request through one of the APIs.
     pub fn start(apis: &[&Api], steps: &[Step], count: usize, random: &mut Random) -> Self {
+        Self::at_pace(apis, steps, count, random, PACE)
+    }
+
+    /// The same; each sends its next request once the last one is answered.
+    pub fn at_full_speed(apis: &[&Api], steps: &[Step], count: usize, random: &mut Random) -> Self {
+        Self::at_pace(apis, steps, count, random, Duration::from_nanos(1))
+    }
+
+    fn at_pace(apis: &[&Api], steps: &[Step], count: usize, random: &mut Random, pace: Duration) -> Self {
         let apis = watch::Sender::new(apis.iter().map(|api| (*api).clone()).collect());
         let (stop, acknowledged) = (watch::Sender::new(false), watch::Sender::new(0));
         let (turned_away, newest) = (watch::Sender::new(0), watch::Sender::default());
@@ -112,7 +128,7 @@ impl Writers {
                 random: random.fork(),
                 done: Acknowledged::default(),
             };
-            tasks.spawn(writer.run());
+            tasks.spawn(writer.run(pace));
         }
         Self { stop, apis, acknowledged, turned_away, newest, tasks }
     }
@@ -176,9 +192,11 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self) -> Acknowledged {
-        let mut serial = 0;
+    async fn run(mut self, pace: Duration) -> Acknowledged {
+        let (mut serial, mut pace) = (0, interval(pace));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*self.stop.borrow() {
+            pace.tick().await;
             serial += 1;
             self.write(serial).await;
         }

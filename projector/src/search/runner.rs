@@ -209,7 +209,7 @@ impl Worker {
     }
 
     fn run(&self) {
-        priority::lower(priority::BACKGROUND);
+        priority::lower();
         supervise(
             Backoff::new(PAUSE_FIRST, PAUSE_LONGEST),
             || self.stopped(),

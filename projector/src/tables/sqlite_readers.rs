@@ -40,15 +40,15 @@ pub(super) struct Readers {
 impl Readers {
     /// Starts the threads; they end when the readers are dropped.
     pub(super) fn start(path: &Path, statements_max: usize, write_ahead: WriteAheadLog) -> Result<Self, TablesError> {
-        let pool = |name: &str, threads: usize, queue_max: usize, niceness: Option<i32>| {
+        let pool = |name: &str, threads: usize, queue_max: usize, is_low: bool| {
             let (sender, receiver) = blocking::sync_channel::<Job>(queue_max);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..threads {
                 let connection = open(path, statements_max)?;
                 let receiver = Arc::clone(&receiver);
                 let run = move || {
-                    if let Some(niceness) = niceness {
-                        priority::lower(niceness);
+                    if is_low {
+                        priority::lower();
                     }
                     loop {
                         // Holds the lock while waiting; the other threads wait for the lock.
@@ -62,9 +62,9 @@ impl Readers {
             }
             Ok(sender)
         };
-        let short = pool("tables-read", SHORT, QUEUE_MAX, None)?;
-        let long = pool("tables-list", LONG, LISTS_MAX, Some(priority::LONG))?;
-        let background = pool("tables-background", BACKGROUND, QUEUE_MAX, Some(priority::BACKGROUND))?;
+        let short = pool("tables-read", SHORT, QUEUE_MAX, false)?;
+        let long = pool("tables-list", LONG, LISTS_MAX, true)?;
+        let background = pool("tables-background", BACKGROUND, QUEUE_MAX, true)?;
         Ok(Self { short, long, background, write_ahead })
     }
 
