@@ -176,7 +176,7 @@ async fn topics_that_were_deleted_beside_their_tables_are_not_created_again() {
     services::python("fault/topics.py", &["delete", bootstrap, prefix]);
     for _ in 0..2 {
         let said = refusal(&place);
-        assert!(said.contains(&format!("topic {prefix}.metaflow does not exist")), "{said}");
+        assert!(said.contains(&format!("topic {prefix}.")) && said.contains("does not exist"), "{said}");
         assert!(said.contains(&format!("prefix {prefix}")) && said.contains(&format!("schema {prefix}")), "{said}");
     }
     // No topic was made: now another program can make them, as a restore does.

@@ -13,6 +13,7 @@ use daybook_tests::{
     api::{Answer, Api},
     process::{Backend, Place, Server},
     random::Random,
+    wait,
     writers::{Step, Writers, check},
 };
 use serde_json::{Value, json};
@@ -177,6 +178,41 @@ async fn a_candidate_goes_on_when_instances_join_and_leave() {
     writers.wait_for(100).await;
     let promoted = promote(&first.api, candidate).await;
     assert_eq!(promoted.status, 200, "{}", promoted.text);
+    let acknowledged = writers.stop().await;
+    check(&place, &first, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_starts_during_a_switch_answers_from_the_new_generation() {
+    let mut random = Random::seeded("starts-during-switch");
+    let place = Place::new("starting", Backend::Distributed);
+    let first = Server::start(&place);
+    let step = Step::make(&first.api, "F").await;
+    let writers = Writers::at_full_speed(&[&first.api], std::slice::from_ref(&step), 2, &mut random);
+    let candidate = rebuild(&first.api, &json!({})).await;
+    assert_eq!(ended(&first.api, candidate).await, "ready");
+    for switch in 0..4 {
+        let second = Server::begin(&place, &[]);
+        // It has opened the generation that is live now, and has taken over partitions.
+        let opened = async || {
+            let text = second.api.get("/health/ready").await.text;
+            text.contains("tables of metaflow") || text.contains("\"ready\"")
+        };
+        wait::until("an instance opens its tables", opened).await;
+        second.signal("STOP");
+        let switched = match switch % 2 {
+            0 => promote(&first.api, candidate).await,
+            _ => first.api.post("/api/v1/generations/1/rollback", &json!({})).await,
+        };
+        second.signal("CONT");
+        assert_eq!(switched.status, 200, "{}", switched.text);
+        let is_ready = async || second.api.get("/health/ready").await.status == 200;
+        wait::until("the instance that was frozen is ready", is_ready).await;
+        let made = first.api.post(&format!("{}/task", step.path()), &json!({})).await;
+        let read = second.api.get(&format!("{}/tasks/{}", step.path(), made.json()["task_id"])).await;
+        assert_eq!(read.status, 200, "{}", read.text);
+        assert!(second.stop(), "the instance did not end well");
+    }
     let acknowledged = writers.stop().await;
     check(&place, &first, &acknowledged).await;
 }
