@@ -80,6 +80,7 @@ impl NumberedTable for Books {
             time_field: FieldId(4),
             path: vec![("shelves".into(), "shelf".into()), ("books".into(), "book".into())],
             inheritance: None,
+            has_hidden: false,
         }
     }
 

@@ -64,14 +64,15 @@ impl Document {
     }
 }
 
-/// The texts and numbers of a value.
+/// The texts, numbers and truth values of a value.
 fn collect<'a>(value: &'a Value, values: &mut Vec<Cow<'a, str>>) {
     match value {
         Value::String(text) => values.push(Cow::Borrowed(text)),
         Value::Number(number) => values.push(Cow::Owned(number.to_string())),
         Value::Array(list) => list.iter().for_each(|value| collect(value, values)),
         Value::Object(object) => object.values().for_each(|value| collect(value, values)),
-        Value::Null | Value::Bool(_) => {}
+        Value::Bool(value) => values.push(Cow::Borrowed(if *value { "true" } else { "false" })),
+        Value::Null => {}
     }
 }
 

@@ -51,8 +51,13 @@ pub async fn search(index: &dyn SearchIndex, request: Request) -> Result<Answer,
 }
 
 /// The same within other bounds.
-pub async fn search_within(index: &dyn SearchIndex, request: Request, bounds: Bounds) -> Result<Answer, SearchError> {
+pub async fn search_within(
+    index: &dyn SearchIndex,
+    mut request: Request,
+    bounds: Bounds,
+) -> Result<Answer, SearchError> {
     let shape = Arc::clone(index.shape());
+    request.filter.extend(shape.visible());
     let inheritance = shape.inheritance.as_ref().filter(|it| may_find_children(&shape, it, &request));
     let Some(inheritance) = inheritance else {
         return Ok(Answer { found: index.search(request).await?, warnings: Vec::new() });

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{document::Document, words::composed};
+use super::{document::Document, query::Expression, words::composed};
 
 /// A name that is either fixed in the program or made at run time.
 pub type Name = Cow<'static, str>;
@@ -20,6 +20,10 @@ pub type Name = Cow<'static, str>;
 pub const TEXT: &str = "text";
 /// The name of the order by how well documents fit. No field of a shape may have it.
 pub const RELEVANCE: &str = "relevance";
+
+/// Names that parameters of searches have. No field of a shape may have one of them.
+pub const NAMES_TAKEN: [&str; 10] =
+    [TEXT, RELEVANCE, "q", "from", "to", "sort", "limit", "cursor", "facets", "facet_limit"];
 
 /// Which fields the documents of an index have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +41,8 @@ pub struct IndexShape {
     pub path: Vec<(Name, Name)>,
     /// What documents have from their parents.
     pub inheritance: Option<Inheritance>,
+    /// Whether there are documents of entities that are hidden. These have no type, and searches leave them out.
+    pub has_hidden: bool,
 }
 
 /// A field of a shape, by its place among them.
@@ -281,6 +287,12 @@ impl IndexShape {
         values.iter().filter_map(other).collect()
     }
 
+    /// The condition that documents are not hidden; `None` if none can be.
+    pub fn visible(&self) -> Option<Expression> {
+        let types = &self.field(self.type_field).allowed;
+        self.has_hidden.then(|| Expression::value(Field::Named(self.type_field), types.iter().map(|name| &**name)))
+    }
+
     /// The number that a document has in a field; the first, if there are several, and 0 if there is none.
     pub fn number(&self, document: &Document, id: FieldId) -> i64 {
         let mut values = self.field(id).attributes.iter().filter_map(|name| document.source.get(&**name));
@@ -307,8 +319,8 @@ impl IndexShape {
             if field.name.is_empty() || !field.name.chars().all(legal) {
                 return Some(format!("{:?} is not a name of a field: lower-case letters, digits and _", field.name));
             }
-            let taken = [TEXT, RELEVANCE, "q", "from", "to", "sort", "limit", "cursor", "facets", "facet_limit"];
-            if taken.contains(&&*field.name) || self.fields[..index].iter().any(|other| other.name == field.name) {
+            if NAMES_TAKEN.contains(&&*field.name) || self.fields[..index].iter().any(|other| other.name == field.name)
+            {
                 return Some(format!("the name {:?} is taken", field.name));
             }
             if field.kind == Kind::Integer && field.is_whole() {
@@ -322,6 +334,9 @@ impl IndexShape {
         let whole = |id: FieldId| self.fields.get(id.0).is_some_and(FieldShape::is_whole);
         if !whole(self.type_field) {
             return Some("documents are filtered or counted by their type".to_owned());
+        }
+        if self.has_hidden && self.field(self.type_field).allowed.is_empty() {
+            return Some("where documents are hidden, the types of the others are known".to_owned());
         }
         let inherited = self.inheritance.as_ref();
         if inherited.is_some_and(|it| !whole(it.field) || !it.common.iter().all(|id| whole(*id))) {
@@ -361,6 +376,7 @@ pub(super) mod example {
                 shown: "tags".into(),
                 common: vec![],
             }),
+            has_hidden: false,
         }
     }
 

@@ -55,6 +55,7 @@ fn library() -> IndexShape {
             shown: "genres".into(),
             common: Vec::new(),
         }),
+        has_hidden: false,
     }
 }
 

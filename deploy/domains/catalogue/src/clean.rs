@@ -3,6 +3,7 @@
 //! A rule sees what the rules before it made. The result depends on the fields and the rules alone. Where no rule
 //! changes a field, nothing is copied. Of the fields that change, the upstream values are returned.
 
+mod compile;
 pub mod counts;
 pub mod tags;
 pub mod texts;
@@ -67,6 +68,22 @@ pub enum RuleFault {
     /// A deny list cannot be compiled.
     #[error("cannot compile deny_part of rule {id}")]
     DenyPart {
+        /// The rule.
+        id: String,
+        /// The cause.
+        source: Box<regex::Error>,
+    },
+    /// A list of terms is not there.
+    #[error("rule {id} needs the term list {list}, which does not exist")]
+    NoTermList {
+        /// The rule.
+        id: String,
+        /// The list.
+        list: String,
+    },
+    /// A pattern is no regular expression.
+    #[error("the pattern of rule {id} is no regular expression")]
+    Pattern {
         /// The rule.
         id: String,
         /// The cause.

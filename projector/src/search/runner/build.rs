@@ -68,10 +68,10 @@ impl Worker {
                     let takes_others = advanced_at.elapsed() > STALLED;
                     match self.write_range(&mut writer, mine, takes_others)? {
                         true => own += 1,
-                        false => self.pause(PAUSE),
+                        false => self.pause_until_changed(assignment),
                     }
                 }
-                _ => self.pause(PAUSE),
+                _ => self.pause_until_changed(assignment),
             }
             self.check_assignment(assignment)?;
             if seen_at.elapsed() >= LOOK {
@@ -80,6 +80,18 @@ impl Worker {
                 seen_at = Instant::now();
             }
         }
+    }
+
+    /// Does nothing for a while, unless this is stopped or has other partitions first.
+    fn pause_until_changed(&self, assignment: &watch::Receiver<Vec<Partition>>) {
+        let (mut assignment, mut stop) = (assignment.clone(), self.stop.clone());
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = assignment.changed() => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+                () = tokio::time::sleep(PAUSE) => {}
+            }
+        });
     }
 
     /// A writer that sends as many writes concurrently as fall to the partitions of this process: the live index has to

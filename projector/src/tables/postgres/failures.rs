@@ -30,6 +30,9 @@ const MOVED: [&str; 4] = ["25006", "57P01", "57P02", "57P03"];
 /// Prepared statements that exist already, or no longer: the session is shared.
 const SHARED_SESSION: [&str; 2] = ["26000", "42P05"];
 
+/// What sqlx says of a connection that ended before the server had answered its first message: it has read no byte.
+const ENDED: &str = "unexpected response from SSLRequest: 0x00";
+
 /// What PgBouncer says with the code of any violation of the protocol, in small letters, and the remedy.
 const OF_POOLERS: [(&str, &str); 5] = [
     (
@@ -74,6 +77,7 @@ pub(super) fn of_connecting(error: &Error) -> TablesError {
         Error::Tls(_) if !is_interrupted(error) => {
             TablesError::Unusable(format!("no TLS with PostgreSQL: {error}; correct sslmode or the certificates"))
         }
+        Error::Protocol(_) if error.to_string().contains(ENDED) => unavailable("the connection ended unanswered"),
         Error::Protocol(_) => TablesError::Unusable(format!(
             "this is no PostgreSQL that Daybook can talk to: {error}; correct the address"
         )),
@@ -236,6 +240,7 @@ mod tests {
     fn a_server_without_tls_and_one_that_is_no_postgresql_are_refused_and_a_cut_is_not() {
         assert!(matches!(of_connecting(&Error::Tls("server does not support TLS".into())), TablesError::Unusable(_)));
         assert!(matches!(of_connecting(&Error::Protocol("unknown message".into())), TablesError::Unusable(_)));
+        assert!(of_connecting(&Error::Protocol(ENDED.into())).is_retryable());
         let cut = || io::Error::from(ErrorKind::UnexpectedEof);
         assert!(of_connecting(&Error::Io(cut())).is_retryable());
         assert!(of_connecting(&Error::Tls(Box::new(cut()))).is_retryable());

@@ -231,6 +231,7 @@ mod tests {
             time_field: FieldId(5),
             path: Vec::new(),
             inheritance: None,
+            has_hidden: false,
         }
     }
 

@@ -15,11 +15,11 @@ use crate::{
     terms::case::lower_case,
 };
 
-const FIELD: &str = "tags";
-
 /// Which tags are dropped.
 #[derive(Debug, Clone)]
 pub struct TagsRule {
+    /// The field, a list of tags.
+    pub field: String,
     /// The least accuracy of a kept tag, inclusive; tags without accuracy are kept.
     pub min_accuracy: f64,
     /// Names that are dropped, without regard to case.
@@ -43,6 +43,7 @@ pub(super) enum Reason {
 /// The compiled rule.
 #[derive(Debug)]
 pub(super) struct Tags {
+    field: String,
     min_accuracy: f64,
     /// In lower case, sorted.
     deny_exact: Vec<String>,
@@ -58,12 +59,18 @@ impl Tags {
         // An empty part would be found in every name.
         let parts: Vec<String> = lower(rule.deny_part).into_iter().filter(|part| !part.is_empty()).collect();
         let deny_part = if parts.is_empty() { None } else { Some(any_of(&parts)?) };
-        Ok(Self { min_accuracy: rule.min_accuracy, deny_exact, deny_part, drop_providers: rule.drop_providers })
+        Ok(Self {
+            field: rule.field,
+            min_accuracy: rule.min_accuracy,
+            deny_exact,
+            deny_part,
+            drop_providers: rule.drop_providers,
+        })
     }
 
     /// Drops tags; `None` if there is nothing to drop.
     pub(super) fn apply(&self, fields: &mut Fields, changed: &mut Changed) -> Option<DroppedTags> {
-        let value = fields.get_mut(FIELD)?;
+        let value = fields.get_mut(&self.field)?;
         let mut dropped = Dropped::default();
         let kept = match &*value {
             Value::Null => return None,
@@ -75,7 +82,7 @@ impl Tags {
             }
         };
         let emptied = kept.is_empty();
-        changed.keep(FIELD, std::mem::replace(value, Value::Array(kept)));
+        changed.keep(&self.field, std::mem::replace(value, Value::Array(kept)));
         Some(DroppedTags { dropped, emptied })
     }
 

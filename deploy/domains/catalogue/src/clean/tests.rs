@@ -1,5 +1,7 @@
 //! Rules applied to records: what is left, what is kept of upstream, what is counted.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use serde_json::json;
 
@@ -12,6 +14,7 @@ fn texts(items: &[&str]) -> Vec<String> {
 
 fn tags_rule() -> TagsRule {
     TagsRule {
+        field: "tags".to_owned(),
         min_accuracy: 0.90,
         deny_exact: texts(&[
             "no person",
@@ -133,6 +136,7 @@ fn tags_without_a_reason_to_drop_them_change_nothing() {
 #[test]
 fn a_list_without_terms_denies_nothing() {
     let rule = TagsRule {
+        field: "tags".to_owned(),
         min_accuracy: 0.0,
         deny_exact: Vec::new(),
         deny_part: vec![String::new()],
@@ -148,7 +152,7 @@ fn all_rules() -> Cleaner {
     let pattern = Regex::new(r"^File:?(.*?)(?:\.jpg)?$").unwrap_or_else(|e| panic!("{e}"));
     cleaner(vec![
         ("text", RuleKind::SanitizeText(SanitizeTextRule { fields: texts(&["title", "creator"]) })),
-        ("title", RuleKind::Capture(CaptureRule { field: "title".to_owned(), where_: None, pattern })),
+        ("title", RuleKind::Capture(CaptureRule { field: "title".to_owned(), conditions: BTreeMap::new(), pattern })),
         (
             "url",
             RuleKind::UrlScheme(UrlSchemeRule {
@@ -216,7 +220,7 @@ fn counts_that_hold_no_rules_yet_are_completed() {
 fn faulty_rules_are_refused() {
     let sanitize = || RuleKind::SanitizeText(SanitizeTextRule { fields: Vec::new() });
     let pattern = Regex::new("^File:").unwrap_or_else(|e| panic!("{e}"));
-    let capture = RuleKind::Capture(CaptureRule { field: "title".to_owned(), where_: None, pattern });
+    let capture = RuleKind::Capture(CaptureRule { field: "title".to_owned(), conditions: BTreeMap::new(), pattern });
     let accuracy = RuleKind::Tags(TagsRule { min_accuracy: f64::NAN, ..tags_rule() });
     for (kinds, expected) in [
         (vec![sanitize(), sanitize()], "rule r is defined twice"),

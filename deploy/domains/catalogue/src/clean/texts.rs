@@ -1,5 +1,7 @@
 //! Rules of texts: replacing a text by a part of it, and removing what is not meant to be seen.
 
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use serde_json::Value;
 
@@ -10,8 +12,8 @@ use crate::Fields;
 pub struct CaptureRule {
     /// The field, a text.
     pub field: String,
-    /// Applies the rule only to records whose field has this value.
-    pub where_: Option<(String, Value)>,
+    /// The values that a record must have, by field.
+    pub conditions: BTreeMap<String, Value>,
     /// The pattern; it needs a group.
     pub pattern: Regex,
 }
@@ -25,7 +27,7 @@ pub struct SanitizeTextRule {
 
 impl CaptureRule {
     pub(super) fn applies(&self, fields: &Fields) -> bool {
-        self.where_.as_ref().is_none_or(|(field, value)| fields.get(field) == Some(value))
+        self.conditions.iter().all(|(field, value)| fields.get(field) == Some(value))
     }
 
     /// The part that is captured; `None` if that changes nothing.
@@ -78,7 +80,11 @@ mod tests {
     fn wiki_titles() -> CaptureRule {
         let pattern = Regex::new(r"^File:?(.*?)(?:\.(?:jpg|jpeg|png|gif|bmp|svg))?$");
         let pattern = pattern.unwrap_or_else(|e| panic!("{e}"));
-        CaptureRule { field: "title".to_owned(), where_: Some(("source".to_owned(), json!("wikimedia"))), pattern }
+        CaptureRule {
+            field: "title".to_owned(),
+            conditions: [("source".to_owned(), json!("wikimedia"))].into(),
+            pattern,
+        }
     }
 
     #[test]
@@ -103,7 +109,7 @@ mod tests {
             assert_eq!(wiki_titles().applies(&fields), expected, "{source}");
         }
         assert!(!wiki_titles().applies(&Fields::new()));
-        assert!(CaptureRule { where_: None, ..wiki_titles() }.applies(&Fields::new()));
+        assert!(CaptureRule { conditions: BTreeMap::new(), ..wiki_titles() }.applies(&Fields::new()));
     }
 
     #[test]

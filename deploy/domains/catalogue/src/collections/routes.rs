@@ -31,6 +31,7 @@ use super::{
     projection::{DefinitionRow, LIST_NEWEST, READ, READ_NEWEST, READ_RECORDED, STATEMENTS},
 };
 use crate::{
+    clean::Cleaner,
     definition::{Definition, Fault},
     records, values,
 };
@@ -106,8 +107,23 @@ async fn apply(
     Ok(response)
 }
 
-/// Reads a definition from TOML or, if it begins so, from a JSON object.
+/// Reads a definition whose parts are all there.
 fn read(text: &str) -> Result<Definition, Vec<Fault>> {
+    let definition = read_text(text)?;
+    let absent =
+        |field: &str, detail: String| Fault { field: field.to_owned(), code: "no-term-list", detail, line: None };
+    let mut faults = Vec::new();
+    if let Err(fault) = Cleaner::of(&definition.clean) {
+        faults.push(absent("clean.rules", fault.to_string()));
+    }
+    if let Some(list) = &definition.filtered.terms {
+        faults.push(absent("filtered.terms", format!("the term list {list} does not exist")));
+    }
+    if faults.is_empty() { Ok(definition) } else { Err(faults) }
+}
+
+/// Reads a definition from TOML or, if it begins so, as a JSON object.
+fn read_text(text: &str) -> Result<Definition, Vec<Fault>> {
     if !text.trim_start().starts_with('{') {
         return Definition::parse_toml(text);
     }

@@ -12,6 +12,7 @@ use crate::clean::{
 fn cleaner() -> Cleaner {
     let texts = |items: &str| items.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let tags = TagsRule {
+        field: "tags".to_owned(),
         min_accuracy: 0.90,
         deny_exact: vec!["no person".to_owned(), "squareformat".to_owned(), "by".to_owned()],
         deny_part: texts("flickriosapp uploaded : = cc0 by-nc by-nd by-sa by-nc-nd by-nc-sa pdm"),

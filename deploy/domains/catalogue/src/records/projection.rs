@@ -11,14 +11,15 @@ use daybook_projector::{
     search::shape::IndexShape,
     tables::{Column, Ddl, Params, PlanStatement, TablesError, Transaction},
 };
-use daybook_schemas::{Topic, position::Position};
+use daybook_schemas::Topic;
 
 use super::{
     events::{self, Event},
-    states::{self, REMOVE, Stored},
+    states::{self, LastChange, REMOVE, Stored},
     typed::{SOURCE, Typed},
 };
 use crate::{
+    clean::{Cleaner, RuleFault},
     definition::Definition,
     record::fold::{self, Change},
     values::json,
@@ -29,12 +30,19 @@ pub struct Records {
     definition: Arc<Definition>,
     typed: &'static Typed,
     topic: Topic,
+    cleaner: Cleaner,
+    shape: Arc<IndexShape>,
 }
 
 impl Records {
-    pub(super) fn new(definition: Arc<Definition>, typed: &'static Typed) -> Self {
+    pub(super) fn new(
+        definition: Arc<Definition>,
+        typed: &'static Typed,
+        shape: Arc<IndexShape>,
+    ) -> Result<Self, RuleFault> {
         let topic = events::topic(definition.collection.as_str());
-        Self { definition, typed, topic }
+        let cleaner = Cleaner::of(&definition.clean)?;
+        Ok(Self { definition, typed, topic, cleaner, shape })
     }
 
     /// Applies an event to the state of its record; whether it changed it, or why it cannot be applied. A whole upsert
@@ -77,14 +85,15 @@ impl Records {
     fn write_typed(
         &self,
         transaction: &mut dyn Transaction,
-        changed: &[(&str, &Stored, Position)],
+        changed: &[(&str, &Stored, LastChange)],
     ) -> Result<(), TablesError> {
-        let (mut rows, mut hidden) = (Vec::new(), Vec::new());
-        for (record_id, stored, position) in changed {
-            let Some(fields) = stored.state.shown(&self.definition) else {
+        let (mut rows, mut hidden, mut counts) = (Vec::new(), Vec::new(), self.cleaner.counts());
+        for (record_id, stored, LastChange { position, .. }) in changed {
+            let Some(mut fields) = stored.state.shown(&self.definition) else {
                 hidden.push(*record_id);
                 continue;
             };
+            self.cleaner.clean(record_id, &mut fields, &mut counts);
             let mut row = vec![
                 (*record_id).into(),
                 stored.state.revision.into(),
@@ -141,12 +150,12 @@ impl Fold for Records {
                 }
             }
             if (stored.state.revision, &stored.content_hash) != (revision, &hash) {
-                stored.changed_by = Some(*position);
+                stored.last = Some(LastChange { position: *position, occurred_at: envelope.occurred_at });
                 all.insert(record_id.to_owned(), stored);
             }
         }
-        let changed = all.iter().filter_map(|(record_id, it)| Some((record_id.as_str(), it, it.changed_by?)));
-        let changed: Vec<(&str, &Stored, Position)> = changed.collect();
+        let changed = all.iter().filter_map(|(record_id, it)| Some((record_id.as_str(), it, it.last?)));
+        let changed: Vec<(&str, &Stored, LastChange)> = changed.collect();
         if !changed.is_empty() {
             states::write(transaction, &changed)?;
             self.write_typed(transaction, &changed)?;
@@ -164,13 +173,13 @@ impl Fold for Records {
     }
 
     fn index_shape(&self) -> Option<Arc<IndexShape>> {
-        None
+        Some(Arc::clone(&self.shape))
     }
 
     fn comparable(&self) -> Vec<Comparable> {
-        let columns =
-            ["raw", "api", "flags", "takedown", "removed", "content_hash", "record_partition", "record_offset"];
-        let state = Comparable::of("record_state").by_text("record_id").columns(["revision"]).columns(columns);
+        let content = ["revision", "raw", "api", "flags", "takedown", "removed", "content_hash", "changed_at"];
+        let state = Comparable::of("record_state").by_text("record_id").columns(content);
+        let state = state.columns(["record_partition", "record_offset"]);
         let columns = ["revision", "flags", "record_partition", "record_offset"];
         vec![state, Comparable::of("records").by_text("record_id").columns(columns)]
     }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use daybook_projector::{
-    row, statements,
+    row,
+    search::ranges::PagedKey,
+    statements,
     tables::{Cell, Column, FromRow, Params, Row, TablesError, Transaction},
 };
 use daybook_schemas::position::Position;
+use serde::{Deserialize, Serialize};
 
 use crate::{Fields, record::fold::State, values::canonical::canonical_json};
 
@@ -14,10 +17,37 @@ statements! {
     /// The statements that are the same for every collection.
     pub(super) STATEMENTS;
     PUT = "sql/put_state", split;
+    /// The ids of all records that were ever named: those after `$1`, without the first `$3`, `$2` at most.
+    pub(super) IDS_AFTER = "sql/ids_after", RecordIdRow;
     /// The states of some records; keyed by record id.
     pub(super) READ = "sql/read_states", split, keyed StateRow;
     /// Removes the typed rows of some records.
     pub(super) REMOVE = "sql/remove", split;
+}
+
+row! {
+    /// The id of a record.
+    #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+    pub(super) struct RecordIdRow {
+        record_id: String,
+    }
+}
+
+impl PagedKey for RecordIdRow {
+    fn lowest() -> Self {
+        Self { record_id: String::new() }
+    }
+
+    fn cells(&self) -> Vec<Cell> {
+        vec![self.record_id.as_str().into()]
+    }
+}
+
+impl RecordIdRow {
+    /// The id.
+    pub(super) fn into_id(self) -> String {
+        self.record_id
+    }
 }
 
 row! {
@@ -40,8 +70,16 @@ pub(super) struct Stored {
     pub(super) state: State,
     /// The hash of the last upsert, unless something came after it that changed the content.
     pub(super) content_hash: Option<String>,
-    /// The last event that changed it.
-    pub(super) changed_by: Option<Position>,
+    /// The last event of a batch that changed it.
+    pub(super) last: Option<LastChange>,
+}
+
+/// The event that changed a record last.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastChange {
+    pub(super) position: Position,
+    /// When it was written, in milliseconds since 1970.
+    pub(super) occurred_at: i64,
 }
 
 impl Stored {
@@ -57,7 +95,7 @@ impl Stored {
             revision: row.revision,
             is_removed: row.removed != 0,
         };
-        Ok(Self { state, content_hash: row.content_hash.map(str::to_owned), changed_by: None })
+        Ok(Self { state, content_hash: row.content_hash.map(str::to_owned), last: None })
     }
 
     /// The flags as JSON.
@@ -86,9 +124,9 @@ pub(super) fn read<'a>(
 /// Writes the states that changed.
 pub(super) fn write(
     transaction: &mut dyn Transaction,
-    changed: &[(&str, &Stored, Position)],
+    changed: &[(&str, &Stored, LastChange)],
 ) -> Result<(), TablesError> {
-    let row = |(record_id, stored, position): &(&str, &Stored, Position)| {
+    let row = |(record_id, stored, last): &(&str, &Stored, LastChange)| {
         let state = &stored.state;
         vec![
             Cell::from(*record_id),
@@ -99,8 +137,9 @@ pub(super) fn write(
             state.taken_down.as_deref().into(),
             i64::from(state.is_removed).into(),
             stored.content_hash.as_deref().into(),
-            i64::from(position.partition.id).into(),
-            position.offset.into(),
+            last.occurred_at.into(),
+            i64::from(last.position.partition.id).into(),
+            last.position.offset.into(),
         ]
     };
     transaction.execute(&PUT, &Params::Many(Column::of_rows(changed.iter().map(row)))).map(|_| ())

@@ -23,6 +23,8 @@ use crate::{
 const FIRST_FIELD: usize = 6;
 /// Columns of a row that is read, before those of the fields.
 const READ_COLUMNS: [&str; 3] = ["record_id", "revision", "flags"];
+/// The same of a row that a document is made of.
+const DOCUMENT_COLUMNS: [&str; 5] = ["record_id", "revision", "flags", "changed_at", "shown_id"];
 /// The field that records are counted by.
 pub(super) const SOURCE: &str = "source";
 /// Longest source, in code points, that has an index: a much longer one is over the limit of PostgreSQL's indexes, and
@@ -40,6 +42,8 @@ pub(super) struct Typed {
     pub(super) read: Statement,
     /// Reads rows after a record id.
     pub(super) list: Statement,
+    /// Reads what the documents of some records are made of.
+    pub(super) documents: Statement,
     /// Whether records can be counted by source.
     pub(super) has_source: bool,
     /// Longest source, in code points, if the sources have an index.
@@ -52,6 +56,16 @@ pub(super) struct Shown {
     pub(super) revision: i64,
     pub(super) flags: String,
     pub(super) fields: Fields,
+}
+
+/// What the document of a record is made of.
+pub(super) struct DocumentRow {
+    pub(super) record_id: String,
+    pub(super) revision: i64,
+    pub(super) flags: String,
+    pub(super) changed_at: i64,
+    /// The fields that readers see; `None` of a record that is hidden.
+    pub(super) fields: Option<Fields>,
 }
 
 /// A column in a text for each engine.
@@ -86,9 +100,9 @@ impl Typed {
         if source_max.is_some() {
             ddl.push(Ddl::shared(include_str!("sql/index.sql")));
         }
-        let names = columns.iter().map(|(name, _)| &*name.clone().leak());
-        let names: &'static [&'static str] = READ_COLUMNS.into_iter().chain(names).collect::<Vec<_>>().leak();
-        let read_columns = |keyed| Some(RowColumns { keyed, names });
+        let of_fields: Vec<&'static str> = columns.iter().map(|(name, _)| &*name.clone().leak()).collect();
+        let names = |first: &[&'static str]| -> &'static [&'static str] { [first, &of_fields].concat().leak() };
+        let read_columns = |keyed| Some(RowColumns { keyed, names: names(&READ_COLUMNS) });
         let put = put_of(&columns);
         let read = filled(
             Texts {
@@ -99,9 +113,18 @@ impl Typed {
         );
         let list = include_str!("sql/list.sql");
         let list = filled(Texts { postgres: list.into(), sqlite: list.into() }, &columns);
+        let documents = filled(
+            Texts {
+                postgres: include_str!("sql/documents.postgres.sql").into(),
+                sqlite: include_str!("sql/documents.sqlite.sql").into(),
+            },
+            &columns,
+        );
+        let of_documents = Some(RowColumns { keyed: false, names: names(&DOCUMENT_COLUMNS) });
         Self {
             columns,
             ddl,
+            documents: statement("records/documents", documents, of_documents),
             put: statement("records/put", put, None),
             read: statement("records/read", read, read_columns(true)),
             list: statement("records/list", list, read_columns(false)),
@@ -127,12 +150,35 @@ impl Typed {
         else {
             return Err(TablesError::Shape { column: "record_id" });
         };
+        let fields = self.fields(cells)?;
+        Ok(Shown { record_id: record_id.clone(), revision: *revision, flags: flags.clone(), fields })
+    }
+
+    /// Reads a row that a document is made of.
+    pub(super) fn document_row(&self, row: &Row) -> Result<DocumentRow, TablesError> {
+        let [
+            Cell::Text(Some(record_id)),
+            Cell::Int(Some(revision)),
+            Cell::Text(Some(flags)),
+            Cell::Int(Some(changed_at)),
+            shown_id,
+            cells @ ..,
+        ] = row.0.as_slice()
+        else {
+            return Err(TablesError::Shape { column: "record_id" });
+        };
+        let fields = (!shown_id.is_null()).then(|| self.fields(cells)).transpose()?;
+        let (revision, changed_at) = (*revision, *changed_at);
+        Ok(DocumentRow { record_id: record_id.clone(), revision, flags: flags.clone(), changed_at, fields })
+    }
+
+    /// The fields of a record, from the cells of its columns.
+    fn fields(&self, cells: &[Cell]) -> Result<Fields, TablesError> {
         if cells.len() != self.columns.len() {
             return Err(TablesError::Shape { column: "fields" });
         }
         let values = self.columns.iter().zip(cells).map(|((name, kind), cell)| Ok((name.clone(), value(*kind, cell)?)));
-        let fields = values.collect::<Result<Fields, TablesError>>()?;
-        Ok(Shown { record_id: record_id.clone(), revision: *revision, flags: flags.clone(), fields })
+        values.collect()
     }
 }
 

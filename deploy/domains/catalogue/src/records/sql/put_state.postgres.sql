@@ -7,6 +7,7 @@ INSERT INTO record_state (
     takedown,
     removed,
     content_hash,
+    changed_at,
     record_partition,
     record_offset
 )
@@ -19,6 +20,7 @@ SELECT
     e.takedown,
     e.removed,
     e.content_hash,
+    e.changed_at,
     e.record_partition,
     e.record_offset
 FROM UNNEST(
@@ -31,7 +33,8 @@ FROM UNNEST(
     $7::BIGINT[],
     $8::TEXT[],
     $9::BIGINT[],
-    $10::BIGINT[]
+    $10::BIGINT[],
+    $11::BIGINT[]
 ) AS e (
     record_id,
     revision,
@@ -41,6 +44,7 @@ FROM UNNEST(
     takedown,
     removed,
     content_hash,
+    changed_at,
     record_partition,
     record_offset
 )
@@ -52,5 +56,6 @@ SET revision = EXCLUDED.revision,
     takedown = EXCLUDED.takedown,
     removed = EXCLUDED.removed,
     content_hash = EXCLUDED.content_hash,
+    changed_at = EXCLUDED.changed_at,
     record_partition = EXCLUDED.record_partition,
     record_offset = EXCLUDED.record_offset

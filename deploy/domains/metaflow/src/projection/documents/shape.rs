@@ -59,6 +59,7 @@ pub(super) fn shape() -> IndexShape {
             common: vec![place("flow")],
         }),
         fields,
+        has_hidden: false,
     }
 }
 

@@ -1,0 +1,155 @@
+//! Documents of records. Each record that was ever named has one: a record that readers do not see, or that a rule keeps
+//! out of the indexes, has a document without attributes, which searches leave out. So a late write of an earlier
+//! document is older than the one that is there, and loses.
+
+mod shape;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use daybook_ingest::log::{BoxFuture, Record};
+use daybook_projector::{
+    search::{
+        document::Document,
+        ranges::{KeyOrder, KeyRange},
+        shape::IndexShape,
+        source::{Documents, Sink, SourceError},
+    },
+    tables::{Column, Params, Tables, TablesError},
+};
+use daybook_schemas::Topic;
+
+use self::shape::{Attributes, CHANGED_AT, RECORD, RECORD_ID, TAG_NAMES, TYPE};
+use super::{
+    events,
+    states::{IDS_AFTER, RecordIdRow},
+    typed::{DocumentRow, Typed},
+};
+use crate::{
+    Fields,
+    definition::{Definition, clean::Exclusion, presets::Preset},
+    derive,
+};
+
+/// Records that are read with one statement, at most.
+const RECORDS_MAX: usize = 1000;
+
+const BY_ID: KeyOrder<RecordIdRow> = KeyOrder::new("record", &IDS_AFTER);
+
+/// The documents of one collection.
+pub(super) struct RecordDocuments {
+    typed: &'static Typed,
+    topic: Topic,
+    preset: Option<Preset>,
+    options: derive::Options,
+    exclude: Vec<Exclusion>,
+    attributes: Attributes,
+}
+
+impl RecordDocuments {
+    pub(super) fn of(definition: &Definition, typed: &'static Typed) -> Self {
+        let exclude = definition.clean.exclude.iter().filter(|exclusion| exclusion.enabled);
+        Self {
+            typed,
+            topic: events::topic(definition.collection.as_str()),
+            preset: definition.preset,
+            options: derive::Options { strip_query: definition.index.strip_query },
+            exclude: exclude.cloned().collect(),
+            attributes: Attributes::of(definition),
+        }
+    }
+
+    /// The document of a record.
+    fn document(&self, row: DocumentRow) -> Result<Document, TablesError> {
+        let DocumentRow { record_id, revision, flags, changed_at, fields } = row;
+        let mut document = Document::new(record_id.clone(), revision);
+        let Some(fields) = fields.filter(|fields| !self.is_excluded(fields)) else { return Ok(document) };
+        let flags: BTreeMap<String, bool> =
+            serde_json::from_str(&flags).map_err(|_| TablesError::Shape { column: "flags" })?;
+        document.set(TYPE, RECORD);
+        document.set(RECORD_ID, record_id);
+        document.set(CHANGED_AT, changed_at);
+        let derived = match self.preset {
+            Some(Preset::OpenverseAudio) => derive::audio_document(&fields, &flags),
+            Some(Preset::OpenverseImage | Preset::OpenverseImage2) => {
+                derive::image_document(&fields, &flags, self.options)
+            }
+            None => {
+                self.attributes.take(fields, &mut document);
+                return Ok(document);
+            }
+        };
+        if let Some(tags) = derived.get("tags").and_then(serde_json::Value::as_array) {
+            document.set(TAG_NAMES, tags.iter().map(|tag| tag["name"].clone()).collect::<Vec<_>>());
+        }
+        for (name, value) in derived {
+            document.set(&name, value);
+        }
+        Ok(document)
+    }
+
+    /// Whether a rule keeps a record out of the indexes.
+    fn is_excluded(&self, fields: &Fields) -> bool {
+        self.exclude
+            .iter()
+            .any(|exclusion| exclusion.when.iter().all(|(field, value)| fields.get(field.as_str()) == Some(value)))
+    }
+
+    /// Reads the documents of some records, and hands them on.
+    async fn hand_on(
+        &self,
+        tables: &dyn Tables,
+        record_ids: Vec<String>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), SourceError> {
+        for part in record_ids.chunks(RECORDS_MAX) {
+            let params = Params::Many(vec![Column::texts(part.iter().map(String::as_str))]);
+            let rows = tables.read_background(&self.typed.documents, params).await?;
+            let documents = rows.iter().map(|row| self.document(self.typed.document_row(row)?));
+            sink.take(documents.collect::<Result<_, _>>()?).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Documents for RecordDocuments {
+    fn topics(&self) -> Vec<Topic> {
+        vec![self.topic]
+    }
+
+    fn shape(&self) -> Arc<IndexShape> {
+        Arc::clone(&self.attributes.shape)
+    }
+
+    fn touched<'a>(
+        &'a self,
+        tables: &'a dyn Tables,
+        records: &'a [Record],
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        // The key of an event is the id of its record. What the tables could not apply has no row, or an earlier one.
+        let ids = records.iter().filter_map(|record| std::str::from_utf8(record.key.as_deref()?).ok());
+        let mut ids: Vec<String> = ids.map(str::to_owned).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        Box::pin(self.hand_on(tables, ids, sink))
+    }
+
+    fn ranges<'a>(&'a self, tables: &'a dyn Tables, keys: i64) -> BoxFuture<'a, Result<Vec<KeyRange>, TablesError>> {
+        Box::pin(BY_ID.split(tables, keys))
+    }
+
+    fn of_range<'a>(
+        &'a self,
+        tables: &'a dyn Tables,
+        range: &'a KeyRange,
+        sink: &'a mut dyn Sink,
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async move {
+            let Some(mut pages) = BY_ID.pages(range)? else { return Ok(()) };
+            while let Some(page) = pages.next(tables).await? {
+                self.hand_on(tables, page.into_iter().map(RecordIdRow::into_id).collect(), sink).await?;
+            }
+            Ok(())
+        })
+    }
+}

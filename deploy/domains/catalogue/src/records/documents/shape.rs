@@ -1,0 +1,159 @@
+//! The shape of a collection's documents: that of its preset, or one with an attribute for each field of its definition.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use daybook_projector::search::{
+    document::Document,
+    shape::{FieldId, FieldShape, Filter, IndexShape, NAMES_TAKEN},
+};
+
+use crate::{
+    Fields,
+    definition::{Definition, fields::Field, presets::Preset},
+    values::FieldType,
+};
+
+/// Raised when documents are made differently from the same rows.
+const VERSION: u32 = 1;
+/// The attribute with the type, and its only value.
+pub(super) const TYPE: &str = "type";
+pub(super) const RECORD: &str = "record";
+/// The attribute with the id of the record.
+pub(super) const RECORD_ID: &str = "record_id";
+/// The attribute with the time of the last change, in milliseconds since 1970.
+pub(super) const CHANGED_AT: &str = "changed_at";
+/// The attribute with the names of tags, of a preset.
+pub(super) const TAG_NAMES: &str = "tag_names";
+/// Names that hits have, besides those of attributes.
+const SHOWN: [&str; 4] = ["revision", "path", "highlights", "score"];
+/// Longest text, in code points, that documents are filtered, counted and sorted by.
+const WHOLE_MAX: usize = 200;
+
+/// The attributes of a collection's documents.
+pub(super) struct Attributes {
+    pub(super) shape: Arc<IndexShape>,
+    /// The attribute of each field that has another name.
+    renamed: BTreeMap<String, String>,
+}
+
+impl Attributes {
+    pub(super) fn of(definition: &Definition) -> Self {
+        let mut fields = vec![
+            FieldShape::text(TYPE).own_words().facet().filter(Filter::AnyOf).allowed(&[RECORD]),
+            FieldShape::text(RECORD_ID).filter(Filter::AnyOf),
+            FieldShape::integer(CHANGED_AT).sort(),
+        ];
+        let mut renamed = BTreeMap::new();
+        match definition.preset {
+            Some(preset) => fields.extend(of_preset(preset)),
+            None => {
+                let taken: Vec<String> = fields.iter().map(|field| field.name.to_string()).collect();
+                for (name, field) in &definition.fields {
+                    let name = name.to_string();
+                    let is_taken = taken.contains(&name) || NAMES_TAKEN.iter().chain(&SHOWN).any(|it| *it == name);
+                    let attribute = if is_taken { format!("{name}_field") } else { name.clone() };
+                    fields.extend(of_field(field, name == definition.key.as_str(), &attribute));
+                    if is_taken {
+                        renamed.insert(name, attribute);
+                    }
+                }
+            }
+        }
+        let shape = IndexShape {
+            version: VERSION,
+            fields,
+            type_field: FieldId(0),
+            time_field: FieldId(2),
+            path: vec![("records".into(), RECORD_ID.into())],
+            inheritance: None,
+            has_hidden: true,
+        };
+        Self { shape: Arc::new(shape), renamed }
+    }
+
+    /// Sets the attributes of a document to the fields of its record.
+    pub(super) fn take(&self, fields: Fields, document: &mut Document) {
+        for (name, value) in fields {
+            document.set(self.renamed.get(&name).unwrap_or(&name), value);
+        }
+    }
+}
+
+/// What an attribute serves. One that serves nothing is only shown.
+fn of_field(field: &Field, is_key: bool, name: &str) -> Option<FieldShape> {
+    let text = FieldShape::text(name.to_owned());
+    let is_short = is_key || field.max_length.is_some_and(|max| max <= WHOLE_MAX);
+    match field.kind {
+        FieldType::Text if is_short => Some(text.words().facet().filter(Filter::AnyOf).sort()),
+        FieldType::Text => Some(text.words().phrases()),
+        FieldType::TextArray => Some(text.words().facet().filter(Filter::AllOf)),
+        FieldType::Json => Some(text.words()),
+        FieldType::Uuid => Some(text.filter(Filter::AnyOf)),
+        FieldType::Bool => Some(text.facet().filter(Filter::AnyOf).allowed(&["true", "false"])),
+        FieldType::Timestamp => Some(text.sort()),
+        FieldType::Int | FieldType::Long => Some(FieldShape::integer(name.to_owned()).sort()),
+        FieldType::Double => None,
+    }
+}
+
+/// The attributes of a preset's documents.
+fn of_preset(preset: Preset) -> Vec<FieldShape> {
+    let keyword = |name: &'static str| FieldShape::text(name).facet().filter(Filter::AnyOf);
+    let mut fields = vec![
+        FieldShape::text("title").words().phrases(),
+        FieldShape::text("description").words().phrases(),
+        FieldShape::text("creator").words().facet().filter(Filter::AnyOf).sort(),
+        FieldShape::text("tags").of(&[TAG_NAMES]).words().facet().filter(Filter::AllOf).hidden(),
+        FieldShape::text("identifier").filter(Filter::AnyOf),
+        keyword("license"),
+        keyword("provider"),
+        keyword("source"),
+        keyword("category"),
+        keyword("extension"),
+        keyword("filetype"),
+        keyword("mature").allowed(&["true", "false"]),
+        FieldShape::text("created_on").sort(),
+    ];
+    fields.extend(match preset {
+        Preset::OpenverseAudio => vec![keyword("length").allowed(&["shortest", "short", "medium", "long"])],
+        Preset::OpenverseImage | Preset::OpenverseImage2 => vec![
+            keyword("size").allowed(&["small", "medium", "large"]),
+            keyword("aspect_ratio").allowed(&["tall", "wide", "square"]),
+        ],
+    });
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes(fields: &str, more: &str) -> Attributes {
+        let text = format!("collection = \"c\"\nkey = \"id\"\n{more}\n[fields]\nid = \"text\"\n{fields}");
+        Attributes::of(&Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}")))
+    }
+
+    #[test]
+    fn every_definition_has_a_good_shape() {
+        let all =
+            FieldType::ALL.iter().map(|kind| format!("f_{} = \"{}\"\n", kind.name().replace("[]", "s"), kind.name()));
+        let mut fields: String = all.collect();
+        for taken in NAMES_TAKEN.iter().chain(&SHOWN).chain(&[TYPE, RECORD_ID, CHANGED_AT]) {
+            fields.push_str(&format!("{taken} = \"text\"\n"));
+        }
+        assert_eq!(attributes(&fields, "").shape.fault(), None);
+        for preset in Preset::ALL.map(|(name, _)| format!("preset = \"{name}\"")) {
+            assert_eq!(attributes("", &preset).shape.fault(), None, "{preset}");
+        }
+    }
+
+    #[test]
+    fn a_field_with_a_name_that_is_taken_has_another_attribute() {
+        let attributes = attributes("type = \"text\"\ntitle = \"text\"", "");
+        let mut document = Document::new("1".to_owned(), 1);
+        let fields = serde_json::json!({"type": "map", "title": "Pier"});
+        attributes.take(fields.as_object().cloned().unwrap_or_default(), &mut document);
+        assert_eq!(document.source["type_field"], "map");
+        assert_eq!(document.source["title"], "Pier");
+    }
+}
