@@ -14,6 +14,7 @@ pub(crate) use self::generations::{
 use crate::{
     config::{Everything, Flags, LogOnly},
     domains::Domain,
+    import_command::Format,
 };
 
 /// An event-sourced metadata platform: writes are events on a log, tables are built from them.
@@ -80,6 +81,9 @@ pub(crate) enum Command {
     /// It opens the log itself, and works beside a running server.
     #[command(subcommand, after_long_help = help::LOG)]
     Log(LogCommand),
+    /// Imports records of a collection.
+    #[command(subcommand, after_long_help = help::IMPORT)]
+    Import(ImportCommand),
     /// Shows the records that could not be applied, and why.
     ///
     /// Such a record remains in the log, and all others are applied. To resolve it, run a version that can apply it,
@@ -222,6 +226,38 @@ impl Filter {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum ImportCommand {
+    /// Imports the records of files, line by line.
+    ///
+    /// A record that is as the file says is not recorded again, so an import that was interrupted can be repeated. Files
+    /// may be compressed with gzip or zstd. Records that are not in a file are left as they are.
+    #[command(after_long_help = help::IMPORT_FILE)]
+    File(ImportOptions),
+}
+
+#[derive(Args)]
+pub(crate) struct ImportOptions {
+    /// The files; - is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<String>,
+    /// The collection.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) collection: String,
+    /// How the files are written: ndjson, csv with a header, or tsv, PostgreSQL's text format with a header. Left out: as
+    /// their names say.
+    #[arg(long, value_name = "FORMAT", value_parser = Format::parse)]
+    pub(crate) format: Option<Format>,
+    /// Keeps the fields of a record that a line does not have.
+    #[arg(long)]
+    pub(crate) merge: bool,
+    /// How many lines may be refused. With one more, the import ends.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub(crate) max_rejects: u64,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+#[derive(Subcommand)]
 pub(crate) enum LogCommand {
     /// Shows all events, from the first to the current end of the log.
     #[command(after_long_help = help::LOG_CAT)]
@@ -316,6 +352,7 @@ mod tests {
         ));
         assert!(parses("daybook generations promote 2 --domain d --reason x --yes --json"));
         assert!(parses("daybook generations rollback --yes"));
+        assert!(parses("daybook import file --collection c --format csv --merge --max-rejects 3 a b.gz --json"));
         assert!(parses("daybook migration db-status --base-url http://x:8082 --json"));
         for line in [
             "daybook --log embedded serve",
@@ -331,6 +368,9 @@ mod tests {
             "daybook quarantine list --listen x",
             "daybook log cat --listen x",
             "daybook log cat --tables sqlite",
+            "daybook import file --collection c",
+            "daybook import file a.csv",
+            "daybook import file --collection c --format parquet a",
             "daybook rebuild --dry-run --no-wait",
             "daybook rebuild --attach d-2 --promote",
             "daybook rebuild --listen x",

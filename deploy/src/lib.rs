@@ -11,6 +11,7 @@ mod defining;
 pub mod domains;
 mod exit;
 mod generations_command;
+mod import_command;
 mod listener;
 mod log_command;
 mod migration_command;
@@ -36,7 +37,7 @@ use tokio::{
 };
 
 use crate::{
-    command::{Cli, Command, ServerOptions},
+    command::{Cli, Command, ImportCommand, ServerOptions},
     config::{Config, Environment, Everything, Flags, Server},
     domains::Domain,
     exit::Failure,
@@ -84,6 +85,10 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
             let base_url = command.options().base_url.as_deref().unwrap_or(migration_command::DEFAULT);
             let server = Server::check(Some(base_url), environment).map_err(Failure::of_faults)?;
             interruptible(migration_command::run(&server, &command))
+        }
+        Command::Import(ImportCommand::File(options)) => {
+            let server = server(&options.server, environment)?;
+            interruptible(import_command::run(&server, &options))
         }
         Command::Quarantine(command) => {
             let server = server(command.server(), environment)?;

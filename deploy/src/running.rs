@@ -30,7 +30,8 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{start::Start, wire::retry};
 
-/// Time between two reports of progress while the tables catch up.
+/// Time between two looks at the progress while tables and search catch up, and between two lines of the log about it.
+const LOOK: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_secs(2);
 
 /// What every domain of this process runs on. Clones share it.
@@ -219,38 +220,47 @@ impl Running {
         let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
         let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
         let (domain, began) = (self.platform.domain(), Instant::now());
-        start.wait_for(format!("the tables of {domain}, which are catching up"));
+        let mut reported = began;
         loop {
             if self.is_foreign() {
                 return Ok(());
             }
             let live = Arc::clone(&self.serving.borrow().live().generation);
-            if tokio::time::timeout(REPORT, live.progress.wait_for(&end)).await.is_ok() {
+            let lag = live.progress.applied().lag(&end);
+            start.wait_for(format!("the tables of {domain}, which are catching up: {lag} records left"));
+            if tokio::time::timeout(LOOK, live.progress.wait_for(&end)).await.is_ok() {
                 return Ok(());
             }
             if let Some(reason) = live.refusal() {
                 anyhow::bail!("{reason}");
             }
-            let lag = live.progress.applied().lag(&end);
-            let done = end.0.values().sum::<i64>() - lag;
-            let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
-            start.wait_for(format!("the tables of {domain}, which are catching up: {lag} records left"));
-            tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
+            if reported.elapsed() >= REPORT {
+                reported = Instant::now();
+                let done = end.0.values().sum::<i64>() - lag;
+                let seconds = began.elapsed().as_secs_f64() * lag as f64 / done.max(1) as f64;
+                tracing::info!(domain, lag, "{domain} is catching up: {lag} records left, about {seconds:.0} s");
+            }
         }
     }
 
     /// Waits until search sees everything before `end`, or fails; and logs progress.
     async fn catch_up_search(&self, end: &Vector, start: &Start) {
         let Some(search) = &self.search else { return };
-        let domain = self.opened.generation.domain;
-        start.wait_for(format!("search of {domain}, which is catching up"));
-        while tokio::time::timeout(REPORT, search.wait(end)).await.is_err() {
+        let (domain, mut reported) = (self.opened.generation.domain, Instant::now());
+        loop {
             let lag = search.lag(end);
+            start.wait_for(format!("search of {domain}, which is catching up: {lag} records left"));
+            if tokio::time::timeout(LOOK, search.wait(end)).await.is_ok() {
+                return;
+            }
+            if reported.elapsed() < REPORT {
+                continue;
+            }
+            reported = Instant::now();
             if let Some(failure) = search.health().failure {
                 tracing::warn!(domain, lag, "search of {domain} does not catch up: {failure}");
                 return;
             }
-            start.wait_for(format!("search of {domain}, which is catching up: {lag} records left"));
             tracing::info!(domain, lag, "search of {domain} is catching up: {lag} records left");
         }
     }

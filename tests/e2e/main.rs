@@ -5,6 +5,7 @@ mod answers;
 mod books;
 mod bulk;
 mod catalogue;
+mod catalogue_import;
 mod catalogue_search;
 mod command_line;
 mod entries;

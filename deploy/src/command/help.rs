@@ -178,6 +178,20 @@ help!(
     ["  0  done (also if there are none)", "  1  failed", "  2  usage", "  7  unavailable", "130  interrupted"]
 );
 help!(
+    IMPORT,
+    ["daybook import file --collection image images.csv.gz"],
+    ["  0  done", "  1  failed", "  2  usage", "  3  no such collection", "  7  unavailable", "130  interrupted"]
+);
+help!(
+    IMPORT_FILE,
+    [
+        "daybook import file --collection image images.csv.gz",
+        "daybook import file --collection image --merge popularity.csv",
+        "zcat a.gz | daybook import file --collection image --format ndjson --max-rejects 10 -"
+    ],
+    ["  0  done", "  1  failed", "  2  usage", "  3  no such collection", "  7  unavailable", "130  interrupted"]
+);
+help!(
     QUARANTINE_SHOW,
     ["daybook quarantine show \"$(daybook quarantine list --json | head -n 1 | jq -r .position)\""],
     ["  0  done", "  1  failed", "  2  usage", "  3  not in quarantine", "  7  unavailable", "130  interrupted"]

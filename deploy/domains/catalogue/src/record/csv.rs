@@ -7,6 +7,7 @@
 
 mod row;
 mod scan;
+pub mod write;
 
 use serde_json::{Map, Value};
 

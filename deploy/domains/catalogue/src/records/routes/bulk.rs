@@ -1,8 +1,14 @@
-//! Many records: one JSON object a line. Lines that are refused are listed; the others are recorded in batches.
+//! Many records: one JSON object a line, or CSV. Lines that are refused are listed; the others are recorded in batches.
+
+mod body;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{extract::State, http::StatusCode, response::Response};
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
 use daybook_ingest::append::Context;
 use daybook_query_api::{
     app::App,
@@ -19,13 +25,14 @@ use daybook_schemas::{EventSet, position::Position};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use self::body::{Encoding, Given};
 use super::{
     View, caught_up,
     one::{is_set, says_the_same, upserted},
     view,
 };
 use crate::{
-    record::{self, Coverage, RecordInput, Source, content_hash, json_line},
+    record::{self, Coverage, RecordInput, Source, content_hash},
     records::events::Event,
 };
 
@@ -53,7 +60,7 @@ struct Outcome {
 
 /// A record of a line.
 struct Line {
-    number: usize,
+    number: u64,
     input: RecordInput,
 }
 
@@ -89,6 +96,7 @@ pub(super) async fn ingest(
     State(app): State<Arc<App>>,
     live: Live,
     query: Query,
+    headers: HeaderMap,
     context: WriteContext,
     Bounded(bytes): Bounded,
 ) -> Result<Response, ApiError> {
@@ -99,10 +107,11 @@ pub(super) async fn ingest(
     let record = Context { idempotency_key: None, ..context.record };
     let context = WriteContext { record, respond_async: false };
     let (mut outcome, mut is_caught_up) = (Outcome::default(), false);
-    let lines = bytes.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| !line.trim_ascii().is_empty());
-    let lines: Vec<(&[u8], usize)> = lines.collect();
-    for batch in lines.chunks(BATCH_MAX) {
-        let lines = read(&view, batch, merge, &mut outcome);
+    let encoding = Encoding::of(&headers);
+    let mut given = encoding.lines(&bytes)?.peekable();
+    while given.peek().is_some() {
+        let batch: Vec<Given> = given.by_ref().take(BATCH_MAX).collect();
+        let lines = read(&view, batch, encoding.source(), merge, &mut outcome);
         let mut changes = changes(&view, &lines, merge).await?;
         if changes.len() < lines.len() && !is_caught_up {
             // That a record is unchanged counts only on tables that hold every write before this request.
@@ -126,17 +135,17 @@ pub(super) async fn ingest(
 }
 
 /// The records of some lines.
-fn read(view: &View, lines: &[(&[u8], usize)], merge: bool, outcome: &mut Outcome) -> Vec<Line> {
+fn read(view: &View, lines: Vec<Given>, source: Source, merge: bool, outcome: &mut Outcome) -> Vec<Line> {
     let coverage = if merge { Coverage::Partial } else { Coverage::Whole };
     let mut records = Vec::with_capacity(lines.len());
-    for (line, number) in lines {
+    for Given { number, fields } in lines {
         outcome.read += 1;
-        let refused = match json_line::parse(line) {
-            Err(fault) => json!({"line": number, "record_id": null, "code": fault.code(), "detail": fault.to_string()}),
-            Ok(given) => match record::read(&view.definition, given, Source::Json, coverage) {
+        let refused = match fields {
+            Err(refused) => refused,
+            Ok(fields) => match record::read(&view.definition, fields, source, coverage) {
                 Ok(input) => {
                     outcome.note(&input);
-                    records.push(Line { number: *number, input });
+                    records.push(Line { number, input });
                     continue;
                 }
                 Err(fault) => json!({
@@ -155,7 +164,7 @@ fn read(view: &View, lines: &[(&[u8], usize)], merge: bool, outcome: &mut Outcom
 
 /// The events of the records that say something else than what is known, also from lines before them, each with the
 /// number of its line.
-async fn changes(view: &View, lines: &[Line], merge: bool) -> Result<Vec<(Event, usize)>, ApiError> {
+async fn changes(view: &View, lines: &[Line], merge: bool) -> Result<Vec<(Event, u64)>, ApiError> {
     let known = join_all(lines.iter().map(|line| view.state(&line.input.record_id))).await;
     let (mut events, mut said) = (Vec::with_capacity(lines.len()), BTreeMap::new());
     for (Line { number, input }, known) in lines.iter().zip(known) {
@@ -174,7 +183,7 @@ async fn changes(view: &View, lines: &[Line], merge: bool) -> Result<Vec<(Event,
 }
 
 /// The events that can be recorded, with the numbers of their lines; the lines of the others are refused.
-fn checked(changes: Vec<(Event, usize)>, outcome: &mut Outcome) -> (Vec<Event>, Vec<usize>) {
+fn checked(changes: Vec<(Event, u64)>, outcome: &mut Outcome) -> (Vec<Event>, Vec<u64>) {
     let (mut events, mut numbers) = (Vec::with_capacity(changes.len()), Vec::with_capacity(changes.len()));
     for (event, number) in changes {
         match event.check() {
@@ -195,12 +204,7 @@ fn checked(changes: Vec<(Event, usize)>, outcome: &mut Outcome) -> (Vec<Event>, 
 }
 
 /// Counts what was applied, and refuses the lines of what is in quarantine.
-async fn count(
-    live: &Live,
-    applied: &Applied<Event>,
-    numbers: &[usize],
-    outcome: &mut Outcome,
-) -> Result<(), ApiError> {
+async fn count(live: &Live, applied: &Applied<Event>, numbers: &[u64], outcome: &mut Outcome) -> Result<(), ApiError> {
     let Applied { positions, envelopes, as_written } = applied;
     if *as_written {
         outcome.upserted += positions.len();

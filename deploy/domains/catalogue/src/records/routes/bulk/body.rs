@@ -1,0 +1,79 @@
+//! The records of a body, by its content type: a JSON object a line, or CSV with a header.
+
+use axum::http::{HeaderMap, header::CONTENT_TYPE};
+use daybook_query_api::error::ApiError;
+use serde_json::{Map, Value, json};
+
+use crate::record::{
+    Source,
+    csv::{Format, Reader, RowFault},
+    json_line,
+};
+
+/// How a body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Ndjson,
+    Csv(Format),
+}
+
+/// A line of a body.
+pub(super) struct Given {
+    /// Its number, from 1.
+    pub(super) number: u64,
+    /// Its fields, or what an answer says of the line.
+    pub(super) fields: Result<Map<String, Value>, Value>,
+}
+
+impl Encoding {
+    /// The encoding that a request names; NDJSON if it names none that is known.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let named = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match named.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+            "text/csv" => Self::Csv(Format::Csv),
+            "text/tab-separated-values" => Self::Csv(Format::Tabs),
+            _ => Self::Ndjson,
+        }
+    }
+
+    /// How its values are written.
+    pub(super) const fn source(self) -> Source {
+        match self {
+            Self::Ndjson => Source::Json,
+            Self::Csv(_) => Source::Csv,
+        }
+    }
+
+    /// The lines of a body, in order.
+    pub(super) fn lines(self, body: &[u8]) -> Result<Box<dyn Iterator<Item = Given> + Send + '_>, ApiError> {
+        match self {
+            Self::Ndjson => {
+                let lines = body.split(|byte| *byte == b'\n').zip(1..);
+                let lines = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
+                Ok(Box::new(lines.map(|(line, number)| Given { number, fields: of_json(line, number) })))
+            }
+            Self::Csv(format) => rows(format, body),
+        }
+    }
+}
+
+fn of_json(line: &[u8], number: u64) -> Result<Map<String, Value>, Value> {
+    let refused = |fault: json_line::LineFault| refusal(number, fault.code(), &fault.to_string());
+    json_line::parse(line).map_err(refused)
+}
+
+fn rows(format: Format, body: &[u8]) -> Result<Box<dyn Iterator<Item = Given> + Send>, ApiError> {
+    let (mut reader, mut rows) = (Reader::with_header(format), Vec::new());
+    let read = reader.push(body, &mut rows);
+    let columns = reader.columns().map(<[String]>::to_vec).unwrap_or_default();
+    let read = read.and_then(|()| reader.finish(&mut rows));
+    read.map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
+    Ok(Box::new(rows.into_iter().map(move |row| match row {
+        Ok(row) => Given { number: row.line, fields: Ok(row.into_fields(&columns)) },
+        Err(RowFault { line, code, detail }) => Given { number: line, fields: Err(refusal(line, code, &detail)) },
+    })))
+}
+
+fn refusal(number: u64, code: &str, detail: &str) -> Value {
+    json!({"line": number, "record_id": null, "code": code, "detail": detail})
+}
