@@ -13,8 +13,7 @@ pub(crate) use self::generations::{
 };
 use crate::{
     config::{Everything, Flags, LogOnly},
-    domains::Domain,
-    import_command::Format,
+    domains::{Domain, import::Format},
 };
 
 /// An event-sourced metadata platform: writes are events on a log, tables are built from them.

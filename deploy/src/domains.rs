@@ -17,6 +17,8 @@ use crate::config::{Environment, Given, Listen, Setting};
 mod catalogue;
 mod metaflow;
 
+pub(crate) use self::catalogue::import;
+
 /// All of them.
 pub const ALL: &[Domain] = &[metaflow::DOMAIN, catalogue::DOMAIN];
 

@@ -11,7 +11,6 @@ mod defining;
 pub mod domains;
 mod exit;
 mod generations_command;
-mod import_command;
 mod listener;
 mod log_command;
 mod migration_command;
@@ -88,7 +87,7 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
         }
         Command::Import(ImportCommand::File(options)) => {
             let server = server(&options.server, environment)?;
-            interruptible(import_command::run(&server, &options))
+            interruptible(domains::import::run(&server, &options))
         }
         Command::Quarantine(command) => {
             let server = server(command.server(), environment)?;

@@ -1,5 +1,7 @@
 //! Collections: the domain of their definitions. Each collection is a domain that a definition defines.
 
+pub(crate) mod import;
+
 use std::sync::Arc;
 
 use daybook_catalogue::{
