@@ -287,7 +287,7 @@ async fn read_typed(
     definition: &Definition,
     statements: Vec<&'static Statement>,
 ) -> [usize; 4] {
-    let [read, list, documents] = records::typed_statements(definition);
+    let [read, list, documents, _] = records::typed_statements(definition);
     let counts = statements.into_iter().find(|statement| statement.name.ends_with("count_by_source"));
     let counts = counts.unwrap_or_else(|| panic!("counts are not among the statements"));
     blocking(move || {

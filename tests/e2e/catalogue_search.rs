@@ -233,3 +233,58 @@ async fn a_definition_whose_term_lists_are_absent_is_refused() {
     let code = json!("no-term-list");
     assert_eq!(found, [(&json!("clean.rules"), &code), (&json!("filtered.terms"), &code)], "{}", refused.text);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_taken_down_by_their_values_and_flags_survive_upserts() {
+    for place in places("values") {
+        let server = Server::start(&place);
+        let mut maps = Collection::define(&server, "map", MAPS).await;
+        for (id, source, year) in [("a", "atlas", 1901), ("b", "atlas", 1850), ("c", "survey", 1901)] {
+            maps.put(id, &json!({"source": source, "year": year, "is_open": true, "made_on": "1901-01-01"})).await;
+        }
+        let wanted = json!({"source": "atlas", "year": 1901, "is_open": true, "made_on": "1901-01-01T00:00:00Z"});
+        let take = |conditions: Value, more: Value| {
+            let mut body = json!({"where": conditions, "reason": "licence"});
+            body.as_object_mut()
+                .into_iter()
+                .for_each(|body| body.extend(more.as_object().cloned().unwrap_or_default()));
+            body
+        };
+        let mut refused = Vec::new();
+        for (conditions, more) in [
+            (json!({"title": "x", "words": ["a"]}), json!({})),
+            (json!({"nothing": 1}), json!({})),
+            (json!({"year": "old"}), json!({})),
+            (json!({"year": null}), json!({})),
+            (json!({}), json!({})),
+            (json!({"year": 1901}), json!({"ids": ["a"]})),
+            (json!({"year": 1901}), json!({"expect": 1})),
+        ] {
+            let path = format!("{}/takedowns", maps.path);
+            refused.push(server.api.post(&path, &take(conditions, more)).await.status);
+        }
+        assert_eq!(refused, [400, 400, 400, 400, 400, 400, 409]);
+        let tried = maps.send(Method::POST, "/takedowns", &take(json!({"year": 1901}), json!({"dry_run": true}))).await;
+        assert_eq!(tried["ids"], json!(["a", "c"]), "{tried}");
+        let taken = maps.send(Method::POST, "/takedowns", &take(wanted, json!({"expect": 1}))).await;
+        assert_eq!(taken["ids"], json!(["a"]), "{taken}");
+        assert_eq!(maps.ids("").await.len(), 2);
+        // A flag.
+        assert_eq!(maps.show("/records/b").await.json()["flags"], json!({}));
+        let set = maps.send(Method::PUT, "/records/b/flags/mature", &json!({"value": true, "reason": "seen"})).await;
+        assert_eq!((&set["flags"], &set["changed"]), (&json!({"mature": true}), &json!(true)), "{set}");
+        let again = maps.send(Method::PUT, "/records/b/flags/mature", &json!({"value": true})).await;
+        assert_eq!((&again["changed"], &again["revision"]), (&json!(false), &set["revision"]));
+        maps.put("b", &json!({"title": "New"})).await;
+        assert_eq!(maps.show("/records/b").await.json()["flags"], json!({"mature": true}));
+        for (path, body, status) in [
+            ("/records/b/flags/Mature", json!({"value": true}), 400),
+            ("/records/b/flags/mature", json!({"value": 1}), 400),
+            ("/records/absent/flags/mature", json!({"value": true}), 404),
+        ] {
+            let answer =
+                server.api.send(Method::PUT, &format!("{}{path}", maps.path), Some(body.to_string()), &[]).await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.text);
+        }
+    }
+}

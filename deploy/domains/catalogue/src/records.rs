@@ -29,7 +29,7 @@ pub fn parts(definition: Arc<Definition>) -> Result<DomainParts, TablesError> {
 }
 
 /// The statements that read the typed table of a collection, so that a test can run each on every engine.
-pub fn typed_statements(definition: &Definition) -> [&'static Statement; 3] {
+pub fn typed_statements(definition: &Definition) -> [&'static Statement; 4] {
     let typed = Typed::of(definition);
-    [&typed.read, &typed.list, &typed.documents]
+    [&typed.read, &typed.list, &typed.documents, &typed.find]
 }

@@ -1,6 +1,7 @@
 //! What is served of a collection's records, below `/api/v1/collections/{collection}`.
 
 mod bulk;
+mod flags;
 mod list;
 mod one;
 mod takedowns;
@@ -62,6 +63,7 @@ fn routes(prefix: &str) -> Router<Arc<App>> {
         .route(&path("/records"), get(list::list))
         .route(&path("/records:bulk"), post(bulk::ingest))
         .route(&path("/records/{record_id}"), put(one::put).get(one::show).delete(one::remove))
+        .route(&path("/records/{record_id}/flags/{flag}"), put(flags::set))
         .route(&path("/takedowns"), post(takedowns::take_down))
         .route(&path("/takedowns/{record_id}"), delete(takedowns::reinstate))
         .route(&path("/counts"), get(list::counts))

@@ -42,6 +42,9 @@ pub(super) struct Typed {
     pub(super) read: Statement,
     /// Reads rows after a record id.
     pub(super) list: Statement,
+    /// Finds the ids of records with some values: how many at most, and a value for each field of `conditions`, or null
+    /// for any.
+    pub(super) find: Statement,
     /// Reads what the documents of some records are made of.
     pub(super) documents: Statement,
     /// Whether records can be counted by source.
@@ -120,10 +123,13 @@ impl Typed {
             },
             &columns,
         );
+        let find =
+            statement("records/find", find_of(&columns), Some(RowColumns { keyed: false, names: &["record_id"] }));
         let of_documents = Some(RowColumns { keyed: false, names: names(&DOCUMENT_COLUMNS) });
         Self {
             columns,
             ddl,
+            find,
             documents: statement("records/documents", documents, of_documents),
             put: statement("records/put", put, None),
             read: statement("records/read", read, read_columns(true)),
@@ -141,6 +147,25 @@ impl Typed {
     /// The cells of a record's fields.
     pub(super) fn cells<'a>(&'a self, fields: &'a Fields) -> impl Iterator<Item = Cell> + 'a {
         self.columns.iter().map(|(name, kind)| cell(*kind, fields.get(name).unwrap_or(&Value::Null)))
+    }
+
+    /// The parameters that find records whose fields have these values; or why there are none.
+    pub(super) fn found_by(&self, count_max: i64, wanted: &Fields) -> Result<Vec<Cell>, String> {
+        let known = |name: &String| conditions(&self.columns).any(|(column, _)| column == name);
+        if let Some(name) = wanted.keys().find(|name| !known(name)) {
+            let names: Vec<&str> = conditions(&self.columns).map(|(name, _)| name).collect();
+            return Err(format!("{name} is not one of {}", names.join(", ")));
+        }
+        let mut cells = vec![Cell::from(count_max)];
+        for (name, kind) in conditions(&self.columns) {
+            let value = match wanted.get(name) {
+                None => Value::Null,
+                Some(Value::Null) => return Err(format!("{name} is null")),
+                Some(given) => kind.from_json(given).map_err(|fault| format!("{name}: {fault}"))?,
+            };
+            cells.push(cell(kind, &value));
+        }
+        Ok(cells)
     }
 
     /// Reads a row, which may begin with an ordinal.
@@ -230,6 +255,30 @@ fn put_of(columns: &[(String, FieldType)]) -> Texts {
     Texts {
         postgres: fill(include_str!("sql/put.postgres.sql"), &arrays),
         sqlite: fill(include_str!("sql/put.sqlite.sql"), &parameters),
+    }
+}
+
+/// The columns that records are found by: those whose values can be compared as they are.
+fn conditions(columns: &[(String, FieldType)]) -> impl Iterator<Item = (&str, FieldType)> {
+    let is_compared = |kind| !matches!(kind, FieldType::Double | FieldType::Json | FieldType::TextArray);
+    columns.iter().filter(move |(_, kind)| is_compared(*kind)).map(|(name, kind)| (name.as_str(), *kind))
+}
+
+fn find_of(columns: &[(String, FieldType)]) -> Texts {
+    let fill = |condition: fn(&str, &str, FieldType) -> String| {
+        let mut text = String::new();
+        for ((name, kind), place) in conditions(columns).zip(2..) {
+            text.push_str("\n    AND ");
+            text.push_str(&condition(&format!("r.{}", quoted(name)), &format!("${place}"), kind));
+        }
+        include_str!("sql/find.sql").replace("{conditions}", &text)
+    };
+    Texts {
+        postgres: fill(|column, parameter, kind| {
+            let given = format!("{parameter}::{}", array_type(kind).trim_end_matches("[]"));
+            format!("({given} IS NULL OR {column} = {})", stored(&given, kind))
+        }),
+        sqlite: fill(|column, parameter, _| format!("({parameter} IS NULL OR {column} = {parameter})")),
     }
 }
 

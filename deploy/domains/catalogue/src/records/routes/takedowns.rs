@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode},
     response::Response,
 };
+use daybook_projector::tables::FromRow;
 use daybook_query_api::{
     app::App, bodies::Bounded, context::WriteContext, create, error::ApiError, json, live::Live, path::Path,
     write::located,
@@ -20,13 +21,17 @@ use super::{
     View, caught_up, id_of_path, read_id, view,
     write::{Kind, Write},
 };
-use crate::records::{
-    events::{Event, RecordReinstated, RecordTakenDown},
-    states::Stored,
+use crate::{
+    Fields,
+    records::{
+        events::{Event, RecordReinstated, RecordTakenDown},
+        states::{RecordIdRow, Stored},
+    },
 };
 
-/// Records of one request, at most.
+/// Records of one request, at most, by id and by their values.
 const IDS_MAX: usize = 1000;
+const FOUND_MAX: usize = 10_000;
 /// Takedowns that wait for the log together, at most.
 const TOGETHER_MAX: usize = 100;
 
@@ -34,7 +39,11 @@ const TOGETHER_MAX: usize = 100;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
+    #[serde(default)]
     ids: Vec<String>,
+    /// The values that records must have, by field, in place of their ids.
+    #[serde(default, rename = "where")]
+    conditions: Fields,
     #[serde(default)]
     reason: String,
     #[serde(default)]
@@ -63,13 +72,25 @@ pub(super) async fn take_down(
     Bounded(bytes): Bounded,
 ) -> Result<Response, ApiError> {
     let view = view(&live)?;
-    let Body { ids, reason, reference, dry_run, expect } =
-        serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid("body", error.to_string()))?;
+    let body: Body = serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid("body", error.to_string()))?;
+    let Body { ids, conditions, reason, reference, dry_run, expect } = body;
     if reason.is_empty() {
         return Err(refused(StatusCode::BAD_REQUEST, "reason-required", "a takedown needs a reason".to_owned()));
     }
-    let ids: BTreeSet<String> = ids.iter().map(|id| read_id(&view, "ids", id)).collect::<Result<_, _>>()?;
-    if ids.len() > IDS_MAX {
+    if ids.is_empty() == conditions.is_empty() {
+        return Err(ApiError::invalid("ids", "a takedown names ids, or where: the values that records must have"));
+    }
+    // What it changes is counted on tables that hold every write before it.
+    caught_up(&app, &live, &view, None).await?;
+    let ids = match conditions.is_empty() {
+        true => ids.iter().map(|id| read_id(&view, "ids", id)).collect::<Result<BTreeSet<_>, _>>()?,
+        false => found(&live, &view, &conditions).await?,
+    };
+    if !conditions.is_empty() && ids.len() > FOUND_MAX {
+        let message = format!("more than {FOUND_MAX} records have these values; name more values");
+        return Err(refused(StatusCode::CONFLICT, "too-many", message));
+    }
+    if conditions.is_empty() && ids.len() > IDS_MAX {
         return Err(ApiError::invalid("ids", format!("{} ids are more than {IDS_MAX}", ids.len())));
     }
     let event = |record_id: &String| {
@@ -79,8 +100,6 @@ pub(super) async fn take_down(
     };
     let events: Vec<Event> = ids.iter().map(event).collect();
     events.iter().try_for_each(EventSet::check)?;
-    // What it changes is counted on tables that hold every write before it.
-    caught_up(&app, &live, &view, None).await?;
     let before = taken_down(&view, &ids, &reason).await?;
     let new: BTreeSet<&String> = ids.difference(&before).collect();
     if let Some(expected) = expect.filter(|expected| *expected != new.len()) {
@@ -111,6 +130,14 @@ pub(super) async fn take_down(
     }
     let after = taken_down(&view, &ids, &reason).await?;
     Ok(located(answer(&new.into_iter().filter(|id| after.contains(*id)).collect(), false), &positions))
+}
+
+/// The ids of the records that readers see and that have some values.
+async fn found(live: &Live, view: &View, conditions: &Fields) -> Result<BTreeSet<String>, ApiError> {
+    let count_max = i64::try_from(FOUND_MAX + 1).unwrap_or(i64::MAX);
+    let cells = view.typed.found_by(count_max, conditions).map_err(|fault| ApiError::invalid("where", fault))?;
+    let rows = live.read(&view.typed.find, cells).await?;
+    rows.iter().map(|row| Ok(RecordIdRow::read(row)?.into_id())).collect()
 }
 
 /// Those of some records that are taken down for a reason.
