@@ -240,7 +240,11 @@ async fn records_are_taken_down_by_their_values_and_flags_survive_upserts() {
         let server = Server::start(&place);
         let mut maps = Collection::define(&server, "map", MAPS).await;
         for (id, source, year) in [("a", "atlas", 1901), ("b", "atlas", 1850), ("c", "survey", 1901)] {
-            maps.put(id, &json!({"source": source, "year": year, "is_open": true, "made_on": "1901-01-01T00:00:00+00"})).await;
+            maps.put(
+                id,
+                &json!({"source": source, "year": year, "is_open": true, "made_on": "1901-01-01T00:00:00+00"}),
+            )
+            .await;
         }
         let wanted = json!({"source": "atlas", "year": 1901, "is_open": true, "made_on": "1901-01-01T00:00:00Z"});
         let take = |conditions: Value, more: Value| {
