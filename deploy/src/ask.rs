@@ -55,7 +55,7 @@ pub(crate) async fn accepted(server: &Server, answer: reqwest::Result<Response>)
     Err(Failure::new(code_of(status), format!("{place} answers {status}: {message}")))
 }
 
-fn cut_off(server: &Server, error: reqwest::Error) -> Failure {
+pub(crate) fn cut_off(server: &Server, error: reqwest::Error) -> Failure {
     let text = format!("the answer of {} was cut off", server.shown());
     Failure::because(Code::Unavailable, text, error.without_url())
 }

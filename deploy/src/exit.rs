@@ -73,8 +73,8 @@ impl Error for Failure {
 /// Writes an error to standard error, and returns the exit code.
 pub(crate) fn report(outcome: Result<()>) -> ExitCode {
     let Err(error) = outcome else { return ExitCode::SUCCESS };
-    // The reader of the output has closed the pipe.
-    if error.chain().any(is_broken_pipe) {
+    // The reader of the output has closed the pipe. What a server did to its connection is a failure.
+    if error.downcast_ref::<Failure>().is_none() && error.chain().any(is_broken_pipe) {
         return ExitCode::SUCCESS;
     }
     let code = code_of(&error);

@@ -102,6 +102,8 @@ async fn files_of_every_format_become_records_once() {
         let popularity = write(&folder, "popularity.tsv", popularity.as_bytes());
         let (code, printed, said) = import(&server, &["--merge", &popularity]);
         assert_eq!((code, &printed["upserted"]), (Some(0), &json!(1)), "{printed} {said}");
+        let (_, printed, _) = import(&server, &["--merge", &popularity]);
+        assert_eq!(counts(&printed), [&json!(1), &json!(0), &json!(1), &json!(0)], "{printed}");
         let shown = show(&server, &format!("/records/{}", id(1))).await["fields"].clone();
         assert_eq!((&shown["popularity"], &shown["source"]), (&json!(0.5), &json!("met")));
         // More than one body, compressed.

@@ -39,8 +39,11 @@ pub fn defined<'a>(
             let mut versions = Vec::with_capacity(rows.len());
             for row in &rows {
                 let DefinitionRow { revision, definition, .. } = DefinitionRow::read(row)?;
-                if let Some(definition) = parse(collection, revision, definition) {
-                    versions.push(records::parts(Arc::new(definition))?);
+                let Some(definition) = parse(collection, revision, definition) else { continue };
+                match records::parts(Arc::new(definition)) {
+                    Ok(parts) => versions.push(parts),
+                    // Others run all the same.
+                    Err(fault) => not_used(collection, revision, &chain(&fault)),
                 }
             }
             if !versions.is_empty() {
@@ -62,8 +65,12 @@ fn parse(collection: &str, revision: i64, text: &str) -> Option<Definition> {
     match parsed {
         Ok(definition) => Some(definition),
         Err(error) => {
-            tracing::error!(collection, revision, error, "revision {revision} of {collection} is not read: {error}");
+            not_used(collection, revision, &error);
             None
         }
     }
+}
+
+fn not_used(collection: &str, revision: i64, error: &str) {
+    tracing::error!(collection, revision, error, "revision {revision} of {collection} is not used: {error}");
 }

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use daybook_projector::backoff::Backoff;
-use reqwest::{Client, StatusCode, header::CONTENT_TYPE};
+use reqwest::{Client, RequestBuilder, StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::batches::Format;
@@ -22,7 +22,7 @@ use self::{
     source::Source,
 };
 use crate::{
-    ask::accepted,
+    ask::{accepted, cut_off},
     command::ImportOptions,
     config::Server,
     exit::{Code, Failure},
@@ -58,15 +58,18 @@ struct Reject {
 }
 
 /// What the server says of a body.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Answer {
+#[derive(Debug, Deserialize)]
+struct Taken {
     upserted: u64,
     unchanged: u64,
     rejected: u64,
+    #[serde(default)]
     rejects: Vec<Reject>,
+    #[serde(default)]
     ignored_fields: BTreeMap<String, u64>,
+    #[serde(default)]
     truncated: BTreeMap<String, u64>,
+    #[serde(default)]
     positions: Vec<String>,
 }
 
@@ -99,8 +102,8 @@ pub(crate) async fn run(server: &Server, options: &ImportOptions) -> Result<()> 
             break;
         }
     }
-    import.end()?;
-    outcome
+    let printed = import.end();
+    outcome.and(printed)
 }
 
 /// The format that an option names, or the name of the file.
@@ -147,17 +150,17 @@ impl Import<'_> {
         if batch.records() == 0 {
             return Ok(());
         }
-        let answer = self.send(format, &batch).await?;
-        for reject in answer.rejects {
+        let taken = self.send(format, &batch).await?;
+        for reject in taken.rejects {
             self.reject(Reject { file: path.to_owned(), line: batch.line_of_file(reject.line), ..reject });
         }
         let imported = &mut self.imported;
-        imported.upserted += answer.upserted;
-        imported.unchanged += answer.unchanged;
-        imported.rejected += answer.rejected;
-        add(&mut imported.ignored_fields, answer.ignored_fields);
-        add(&mut imported.truncated, answer.truncated);
-        for position in answer.positions {
+        imported.upserted += taken.upserted;
+        imported.unchanged += taken.unchanged;
+        imported.rejected += taken.rejected;
+        add(&mut imported.ignored_fields, taken.ignored_fields);
+        add(&mut imported.truncated, taken.truncated);
+        for position in taken.positions {
             let partition = position.split('@').next().unwrap_or_default().to_owned();
             imported.positions.insert(partition, position);
         }
@@ -165,7 +168,7 @@ impl Import<'_> {
     }
 
     /// The answer to a body. One that is not taken is sent again after a pause.
-    async fn send(&self, format: Format, batch: &Batch) -> Result<Answer> {
+    async fn send(&self, format: Format, batch: &Batch) -> Result<Taken> {
         let allowed = self.options.max_rejects.saturating_sub(self.imported.rejected);
         let path = format!(
             "{}/api/v1/collections/{}/records:bulk?max_rejects={allowed}&merge={}",
@@ -174,14 +177,8 @@ impl Import<'_> {
         let mut backoff = Backoff::new(PAUSE_FIRST, PAUSE_LONGEST);
         for attempt in 1.. {
             let request = self.client.post(&path).header(CONTENT_TYPE, format.content_type()).body(batch.body.clone());
-            let response = request.send().await;
-            if let Ok(refused) = &response
-                && refused.status() == StatusCode::UNPROCESSABLE_ENTITY
-            {
-                return Ok(serde_json::from_slice(&response?.bytes().await?)?);
-            }
-            match accepted(self.server, response).await {
-                Ok(answer) => return Ok(serde_json::from_slice(&answer.bytes().await?)?),
+            match self.taken(request).await {
+                Ok(taken) => return Ok(taken),
                 Err(failure) if failure.code() == Code::Unavailable && attempt < TRIES_MAX => {
                     output::tell(&format!("{failure:#}; it is sent again"));
                     tokio::time::sleep(backoff.pause()).await;
@@ -190,6 +187,21 @@ impl Import<'_> {
             }
         }
         unreachable!("the last attempt returns")
+    }
+
+    /// What the server says of one attempt.
+    async fn taken(&self, request: RequestBuilder) -> Result<Taken, Failure> {
+        let response = request.send().await;
+        let is_refused = response.as_ref().is_ok_and(|response| response.status() == StatusCode::UNPROCESSABLE_ENTITY);
+        let answer = match response {
+            Ok(refused) if is_refused => refused,
+            response => accepted(self.server, response).await?,
+        };
+        let body = answer.bytes().await.map_err(|error| cut_off(self.server, error))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let text = format!("the answer of {} is not that of a daybook server", self.server.shown());
+            Failure::because(Code::Failed, text, error)
+        })
     }
 
     fn reject(&mut self, reject: Reject) {
@@ -203,8 +215,9 @@ impl Import<'_> {
         if rejected <= allowed {
             return Ok(());
         }
-        let text =
-            format!("{rejected} lines are refused, and --max-rejects is {allowed}; the lines before them are recorded");
+        let text = format!(
+            "{rejected} lines are refused, and --max-rejects is {allowed}; the bodies before them are recorded"
+        );
         Err(Failure::new(Code::Failed, text).into())
     }
 

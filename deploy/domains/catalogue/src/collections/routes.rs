@@ -31,7 +31,7 @@ use super::{
     projection::{DefinitionRow, LIST_NEWEST, READ, READ_NEWEST, READ_RECORDED, STATEMENTS},
 };
 use crate::{
-    clean::Cleaner,
+    clean::{Cleaner, RuleFault},
     definition::{Definition, Fault},
     records, values,
 };
@@ -110,14 +110,14 @@ async fn apply(
 /// Reads a definition whose parts are all there.
 fn read(text: &str) -> Result<Definition, Vec<Fault>> {
     let definition = read_text(text)?;
-    let absent =
-        |field: &str, detail: String| Fault { field: field.to_owned(), code: "no-term-list", detail, line: None };
+    let fault = |field: &str, code, detail| Fault { field: field.to_owned(), code, detail, line: None };
     let mut faults = Vec::new();
-    if let Err(fault) = Cleaner::of(&definition.clean) {
-        faults.push(absent("clean.rules", fault.to_string()));
+    if let Err(error) = Cleaner::of(&definition.clean) {
+        let code = if matches!(error, RuleFault::NoTermList { .. }) { "no-term-list" } else { "invalid-rule" };
+        faults.push(fault("clean.rules", code, chain(&error)));
     }
     if let Some(list) = &definition.filtered.terms {
-        faults.push(absent("filtered.terms", format!("the term list {list} does not exist")));
+        faults.push(fault("filtered.terms", "no-term-list", format!("the term list {list} does not exist")));
     }
     if faults.is_empty() { Ok(definition) } else { Err(faults) }
 }

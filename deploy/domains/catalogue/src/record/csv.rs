@@ -9,6 +9,8 @@ mod row;
 mod scan;
 pub mod write;
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use self::{
@@ -162,11 +164,12 @@ fn check_columns(columns: &[String]) -> Result<(), HeaderFault> {
     if columns.is_empty() {
         return Err(HeaderFault::Missing);
     }
+    let mut known = HashSet::with_capacity(columns.len());
     for (index, column) in columns.iter().enumerate() {
         if column.is_empty() {
             return Err(HeaderFault::Unnamed(index + 1));
         }
-        if columns[..index].contains(column) {
+        if !known.insert(column) {
             return Err(HeaderFault::Duplicate(column.clone()));
         }
     }

@@ -11,11 +11,11 @@ use daybook_projector::{
     search::shape::IndexShape,
     tables::{Column, Ddl, Params, PlanStatement, TablesError, Transaction},
 };
-use daybook_schemas::Topic;
+use daybook_schemas::{Topic, position::Position};
 
 use super::{
     events::{self, Event},
-    states::{self, LastChange, REMOVE, Stored},
+    states::{self, REMOVE, Stored},
     typed::{SOURCE, Typed},
 };
 use crate::{
@@ -85,10 +85,10 @@ impl Records {
     fn write_typed(
         &self,
         transaction: &mut dyn Transaction,
-        changed: &[(&str, &Stored, LastChange)],
+        changed: &[(&str, &Stored, Position)],
     ) -> Result<(), TablesError> {
         let (mut rows, mut hidden, mut counts) = (Vec::new(), Vec::new(), self.cleaner.counts());
-        for (record_id, stored, LastChange { position, .. }) in changed {
+        for (record_id, stored, position) in changed {
             let Some(mut fields) = stored.state.shown(&self.definition) else {
                 hidden.push(*record_id);
                 continue;
@@ -150,12 +150,16 @@ impl Fold for Records {
                 }
             }
             if (stored.state.revision, &stored.content_hash) != (revision, &hash) {
-                stored.last = Some(LastChange { position: *position, occurred_at: envelope.occurred_at });
+                // A document of one revision is one document.
+                if stored.state.revision != revision {
+                    stored.changed_at = envelope.occurred_at;
+                }
+                stored.written_by = Some(*position);
                 all.insert(record_id.to_owned(), stored);
             }
         }
-        let changed = all.iter().filter_map(|(record_id, it)| Some((record_id.as_str(), it, it.last?)));
-        let changed: Vec<(&str, &Stored, LastChange)> = changed.collect();
+        let changed = all.iter().filter_map(|(record_id, it)| Some((record_id.as_str(), it, it.written_by?)));
+        let changed: Vec<(&str, &Stored, Position)> = changed.collect();
         if !changed.is_empty() {
             states::write(transaction, &changed)?;
             self.write_typed(transaction, &changed)?;

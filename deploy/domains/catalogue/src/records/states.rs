@@ -61,6 +61,7 @@ row! {
         takedown: Option<&'r str>,
         removed: i64,
         content_hash: Option<&'r str>,
+        changed_at: i64,
     }
 }
 
@@ -70,16 +71,10 @@ pub(super) struct Stored {
     pub(super) state: State,
     /// The hash of the last upsert, unless something came after it that changed the content.
     pub(super) content_hash: Option<String>,
-    /// The last event of a batch that changed it.
-    pub(super) last: Option<LastChange>,
-}
-
-/// The event that changed a record last.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LastChange {
-    pub(super) position: Position,
-    /// When it was written, in milliseconds since 1970.
-    pub(super) occurred_at: i64,
+    /// When the event was written that changed it last, in milliseconds since 1970.
+    pub(super) changed_at: i64,
+    /// The last event of a batch that is to be written to it.
+    pub(super) written_by: Option<Position>,
 }
 
 impl Stored {
@@ -95,7 +90,8 @@ impl Stored {
             revision: row.revision,
             is_removed: row.removed != 0,
         };
-        Ok(Self { state, content_hash: row.content_hash.map(str::to_owned), last: None })
+        let content_hash = row.content_hash.map(str::to_owned);
+        Ok(Self { state, content_hash, changed_at: row.changed_at, written_by: None })
     }
 
     /// The flags as JSON.
@@ -124,9 +120,9 @@ pub(super) fn read<'a>(
 /// Writes the states that changed.
 pub(super) fn write(
     transaction: &mut dyn Transaction,
-    changed: &[(&str, &Stored, LastChange)],
+    changed: &[(&str, &Stored, Position)],
 ) -> Result<(), TablesError> {
-    let row = |(record_id, stored, last): &(&str, &Stored, LastChange)| {
+    let row = |(record_id, stored, position): &(&str, &Stored, Position)| {
         let state = &stored.state;
         vec![
             Cell::from(*record_id),
@@ -137,9 +133,9 @@ pub(super) fn write(
             state.taken_down.as_deref().into(),
             i64::from(state.is_removed).into(),
             stored.content_hash.as_deref().into(),
-            last.occurred_at.into(),
-            i64::from(last.position.partition.id).into(),
-            last.position.offset.into(),
+            stored.changed_at.into(),
+            i64::from(position.partition.id).into(),
+            position.offset.into(),
         ]
     };
     transaction.execute(&PUT, &Params::Many(Column::of_rows(changed.iter().map(row)))).map(|_| ())

@@ -8,8 +8,8 @@ use daybook_catalogue::record::{
     csv::{self, Reader, Row, RowFault, write},
 };
 
-/// Records of a body, at most.
-const RECORDS_MAX: usize = 2000;
+/// Records of a body, at most: as many as a server records together.
+const RECORDS_MAX: usize = 500;
 /// Bytes of a body after which no record is added.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of a CSV file that are read at a time.

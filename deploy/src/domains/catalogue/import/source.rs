@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Cursor, Read},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -39,13 +39,16 @@ impl Source {
         };
         let read = Arc::new(AtomicU64::new(0));
         let mut plain = BufReader::with_capacity(CHUNK, Counted { file, read: Arc::clone(&read) });
-        let first = plain.fill_buf()?;
-        let bytes: Box<dyn BufRead> = if first.starts_with(GZIP) {
-            Box::new(BufReader::with_capacity(CHUNK, MultiGzDecoder::new(plain)))
-        } else if first.starts_with(ZSTD) {
-            Box::new(BufReader::with_capacity(CHUNK, zstd::Decoder::with_buffer(plain)?))
+        let mut first = Vec::new();
+        (&mut plain).take(ZSTD.len() as u64).read_to_end(&mut first)?;
+        let (is_gzip, is_zstd) = (first.starts_with(GZIP), first.starts_with(ZSTD));
+        let whole = Cursor::new(first).chain(plain);
+        let bytes: Box<dyn BufRead> = if is_gzip {
+            Box::new(BufReader::with_capacity(CHUNK, MultiGzDecoder::new(whole)))
+        } else if is_zstd {
+            Box::new(BufReader::with_capacity(CHUNK, zstd::Decoder::with_buffer(whole)?))
         } else {
-            Box::new(plain)
+            Box::new(whole)
         };
         Ok(Self { bytes, size, read })
     }

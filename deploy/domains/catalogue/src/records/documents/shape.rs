@@ -1,6 +1,9 @@
 //! The shape of a collection's documents: that of its preset, or one with an attribute for each field of its definition.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use daybook_projector::search::{
     document::Document,
@@ -47,13 +50,15 @@ impl Attributes {
         match definition.preset {
             Some(preset) => fields.extend(of_preset(preset)),
             None => {
-                let taken: Vec<String> = fields.iter().map(|field| field.name.to_string()).collect();
+                let mut taken: BTreeSet<String> = fields.iter().map(|field| field.name.to_string()).collect();
+                taken.extend(NAMES_TAKEN.iter().chain(&SHOWN).map(|name| (*name).to_owned()));
                 for (name, field) in &definition.fields {
-                    let name = name.to_string();
-                    let is_taken = taken.contains(&name) || NAMES_TAKEN.iter().chain(&SHOWN).any(|it| *it == name);
-                    let attribute = if is_taken { format!("{name}_field") } else { name.clone() };
+                    let (name, mut attribute) = (name.to_string(), name.to_string());
+                    while taken.contains(&attribute) || (attribute != name && definition.field(&attribute).is_some()) {
+                        attribute.push_str("_field");
+                    }
                     fields.extend(of_field(field, name == definition.key.as_str(), &attribute));
-                    if is_taken {
+                    if attribute != name {
                         renamed.insert(name, attribute);
                     }
                 }
@@ -150,11 +155,15 @@ mod tests {
 
     #[test]
     fn a_field_with_a_name_that_is_taken_has_another_attribute() {
-        let attributes = attributes("type = \"text\"\ntitle = \"text\"", "");
+        let attributes = attributes("type = \"text\"\ntype_field = \"text\"\ntitle = \"text\"", "");
+        assert_eq!(attributes.shape.fault(), None);
         let mut document = Document::new("1".to_owned(), 1);
-        let fields = serde_json::json!({"type": "map", "title": "Pier"});
+        let fields = serde_json::json!({"type": "map", "type_field": "other", "title": "Pier"});
         attributes.take(fields.as_object().cloned().unwrap_or_default(), &mut document);
-        assert_eq!(document.source["type_field"], "map");
+        assert_eq!(
+            (&document.source["type_field_field"], &document.source["type_field"]),
+            (&"map".into(), &"other".into())
+        );
         assert_eq!(document.source["title"], "Pier");
     }
 }

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use self::body::{Encoding, Given};
 use super::{
     View, caught_up,
-    one::{is_set, says_the_same, upserted},
+    one::{is_set, merged, says_the_same, upserted},
     view,
 };
 use crate::{
@@ -39,7 +39,7 @@ use crate::{
 /// Records that are appended together, at most.
 const BATCH_MAX: usize = 500;
 /// Refused lines that an answer lists, at most.
-const REJECTS_SHOWN_MAX: usize = 100;
+const REJECTS_SHOWN_MAX: usize = 500;
 /// Fields that an answer counts, at most, of each kind.
 const FIELDS_COUNTED_MAX: usize = 200;
 
@@ -166,18 +166,24 @@ fn read(view: &View, lines: Vec<Given>, source: Source, merge: bool, outcome: &m
 /// number of its line.
 async fn changes(view: &View, lines: &[Line], merge: bool) -> Result<Vec<(Event, u64)>, ApiError> {
     let known = join_all(lines.iter().map(|line| view.state(&line.input.record_id))).await;
-    let (mut events, mut said) = (Vec::with_capacity(lines.len()), BTreeMap::new());
+    let (mut events, mut said, mut states) = (Vec::with_capacity(lines.len()), BTreeMap::new(), BTreeMap::new());
     for (Line { number, input }, known) in lines.iter().zip(known) {
         let (known, hash) = (known?, content_hash(&input.fields, &view.definition));
-        let is_same = match said.get(&input.record_id) {
-            Some(before) => *before == hash,
-            None => says_the_same(known.as_ref(), &hash),
-        };
-        if is_same && !merge {
-            continue;
+        if merge {
+            let before = states.get(&input.record_id).or(known.as_ref().map(|stored| &stored.state));
+            let Some(after) = merged(&view.definition, before, input) else { continue };
+            states.insert(&input.record_id, after);
+        } else {
+            let is_same = match said.get(&input.record_id) {
+                Some(before) => *before == hash,
+                None => says_the_same(known.as_ref(), &hash),
+            };
+            if is_same {
+                continue;
+            }
+            said.insert(&input.record_id, hash.clone());
         }
         events.push((upserted(view.definition.collection.as_str(), input, &hash, merge), *number));
-        said.insert(&input.record_id, hash);
     }
     Ok(events)
 }

@@ -14,7 +14,8 @@ use super::{
     write::{Kind, Write},
 };
 use crate::{
-    record::{self, Coverage, RecordInput, Source, content_hash, json_line},
+    definition::Definition,
+    record::{self, Coverage, RecordInput, Source, content_hash, fold, json_line},
     records::{
         events::{Event, RecordRemoved, RecordUpserted},
         states::Stored,
@@ -61,8 +62,13 @@ pub(super) async fn put(
     let notes = notes.map(|(name, note)| (name.to_owned(), note)).into_iter().collect();
     let hash = content_hash(&input.fields, &view.definition);
     let collection = view.definition.collection.to_string();
+    let definition = Arc::clone(&view.definition);
     let decide = move |state: Option<&Stored>| {
-        Ok((merge || !says_the_same(state, &hash)).then(|| upserted(&collection, &input, &hash, merge)))
+        let is_same = match merge {
+            true => merged(&definition, state.map(|stored| &stored.state), &input).is_none(),
+            false => says_the_same(state, &hash),
+        };
+        Ok((!is_same).then(|| upserted(&collection, &input, &hash, merge)))
     };
     let kind = PhantomData::<Upsert>;
     create::create(&app, &live, &context, Write { live: &live, view: &view, record_id, kind, notes, decide }).await
@@ -71,6 +77,13 @@ pub(super) async fn put(
 /// Whether the last upsert of a record had the same content.
 pub(super) fn says_the_same(state: Option<&Stored>, hash: &str) -> bool {
     state.is_some_and(|stored| stored.state.raw.is_some() && stored.content_hash.as_deref() == Some(hash))
+}
+
+/// The state of a record after some of its fields; `None` if they change nothing.
+pub(super) fn merged(definition: &Definition, state: Option<&fold::State>, input: &RecordInput) -> Option<fold::State> {
+    let mut state = state.cloned().unwrap_or_default();
+    let change = fold::Change::Upserted { fields: input.fields.clone(), merge: true };
+    fold::apply(&mut state, definition, change).then_some(state)
 }
 
 /// The event of a record that was read.
@@ -88,7 +101,7 @@ pub(super) fn upserted(collection: &str, input: &RecordInput, hash: &str, merge:
 }
 
 /// The value of the key field for an id: a number if the field is one.
-fn key_value(definition: &crate::definition::Definition, record_id: &str) -> Value {
+fn key_value(definition: &Definition, record_id: &str) -> Value {
     let kind = definition.field(definition.key.as_str()).map(|field| field.kind);
     let value = kind.and_then(|kind| kind.from_text(record_id).ok());
     value.unwrap_or_else(|| record_id.into())

@@ -6,9 +6,14 @@ use serde_json::{Map, Value, json};
 
 use crate::record::{
     Source,
-    csv::{Format, Reader, RowFault},
+    csv::{self, Format, HeaderFault, Reader, RowFault},
     json_line,
 };
+
+/// Bytes of a CSV body that are parsed at a time.
+const PART: usize = 64 * 1024;
+/// The mark of UTF-8 with which some programs begin a file.
+const MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// How a body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +53,7 @@ impl Encoding {
     pub(super) fn lines(self, body: &[u8]) -> Result<Box<dyn Iterator<Item = Given> + Send + '_>, ApiError> {
         match self {
             Self::Ndjson => {
+                let body = body.strip_prefix(MARK).unwrap_or(body);
                 let lines = body.split(|byte| *byte == b'\n').zip(1..);
                 let lines = lines.filter(|(line, _)| !line.trim_ascii().is_empty());
                 Ok(Box::new(lines.map(|(line, number)| Given { number, fields: of_json(line, number) })))
@@ -62,16 +68,68 @@ fn of_json(line: &[u8], number: u64) -> Result<Map<String, Value>, Value> {
     json_line::parse(line).map_err(refused)
 }
 
-fn rows(format: Format, body: &[u8]) -> Result<Box<dyn Iterator<Item = Given> + Send>, ApiError> {
-    let (mut reader, mut rows) = (Reader::with_header(format), Vec::new());
-    let read = reader.push(body, &mut rows);
-    let columns = reader.columns().map(<[String]>::to_vec).unwrap_or_default();
-    let read = read.and_then(|()| reader.finish(&mut rows));
-    read.map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
-    Ok(Box::new(rows.into_iter().map(move |row| match row {
-        Ok(row) => Given { number: row.line, fields: Ok(row.into_fields(&columns)) },
-        Err(RowFault { line, code, detail }) => Given { number: line, fields: Err(refusal(line, code, &detail)) },
-    })))
+fn rows(format: Format, body: &[u8]) -> Result<Box<dyn Iterator<Item = Given> + Send + '_>, ApiError> {
+    let mut rows = Rows {
+        reader: Some(Reader::with_header(format)),
+        rest: body,
+        columns: Vec::new(),
+        read: Vec::new().into_iter(),
+    };
+    // After the header nothing ends the reading but the end of the body.
+    while rows.columns.is_empty() && rows.reader.is_some() {
+        rows.read_on().map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
+    }
+    Ok(Box::new(rows))
+}
+
+/// The rows of a CSV body, of which a part is parsed at a time.
+struct Rows<'a> {
+    /// None after the end of the body.
+    reader: Option<Reader>,
+    rest: &'a [u8],
+    columns: Vec<String>,
+    read: std::vec::IntoIter<csv::Read>,
+}
+
+impl Rows<'_> {
+    /// Parses the next part.
+    fn read_on(&mut self) -> Result<(), HeaderFault> {
+        let mut rows: Vec<csv::Read> = self.read.by_ref().collect();
+        let (part, rest) = self.rest.split_at(self.rest.len().min(PART));
+        self.rest = rest;
+        if let Some(reader) = &mut self.reader {
+            reader.push(part, &mut rows)?;
+            if self.columns.is_empty() {
+                self.columns = reader.columns().map(<[String]>::to_vec).unwrap_or_default();
+            }
+        }
+        if rest.is_empty()
+            && let Some(reader) = self.reader.take()
+        {
+            reader.finish(&mut rows)?;
+        }
+        self.read = rows.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Given;
+
+    fn next(&mut self) -> Option<Given> {
+        loop {
+            match self.read.next() {
+                Some(Ok(row)) => {
+                    return Some(Given { number: row.line, fields: Ok(row.into_fields(&self.columns)) });
+                }
+                Some(Err(RowFault { line, code, detail })) => {
+                    return Some(Given { number: line, fields: Err(refusal(line, code, &detail)) });
+                }
+                None if self.reader.is_none() || self.read_on().is_err() => return None,
+                None => {}
+            }
+        }
+    }
 }
 
 fn refusal(number: u64, code: &str, detail: &str) -> Value {
