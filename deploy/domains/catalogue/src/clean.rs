@@ -1,7 +1,7 @@
 //! Cleaning: rules that change fields of a record, applied in the order of the definition.
 //!
 //! A rule sees what the rules before it made. The result depends on the fields and the rules alone. Where no rule
-//! changes a field, nothing is copied. Of the fields that change, the upstream values are returned.
+//! changes a field, nothing is copied.
 
 mod compile;
 pub mod counts;
@@ -97,25 +97,6 @@ pub enum RuleFault {
     },
 }
 
-/// The upstream values of those fields that a rule changed.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Changed {
-    /// The values before the first change, by field.
-    pub upstream: Fields,
-}
-
-impl Changed {
-    /// Whether no field changed.
-    pub fn is_empty(&self) -> bool {
-        self.upstream.is_empty()
-    }
-
-    /// Keeps a value unless the field changed before.
-    fn keep(&mut self, field: &str, value: Value) {
-        self.upstream.entry(field).or_insert(value);
-    }
-}
-
 /// The compiled rules of a collection.
 #[derive(Debug)]
 pub struct Cleaner {
@@ -155,12 +136,10 @@ impl Cleaner {
     }
 
     /// Cleans the fields of a record, and counts what changed.
-    pub fn clean(&self, record_id: &str, fields: &mut Fields, counts: &mut RuleCounts) -> Changed {
-        let mut changed = Changed::default();
+    pub fn clean(&self, record_id: &str, fields: &mut Fields, counts: &mut RuleCounts) {
         for rule in &self.rules {
-            rule.apply(record_id, fields, &mut changed, counts);
+            rule.apply(record_id, fields, counts);
         }
-        changed
     }
 }
 
@@ -191,29 +170,29 @@ impl Compiled {
         }
     }
 
-    fn apply(&self, record_id: &str, fields: &mut Fields, changed: &mut Changed, counts: &mut RuleCounts) {
+    fn apply(&self, record_id: &str, fields: &mut Fields, counts: &mut RuleCounts) {
         let edited = match &self.step {
             Step::Tags(tags) => {
-                if let Some(dropped) = tags.apply(fields, changed) {
+                if let Some(dropped) = tags.apply(fields) {
                     self.counted(counts).add_tags(record_id, &dropped);
                 }
                 return;
             }
             Step::UrlScheme(rule) => {
                 for field in &rule.fields {
-                    if edit(fields, field, changed, |url| rule.completed(url)).is_some() {
+                    if edit(fields, field, |url| rule.completed(url)).is_some() {
                         self.counted(counts).add_field(record_id, field);
                     }
                 }
                 return;
             }
             Step::Capture(rule) if !rule.applies(fields) => None,
-            Step::Capture(rule) => edit(fields, &rule.field, changed, |text| rule.captured(text)),
+            Step::Capture(rule) => edit(fields, &rule.field, |text| rule.captured(text)),
             Step::UrlValid(rule) => {
-                edit_each(fields, &rule.fields, changed, |url| (!urls::is_valid(url)).then_some(Value::Null))
+                edit_each(fields, &rule.fields, |url| (!urls::is_valid(url)).then_some(Value::Null))
             }
-            Step::StripSlash(rule) => edit_each(fields, &rule.fields, changed, urls::stripped),
-            Step::SanitizeText(rule) => edit_each(fields, &rule.fields, changed, texts::sanitized),
+            Step::StripSlash(rule) => edit_each(fields, &rule.fields, urls::stripped),
+            Step::SanitizeText(rule) => edit_each(fields, &rule.fields, texts::sanitized),
         };
         if let Some(edited) = edited {
             self.counted(counts).add_record(record_id, edited == Edited::Emptied);
@@ -234,16 +213,11 @@ enum Edited {
 }
 
 /// Replaces the text of a field by what `replacement` makes of it, if that is anything.
-fn edit<T: Into<Value>>(
-    fields: &mut Fields,
-    field: &str,
-    changed: &mut Changed,
-    replacement: impl Fn(&str) -> Option<T>,
-) -> Option<Edited> {
+fn edit<T: Into<Value>>(fields: &mut Fields, field: &str, replacement: impl Fn(&str) -> Option<T>) -> Option<Edited> {
     let value = fields.get_mut(field)?;
     let new: Value = replacement(value.as_str()?)?.into();
     let is_empty = new.as_str().is_none_or(str::is_empty);
-    changed.keep(field, std::mem::replace(value, new));
+    *value = new;
     Some(if is_empty { Edited::Emptied } else { Edited::Replaced })
 }
 
@@ -251,10 +225,9 @@ fn edit<T: Into<Value>>(
 fn edit_each<T: Into<Value>>(
     fields: &mut Fields,
     names: &[String],
-    changed: &mut Changed,
     replacement: impl Fn(&str) -> Option<T>,
 ) -> Option<Edited> {
-    names.iter().filter_map(|field| edit(fields, field, changed, &replacement)).max()
+    names.iter().filter_map(|field| edit(fields, field, &replacement)).max()
 }
 
 #[cfg(test)]

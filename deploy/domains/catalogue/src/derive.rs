@@ -37,45 +37,45 @@ pub struct Options {
 }
 
 /// Returns the document of an image.
-pub fn image_document(fields: &Fields, flags: &BTreeMap<String, bool>, options: Options) -> Fields {
+pub fn image_document(fields: Fields, flags: &BTreeMap<String, bool>, options: Options) -> Fields {
+    let (width, height) = (integer(&fields, "width"), integer(&fields, "height"));
+    let url = text(&fields, "url");
+    let extension = url.and_then(|url| media::image_extension(url, options.strip_query));
     let mut document = document(fields, flags);
-    let (width, height) = (integer(fields, "width"), integer(fields, "height"));
-    let url = text(fields, "url");
     insert(&mut document, "size", media::size(width, height));
     insert(&mut document, "aspect_ratio", media::aspect_ratio(width, height));
-    insert(&mut document, "extension", url.and_then(|url| media::image_extension(url, options.strip_query)));
-    document
-}
-
-/// Returns the document of an audio record.
-pub fn audio_document(fields: &Fields, flags: &BTreeMap<String, bool>) -> Fields {
-    let mut document = document(fields, flags);
-    insert(&mut document, "length", media::length(integer(fields, "duration")));
-    let extension = media::audio_extension(fields.get("alt_files"), text(fields, "filetype"));
     insert(&mut document, "extension", extension);
     document
 }
 
-/// What documents of images and of audio records both hold.
-fn document(fields: &Fields, flags: &BTreeMap<String, bool>) -> Fields {
-    let mut document = Fields::new();
-    for field in UNCHANGED {
-        let value = fields.get(field).filter(|value| !value.is_null());
-        insert(&mut document, field, value.cloned());
-    }
-    let meta = fields.get("meta_data");
-    let popularity = boost::standardized_popularity(fields.get("standardized_popularity").and_then(Value::as_f64));
-    let authority = boost::authority_boost(meta, text(fields, "provider"));
-    insert(&mut document, "license", text(fields, "license").map(str::to_lowercase));
-    insert(&mut document, "license_url", text::license_url(meta));
-    insert(&mut document, "description", text::description(meta));
-    insert(&mut document, "tags", text::tags(fields.get("tags")));
-    insert(&mut document, "mature", Some(text::mature(meta, flags.get("mature") == Some(&true))));
-    insert(&mut document, "standardized_popularity", popularity);
-    insert(&mut document, "authority_boost", authority);
-    insert(&mut document, "max_boost", Some(boost::max_boost(popularity, authority)));
-    insert(&mut document, "min_boost", Some(boost::min_boost(popularity, authority)));
+/// Returns the document of an audio record.
+pub fn audio_document(fields: Fields, flags: &BTreeMap<String, bool>) -> Fields {
+    let length = media::length(integer(&fields, "duration"));
+    let extension = media::audio_extension(fields.get("alt_files"), text(&fields, "filetype"));
+    let mut document = document(fields, flags);
+    insert(&mut document, "length", length);
+    insert(&mut document, "extension", extension);
     document
+}
+
+/// What documents of images and of audio records both hold. Values that a document takes as they are are moved.
+fn document(mut fields: Fields, flags: &BTreeMap<String, bool>) -> Fields {
+    let (meta, tags) = (fields.remove("meta_data"), fields.remove("tags"));
+    let meta = meta.as_ref();
+    let popularity = boost::standardized_popularity(fields.get("standardized_popularity").and_then(Value::as_f64));
+    let authority = boost::authority_boost(meta, text(&fields, "provider"));
+    let license = text(&fields, "license").map(str::to_lowercase);
+    fields.retain(|name, value| UNCHANGED.contains(&name.as_str()) && !value.is_null());
+    insert(&mut fields, "license", license);
+    insert(&mut fields, "license_url", text::license_url(meta));
+    insert(&mut fields, "description", text::description(meta));
+    insert(&mut fields, "tags", tags.and_then(text::tags));
+    insert(&mut fields, "mature", Some(text::mature(meta, flags.get("mature") == Some(&true))));
+    insert(&mut fields, "standardized_popularity", popularity);
+    insert(&mut fields, "authority_boost", authority);
+    insert(&mut fields, "max_boost", Some(boost::max_boost(popularity, authority)));
+    insert(&mut fields, "min_boost", Some(boost::min_boost(popularity, authority)));
+    fields
 }
 
 fn text<'a>(fields: &'a Fields, field: &str) -> Option<&'a str> {

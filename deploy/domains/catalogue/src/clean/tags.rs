@@ -8,10 +8,7 @@ use serde_json::Value;
 
 use crate::{
     Fields,
-    clean::{
-        Changed,
-        counts::{Dropped, DroppedTags},
-    },
+    clean::counts::{Dropped, DroppedTags},
     terms::case::lower_case,
 };
 
@@ -69,34 +66,25 @@ impl Tags {
     }
 
     /// Drops tags; `None` if there is nothing to drop.
-    pub(super) fn apply(&self, fields: &mut Fields, changed: &mut Changed) -> Option<DroppedTags> {
+    pub(super) fn apply(&self, fields: &mut Fields) -> Option<DroppedTags> {
         let value = fields.get_mut(&self.field)?;
-        let mut dropped = Dropped::default();
-        let kept = match &*value {
+        let (mut dropped, mut buffer) = (Dropped::default(), String::new());
+        let tags = match value {
             Value::Null => return None,
             Value::Object(empty) if empty.is_empty() => return None,
-            Value::Array(tags) => self.kept(tags, &mut dropped)?,
-            _ => {
+            Value::Array(tags) => tags,
+            other => {
                 dropped.add(Reason::Malformed);
-                Vec::new()
+                *other = Value::Array(Vec::new());
+                return Some(DroppedTags { dropped, emptied: true });
             }
         };
-        let emptied = kept.is_empty();
-        changed.keep(&self.field, std::mem::replace(value, Value::Array(kept)));
-        Some(DroppedTags { dropped, emptied })
-    }
-
-    /// The tags that are kept; `None` if all are, and then nothing is copied.
-    fn kept(&self, tags: &[Value], dropped: &mut Dropped) -> Option<Vec<Value>> {
-        let mut buffer = String::new();
-        let mut is_dropped = |tag: &Value| {
+        let count = tags.len();
+        tags.retain(|tag| {
             let reason = self.reason(tag, &mut buffer);
-            reason.inspect(|reason| dropped.add(*reason)).is_some()
-        };
-        let first = tags.iter().position(&mut is_dropped)?;
-        let mut kept = tags[..first].to_vec();
-        kept.extend(tags[first + 1..].iter().filter(|tag| !is_dropped(tag)).cloned());
-        Some(kept)
+            reason.inspect(|reason| dropped.add(*reason)).is_none()
+        });
+        (tags.len() < count).then_some(DroppedTags { dropped, emptied: tags.is_empty() })
     }
 
     fn reason(&self, tag: &Value, buffer: &mut String) -> Option<Reason> {

@@ -69,9 +69,9 @@ impl RecordDocuments {
         document.set(RECORD_ID, record_id);
         document.set(CHANGED_AT, changed_at);
         let derived = match self.preset {
-            Some(Preset::OpenverseAudio) => derive::audio_document(&fields, &flags),
+            Some(Preset::OpenverseAudio) => derive::audio_document(fields, &flags),
             Some(Preset::OpenverseImage | Preset::OpenverseImage2) => {
-                derive::image_document(&fields, &flags, self.options)
+                derive::image_document(fields, &flags, self.options)
             }
             None => {
                 self.attributes.take(fields, &mut document);

@@ -26,7 +26,7 @@ fn term_in<'t>(terms: &'t SensitiveTerms, text: &str) -> Option<&'t str> {
 fn sensitive(row: serde_json::Value, match_full_text: bool) -> Option<String> {
     let serde_json::Value::Object(row) = row else { panic!("{row} is not an object") };
     let row: Fields = row;
-    let document = image_document(&row, &BTreeMap::new(), Options::default());
+    let document = image_document(row.clone(), &BTreeMap::new(), Options::default());
     let paths = ["title", "description", "tags.name"].map(str::to_owned);
     let searched = SearchedTexts::new(&paths, match_full_text);
     let terms = compiled(TERMS, Compat::Words);
