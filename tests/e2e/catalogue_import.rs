@@ -158,6 +158,8 @@ async fn an_import_names_lines_that_are_refused_and_ends_with_one_more_than_it_m
         let (found, _, said) = import(&server, &arguments);
         assert!(found == Some(code) && said.contains(part), "{arguments:?}: {found:?} {said}");
     }
+    let wrong = server.command(&["import", "file", "--collection", "image?x", &path]);
+    assert_eq!(wrong.status.code(), Some(2), "{}", String::from_utf8_lossy(&wrong.stderr));
     let absent = server.command(&["import", "file", "--collection", "absent", "--max-rejects", "9", &path]);
     assert_eq!(absent.status.code(), Some(3), "{}", String::from_utf8_lossy(&absent.stderr));
     assert!(Path::new(&path).exists());

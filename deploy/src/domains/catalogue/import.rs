@@ -12,6 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use daybook_catalogue::definition::identifier::Identifier;
 use daybook_projector::backoff::Backoff;
 use reqwest::{Client, RequestBuilder, StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
@@ -90,6 +91,8 @@ struct Imported {
 }
 
 pub(crate) async fn run(server: &Server, options: &ImportOptions) -> Result<()> {
+    Identifier::parse(&options.collection)
+        .map_err(|fault| Failure::new(Code::Usage, format!("--collection: {fault}")))?;
     let files = options.files.iter().map(|path| Ok((path, format_of(path, options)?))).collect::<Result<Vec<_>>>()?;
     let client = Client::builder().timeout(ANSWER_MAX).build()?;
     let imported = Imported { collection: options.collection.clone(), ..Imported::default() };
