@@ -76,21 +76,18 @@ async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result<Arc<dyn Se
     let switched_off = || ApiError::SwitchedOff("search is switched off here; see --search".to_owned());
     let search = live.search.as_ref().ok_or_else(switched_off)?;
     let late = |_| ApiError::Unavailable("search has not caught up in time".to_owned());
-    let wanted = server::min_position(headers)?;
-    let reach = async {
-        loop {
-            let index = search.opened().await?;
-            search.whole().await;
-            if let Some(wanted) = &wanted {
-                search.wait(wanted).await;
-            }
-            // One that was opened anew meanwhile is another one, which has its own progress.
-            if search.index().is_some_and(|now| Arc::ptr_eq(&now, &index)) {
-                return Ok(index);
-            }
+    let (wanted, wait_max) = (server::min_position(headers)?, app.config.wait_max);
+    loop {
+        let index = tokio::time::timeout(wait_max, search.opened()).await.map_err(late)??;
+        tokio::time::timeout(wait_max, search.whole()).await.map_err(late)?;
+        if let Some(wanted) = &wanted {
+            tokio::time::timeout(wait_max, search.wait(wanted)).await.map_err(late)?;
         }
-    };
-    tokio::time::timeout(app.config.wait_max, reach).await.map_err(late)?
+        // One that was opened anew meanwhile is another one, which has its own progress.
+        if search.index().is_some_and(|now| Arc::ptr_eq(&now, &index)) {
+            return Ok(index);
+        }
+    }
 }
 
 /// Searches, for a bounded time.
