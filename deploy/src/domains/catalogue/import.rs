@@ -132,7 +132,7 @@ impl Import<'_> {
     async fn file(&mut self, path: &str, format: Format) -> Result<()> {
         let source = Source::open(path).map_err(|error| Failure::because(Code::Usage, "cannot be opened", error))?;
         let (size, read) = (source.size, source.read);
-        let mut batches = Batches::new(source.bytes, format);
+        let mut batches = Batches::new(source.bytes, format)?;
         // Reading and decompressing a body takes milliseconds, and nothing else is to be done meanwhile.
         while let Some(batch) = batches.next()? {
             self.post(path, format, batch).await?;

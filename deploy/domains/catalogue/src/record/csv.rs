@@ -6,6 +6,7 @@
 //! kept.
 
 mod row;
+pub mod rows;
 mod scan;
 pub mod write;
 

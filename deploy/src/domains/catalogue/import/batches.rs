@@ -5,15 +5,13 @@ use std::io::{BufRead, Read};
 use anyhow::Result;
 use daybook_catalogue::record::{
     LINE_BYTES_MAX,
-    csv::{self, Reader, Row, RowFault, write},
+    csv::{self, Row, RowFault, rows::Rows, write},
 };
 
 /// Records of a body, at most: as many as a server records together.
 const RECORDS_MAX: usize = 500;
 /// Bytes of a body after which no record is added.
 const BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Bytes of a CSV file that are read at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,22 +91,22 @@ impl Batch {
 /// Reads a file body by body.
 pub(super) enum Batches {
     Ndjson { bytes: Box<dyn BufRead>, line: u64 },
-    Csv(Box<Rows>),
+    Csv(Box<Rows<Box<dyn BufRead>>>),
 }
 
 impl Batches {
-    pub(super) fn new(bytes: Box<dyn BufRead>, format: Format) -> Self {
-        match format {
+    pub(super) fn new(bytes: Box<dyn BufRead>, format: Format) -> Result<Self> {
+        Ok(match format {
             Format::Ndjson => Self::Ndjson { bytes, line: 0 },
-            Format::Csv(format) => Self::Csv(Box::new(Rows::new(bytes, format))),
-        }
+            Format::Csv(format) => Self::Csv(Box::new(Rows::new(bytes, format)?)),
+        })
     }
 
     /// The next body; `None` after the last one.
     pub(super) fn next(&mut self) -> Result<Option<Batch>> {
         let batch = match self {
             Self::Ndjson { bytes, line } => next_lines(bytes.as_mut(), line)?,
-            Self::Csv(rows) => rows.next()?,
+            Self::Csv(rows) => next_rows(rows)?,
         };
         Ok((!batch.is_empty()).then_some(batch))
     }
@@ -156,58 +154,24 @@ fn skip_line(bytes: &mut dyn BufRead) -> Result<()> {
     }
 }
 
-/// The rows of a CSV file.
-pub(super) struct Rows {
-    bytes: Box<dyn BufRead>,
-    /// None after the end of the file.
-    reader: Option<Reader>,
-    columns: Vec<String>,
-    waiting: std::vec::IntoIter<csv::Read>,
-}
-
-impl Rows {
-    fn new(bytes: Box<dyn BufRead>, format: csv::Format) -> Self {
-        Self { bytes, reader: Some(Reader::with_header(format)), columns: Vec::new(), waiting: Vec::new().into_iter() }
-    }
-
-    fn next(&mut self) -> Result<Batch> {
-        let mut batch = Batch::default();
-        while !batch.is_full() {
-            match self.next_row()? {
-                None => break,
-                Some(Err(fault)) => batch.faults.push(fault),
-                Some(Ok(Row { line, values })) => {
-                    if batch.body.is_empty() {
-                        write::write(self.columns.iter().map(|name| Some(name.as_str())), &mut batch.body);
-                        batch.written = batch.body.iter().filter(|byte| **byte == b'\n').count() as u64;
-                    }
-                    let from = batch.body.len();
-                    write::write(values.iter().map(Option::as_deref), &mut batch.body);
-                    batch.note(line, from);
+fn next_rows(rows: &mut Rows<Box<dyn BufRead>>) -> Result<Batch> {
+    let mut batch = Batch::default();
+    while !batch.is_full() {
+        match rows.next_row()? {
+            None => break,
+            Some(Err(fault)) => batch.faults.push(fault),
+            Some(Ok(Row { line, values })) => {
+                if batch.body.is_empty() {
+                    write::write(rows.columns().iter().map(|name| Some(name.as_str())), &mut batch.body);
+                    batch.written = batch.body.iter().filter(|byte| **byte == b'\n').count() as u64;
                 }
+                let from = batch.body.len();
+                write::write(values.iter().map(Option::as_deref), &mut batch.body);
+                batch.note(line, from);
             }
         }
-        Ok(batch)
     }
-
-    fn next_row(&mut self) -> Result<Option<csv::Read>> {
-        loop {
-            if let Some(row) = self.waiting.next() {
-                return Ok(Some(row));
-            }
-            let Some(reader) = &mut self.reader else { return Ok(None) };
-            let (mut rows, mut chunk) = (Vec::new(), Vec::with_capacity(CHUNK));
-            if (&mut self.bytes).take(CHUNK as u64).read_to_end(&mut chunk)? > 0 {
-                reader.push(&chunk, &mut rows)?;
-                if self.columns.is_empty() {
-                    self.columns = reader.columns().map(<[String]>::to_vec).unwrap_or_default();
-                }
-            } else if let Some(reader) = self.reader.take() {
-                reader.finish(&mut rows)?;
-            }
-            self.waiting = rows.into_iter();
-        }
-    }
+    Ok(batch)
 }
 
 #[cfg(test)]
@@ -217,7 +181,8 @@ mod tests {
     use super::*;
 
     fn batches(text: &str, format: Format) -> Vec<Batch> {
-        let mut batches = Batches::new(Box::new(Cursor::new(text.to_owned())), format);
+        let batches = Batches::new(Box::new(Cursor::new(text.to_owned())), format);
+        let mut batches = batches.unwrap_or_else(|error| panic!("{error:#}"));
         let mut all = Vec::new();
         while let Some(batch) = batches.next().unwrap_or_else(|error| panic!("{error:#}")) {
             all.push(batch);

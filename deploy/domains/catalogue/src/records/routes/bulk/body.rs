@@ -6,12 +6,10 @@ use serde_json::{Map, Value, json};
 
 use crate::record::{
     Source,
-    csv::{self, Format, HeaderFault, Reader, RowFault},
+    csv::{Format, RowFault, rows::Rows},
     json_line,
 };
 
-/// Bytes of a CSV body that are parsed at a time.
-const PART: usize = 64 * 1024;
 /// The mark of UTF-8 with which some programs begin a file.
 const MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -69,67 +67,14 @@ fn of_json(line: &[u8], number: u64) -> Result<Map<String, Value>, Value> {
 }
 
 fn rows(format: Format, body: &[u8]) -> Result<Box<dyn Iterator<Item = Given> + Send + '_>, ApiError> {
-    let mut rows = Rows {
-        reader: Some(Reader::with_header(format)),
-        rest: body,
-        columns: Vec::new(),
-        read: Vec::new().into_iter(),
-    };
-    // After the header nothing ends the reading but the end of the body.
-    while rows.columns.is_empty() && rows.reader.is_some() {
-        rows.read_on().map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
-    }
-    Ok(Box::new(rows))
-}
-
-/// The rows of a CSV body, of which a part is parsed at a time.
-struct Rows<'a> {
-    /// None after the end of the body.
-    reader: Option<Reader>,
-    rest: &'a [u8],
-    columns: Vec<String>,
-    read: std::vec::IntoIter<csv::Read>,
-}
-
-impl Rows<'_> {
-    /// Parses the next part.
-    fn read_on(&mut self) -> Result<(), HeaderFault> {
-        let mut rows: Vec<csv::Read> = self.read.by_ref().collect();
-        let (part, rest) = self.rest.split_at(self.rest.len().min(PART));
-        self.rest = rest;
-        if let Some(reader) = &mut self.reader {
-            reader.push(part, &mut rows)?;
-            if self.columns.is_empty() {
-                self.columns = reader.columns().map(<[String]>::to_vec).unwrap_or_default();
-            }
-        }
-        if rest.is_empty()
-            && let Some(reader) = self.reader.take()
-        {
-            reader.finish(&mut rows)?;
-        }
-        self.read = rows.into_iter();
-        Ok(())
-    }
-}
-
-impl Iterator for Rows<'_> {
-    type Item = Given;
-
-    fn next(&mut self) -> Option<Given> {
-        loop {
-            match self.read.next() {
-                Some(Ok(row)) => {
-                    return Some(Given { number: row.line, fields: Ok(row.into_fields(&self.columns)) });
-                }
-                Some(Err(RowFault { line, code, detail })) => {
-                    return Some(Given { number: line, fields: Err(refusal(line, code, &detail)) });
-                }
-                None if self.reader.is_none() || self.read_on().is_err() => return None,
-                None => {}
-            }
-        }
-    }
+    let mut rows = Rows::new(body, format).map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
+    Ok(Box::new(std::iter::from_fn(move || {
+        // After the header nothing fails: the body is in memory.
+        Some(match rows.next_row().ok()?? {
+            Ok(row) => Given { number: row.line, fields: Ok(row.into_fields(rows.columns())) },
+            Err(RowFault { line, code, detail }) => Given { number: line, fields: Err(refusal(line, code, &detail)) },
+        })
+    })))
 }
 
 fn refusal(number: u64, code: &str, detail: &str) -> Value {
