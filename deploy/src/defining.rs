@@ -1,17 +1,21 @@
 //! Runs the domains that the events of another domain define: those that its live tables name and that do not run here
 //! yet, at the start and while the process serves.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Result;
-use daybook_projector::{backoff::Backoff, generation};
-use daybook_query_api::app::{Defined, DomainParts};
-use daybook_reindexer::lease::Folded;
+use daybook_projector::backoff::Backoff;
+use daybook_query_api::app::{Defined, DomainApi, DomainParts};
+use daybook_reindexer::{lease::Folded, version::Version};
 use tokio::sync::watch;
 
 use crate::{
     domains::Defines,
-    running::{Base, Domains, Running},
+    running::{Base, DomainVersions, Domains, Running, version_of},
     start::Start,
 };
 
@@ -37,36 +41,61 @@ pub(crate) struct Defining {
     changes: watch::Receiver<()>,
     /// The generation whose changes are heard.
     heard: Option<i64>,
+    /// The newest revision of each domain that runs.
+    known: BTreeMap<String, i64>,
+}
+
+/// The versions with which a domain begins to run.
+struct Chosen {
+    api: DomainApi,
+    /// The version whose generation is opened: the live one, if it is known.
+    opened: Version,
+    all: DomainVersions,
+    /// Whether it has no generation yet.
+    is_new: bool,
 }
 
 impl Defining {
     /// Runs nothing yet.
     pub(crate) fn new(base: Base, domains: Domains, source: Arc<Running>, defines: Defines) -> Self {
         let (changed, changes) = watch::channel(());
-        Self { base, domains, source, defines, changed, changes, heard: None }
+        Self { base, domains, source, defines, changed, changes, heard: None, known: BTreeMap::new() }
     }
 
-    /// Runs the domains that do not run yet, and calls `added` with each. One that fails holds up no other; the last
-    /// failure is returned.
+    /// Runs the domains and the versions that do not run yet, and calls `added` with each domain. One that fails holds up no
+    /// other; the last failure is returned.
     pub(crate) async fn look(&mut self, start: &Start, added: &Added) -> Result<()> {
         let live = Arc::clone(&self.source.serving.borrow().live().generation);
         if self.heard.replace(live.number) != Some(live.number) {
             let changed = self.changed.clone();
             live.subscribe(Box::new(move |_| changed.send(()).is_ok()));
         }
-        let known: Vec<&'static str> = self.domains.all().iter().map(|running| running.platform.domain()).collect();
         let mut failure = None;
-        for defined in (self.defines.read)(&live, &known).await? {
-            match self.run_defined(defined, start).await {
-                Ok(Some(running)) => {
-                    self.domains.push(Arc::clone(&running));
-                    added(&running);
-                }
-                Ok(None) => {}
+        for Defined { domain, newest, versions } in (self.defines.read)(&live, &self.known).await? {
+            match self.run_versions(&domain, versions, start, added).await {
+                Ok(()) => drop(self.known.insert(domain, newest)),
                 Err(error) => failure = Some(error),
             }
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    async fn run_versions(
+        &mut self,
+        domain: &str,
+        versions: Vec<DomainParts>,
+        start: &Start,
+        added: &Added,
+    ) -> Result<()> {
+        if let Some(running) = self.domains.find(domain) {
+            return self.add_versions(&running, &versions).await;
+        }
+        if let Some(chosen) = self.choose(versions).await? {
+            let running = self.run(chosen, start).await?;
+            self.domains.push(Arc::clone(&running));
+            added(&running);
+        }
+        Ok(())
     }
 
     /// Runs domains as they are defined, until the task is dropped.
@@ -96,41 +125,40 @@ impl Defining {
         }
     }
 
-    async fn run_defined(&mut self, defined: Defined, start: &Start) -> Result<Option<Arc<Running>>> {
-        match self.choose(defined).await? {
-            Some(parts) => self.run(parts, start).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// The version that the live generation was built with; the newest if there is no generation, or none of these built
-    /// it.
-    async fn choose(&self, defined: Defined) -> Result<Option<DomainParts>> {
-        let Some(domain) = defined.versions.first().map(|parts| parts.projection.domain()) else { return Ok(None) };
+    /// The versions that the generations of a domain were built with, and the newest one; `None` if there is none.
+    async fn choose(&self, versions: Vec<DomainParts>) -> Result<Option<Chosen>> {
+        let mut newest_first = versions.into_iter().rev();
+        let Some(newest) = newest_first.next() else { return Ok(None) };
+        let domain = newest.projection.domain();
         let live = self.base.control.live(domain).await?;
         let entries = self.base.control.generations(domain).await?;
-        let built = entries.iter().find(|entry| Some(entry.generation) == live).map(|entry| entry.fingerprint.as_str());
-        let mut versions = defined.versions.into_iter();
-        let newest = versions.next();
-        for parts in newest.iter().cloned().chain(versions) {
-            if built.is_none() || built == Some(generation::fingerprint(parts.projection.as_ref())?.as_str()) {
-                return Ok(Some(parts));
+        let kept = entries.iter().filter(|entry| !entry.state.has_ended());
+        let kept: BTreeSet<&str> = kept.map(|entry| entry.fingerprint.as_str()).collect();
+        let mut used = vec![newest.clone()];
+        for parts in newest_first {
+            if kept.contains(version_of(&parts)?.fingerprint.as_str()) {
+                used.push(parts);
             }
         }
-        Ok(newest)
+        used.reverse();
+        let all = DomainVersions::of(&used[0])?;
+        for parts in used.iter().skip(1) {
+            all.add(parts)?;
+        }
+        let built = entries.iter().find(|entry| Some(entry.generation) == live);
+        let opened = built.and_then(|built| all.folds.find(&built.fingerprint)).unwrap_or_else(|| all.folds.newest());
+        Ok(Some(Chosen { api: newest.api, opened, all, is_new: entries.is_empty() }))
     }
 
     /// Runs a domain: its topics belong to the log, its generation is open and has caught up, and this process takes part
     /// in its partitions.
-    async fn run(&mut self, parts: DomainParts, start: &Start) -> Result<Arc<Running>> {
-        let domain = parts.projection.domain();
-        let topics = parts.projection.topics();
+    async fn run(&mut self, chosen: Chosen, start: &Start) -> Result<Arc<Running>> {
+        let Chosen { api, opened, all, is_new } = chosen;
         // What tables hold came from topics that are there.
-        let is_new = self.base.control.generations(domain).await?.is_empty();
-        self.base.log.add_topics(&topics, is_new).await?;
-        let folded = Folded::of(parts.projection.as_ref(), self.base.log.as_ref())?;
-        let running = Arc::new(self.base.open(parts, start).await?);
-        if let Err(error) = self.complete(&running, folded, start).await {
+        self.base.log.add_topics(&opened.projection.topics(), is_new).await?;
+        let domain = opened.projection.domain();
+        let running = Arc::new(self.base.open(api, opened, all, start).await?);
+        if let Err(error) = self.complete(&running, start).await {
             // The next attempt opens it again.
             self.base.lease.remove(domain);
             running.stop().await;
@@ -140,17 +168,36 @@ impl Defining {
         Ok(running)
     }
 
+    /// Runs generations of further versions of a domain.
+    async fn add_versions(&self, running: &Running, versions: &[DomainParts]) -> Result<()> {
+        // Others have been replaced already.
+        let Some(newest) = versions.last() else { return Ok(()) };
+        let (domain, fingerprint) = (running.platform.domain(), running.versions.add(newest)?);
+        self.base.lease.add(Folded::of(newest.projection.as_ref(), self.base.log.as_ref())?).await?;
+        self.base.control.wake();
+        tracing::info!(
+            domain,
+            fingerprint,
+            "{domain} has another definition: generations of {fingerprint} run here, too"
+        );
+        Ok(())
+    }
+
     /// Completes what a domain needs after it was opened.
-    async fn complete(&mut self, running: &Running, folded: Folded, start: &Start) -> Result<()> {
-        let domain = folded.domain;
-        let epoch = self.base.lease.add(folded).await?;
+    async fn complete(&mut self, running: &Running, start: &Start) -> Result<()> {
+        let (domain, mut epoch) = (running.platform.domain(), None);
+        for version in running.versions.folds.all() {
+            let folded = Folded::of(version.projection.as_ref(), self.base.log.as_ref())?;
+            epoch = Some(self.base.lease.add(folded).await?);
+        }
         let log = Arc::clone(&self.base.log);
         let end = tokio::task::spawn_blocking(move || log.end()).await??;
         let mut changes = self.base.control.changes();
         running.follow(&end, start).await?;
         running.catch_up(&end, start).await?;
         // Before that it must not answer; a generation of another version answers nothing here.
-        while running.opened.is_live && !running.is_foreign() && !self.base.lease.has_applied(domain, epoch) {
+        let is_applied = || epoch.is_none_or(|epoch| self.base.lease.has_applied(domain, epoch));
+        while running.opened.is_live && !running.is_foreign() && !is_applied() {
             // Either is a reason to look.
             let _due = tokio::time::timeout(LOOK, changes.changed()).await;
         }

@@ -1,6 +1,6 @@
 //! The domains that this binary serves: the only list of them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use daybook_ingest::{log::BoxFuture, sequence::Sequence};
 use daybook_projector::{
@@ -46,13 +46,13 @@ pub struct Domain {
 pub struct Defines {
     /// The released schemas of all of them.
     pub schemas: fn() -> &'static SchemaSet,
-    /// Reads the domains from a live generation of the domain that defines them, but for those that are known.
+    /// Reads the domains from a live generation of the domain that defines them, but for the revisions that are known.
     pub read: ReadDefined,
 }
 
-/// Reads the domains that a generation defines, but for those of the names.
+/// Reads the domains that a generation defines, but for the revisions that are known, by name of the domain.
 pub type ReadDefined =
-    for<'a> fn(&'a Generation, &'a [&'static str]) -> BoxFuture<'a, Result<Vec<Defined>, TablesError>>;
+    for<'a> fn(&'a Generation, &'a BTreeMap<String, i64>) -> BoxFuture<'a, Result<Vec<Defined>, TablesError>>;
 
 /// What a domain adds to the HTTP API.
 #[derive(Clone, Copy)]

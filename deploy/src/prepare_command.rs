@@ -52,7 +52,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let (indexes, settings) = (wire::open_search(&config)?, Arc::new(config.rebuild.settings.clone()));
     let base = Base { log, control, lease, instance, indexes, settings, projects: true };
     for domain in domains {
-        let platform = base.platform(&domain.parts(&config.domains));
+        let platform = base.platform_of(&domain.parts(&config.domains))?;
         let name = platform.domain();
         match prepare::begin(&platform).await? {
             None => output::tell(&format!("{name} needs no preparation: it has a generation of this release")),
@@ -93,7 +93,7 @@ async fn fill(platform: &Platform, mut running: Running) -> Result<()> {
 
 /// The current end of the domain's part of the log.
 async fn end(platform: &Platform) -> Result<Vector> {
-    let (log, topics) = (Arc::clone(&platform.log), platform.projection.topics());
+    let (log, topics) = (Arc::clone(&platform.log), platform.version.projection.topics());
     let mut end = tokio::task::spawn_blocking(move || log.end()).await??;
     end.0.retain(|partition, _| topics.contains(&partition.topic));
     Ok(end)

@@ -13,7 +13,7 @@ use daybook_projector::{
     monitor,
     search::{SearchError, SearchStore, state::Search},
 };
-use daybook_query_api::app::DomainParts;
+use daybook_query_api::app::{ApiVersion, DomainApi, DomainParts};
 use daybook_reindexer::{
     control::Control,
     coordinator::Coordinator,
@@ -22,6 +22,7 @@ use daybook_reindexer::{
     running::Platform,
     settings::Settings,
     upgrade,
+    version::{Version, Versions},
     watcher::{Generations, Serving, Watcher},
 };
 use daybook_schemas::position::Vector;
@@ -51,9 +52,19 @@ pub(crate) struct Base {
 #[derive(Clone, Default)]
 pub(crate) struct Domains(Arc<RwLock<Vec<Arc<Running>>>>);
 
+/// The versions of a domain that this process knows. Clones share them.
+#[derive(Clone)]
+pub(crate) struct DomainVersions {
+    /// How they fold.
+    pub(crate) folds: Versions<Version>,
+    /// What the routes need of them.
+    pub(crate) apis: Versions<ApiVersion>,
+}
+
 /// A running domain.
 pub(crate) struct Running {
-    pub(crate) parts: DomainParts,
+    pub(crate) api: DomainApi,
+    pub(crate) versions: DomainVersions,
     /// The generation with which it was opened.
     pub(crate) opened: Opened,
     /// What this process knows of its generations.
@@ -90,11 +101,11 @@ impl Domains {
 }
 
 impl Base {
-    /// What the generations of a domain run on.
-    pub(crate) fn platform(&self, domain: &DomainParts) -> Platform {
+    /// What the generations of a domain run on. This process opens the one of `version`.
+    pub(crate) fn platform(&self, version: Version, versions: &Versions<Version>) -> Platform {
         Platform {
-            projection: Arc::clone(&domain.projection),
-            documents: domain.documents.clone(),
+            version,
+            versions: versions.clone(),
             log: Arc::clone(&self.log),
             control: self.control.clone(),
             indexes: self.indexes.clone(),
@@ -105,9 +116,21 @@ impl Base {
         }
     }
 
-    /// Opens the generation of a domain, and begins to apply records to it.
-    pub(crate) async fn open(&self, parts: DomainParts, start: &Start) -> Result<Running> {
-        let platform = self.platform(&parts);
+    /// The same for a domain of the program's list, which has one version.
+    pub(crate) fn platform_of(&self, domain: &DomainParts) -> Result<Platform> {
+        let DomainVersions { folds, .. } = DomainVersions::of(domain)?;
+        Ok(self.platform(folds.newest(), &folds))
+    }
+
+    /// Opens the generation of a domain that was built with `version`, and begins to apply records to it.
+    pub(crate) async fn open(
+        &self,
+        api: DomainApi,
+        version: Version,
+        versions: DomainVersions,
+        start: &Start,
+    ) -> Result<Running> {
+        let platform = self.platform(version, &versions.folds);
         let transient = |error: &OpenError| match error {
             OpenError::Tables { source, .. } => source.is_retryable(),
             OpenError::Log { source, .. } => matches!(source, LogError::Unavailable(_)),
@@ -121,8 +144,33 @@ impl Base {
         let mut tasks = JoinSet::new();
         tasks.spawn(watch_live(Arc::clone(&self.log), serving.clone()));
         let (search, watcher) = (serving.borrow().live().search.clone(), Mutex::new(Some(watcher)));
-        Ok(Running { parts, opened, serving, platform, search, generations, watcher, tasks: Mutex::new(tasks) })
+        let tasks = Mutex::new(tasks);
+        Ok(Running { api, versions, opened, serving, platform, search, generations, watcher, tasks })
     }
+}
+
+impl DomainVersions {
+    /// One version.
+    pub(crate) fn of(parts: &DomainParts) -> Result<Self> {
+        let version = version_of(parts)?;
+        let apis = Versions::of(&version.fingerprint, parts.api.version.clone());
+        Ok(Self { folds: Versions::of(&version.fingerprint.clone(), version), apis })
+    }
+
+    /// Adds a version, which is the newest from now on. Returns its fingerprint.
+    pub(crate) fn add(&self, parts: &DomainParts) -> Result<String> {
+        let version = version_of(parts)?;
+        let fingerprint = version.fingerprint.clone();
+        // What its routes need is there before a generation is.
+        self.apis.add(&fingerprint, parts.api.version.clone());
+        self.folds.add(&fingerprint, version);
+        Ok(fingerprint)
+    }
+}
+
+/// How a domain folds.
+pub(crate) fn version_of(parts: &DomainParts) -> Result<Version> {
+    Ok(Version::new(Arc::clone(&parts.projection), parts.documents.clone())?)
 }
 
 /// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
@@ -216,7 +264,7 @@ impl Running {
     /// Waits until the live tables have reached `end`, and logs progress. Another generation may become live meanwhile;
     /// one of another version of this program is not waited for.
     pub(crate) async fn catch_up(&self, end: &Vector, start: &Start) -> Result<()> {
-        let topics = self.platform.projection.topics();
+        let topics = self.platform.version.projection.topics();
         let own = end.0.iter().filter(|(partition, _)| topics.contains(&partition.topic));
         let end = Vector(own.map(|(partition, next)| (*partition, *next)).collect());
         let (domain, began) = (self.platform.domain(), Instant::now());

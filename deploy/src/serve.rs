@@ -202,7 +202,8 @@ fn serve_added(app: Arc<App>, api: watch::Sender<Router>) -> Added {
 /// A running domain as requests see it.
 fn served(running: &Running) -> app::Domain {
     let (platform, serving) = (running.platform.clone(), running.serving.clone());
-    app::Domain::new(running.parts.api.clone(), Rebuilds::new(platform, serving.clone()), serving)
+    let (rebuilds, versions) = (Rebuilds::new(platform, serving.clone()), running.versions.apis.clone());
+    app::Domain::new(running.api.clone(), rebuilds, serving, versions)
 }
 
 fn app_config(config: &Config, parts: &Parts) -> app::Config {

@@ -32,7 +32,7 @@ use crate::{
     defining::{Added, Defining},
     domains::Domain,
     prepare_command,
-    running::{Base, Domains, Running},
+    running::{Base, DomainVersions, Domains, Running},
     start::Start,
 };
 
@@ -202,9 +202,11 @@ impl Parts {
     async fn start_domains(mut self, config: &Config, domains: &[Domain], start: &Start) -> Result<Self> {
         for domain in domains {
             let parts = domain.parts(&config.domains);
-            let is_used = prepare::is_used(&self.base.platform(&parts)).await?;
+            let versions = DomainVersions::of(&parts)?;
+            let version = versions.folds.newest();
+            let is_used = prepare::is_used(&self.base.platform(version.clone(), &versions.folds)).await?;
             let _lock = if is_used { Some(prepare_command::lock(config)?) } else { None };
-            let running = Arc::new(self.base.open(parts, start).await?);
+            let running = Arc::new(self.base.open(parts.api, version, versions, start).await?);
             if let Some(defines) = domain.defines {
                 let (base, domains) = (self.base.clone(), self.domains.clone());
                 self.defining.push(Defining::new(base, domains, Arc::clone(&running), defines));

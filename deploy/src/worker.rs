@@ -45,8 +45,8 @@ pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<D
         _ = terminate.recv() => return Ok(()),
     };
     let base = Base { projects: true, ..parts.base.clone() };
-    let worker = |domain: &Domain| Worker::new(base.platform(&domain.parts(&config.domains)));
-    let mut workers: Vec<Worker> = domains.iter().map(worker).collect();
+    let worker = |domain: &Domain| Ok(Worker::new(base.platform_of(&domain.parts(&config.domains))?));
+    let mut workers: Vec<Worker> = domains.iter().map(worker).collect::<Result<_>>()?;
     let worked = async {
         check(&workers).await?;
         tracing::info!("waiting for rebuilds");

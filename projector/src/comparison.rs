@@ -89,13 +89,16 @@ pub struct Comparable {
     pub json: Vec<Name>,
     /// Columns that are shown with a difference, but not compared.
     pub shown: Vec<Name>,
+    /// Those of the compared columns that follow from the fold: generations of two versions fill them differently.
+    pub of_fold: Vec<Name>,
 }
 
 impl Comparable {
     /// A table. The calls that follow add its columns: those of the order first.
     pub fn of(table: impl Into<Name>) -> Self {
-        let (order, key, columns, json, shown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { table: table.into(), order, key, columns, json, shown }
+        let (order, key, columns) = (Vec::new(), Vec::new(), Vec::new());
+        let (json, shown, of_fold) = (Vec::new(), Vec::new(), Vec::new());
+        Self { table: table.into(), order, key, columns, json, shown, of_fold }
     }
 
     fn by(mut self, column: Name, kind: OrderKind) -> Self {
@@ -128,6 +131,12 @@ impl Comparable {
     pub fn columns(mut self, columns: impl IntoIterator<Item = &'static str>) -> Self {
         self.columns.extend(columns.into_iter().map(Name::from));
         self
+    }
+
+    /// Adds columns that are compared between generations of one fingerprint.
+    pub fn columns_of_fold(mut self, columns: impl IntoIterator<Item = &'static str> + Clone) -> Self {
+        self.of_fold.extend(columns.clone().into_iter().map(Name::from));
+        self.columns(columns)
     }
 
     /// Adds compared columns of kind JSON.

@@ -1,6 +1,7 @@
 //! The state that every request uses, and the configuration of the HTTP API.
 
 use std::{
+    any::Any,
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
@@ -9,7 +10,7 @@ use std::{
 use axum::Router;
 use daybook_ingest::{append::Appender, log::EventLog, sequence::Sequencer};
 use daybook_projector::{projection::Projection, search::source::Documents, tables::Statement};
-use daybook_reindexer::{lease::Lease, rebuilds::Rebuilds, running::Open, watcher::Serving};
+use daybook_reindexer::{lease::Lease, rebuilds::Rebuilds, running::Open, version::Versions, watcher::Serving};
 use daybook_schemas::{SchemaSet, Topic, generic::SchemaSets};
 use tokio::sync::{Semaphore, watch};
 
@@ -62,10 +63,26 @@ pub struct DomainApi {
     pub search_prefix: String,
     /// Whether it is meant where no domain is named, if it is the only such one.
     pub is_default: bool,
-    /// Creates what its routes need for a generation.
-    pub new_view: NewView,
+    /// What its routes need of this version of it.
+    pub version: ApiVersion,
     /// Every statement of its routes, so that a test can run each on every engine.
     pub statements: fn() -> Vec<&'static Statement>,
+}
+
+/// What a domain's routes need of a version of it.
+#[derive(Clone)]
+pub struct ApiVersion {
+    /// Creates what they need for a generation.
+    pub new_view: NewView,
+    /// What the version is made from, if it is made at run time.
+    pub definition: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl ApiVersion {
+    /// A version that the program contains.
+    pub fn of(new_view: NewView) -> Self {
+        Self { new_view, definition: None }
+    }
 }
 
 /// A domain as a value that is made at run time.
@@ -81,8 +98,12 @@ pub struct DomainParts {
 
 /// A domain that the events of another domain define while the process runs.
 pub struct Defined {
-    /// The domain as each of its definitions makes it, the newest first. The one is run that the live generation was
-    /// built with; the newest if there is none.
+    /// Its name.
+    pub domain: String,
+    /// Its newest revision.
+    pub newest: i64,
+    /// The domain as each of its revisions makes it that is not known yet and that this program understands, the newest
+    /// last.
     pub versions: Vec<DomainParts>,
 }
 
@@ -93,14 +114,34 @@ pub struct Domain {
     /// What people ask of its generations.
     pub rebuilds: Rebuilds,
     serving: watch::Receiver<Serving>,
-    /// What requests need of the generations that are open, made when it is first needed.
-    views: Mutex<BTreeMap<i64, Live>>,
+    versions: Versions<ApiVersion>,
+    /// What requests need of the generations that are open, made when it is first needed, by whom.
+    views: Mutex<BTreeMap<i64, (NewView, Live)>>,
 }
 
 impl Domain {
     /// A domain whose generations are followed.
-    pub fn new(api: DomainApi, rebuilds: Rebuilds, serving: watch::Receiver<Serving>) -> Self {
-        Self { api, rebuilds, serving, views: Mutex::default() }
+    pub fn new(
+        api: DomainApi,
+        rebuilds: Rebuilds,
+        serving: watch::Receiver<Serving>,
+        versions: Versions<ApiVersion>,
+    ) -> Self {
+        Self { api, rebuilds, serving, versions, views: Mutex::default() }
+    }
+
+    /// What its newest version is made from, if it is a `D`.
+    pub fn newest_definition<D: Any + Send + Sync>(&self) -> Option<Arc<D>> {
+        Arc::downcast(self.versions.newest().definition?).ok()
+    }
+
+    /// Waits until its newest version is made from a `D` as it is expected.
+    pub async fn until_newest<D: Any + Send + Sync>(&self, is_expected: impl Fn(&D) -> bool) {
+        let is_made_so = |version: &ApiVersion| {
+            let definition = version.definition.as_ref().and_then(|definition| definition.downcast_ref::<D>());
+            definition.is_some_and(&is_expected)
+        };
+        self.versions.until_newest(is_made_so).await;
     }
 
     /// What this process knows of its generations.
@@ -132,7 +173,18 @@ impl Domain {
             let serving = self.serving();
             views.retain(|number, _| serving.open.contains_key(number));
         }
-        views.entry(number).or_insert_with(|| Live::new(open, &self.api.new_view)).clone()
+        let version = self.versions.find(&open.generation.fingerprint);
+        // The generation that a start opens may be one of another program, which nothing is answered from.
+        let new_view = version.unwrap_or_else(|| self.versions.newest()).new_view;
+        match views.get(&number) {
+            Some((by, live)) if Arc::ptr_eq(by, &new_view) => live.clone(),
+            // A definition that shapes nothing may have taken the place of another one.
+            _ => {
+                let live = Live::new(open, &new_view);
+                views.insert(number, (new_view, live.clone()));
+                live
+            }
+        }
     }
 }
 

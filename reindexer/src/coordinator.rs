@@ -1,6 +1,6 @@
 //! Takes the candidate of a domain from one state to the next, and carries out promotions and retirements.
 //!
-//! One process coordinates a domain: the one to which its first partition is assigned. If two disagree for a moment, they
+//! One process coordinates the generations of one version: the one to which the first partition is assigned. If two disagree for a moment, they
 //! repeat each other's steps: every step is a compare-and-set in control storage, and so is what a new coordinator finds
 //! after a crash.
 
@@ -13,17 +13,13 @@ use std::{
     time::Duration,
 };
 
-use daybook_projector::{
-    bookkeeping::quarantine,
-    chain,
-    generation::{self, Generation},
-    tables::TablesError,
-};
+use daybook_projector::{bookkeeping::quarantine, chain, generation::Generation, tables::TablesError};
 use daybook_schemas::position::{Partition, Position, Vector};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{
     control::{ChangeError, Control, Entry, NewState, State},
+    lease::Assignment,
     open::{OpenError, make_candidate},
     plan,
     running::{Open, Platform},
@@ -34,6 +30,7 @@ use crate::{
     switching::{Flip, Switching},
     upgrade,
     verify::{self, Indexed, Limits, Report, VerifyError},
+    version::Version,
     watcher::Serving,
 };
 
@@ -73,6 +70,7 @@ enum StepError {
 pub struct Coordinator {
     platform: Platform,
     serving: watch::Receiver<Serving>,
+    assignment: watch::Receiver<Assignment>,
     switching: Switching,
     /// Generations that have ended, and when all was removed first that was there.
     emptied: BTreeMap<i64, Instant>,
@@ -108,12 +106,13 @@ struct Verification {
 }
 
 impl Coordinator {
-    /// A coordinator that works whenever this process has the domain's first partition.
+    /// A coordinator that works whenever this process has the domain's first partition, of some version.
     pub fn new(platform: Platform, serving: watch::Receiver<Serving>) -> Self {
-        let switching = Switching::new(&platform);
+        let (switching, assignment) = (Switching::new(&platform), platform.lease.assignment());
         Self {
             platform,
             serving,
+            assignment,
             switching,
             emptied: BTreeMap::new(),
             removed: BTreeSet::new(),
@@ -129,14 +128,11 @@ impl Coordinator {
 
     /// Coordinates until the task is dropped.
     pub async fn coordinate(mut self) {
-        let assignment = self.platform.lease.assignment();
         let mut changes = self.platform.control.changes();
-        let first = self.platform.projection.topics().first().map(|topic| Partition { topic: *topic, id: 0 });
         loop {
             changes.mark_unchanged();
-            let coordinates = first.is_some_and(|first| assignment.borrow().contains(&first));
             let mut pause = LOOK;
-            if coordinates {
+            if self.platform.versions.all().iter().any(|version| self.coordinates(version)) {
                 match self.step().await {
                     Ok(Phase::Idle) => {}
                     Ok(_) => pause = LOOK_SWITCHING,
@@ -153,6 +149,13 @@ impl Coordinator {
             // Either is a reason to look.
             let _due = tokio::time::timeout(pause, changes.changed()).await;
         }
+    }
+
+    /// Whether this process coordinates the generations of a version.
+    fn coordinates(&self, version: &Version) -> bool {
+        let Some(topic) = version.projection.topics().first().copied() else { return false };
+        let first = Partition { topic, id: 0 };
+        self.assignment.borrow().of(&version.fingerprint).contains(&first)
     }
 
     fn control(&self) -> &Control {
@@ -224,13 +227,16 @@ impl Coordinator {
     /// What there is to do while no switch is under way.
     async fn advance(&mut self, row: &ControlRow, entries: &[Entry]) -> Result<(), StepError> {
         self.point(row).await;
-        let ours = generation::fingerprint(self.platform.projection.as_ref())?;
         if let Err(error) = self.remove_ended(entries).await {
             let (domain, chain) = (self.platform.domain(), chain(&error));
             tracing::warn!(domain, error = chain, "what has ended of {domain} is not removed yet: {chain}");
         }
-        for candidate in entries.iter().filter(|entry| entry.state.is_unpromoted() && entry.fingerprint == ours) {
-            match self.advance_candidate(row, candidate, entries).await {
+        for candidate in entries.iter().filter(|entry| entry.state.is_unpromoted()) {
+            let Some(platform) = self.platform.of(&candidate.fingerprint) else { continue };
+            if !self.coordinates(&platform.version) {
+                continue;
+            }
+            match self.advance_candidate(&platform, row, candidate, entries).await {
                 // One that shows the past holds up nothing else.
                 Err(error) if candidate.is_past() => {
                     let (number, chain) = (candidate.generation, chain(&error));
@@ -254,12 +260,13 @@ impl Coordinator {
 
     async fn advance_candidate(
         &mut self,
+        platform: &Platform,
         row: &ControlRow,
         candidate: &Entry,
         entries: &[Entry],
     ) -> Result<(), StepError> {
         if candidate.state == State::Planned {
-            return self.make(candidate).await;
+            return self.make(platform, candidate).await;
         }
         let serving = self.serving.borrow().clone();
         let Some(open) = serving.open.get(&candidate.generation) else { return Ok(()) };
@@ -271,7 +278,7 @@ impl Coordinator {
         }
         if candidate.state != State::Ready && self.room_looked.is_none_or(|looked| looked.elapsed() >= ROOM_LOOK) {
             self.room_looked = Some(Instant::now());
-            if let Some(shortage) = room::shortage(&self.platform, live, open).await {
+            if let Some(shortage) = room::shortage(platform, live, open).await {
                 return self.move_to(candidate, State::Failed, shortage).await;
             }
         }
@@ -287,7 +294,7 @@ impl Coordinator {
             State::Tailing if lag(live, open) <= VERIFIED_LAG_MAX => {
                 self.move_to(candidate, State::Verifying, String::new()).await
             }
-            State::Verifying => self.verify(row, candidate, live, open).await,
+            State::Verifying => self.verify(platform, row, candidate, live, open).await,
             State::Ready if candidate.age() > self.platform.settings.verified_max => self.expire(candidate).await,
             State::Ready if candidate.is_of_former_live(entries) => self.expire(candidate).await,
             State::Ready if candidate.promotes => self.announce(row, candidate).await,
@@ -296,12 +303,12 @@ impl Coordinator {
     }
 
     /// Makes the empty tables of a candidate, in the background: to find where the past ends can take long.
-    async fn make(&mut self, candidate: &Entry) -> Result<(), StepError> {
+    async fn make(&mut self, platform: &Platform, candidate: &Entry) -> Result<(), StepError> {
         let generation = candidate.generation;
         // What is made for one that was cancelled removes itself.
         match self.making.take().filter(|making| making.generation == generation) {
             None => {
-                let (platform, candidate) = (self.platform.clone(), candidate.clone());
+                let (platform, candidate) = (platform.clone(), candidate.clone());
                 let outcome = tokio::spawn(async move { make_candidate(&platform, &candidate).await });
                 self.making = Some(Making { generation, outcome });
                 Ok(())
@@ -321,11 +328,18 @@ impl Coordinator {
         Limits { quarantined, ..limits }
     }
 
-    async fn verify(&mut self, row: &ControlRow, candidate: &Entry, live: &Open, open: &Open) -> Result<(), StepError> {
+    async fn verify(
+        &mut self,
+        platform: &Platform,
+        row: &ControlRow,
+        candidate: &Entry,
+        live: &Open,
+        open: &Open,
+    ) -> Result<(), StepError> {
         let number = candidate.generation;
         match self.verification.take().filter(|running| running.generation == number) {
             None => {
-                let (platform, of_live, open) = (self.platform.clone(), live.clone(), open.clone());
+                let (platform, of_live, open) = (platform.clone(), live.clone(), open.clone());
                 let limits = self.limits(candidate);
                 let outcome = tokio::spawn(async move { verified(&platform, &of_live, &open, &limits).await });
                 let live = live.generation.number;
@@ -461,12 +475,12 @@ async fn refuses_more(max: u64, live: &Generation, candidate: &Generation) -> Re
 async fn verified(platform: &Platform, live: &Open, open: &Open, limits: &Limits) -> Result<Report, VerifyError> {
     let index_of = |open: &Open| open.search.as_ref().and_then(|search| search.index());
     let (index, of_live) = (index_of(open), index_of(live));
-    let indexed = index.as_deref().zip(platform.documents.as_deref()).map(|(index, documents)| Indexed {
+    let indexed = index.as_deref().zip(platform.version.documents.as_deref()).map(|(index, documents)| Indexed {
         index,
         documents,
         live: of_live.as_deref(),
         canaries: &platform.settings.canaries,
     });
     let (live, candidate, throttle) = (&live.generation, &open.generation, platform.lease.throttle());
-    verify::verify(live, candidate, &platform.projection, indexed, limits, &|_, _| {}, throttle).await
+    verify::verify(live, candidate, &platform.version.projection, indexed, limits, &|_, _| {}, throttle).await
 }

@@ -1,9 +1,8 @@
 //! This process's lease in control storage: whether it may answer, and which partitions it applies.
 //!
 //! Every process on a shared store holds a lease and renews it. With each renewal it reports which control rows it has
-//! applied, so that a switch of generations can wait for it (`switch/lease.rs` has the rules). Partitions are assigned to
-//! projectors that hold a lease and have the same fingerprint of the domain, because each program applies the generations
-//! of its own fingerprint; each computes the same assignment from the list of leases. Two processes may disagree for
+//! applied, so that a switch of generations can wait for it (`switch/lease.rs` has the rules). Partitions are assigned for
+//! each version of a domain, to projectors that hold a lease and know the version; each computes the same assignment from the list of leases. Two processes may disagree for
 //! a moment: compare-and-set on the checkpoints lets only one of them commit each batch. A process whose lease expired by
 //! its own clock stops answering, which is strictly before others see the lease expired.
 
@@ -19,14 +18,13 @@ use daybook_projector::{
     tables::{LEASE, TablesError},
     throttle::Throttle,
 };
-use daybook_schemas::position::Partition;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
 
-use self::assignment::{Assigned, PROJECTOR, assign, has};
-pub use self::assignment::{Folded, WORKER};
+pub use self::assignment::{Assignment, Folded, WORKER};
+use self::assignment::{PROJECTOR, assign, has};
 use crate::{
     control::{Control, Granted, Instance, LeaseOf, LeaseSeen},
     switch::{
@@ -52,11 +50,11 @@ pub struct Lease {
     control: Control,
     instance: String,
     roles: String,
-    /// The domains that this process runs. It may add some while it has the lease.
+    /// The versions of the domains that this process runs. It may add some while it has the lease.
     domains: RwLock<Vec<Folded>>,
     throttle: Arc<Throttle>,
-    assignment: watch::Sender<Vec<Partition>>,
-    rebuild_assignment: watch::Sender<Vec<Partition>>,
+    assignment: watch::Sender<Assignment>,
+    rebuild_assignment: watch::Sender<Assignment>,
     /// The beginning of this process's own time.
     began: Instant,
     shared: bool,
@@ -154,8 +152,8 @@ impl Lease {
         Ok(lease)
     }
 
-    /// Adds a domain that this process runs from now on: it takes part in the assignment of its partitions, and reports
-    /// which of its control rows it has acknowledged. Returns the epoch of the one that it must have applied before it
+    /// Adds a domain that this process runs from now on, or another version of one: it takes part in the assignment of its
+    /// partitions, and reports which of its control rows it has acknowledged. Returns the epoch of the one that it must have applied before it
     /// answers anything of the domain. Can be repeated.
     pub async fn add(&self, domain: Folded) -> Result<Epoch, TablesError> {
         let name = domain.domain;
@@ -182,13 +180,13 @@ impl Lease {
         self.state().applied.get(domain).is_some_and(|applied| *applied >= epoch)
     }
 
-    /// The partitions that this process applies, as they change.
-    pub fn assignment(&self) -> watch::Receiver<Vec<Partition>> {
+    /// What this process applies, as it changes.
+    pub fn assignment(&self) -> watch::Receiver<Assignment> {
         self.assignment.subscribe()
     }
 
-    /// Those of generations that are being built: workers take part in them.
-    pub fn rebuild_assignment(&self) -> watch::Receiver<Vec<Partition>> {
+    /// The same of generations that are being built: workers take part in them.
+    pub fn rebuild_assignment(&self) -> watch::Receiver<Assignment> {
         self.rebuild_assignment.subscribe()
     }
 
@@ -300,35 +298,33 @@ impl Lease {
         }
     }
 
-    /// Adds a domain, unless it is known.
+    /// Adds a version of a domain, unless it is known.
     fn remember(&self, domain: Folded) {
         let mut domains = self.domains.write().unwrap_or_else(PoisonError::into_inner);
-        if domains.iter().all(|known| known.domain != domain.domain) {
+        if !domains.contains(&domain) {
             domains.push(domain);
         }
     }
 
     /// The names of the domains.
-    fn names(&self) -> Vec<&'static str> {
-        let domains = self.domains.read().unwrap_or_else(PoisonError::into_inner);
-        domains.iter().map(|folded| folded.domain).collect()
+    fn names(&self) -> BTreeSet<&'static str> {
+        self.folded().iter().map(|folded| folded.domain).collect()
     }
 
-    /// The partitions of the domains.
-    fn partitions(&self) -> Vec<Assigned> {
-        let domains = self.domains.read().unwrap_or_else(PoisonError::into_inner);
-        domains.iter().flat_map(Folded::assigned).collect()
+    /// The versions of the domains.
+    fn folded(&self) -> Vec<Folded> {
+        self.domains.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The groups of the partitions, as other processes see them.
     fn groups(&self) -> String {
-        let groups: BTreeSet<String> = self.partitions().into_iter().map(|assigned| assigned.group).collect();
+        let groups: BTreeSet<String> = self.folded().iter().flat_map(Folded::groups).collect();
         groups.into_iter().collect::<Vec<_>>().join(",")
     }
 
     /// Assigns all partitions to this process, which is alone.
     fn assign_all(&self) {
-        let all: Vec<Partition> = self.partitions().iter().map(|assigned| assigned.partition).collect();
+        let all = Assignment::all(&self.folded());
         for assignment in [&self.assignment, &self.rebuild_assignment] {
             assignment.send_replace(all.clone());
         }
@@ -392,13 +388,13 @@ impl Lease {
         let others = instances.iter().filter(|it| it.leased && it.name != self.instance);
         self.throttle.hear(others.map(|it| it.reads_ms).max().unwrap_or(0));
         let is_there = |it: &&Instance| it.leased && it.connected;
-        let partitions = self.partitions();
+        let folded = self.folded();
         for (assignment, roles) in
             [(&self.assignment, &[PROJECTOR][..]), (&self.rebuild_assignment, &[PROJECTOR, WORKER])]
         {
             let takes_part = |it: &&Instance| roles.iter().any(|role| has(&it.roles, role));
             let projectors: Vec<&Instance> = instances.iter().filter(is_there).filter(takes_part).collect();
-            let assigned = assign(&self.instance, &projectors, &partitions);
+            let assigned = assign(&self.instance, &projectors, &folded);
             assignment.send_if_modified(|before| {
                 let changed = *before != assigned;
                 *before = assigned;

@@ -19,6 +19,7 @@ pub mod switching;
 pub mod until;
 pub mod upgrade;
 pub mod verify;
+pub mod version;
 pub mod watcher;
 pub mod work;
 pub mod worker;

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use daybook_projector::generation;
-
 use crate::{
     control::{Entry, State},
     rebuilds::{Rebuilds, RequestError, Wanted},
@@ -31,7 +29,7 @@ impl Rebuilds {
     /// How the live generation and this program fit together.
     pub async fn migration(&self) -> Result<Migration, RequestError> {
         let (live, entries) = self.live_and_all().await?;
-        let ours = generation::fingerprint(self.platform.projection.as_ref())?;
+        let ours = self.platform.newest().version.fingerprint;
         let candidate = entries.iter().find(|entry| entry.is_candidate());
         let is_current = live.fingerprint == ours;
         let mut versions = Vec::new();
@@ -51,7 +49,7 @@ impl Rebuilds {
     /// Makes a generation of this program live: the previous one, one that is being built, or a new one. Returns once it
     /// is live, and at once if it is. Whoever asks meanwhile waits for the same one.
     pub async fn migrate(&self) -> Result<(), RequestError> {
-        let ours = generation::fingerprint(self.platform.projection.as_ref())?;
+        let ours = self.platform.newest().version.fingerprint;
         loop {
             let (live, entries) = self.live_and_all().await?;
             if live.fingerprint == ours {

@@ -118,8 +118,8 @@ pub struct Opened {
 /// Opens the live generation of a projection's domain, or the one that takes its place because this program's fold is
 /// another one.
 pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
-    let Platform { control, projection, log, .. } = platform;
-    let (stores, projection) = (&platform.stores(), projection.as_ref());
+    let Platform { control, version, log, .. } = platform;
+    let (stores, projection, ours) = (&platform.stores(), version.projection.as_ref(), version.fingerprint.as_str());
     let (domain, store) = (projection.domain(), stores.tables);
     let failed = |source| OpenError::Tables { domain, source };
     if control.live(domain).await.map_err(failed)?.is_none() {
@@ -130,7 +130,7 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
     let entry = entries.iter().find(|entry| Some(entry.generation) == live).cloned();
     let entry =
         entry.ok_or_else(|| failed(TablesError::Unavailable("control storage has no live generation".to_owned())))?;
-    let (generation, ours) = (entry.generation, generation::fingerprint(projection).map_err(failed)?);
+    let generation = entry.generation;
     let places = places(log.as_ref(), store);
     if entry.log_id != log.id() {
         let (built_from, log) = (entry.log_id, log.id().to_owned());
@@ -142,7 +142,7 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
     } else if store.shared() {
         beside(platform, &entry).await?
     } else {
-        upgrade::tidy(stores, control, domain, &ours, &entries).await.map_err(failed)?;
+        upgrade::tidy(stores, platform, &entries).await.map_err(failed)?;
         let is_usable = upgrade::is_usable(store, &entry.schema).await.map_err(failed)?;
         // Before another generation takes its place: a log that lost records would pass for the whole one.
         if is_usable && !is_live {
@@ -180,7 +180,7 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
 async fn beside(platform: &Platform, live: &Entry) -> Result<Entry, OpenError> {
     let (domain, control) = (platform.domain(), &platform.control);
     let failed = |source| OpenError::Tables { domain, source };
-    let ours = generation::fingerprint(platform.projection.as_ref()).map_err(failed)?;
+    let ours = platform.version.fingerprint.clone();
     let (store, log_id, of_live) = (Arc::clone(control.store()), platform.log.id().to_owned(), live.generation);
     let decide = move |row: &ControlRow, entries: Vec<Entry>| {
         let waits = |entry: &&Entry| entry.is_candidate() || entry.state == State::Previous;
@@ -234,7 +234,7 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
     if entry.state != State::Planned {
         return Ok(());
     }
-    let (log, of_task) = (Arc::clone(&platform.log), Arc::clone(&platform.projection));
+    let (log, of_task) = (Arc::clone(&platform.log), Arc::clone(&platform.version.projection));
     let until = entry.until.parse::<Until>().ok().filter(|_| entry.is_past());
     let read = move || {
         let (mut end, topics) = (log.end()?, of_task.topics());
@@ -244,7 +244,7 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
     let goal = tokio::task::spawn_blocking(read).await;
     let goal = goal.unwrap_or_else(|e| Err(LogError::Unavailable(format!("reading the end of the log ended: {e}"))));
     let goal = goal.map_err(|source| OpenError::Log { domain, source })?;
-    let (store, projection) = (control.store().as_ref(), platform.projection.as_ref());
+    let (store, projection) = (control.store().as_ref(), platform.version.projection.as_ref());
     if !entry.is_search_only() {
         fill_schema(store, &entry.schema, projection, platform.log.as_ref(), false).await.map_err(failed)?;
     }
@@ -268,7 +268,7 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
 /// of the program, or one that is prepared.
 pub(crate) async fn open_other(platform: &Platform, entry: &Entry) -> Result<Arc<Generation>, OpenError> {
     let store = platform.control.store().as_ref();
-    open_tables(store, platform.projection.as_ref(), &platform.log, entry.clone()).await
+    open_tables(store, platform.version.projection.as_ref(), &platform.log, entry.clone()).await
 }
 
 /// Opens a generation beside the live one. `is_live` says whether its tables are the live ones.
@@ -279,7 +279,8 @@ pub(crate) async fn open_entry(
 ) -> Result<Arc<Generation>, OpenError> {
     let (domain, store) = (platform.domain(), platform.control.store());
     let failed = |source| OpenError::Tables { domain, source };
-    let generation = open_tables(store.as_ref(), platform.projection.as_ref(), &platform.log, entry.clone()).await?;
+    let generation =
+        open_tables(store.as_ref(), platform.version.projection.as_ref(), &platform.log, entry.clone()).await?;
     plan::note_parts(platform, generation.number).await.map_err(failed)?;
     if !store.shared() {
         // A crash between two files may have left it otherwise.

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits};
 use daybook_projector::{
-    generation,
     parts::{self, Fingerprints, NAMES},
     space::Space,
     tables::TablesError,
@@ -102,15 +101,17 @@ impl Rebuilds {
         }
         let (live, entries) = self.live_and_all().await?;
         let notes = self.platform.control.notes(self.domain()).await?;
-        let parts = self.parts(notes.get(&live.generation), &live)?;
+        let newest = self.platform.newest();
+        let parts = parts_of(&newest, notes.get(&live.generation), &live)?;
         let candidate = entries.iter().find(|entry| entry.is_under_way());
-        let ours = generation::fingerprint(self.platform.projection.as_ref())?;
         let foreign = match only_search {
-            true => tables_of_live(self.domain(), &entries, &ours).err().map(|error| error.to_string()),
+            true => tables_of_live(self.domain(), &entries, &newest.version.fingerprint)
+                .err()
+                .map(|error| error.to_string()),
             false => None,
         };
         let log = Arc::clone(&self.platform.log);
-        let topics = self.platform.projection.topics();
+        let topics = newest.version.projection.topics();
         let read = tokio::task::spawn_blocking(move || {
             let mut end = log.end()?;
             end.0.retain(|partition, _| topics.contains(&partition.topic));
@@ -120,7 +121,7 @@ impl Rebuilds {
         let (events, log_bytes) =
             read.await.map_err(|error| LogError::Unavailable(format!("reading the log ended: {error}")))??;
         let (events_per_second, measured_by) = pace(&entries, &notes, only_search);
-        let index = self.platform.indexes.as_ref().and(self.platform.documents.as_ref());
+        let index = self.platform.indexes.as_ref().and(newest.version.documents.as_ref());
         let last = entries.iter().map(|entry| entry.generation).fold(live.generation, i64::max);
         Ok(Plan {
             domain: self.domain(),
@@ -139,19 +140,6 @@ impl Rebuilds {
         })
     }
 
-    fn parts(&self, notes: Option<&Notes>, live: &Entry) -> Result<Vec<Part>, TablesError> {
-        let ours = of_program(&self.platform)?;
-        let of_live = notes.and_then(|notes| notes.get(PARTS)).and_then(|text| known(text));
-        let is_other = live.fingerprint != generation::fingerprint(self.platform.projection.as_ref())?;
-        let part = |(index, (part, program)): (usize, (&'static str, String))| {
-            let live = of_live.as_ref().map(|of_live| of_live[index].clone());
-            // Of a generation without notes, only the fingerprint of the whole is known.
-            let changed = live.as_ref().map_or(is_other && part != CONFIGURATION, |live| *live != program);
-            Part { part, live, program, changed }
-        };
-        Ok(NAMES.into_iter().zip(ours).enumerate().map(part).collect())
-    }
-
     async fn disk(&self, live: &Entry, only_search: bool) -> Result<Disk, RequestError> {
         let store = self.platform.control.store();
         let mut tables = store.space(&live.schema).await?;
@@ -159,7 +147,8 @@ impl Rebuilds {
             tables.used = 0;
         }
         let open = self.serving.borrow().open.get(&live.generation).cloned();
-        let binding = open.and_then(|open| self.platform.binding(&open.generation));
+        let platform = self.platform.of(&live.fingerprint);
+        let binding = platform.zip(open).and_then(|(platform, open)| platform.binding(&open.generation));
         let index = match self.platform.indexes.as_ref().zip(binding) {
             Some((indexes, binding)) => indexes.space(&binding).await.ok(),
             None => None,
@@ -181,6 +170,20 @@ impl Rebuilds {
             enough,
         })
     }
+}
+
+/// The parts of a version beside those of the live generation.
+fn parts_of(newest: &Platform, notes: Option<&Notes>, live: &Entry) -> Result<Vec<Part>, TablesError> {
+    let ours = of_program(newest)?;
+    let of_live = notes.and_then(|notes| notes.get(PARTS)).and_then(|text| known(text));
+    let is_other = live.fingerprint != newest.version.fingerprint;
+    let part = |(index, (part, program)): (usize, (&'static str, String))| {
+        let live = of_live.as_ref().map(|of_live| of_live[index].clone());
+        // Of a generation without notes, only the fingerprint of the whole is known.
+        let changed = live.as_ref().map_or(is_other && part != CONFIGURATION, |live| *live != program);
+        Part { part, live, program, changed }
+    };
+    Ok(NAMES.into_iter().zip(ours).enumerate().map(part).collect())
 }
 
 fn reasons(live: &Entry, parts: &[Part], only_search: bool) -> Vec<String> {
@@ -235,7 +238,7 @@ fn estimate_bytes(log: &dyn EventLog, end: &Vector) -> Result<u64, LogError> {
 /// The fingerprints of this program's parts.
 fn of_program(platform: &Platform) -> Result<Fingerprints, TablesError> {
     let shape = platform.stores().search.map(|indexes| indexes.shape);
-    parts::fingerprints(platform.projection.as_ref(), shape.as_deref())
+    parts::fingerprints(platform.version.projection.as_ref(), shape.as_deref())
 }
 
 /// Fingerprints as they were noted; none if another version noted other parts.

@@ -4,7 +4,7 @@
 //! Nothing is noted in control storage, which belongs to the program that runs. The schema is named after the fingerprint:
 //! a start of this program finds it, checks that the log contains what it has applied, and goes on from there.
 
-use daybook_projector::{chain, generation, tables::TablesError};
+use daybook_projector::{chain, tables::TablesError};
 use tokio::sync::watch;
 
 use crate::{
@@ -25,16 +25,16 @@ fn schema(domain: &str, fingerprint: &str, entries: &[Entry]) -> String {
 pub async fn is_used(platform: &Platform) -> Result<bool, TablesError> {
     let (control, domain) = (&platform.control, platform.domain());
     let (live, entries) = (control.live(domain).await?, control.generations(domain).await?);
-    let ours = generation::fingerprint(platform.projection.as_ref())?;
+    let ours = &platform.version.fingerprint;
     let live = entries.iter().find(|entry| Some(entry.generation) == live);
-    Ok(!control.store().shared() && live.is_some_and(|live| live.fingerprint != ours))
+    Ok(!control.store().shared() && live.is_some_and(|live| live.fingerprint != *ours))
 }
 
 /// The schema that was prepared for this program's next generation, if it belongs to this log.
 pub(crate) async fn find(platform: &Platform, entries: &[Entry]) -> Result<Option<String>, OpenError> {
     let (domain, store) = (platform.domain(), platform.control.store().as_ref());
     let failed = |source| OpenError::Tables { domain, source };
-    let fingerprint = generation::fingerprint(platform.projection.as_ref()).map_err(failed)?;
+    let fingerprint = platform.version.fingerprint.clone();
     let number = entries.iter().map(|entry| entry.generation).max().unwrap_or(0) + 1;
     let log_id = platform.log.id().to_owned();
     let schema = schema(domain, &fingerprint, entries);
@@ -56,9 +56,9 @@ pub(crate) async fn find(platform: &Platform, entries: &[Entry]) -> Result<Optio
 
 /// Begins to fill a generation, or goes on with it; `None` if this program's fingerprint has a generation already.
 pub async fn begin(platform: &Platform) -> Result<Option<Running>, OpenError> {
-    let (domain, projection) = (platform.domain(), platform.projection.as_ref());
+    let (domain, projection) = (platform.domain(), platform.version.projection.as_ref());
     let failed = |source| OpenError::Tables { domain, source };
-    let fingerprint = generation::fingerprint(projection).map_err(failed)?;
+    let fingerprint = platform.version.fingerprint.clone();
     let entries = platform.control.generations(domain).await.map_err(failed)?;
     if entries.iter().any(|entry| entry.fingerprint == fingerprint && !entry.state.has_ended()) {
         return Ok(None);

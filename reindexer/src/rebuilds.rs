@@ -8,7 +8,7 @@ mod known;
 use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::LogError;
-use daybook_projector::{generation, tables::TablesError};
+use daybook_projector::tables::TablesError;
 use tokio::{sync::watch, time::Instant};
 
 pub use self::known::{Known, Pace, PartitionProgress};
@@ -107,7 +107,7 @@ impl Rebuilds {
 
     /// Whether its generations have an index.
     pub fn has_documents(&self) -> bool {
-        self.platform.documents.is_some()
+        self.platform.version.documents.is_some()
     }
 
     /// The domain.
@@ -151,7 +151,7 @@ impl Rebuilds {
             self.check_only_search(wanted.until.is_some())?;
         }
         let (domain, log_id) = (self.domain(), self.platform.log.id().to_owned());
-        let fingerprint = generation::fingerprint(self.platform.projection.as_ref())?;
+        let fingerprint = self.platform.newest().version.fingerprint;
         let store = Arc::clone(self.platform.control.store());
         let decide = move |row: &ControlRow, entries: Vec<Entry>| {
             if let Some(other) = entries.iter().find(|entry| entry.is_under_way()) {
@@ -178,7 +178,7 @@ impl Rebuilds {
             return refuse("a generation that shows the past cannot be promoted".to_owned());
         }
         let Until::Vector(vector) = until else { return Ok(()) };
-        let topics = self.platform.projection.topics();
+        let topics = self.platform.version.projection.topics();
         if let Some(other) = vector.0.keys().find(|partition| !topics.contains(&partition.topic)) {
             return refuse(format!("{other} is not a partition of {}", self.domain()));
         }
@@ -381,10 +381,10 @@ impl Rebuilds {
 
     /// Whether this process answers from a live generation, if it can.
     pub fn answers_from(&self, known: &Known) -> Result<bool, TablesError> {
-        let ours = generation::fingerprint(self.platform.projection.as_ref())?;
+        let is_foreign = self.platform.of(&known.entry.fingerprint).is_none();
         let live = self.serving.borrow().local.waits.live;
         let is_here = live.0 == known.entry.generation && self.platform.lease.is_held();
-        Ok(is_here || known.entry.fingerprint != ours)
+        Ok(is_here || is_foreign)
     }
 
     /// Why no rebuild can begin while there is this candidate.

@@ -16,13 +16,11 @@ use daybook_ingest::log::EventLog;
 use daybook_projector::{
     bookkeeping::checkpoints,
     generation::Generation,
-    projection::Projection,
     runner::{Health, LiveGeneration},
     search::{
         SearchStore,
         binding::Binding,
         runner::{Gate, SearchRunner, Setting},
-        source::Documents,
         state::Search,
     },
     tables::TablesError,
@@ -42,6 +40,7 @@ use crate::{
     settings::Settings,
     switch::GenerationId,
     upgrade::{Indexes, Stores},
+    version::{Version, Versions},
 };
 
 /// Reads that are sent concurrently to a generation that is to be promoted: each opens a connection.
@@ -52,10 +51,10 @@ const WARM_MAX: Duration = Duration::from_millis(500);
 /// What the generations of a domain run on. Clones share it.
 #[derive(Clone)]
 pub struct Platform {
-    /// The fold.
-    pub projection: Arc<dyn Projection>,
-    /// How rows become documents; none for a domain without search.
-    pub documents: Option<Arc<dyn Documents>>,
+    /// How events become rows and documents here.
+    pub version: Version,
+    /// All versions that this process knows.
+    pub versions: Versions<Version>,
     /// The log.
     pub log: Arc<dyn EventLog>,
     /// Control storage, in the store of the tables.
@@ -75,12 +74,24 @@ pub struct Platform {
 impl Platform {
     /// The domain.
     pub fn domain(&self) -> &'static str {
-        self.projection.domain()
+        self.version.projection.domain()
+    }
+
+    /// The same for generations of a fingerprint; `None` if this process does not know their version.
+    pub fn of(&self, fingerprint: &str) -> Option<Self> {
+        let version = self.versions.find(fingerprint)?;
+        Some(Self { version, ..self.clone() })
+    }
+
+    /// The same for new generations.
+    #[must_use]
+    pub fn newest(&self) -> Self {
+        Self { version: self.versions.newest(), ..self.clone() }
     }
 
     /// The stores of its generations.
     pub fn stores(&self) -> Stores<'_> {
-        let shape = || self.documents.as_ref().map(|documents| documents.shape());
+        let shape = || self.version.documents.as_ref().map(|documents| documents.shape());
         let of_search = |store| shape().map(|shape| Indexes { store, shape });
         Stores { tables: self.control.store().as_ref(), search: self.indexes.as_deref().and_then(of_search) }
     }
@@ -92,7 +103,7 @@ impl Platform {
             domain: generation.domain.to_owned(),
             index: generation.index.clone(),
             fingerprint: generation.fingerprint.clone(),
-            shape: self.documents.as_ref()?.shape(),
+            shape: self.version.documents.as_ref()?.shape(),
         })
     }
 
@@ -118,7 +129,7 @@ impl Platform {
     ) -> Option<Setting> {
         Some(Setting {
             generation: Arc::clone(generation),
-            documents: Arc::clone(self.documents.as_ref()?),
+            documents: Arc::clone(self.version.documents.as_ref()?),
             log: Arc::clone(&self.log),
             store: Arc::clone(self.indexes.as_ref()?),
             assignment,
@@ -220,7 +231,7 @@ impl Running {
     }
 
     fn on(platform: &Platform, generation: Arc<Generation>, stage: Stage, tables: Option<Arc<RunningTables>>) -> Self {
-        let of_index = IndexAssignment::start(&platform.lease, stage);
+        let of_index = IndexAssignment::start(&platform.lease, &platform.version.fingerprint, stage);
         Self { open: open(platform, &generation), search_runner: None, of_index, tables }
     }
 
@@ -264,7 +275,7 @@ impl Running {
 
 /// A generation for requests.
 fn open(platform: &Platform, generation: &Arc<Generation>) -> Open {
-    let documents = platform.indexes.as_ref().and(platform.documents.as_ref());
+    let documents = platform.indexes.as_ref().and(platform.version.documents.as_ref());
     let search = documents.map(|documents| Arc::new(Search::new(documents.topics())));
     Open::new(Arc::clone(generation), search)
 }

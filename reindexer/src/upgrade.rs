@@ -48,17 +48,12 @@ pub struct Indexes<'a> {
 
 /// Removes what generations that have ended left behind, and the candidates of other programs that did not finish them.
 /// Afterwards the rest is live, a previous one, or a candidate of this program.
-pub(crate) async fn tidy(
-    stores: &Stores<'_>,
-    control: &Control,
-    domain: &'static str,
-    fingerprint: &str,
-    entries: &[Entry],
-) -> Result<(), TablesError> {
+pub(crate) async fn tidy(stores: &Stores<'_>, platform: &Platform, entries: &[Entry]) -> Result<(), TablesError> {
+    let (control, domain) = (&platform.control, platform.domain());
     for entry in entries {
         match entry.state {
             state if state.has_ended() => remove(stores, domain, entry, entries).await?,
-            _ if entry.is_candidate() && entry.fingerprint != fingerprint => {
+            _ if entry.is_candidate() && platform.of(&entry.fingerprint).is_none() => {
                 end(stores, control, domain, entry, entries).await?;
             }
             _ => {}

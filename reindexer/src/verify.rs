@@ -187,7 +187,10 @@ impl Comparison<'_> {
     /// A declared table with the columns that both generations have; an entry of the report if it cannot be compared.
     async fn table(&self, mut declared: Comparable) -> Result<Result<Table, TableReport>, VerifyError> {
         let name = declared.table.clone();
-        let of_live = columns(self.live, &name).await?;
+        let mut of_live = columns(self.live, &name).await?;
+        if self.live.fingerprint != self.candidate.fingerprint {
+            of_live.retain(|column| declared.of_fold.iter().all(|of_fold| &**of_fold != column));
+        }
         let of_candidate = columns(self.candidate, &name).await?;
         let all = declared.columns.iter().chain(&declared.shown);
         if let Some(column) = all.into_iter().find(|column| !of_candidate.contains(&***column)) {

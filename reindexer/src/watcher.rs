@@ -10,10 +10,7 @@ use std::{
 };
 
 use daybook_projector::{
-    bookkeeping::checkpoints,
-    chain, commit_listener,
-    generation::{self, Generation},
-    tables::TablesError,
+    bookkeeping::checkpoints, chain, commit_listener, generation::Generation, tables::TablesError,
 };
 use tokio::{sync::watch, task::JoinSet};
 
@@ -152,11 +149,12 @@ impl Watcher {
         let row = control.domain(domain).await.map_err(failed)?;
         let row = row.ok_or_else(|| failed(TablesError::Unavailable("control storage was emptied".to_owned())))?;
         let entries = control.generations(domain).await.map_err(failed)?;
-        let ours = generation::fingerprint(self.platform.projection.as_ref()).map_err(failed)?;
-        let runs =
-            |entry: &&Entry| entry.fingerprint == ours && !entry.state.has_ended() && entry.state != State::Planned;
-        for entry in entries.iter().filter(runs) {
-            match self.run(entry, &entries).await {
+        let runs = |entry: &Entry| {
+            let is_there = !entry.state.has_ended() && entry.state != State::Planned;
+            self.platform.of(&entry.fingerprint).filter(|_| is_there)
+        };
+        for (platform, entry) in entries.iter().filter_map(|entry| Some((runs(entry)?, entry))) {
+            match self.run(&platform, entry, &entries).await {
                 // One that shows the past holds up no other.
                 Err(error) if entry.is_past() => {
                     let (number, chain) = (entry.generation, chain(&error));
@@ -173,7 +171,7 @@ impl Watcher {
             }
         }
         let live = entries.iter().find(|entry| entry.generation == row.live.0);
-        let other = live.filter(|entry| entry.fingerprint != ours);
+        let other = live.filter(|entry| self.platform.of(&entry.fingerprint).is_none());
         match other {
             None => {
                 self.raise_floor(&row).await?;
@@ -188,7 +186,7 @@ impl Watcher {
         }
         let kept = |number: i64| {
             let is_named = GenerationId(number) == row.live || row.previous == Some(GenerationId(number));
-            is_named || entries.iter().filter(runs).any(|entry| entry.generation == number)
+            is_named || entries.iter().any(|entry| entry.generation == number && runs(entry).is_some())
         };
         self.close(kept).await;
         Ok(row.phase == Phase::Idle)
@@ -206,7 +204,7 @@ impl Watcher {
     }
 
     /// Runs a generation, if it does not run yet; and writes its index from the state on in which it has one.
-    async fn run(&self, entry: &Entry, entries: &[Entry]) -> Result<(), OpenError> {
+    async fn run(&self, platform: &Platform, entry: &Entry, entries: &[Entry]) -> Result<(), OpenError> {
         let number = entry.generation;
         let of_tables = entries.iter().filter(|other| other.schema == entry.schema && !other.state.has_ended());
         // Tables that were live are complete, whoever has them now.
@@ -216,17 +214,17 @@ impl Watcher {
         let is_running = self.lock().contains_key(&number);
         if !is_running {
             let same = |running: &&Running| running.open.generation.schema == entry.schema;
-            let beside = |running: &Running| running.beside(&self.platform, number, entry.index.clone(), index_stage);
+            let beside = |running: &Running| running.beside(platform, number, entry.index.clone(), index_stage);
             let shared = self.lock().values().find(same).map(beside);
             let running = match shared {
                 Some(running) => {
-                    plan::note_parts(&self.platform, number).await.map_err(|source| self.failed(source))?;
+                    plan::note_parts(platform, number).await.map_err(|source| self.failed(source))?;
                     running
                 }
                 None => {
                     let is_live = of_tables.clone().any(|other| other.state == State::Live);
-                    let generation = open::open_entry(&self.platform, entry, is_live).await?;
-                    let (platform, live) = (&self.platform, self.live.subscribe());
+                    let generation = open::open_entry(platform, entry, is_live).await?;
+                    let live = self.live.subscribe();
                     let running = Running::start(platform, &generation, &live, tables_stage).await;
                     running.map_err(|source| self.failed(source))?
                 }
@@ -236,14 +234,14 @@ impl Watcher {
         }
         let mut done = None;
         if let Some(running) = self.lock().get_mut(&number) {
-            done = Some(WorkerProgress::of(&self.platform, running)).filter(|_| entry.is_under_way());
+            done = Some(WorkerProgress::of(platform, running)).filter(|_| entry.is_under_way());
             running.note(tables_stage, index_stage);
             if entry.state != State::Loading {
-                running.index(&self.platform).map_err(|source| self.failed(source))?;
+                running.index(platform).map_err(|source| self.failed(source))?;
             }
         }
         if let Some(done) = done {
-            self.noted.note(&self.platform, entry, &done).await;
+            self.noted.note(platform, entry, &done).await;
         }
         Ok(())
     }

@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use daybook_projector::{
-    chain, commit_listener,
-    generation::{self, Generation},
-};
+use daybook_projector::{chain, commit_listener, generation::Generation};
 use daybook_schemas::position::Vector;
 use tokio::{sync::watch, task::JoinSet};
 
@@ -91,16 +88,17 @@ impl Worker {
         if let Some(live) = entries.iter().find(|entry| entry.generation == row.live.0) {
             self.note_live(live).await?;
         }
-        let ours = generation::fingerprint(self.platform.projection.as_ref()).map_err(failed)?;
         let is_built = |entry: &&Entry| {
-            let can_be_read = entry.fingerprint == ours && entry.log_id == self.platform.log.id();
+            let can_be_read = self.platform.of(&entry.fingerprint).is_some() && entry.log_id == self.platform.log.id();
             can_be_read && entry.is_under_way() && entry.state != State::Planned
         };
         let built: Vec<&Entry> = entries.iter().filter(is_built).collect();
         self.leave(|number| built.iter().any(|entry| entry.generation == number)).await;
         let mut work = Vec::new();
         for entry in built {
-            work.push(self.take_part(entry).await?);
+            if let Some(platform) = self.platform.of(&entry.fingerprint) {
+                work.push(self.take_part(&platform, entry).await?);
+            }
         }
         Ok(work)
     }
@@ -117,20 +115,20 @@ impl Worker {
         Ok(())
     }
 
-    async fn take_part(&mut self, entry: &Entry) -> Result<Work, OpenError> {
+    async fn take_part(&mut self, platform: &Platform, entry: &Entry) -> Result<Work, OpenError> {
         let (domain, number) = (self.platform.domain(), entry.generation);
         let failed = |source| OpenError::Tables { domain, source };
         let running = match self.running.remove(&number) {
             Some(running) => running,
-            None => self.begin(entry).await?,
+            None => self.begin(platform, entry).await?,
         };
         let running = self.running.entry(number).or_insert(running);
         running.note(Stage::of(entry), Stage::of(entry));
         running.open.generation.set_pauses(entry.state.paced(self.platform.lease.throttle().pauses()));
         if entry.state != State::Loading {
-            running.index(&self.platform).map_err(failed)?;
+            running.index(platform).map_err(failed)?;
         }
-        let done = WorkerProgress::of(&self.platform, running);
+        let done = WorkerProgress::of(platform, running);
         let goal: Vector = entry.goal.parse().unwrap_or_default();
         let left = running.open.generation.progress.applied().lag(&goal);
         self.noted.note(&self.platform, entry, &done).await;
@@ -141,8 +139,8 @@ impl Worker {
     }
 
     /// Begins to take part: in the tables and the index, or in the index alone if these are the live tables.
-    async fn begin(&self, entry: &Entry) -> Result<Running, OpenError> {
-        let (platform, stage) = (&self.platform, Stage::of(entry));
+    async fn begin(&self, platform: &Platform, entry: &Entry) -> Result<Running, OpenError> {
+        let stage = Stage::of(entry);
         let of_tables = self.live.borrow().clone().filter(|live| live.schema == entry.schema);
         if let Some(live) = of_tables {
             return Ok(Running::index_only(platform, live.with_index(entry.generation, entry.index.clone()), stage));

@@ -12,7 +12,7 @@ use axum::{
 use daybook_ingest::sequence::Sequence;
 use daybook_projector::tables::FromRow;
 use daybook_query_api::{
-    app::{App, DomainApi},
+    app::{ApiVersion, App, DomainApi},
     bodies::Bounded,
     context::WriteContext,
     error::ApiError,
@@ -42,7 +42,7 @@ pub fn api() -> DomainApi {
         streamed: Vec::new(),
         search_prefix: "/api/books".to_owned(),
         is_default: true,
-        new_view: numbered::new_view::<Books>(),
+        version: ApiVersion::of(numbered::new_view::<Books>()),
         statements: Vec::new,
     }
 }

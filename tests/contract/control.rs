@@ -242,9 +242,9 @@ async fn a_lease_reports_what_its_process_has_applied_and_a_new_one_begins_with_
 async fn a_domain_that_is_added_to_a_lease_is_assigned_and_begins_with_its_control_row() {
     const ADDED: Topic = Topic::new(&Declaration { name: "added", compacted: false, partitions: 2 });
     let partition = |id| Partition { topic: ADDED, id };
-    let folded = || {
+    let folded = |fingerprint: &str| {
         let partitions = vec![partition(0), partition(1)];
-        Folded { domain: "added", partitions, fingerprint: "f".to_owned() }
+        Folded { domain: "added", partitions, fingerprint: fingerprint.to_owned() }
     };
     for place in places("added") {
         let control = opened(&place).await;
@@ -260,12 +260,12 @@ async fn a_domain_that_is_added_to_a_lease_is_assigned_and_begins_with_its_contr
         });
         let row = announce.await.unwrap_or_else(|error| panic!("{error}"));
         for _ in 0..2 {
-            let epoch = lease.add(folded()).await.unwrap_or_else(|error| panic!("{error}"));
+            let epoch = lease.add(folded("f")).await.unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(epoch, row.epoch, "{}", place.store.describe());
         }
         assert!(!lease.has_applied("added", row.epoch));
         assert!(lease.is_held(), "other domains are answered meanwhile");
-        assert_eq!(*lease.assignment().borrow(), [partition(0), partition(1)], "{}", place.store.describe());
+        assert_eq!(lease.assignment().borrow().of("f"), [partition(0), partition(1)], "{}", place.store.describe());
         let seen = control.change("added", Vec::new(), |seen| {
             assert_eq!(seen.holders.iter().map(|holder| holder.acknowledged).collect::<Vec<_>>(), [seen.row.epoch]);
             Ok(seen.row)
@@ -274,8 +274,13 @@ async fn a_domain_that_is_added_to_a_lease_is_assigned_and_begins_with_its_contr
         lease.acknowledge("added", row.epoch, row.epoch);
         assert!(lease.has_applied("added", row.epoch));
         let two = join("two").await;
-        two.add(folded()).await.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(two.assignment().borrow().len(), 1, "{}: two share the partitions", place.store.describe());
+        two.add(folded("f")).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(two.assignment().borrow().of("f").len(), 1, "{}: two share the partitions", place.store.describe());
+        // Another version of the domain belongs to those that know it.
+        let epoch = two.add(folded("g")).await.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(epoch, row.epoch, "{}: what is acknowledged is of the domain", place.store.describe());
+        let assigned = two.assignment().borrow().clone();
+        assert_eq!((assigned.of("f").len(), assigned.of("g").len()), (1, 2), "{}", place.store.describe());
     }
 }
 

@@ -195,7 +195,7 @@ async fn fold(
 async fn batches_do_not_show_in_records_and_engines_agree() {
     topics::declare(&[topic("folded")]);
     let definition = definition();
-    let parts = records::parts(Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
+    let parts = records::parts(1, Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
     let mut random = Random::seeded("records");
     for log in (0..3).map(|_| random_log(&definition, &mut random)).collect::<Vec<_>>() {
         let mut expected: Option<Vec<String>> = None;
@@ -240,7 +240,7 @@ fn log_of(events: Vec<Event>) -> Vec<Decoded<Event>> {
 async fn an_upsert_that_changes_nothing_is_the_last_one_all_the_same() {
     topics::declare(&[topic("folded")]);
     let definition = definition();
-    let parts = records::parts(Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
+    let parts = records::parts(1, Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
     // The title is kept, so the second changes nothing.
     let (first, second) = (json!({"id": "r", "title": "one"}), json!({"id": "r", "title": null}));
     let log = log_of(vec![upserted(&definition, &first), upserted(&definition, &second)]);
@@ -269,7 +269,7 @@ async fn engines_agree_on_a_long_source_whether_it_has_an_index_or_not() {
         let text = DEFINITION.replace("source = \"text\"", &format!("source = {source}"));
         let definition = Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
         let definition = Arc::new(definition);
-        let parts = records::parts(Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
+        let parts = records::parts(1, Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
         let events = [json!({"id": "a", "source": long}), json!({"id": "b", "source": "eol"})];
         let log = log_of(events.iter().map(|given| upserted(&definition, given)).collect());
         let mut found = Vec::new();

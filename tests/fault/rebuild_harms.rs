@@ -30,6 +30,8 @@ const FLOWS: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
 const WRITERS: usize = 3;
 /// Writes that must be acknowledged while something is away.
 const WRITES_MIN: usize = 20;
+/// Lines of each instance's log that a failure shows.
+const LINES_SHOWN: usize = 60;
 /// How long a stage is waited for.
 const STAGE_MAX: Duration = Duration::from_secs(20);
 /// How long a rebuild, or a switch, may take with all kills.
@@ -202,7 +204,16 @@ impl Stand {
             }
         };
         let in_time = timeout(END_MAX, reached).await;
-        assert!(in_time.is_ok(), "generation {generation} does not go on: {last}");
+        assert!(in_time.is_ok(), "generation {generation} does not go on: {last}\n{}", self.logged());
+    }
+
+    /// What each instance has logged last.
+    fn logged(&self) -> String {
+        let last = |server: &Server| {
+            let lines = server.logged();
+            lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")
+        };
+        self.servers.iter().map(last).collect::<Vec<_>>().join("\n\n")
     }
 
     /// Waits for a stage, for a bounded time: one that lasts for milliseconds can be missed.
@@ -286,7 +297,7 @@ impl Stand {
             }
         };
         let in_time = timeout(Duration::from_secs(60), tidy).await;
-        assert!(in_time.is_ok(), "left over beside generation {live}: {others:?}");
+        assert!(in_time.is_ok(), "left over beside generation {live}: {others:?}\n{}", self.logged());
     }
 
     fn print(&self, backend: Backend) {

@@ -27,6 +27,7 @@ use daybook_reindexer::{
     open,
     rebuilds::Rebuilds,
     running::Platform,
+    version::{Version, Versions},
     watcher::Watcher,
 };
 use daybook_schemas::{core::CoreEvent, event::Encoded, generic::SchemaSets};
@@ -53,9 +54,10 @@ async fn serve() -> Result<Router, Failure> {
         throttle: Arc::default(),
     };
     let lease = Arc::new(Lease::unshared(control.clone(), holding));
+    let version = Version::new(Arc::new(Metaflow), Some(Arc::new(Metaflow)))?;
     let platform = Platform {
-        projection: Arc::new(Metaflow),
-        documents: Some(Arc::new(Metaflow)),
+        version: version.clone(),
+        versions: Versions::of(&version.fingerprint.clone(), version.clone()),
         log: Arc::clone(&event_log),
         control: control.clone(),
         indexes: Some(Arc::new(TantivyStore::new(folder.join("search")))),
@@ -79,12 +81,13 @@ async fn serve() -> Result<Router, Failure> {
     };
     let settings = Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
     let api = metaflow_routes::api(settings);
-    let rebuilds = Rebuilds::new(platform, serving.clone());
+    let (rebuilds, versions) = (Rebuilds::new(platform, serving.clone()), api.version.clone());
+    let versions = Versions::of(&version.fingerprint, versions);
     let parts = Parts {
         log: event_log,
         sequencer: Sequencer::new(Arc::new(control), SEQUENCES.map(|sequence| (sequence, 0))),
         lease,
-        domains: vec![Domain::new(api, rebuilds, serving)],
+        domains: vec![Domain::new(api, rebuilds, serving, versions)],
         schemas: SchemaSets(vec![CoreEvent::schemas(), &SCHEMAS]),
         readiness: Arc::new(Vec::new),
     };

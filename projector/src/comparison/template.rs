@@ -47,7 +47,7 @@ impl Template {
     /// The statement for a table.
     pub(super) fn fill(&self, comparable: &Comparable) -> Result<&'static Statement, TablesError> {
         static MADE: Mutex<Option<HashMap<(String, String), &'static Statement>>> = Mutex::new(None);
-        let Comparable { table, order, key, columns, json, shown } = comparable;
+        let Comparable { table, order, key, columns, json, shown, of_fold: _ } = comparable;
         let mut names = order.iter().map(|(name, _)| name).chain(key).chain(columns).chain(shown).chain([table]);
         if let Some(name) = names.find(|name| !is_name(name)) {
             let reason = format!("{name:?} is not the name of a table or a column");

@@ -21,7 +21,8 @@ impl Coordinator {
         let Some(id) = index.map(|index| index.id().to_owned()).filter(|id| self.pointed.as_ref() != Some(id)) else {
             return;
         };
-        let (Some(store), Some(binding)) = (&self.platform.indexes, self.platform.binding(&live.generation)) else {
+        let binding = self.platform.of(&live.generation.fingerprint).and_then(|it| it.binding(&live.generation));
+        let (Some(store), Some(binding)) = (&self.platform.indexes, binding) else {
             return;
         };
         let late = || SearchError::Unavailable(format!("no answer within {POINT_MAX:?}"));

@@ -1,8 +1,10 @@
 //! Which partitions a process applies, among all processes that hold a lease.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use daybook_ingest::log::{self, EventLog};
 use daybook_projector::{generation, projection::Projection, tables::TablesError};
-use daybook_schemas::position::Partition;
+use daybook_schemas::{Topic, position::Partition};
 
 use crate::control::Instance;
 
@@ -11,10 +13,10 @@ pub(super) const PROJECTOR: &str = "projector";
 /// The role of a process that takes part in rebuilds only.
 pub const WORKER: &str = "worker";
 
-/// A domain as this program folds it.
-#[derive(Debug, Clone)]
+/// A version of a domain as this process folds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folded {
-    /// Its name.
+    /// The name of the domain.
     pub domain: &'static str,
     /// The partitions that are folded.
     pub partitions: Vec<Partition>,
@@ -22,29 +24,39 @@ pub struct Folded {
     pub fingerprint: String,
 }
 
+/// The partitions that a process applies, by the fingerprint of the version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Assignment(BTreeMap<String, Vec<Partition>>);
+
 impl Folded {
-    /// A projection's domain on a log that has its topics.
+    /// A version of a domain on a log that has its topics.
     pub fn of(projection: &dyn Projection, log: &dyn EventLog) -> Result<Self, TablesError> {
         let (domain, topics) = (projection.domain(), projection.topics());
         let partitions = log::partitions(log).into_iter().filter(|partition| topics.contains(&partition.topic));
         Ok(Self { domain, partitions: partitions.collect(), fingerprint: generation::fingerprint(projection)? })
     }
 
-    /// Its partitions, each with the group in which it is assigned.
-    pub(super) fn assigned(&self) -> impl Iterator<Item = Assigned> + '_ {
-        self.partitions.iter().map(|partition| Assigned {
-            partition: *partition,
-            group: format!("{}@{}", partition.topic.name(), self.fingerprint),
-        })
+    /// The group in which a topic is assigned: among the processes that know the topic and this version.
+    fn group(&self, topic: Topic) -> String {
+        format!("{}@{}", topic.name(), self.fingerprint)
+    }
+
+    /// The groups of its topics, as in the list of an instance.
+    pub(super) fn groups(&self) -> BTreeSet<String> {
+        self.partitions.iter().map(|partition| self.group(partition.topic)).collect()
     }
 }
 
-/// Partitions that are assigned together: those of one topic, among programs of one fingerprint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Assigned {
-    pub(super) partition: Partition,
-    /// The topic and the fingerprint, as in the list of an instance.
-    pub(super) group: String,
+impl Assignment {
+    /// The partitions of the generations of a fingerprint.
+    pub fn of(&self, fingerprint: &str) -> &[Partition] {
+        self.0.get(fingerprint).map_or(&[], Vec::as_slice)
+    }
+
+    /// All partitions, for a process that is alone.
+    pub(super) fn all(folded: &[Folded]) -> Self {
+        Self(folded.iter().map(|folded| (folded.fingerprint.clone(), folded.partitions.clone())).collect())
+    }
 }
 
 /// Whether a comma-separated list has an item.
@@ -52,25 +64,29 @@ pub(super) fn has(list: &str, item: &str) -> bool {
     list.split(',').any(|other| other == item)
 }
 
-/// The partitions that are assigned to `instance` among these projectors, which are in order of name.
+/// What is assigned to `instance` among these projectors, which are in order of name.
 ///
-/// A partition goes to one of those that know its topic and have its fingerprint, chosen by what all of them see alike. So
-/// programs with different domains or fingerprints run side by side, as in a rolling upgrade.
-pub(super) fn assign(instance: &str, projectors: &[&Instance], partitions: &[Assigned]) -> Vec<Partition> {
-    let is_mine = |Assigned { partition, group }: &&Assigned| {
-        let able: Vec<&str> =
-            projectors.iter().filter(|it| has(&it.topics, group)).map(|it| it.name.as_str()).collect();
-        // Topics begin with different projectors, so that small ones are not all assigned to the first.
-        let first: usize = partition.topic.name().bytes().map(usize::from).sum();
-        let index = first + usize::try_from(partition.id).unwrap_or(0);
-        able.get(index % able.len().max(1)) == Some(&instance)
+/// A partition goes to one of those that know its topic and the version, chosen by what all of them see alike. So programs
+/// with different domains or fingerprints run side by side, as in a rolling upgrade.
+pub(super) fn assign(instance: &str, projectors: &[&Instance], folded: &[Folded]) -> Assignment {
+    let of_version = |version: &Folded| {
+        let is_mine = |partition: &&Partition| {
+            let group = version.group(partition.topic);
+            let able: Vec<&str> =
+                projectors.iter().filter(|it| has(&it.topics, &group)).map(|it| it.name.as_str()).collect();
+            // Topics begin with different projectors, so that small ones are not all assigned to the first.
+            let first: usize = partition.topic.name().bytes().map(usize::from).sum();
+            let index = first + usize::try_from(partition.id).unwrap_or(0);
+            able.get(index % able.len().max(1)) == Some(&instance)
+        };
+        version.partitions.iter().filter(is_mine).copied().collect()
     };
-    partitions.iter().filter(is_mine).map(|assigned| assigned.partition).collect()
+    Assignment(folded.iter().map(|version| (version.fingerprint.clone(), of_version(version))).collect())
 }
 
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::{Topic, topics::Declaration};
+    use daybook_schemas::topics::Declaration;
 
     use super::*;
 
@@ -83,48 +99,47 @@ mod tests {
         Instance { name, roles, topics, leased: true, connected: true, reads_ms: 0 }
     }
 
-    fn partitions(topics: &[Topic]) -> Vec<Assigned> {
-        let assigned =
-            |topic: Topic, id| Assigned { partition: Partition { topic, id }, group: topic.name().to_owned() };
-        topics.iter().flat_map(|topic| (0..12).map(|id| assigned(*topic, id))).collect()
+    /// A version of a domain with these topics.
+    fn version(fingerprint: &str, topics: &[Topic]) -> Folded {
+        let partitions = topics.iter().flat_map(|topic| (0..12).map(|id| Partition { topic: *topic, id }));
+        Folded { domain: "d", partitions: partitions.collect(), fingerprint: fingerprint.to_owned() }
     }
 
-    fn all(partitions: &[Assigned]) -> Vec<Partition> {
-        partitions.iter().map(|assigned| assigned.partition).collect()
+    /// What is assigned for a fingerprint to some projectors, each with the versions that it knows.
+    fn assigned(projectors: &[(Instance, Vec<Folded>)], fingerprint: &str) -> Vec<Partition> {
+        let all: Vec<&Instance> = projectors.iter().map(|(instance, _)| instance).collect();
+        let of = |(it, folded): &(Instance, Vec<Folded>)| assign(&it.name, &all, folded).of(fingerprint).to_vec();
+        let mut assigned: Vec<Partition> = projectors.iter().flat_map(of).collect();
+        assigned.sort();
+        assigned
     }
 
     #[test]
     fn every_partition_is_assigned_to_exactly_one_instance() {
-        let partitions = partitions(&[EVENTS]);
+        let known = version("v", &[EVENTS]);
         for count in 1..15 {
-            let projectors: Vec<Instance> = (0..count).map(|index| projector(index, "test")).collect();
-            let projectors: Vec<&Instance> = projectors.iter().collect();
-            let assigned = |it: &&Instance| assign(&it.name, &projectors, &partitions);
-            let mut assigned: Vec<Partition> = projectors.iter().flat_map(assigned).collect();
-            assigned.sort();
-            assert_eq!(assigned, all(&partitions), "{count} instances");
+            let projectors: Vec<_> = (0..count).map(|it| (projector(it, "test@v"), vec![known.clone()])).collect();
+            assert_eq!(assigned(&projectors, "v"), known.partitions, "{count} instances");
         }
-        assert!(assign("absent", &[&projector(0, "test")], &partitions).is_empty());
-        assert!(assign("a", &[], &partitions).is_empty());
+        let (other, known) = (projector(0, "test@v"), [known]);
+        assert!(assign("absent", &[&other], &known).of("v").is_empty());
+        assert!(assign("a", &[], &known).of("v").is_empty());
     }
 
     #[test]
-    fn instances_with_other_topics_share_those_that_both_know_and_leave_none_out() {
-        let (old, new) = (partitions(&[EVENTS]), partitions(&[EVENTS, OTHER]));
+    fn instances_that_know_further_topics_or_versions_leave_no_partition_out() {
+        let (old, new) = (vec![version("v", &[EVENTS])], vec![version("v", &[EVENTS]), version("w", &[OTHER, EVENTS])]);
         for (olds, news) in [(1, 1), (2, 1), (1, 2), (3, 2)] {
-            let projectors: Vec<Instance> = (0..olds + news)
-                .map(|index| projector(index, if index < olds { "test" } else { "other,test" }))
-                .collect();
-            let projectors: Vec<&Instance> = projectors.iter().collect();
-            let assigned = projectors
-                .iter()
-                .enumerate()
-                .flat_map(|(index, it)| assign(&it.name, &projectors, if index < olds { &old } else { &new }));
-            let mut assigned: Vec<Partition> = assigned.collect();
-            let mut expected = all(&new);
-            assigned.sort();
-            expected.sort();
-            assert_eq!(assigned, expected, "{olds} old, {news} new");
+            let of = |it| match it < olds {
+                true => (projector(it, "test@v"), old.clone()),
+                false => (projector(it, "other@w,test@v,test@w"), new.clone()),
+            };
+            let projectors: Vec<_> = (0..olds + news).map(of).collect();
+            for known in &new {
+                let mut expected = known.partitions.clone();
+                expected.sort();
+                assert_eq!(assigned(&projectors, &known.fingerprint), expected, "{olds} old, {news} new");
+            }
         }
     }
 }

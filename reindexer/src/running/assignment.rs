@@ -6,7 +6,7 @@ use daybook_schemas::position::Partition;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::Stage;
-use crate::lease::Lease;
+use crate::lease::{Assignment, Lease};
 
 /// The partitions of one index. The index of a generation that has the tables of another one is at another stage than
 /// these.
@@ -18,12 +18,12 @@ pub(super) struct IndexAssignment {
 
 impl IndexAssignment {
     /// Begins to follow the assignment.
-    pub(super) fn start(lease: &Arc<Lease>, stage: Stage) -> Self {
-        let all = watch::Sender::new(assignment_of(lease, stage).borrow().clone());
+    pub(super) fn start(lease: &Arc<Lease>, fingerprint: &str, stage: Stage) -> Self {
+        let all = watch::Sender::new(assignment_of(lease, stage).borrow().of(fingerprint).to_vec());
         let (stage, partitions) = (watch::Sender::new(stage), all.subscribe());
         let mut background = JoinSet::new();
         let set = move |next: &[Partition], _| set_changed(&all, next.to_vec());
-        background.spawn(follow(Arc::clone(lease), stage.subscribe(), set));
+        background.spawn(follow(Arc::clone(lease), fingerprint.to_owned(), stage.subscribe(), set));
         Self { stage, partitions, _background: background }
     }
 
@@ -38,8 +38,8 @@ impl IndexAssignment {
     }
 }
 
-/// The partitions that this process applies.
-pub(super) fn assignment_of(lease: &Lease, stage: Stage) -> watch::Receiver<Vec<Partition>> {
+/// What this process applies at a stage.
+pub(super) fn assignment_of(lease: &Lease, stage: Stage) -> watch::Receiver<Assignment> {
     if stage == Stage::Complete { lease.assignment() } else { lease.rebuild_assignment() }
 }
 
@@ -52,16 +52,17 @@ pub(super) fn set_changed(sender: &watch::Sender<Vec<Partition>>, next: Vec<Part
     });
 }
 
-/// Hands on the assignment as it and the stage change, until the stage's sender is dropped.
+/// Hands on the partitions of a fingerprint as they and the stage change, until the stage's sender is dropped.
 pub(super) async fn follow(
     lease: Arc<Lease>,
+    fingerprint: String,
     mut stage: watch::Receiver<Stage>,
     set: impl Fn(&[Partition], Stage) + Send,
 ) {
     loop {
         let now = *stage.borrow_and_update();
         let mut current = assignment_of(&lease, now);
-        let next = current.borrow_and_update().clone();
+        let next = current.borrow_and_update().of(&fingerprint).to_vec();
         set(&next, now);
         tokio::select! {
             Ok(()) = stage.changed() => {}

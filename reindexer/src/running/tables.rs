@@ -84,14 +84,15 @@ impl RunningTables {
         stage: Stage,
     ) -> Result<Self, TablesError> {
         let mut background = JoinSet::new();
-        let all = assignment_of(&platform.lease, stage).borrow().clone();
+        let fingerprint = &platform.version.fingerprint;
+        let all = assignment_of(&platform.lease, stage).borrow().of(fingerprint).to_vec();
         let (stage, mut runners) = (watch::Sender::new(stage), Vec::new());
         let of_lanes: Vec<_> = split(&all, lanes.len()).into_iter().map(watch::Sender::new).collect();
         for (generation, assigned) in lanes.iter().zip(&of_lanes).filter(|_| platform.projects) {
             runners.push(threaded(Runner::start(
                 platform.instance.clone(),
                 Arc::clone(generation),
-                Arc::clone(&platform.projection),
+                Arc::clone(&platform.version.projection),
                 Arc::clone(&platform.log),
                 assigned.subscribe(),
                 live.clone(),
@@ -99,7 +100,7 @@ impl RunningTables {
         }
         let assigned = Assigned { of_lanes };
         let set = move |next: &[Partition], stage| assigned.set(next, stage);
-        background.spawn(assignment::follow(Arc::clone(&platform.lease), stage.subscribe(), set));
+        background.spawn(assignment::follow(Arc::clone(&platform.lease), fingerprint.clone(), stage.subscribe(), set));
         if let Some(generation) = lanes.first() {
             background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
         }

@@ -4,7 +4,7 @@ pub mod events;
 pub mod projection;
 pub mod routes;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use daybook_ingest::log::BoxFuture;
 use daybook_projector::{
@@ -20,35 +20,35 @@ use crate::{definition::Definition, records};
 /// Name of the domain.
 pub const DOMAIN: &str = "catalogue";
 
-/// The collections of a generation as domains, but for those whose names are in `known`. The newest definition comes
-/// first.
+/// The collections of a generation as domains, but for the revisions that are known.
 pub fn defined<'a>(
     generation: &'a Generation,
-    known: &'a [&'static str],
+    known: &'a BTreeMap<String, i64>,
 ) -> BoxFuture<'a, Result<Vec<Defined>, TablesError>> {
     Box::pin(async move {
-        // Texts are long, and each event of a definition comes here: only those of unknown names are read.
+        // Texts are long, and each event of a definition comes here: only those that are not known are read.
         let names = generation.tables.read(&LIST_NAMES, Params::One(Vec::new())).await?;
         let mut defined = Vec::new();
         for name in &names {
-            let NameRow { collection } = NameRow::read(name)?;
-            if known.iter().any(|known| records::events::is_named(known, collection)) {
+            let NameRow { collection, revision: newest } = NameRow::read(name)?;
+            let domain = records::events::domain_name(collection);
+            let known = known.get(&domain).copied().unwrap_or(0);
+            if known >= newest {
                 continue;
             }
-            let rows = generation.tables.read(&LIST_OF, Params::One(vec![collection.into()])).await?;
+            let after = vec![collection.into(), known.into()];
+            let rows = generation.tables.read(&LIST_OF, Params::One(after)).await?;
             let mut versions = Vec::with_capacity(rows.len());
             for row in &rows {
                 let DefinitionRow { revision, definition, .. } = DefinitionRow::read(row)?;
                 let Some(definition) = parse(collection, revision, definition) else { continue };
-                match records::parts(Arc::new(definition)) {
+                match records::parts(revision, Arc::new(definition)) {
                     Ok(parts) => versions.push(parts),
                     // Others run all the same.
                     Err(fault) => not_used(collection, revision, &chain(&fault)),
                 }
             }
-            if !versions.is_empty() {
-                defined.push(Defined { versions });
-            }
+            defined.push(Defined { domain, newest, versions });
         }
         Ok(defined)
     })

@@ -18,6 +18,7 @@ pub mod verify;
 
 mod effective;
 mod reader;
+mod successor;
 mod toml_text;
 mod tree;
 
@@ -188,6 +189,11 @@ impl Definition {
     /// Which parts are built anew when `other` takes the place of this definition.
     pub fn changes_to(&self, other: &Self) -> Changes {
         changes::between(&self.trees.whole, &other.trees.whole)
+    }
+
+    /// What keeps `other` from taking the place of this definition: every mistake.
+    pub fn faults_of_successor(&self, other: &Self) -> Vec<Fault> {
+        successor::faults(self, other)
     }
 
     /// The field of a name.

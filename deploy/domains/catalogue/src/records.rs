@@ -19,13 +19,21 @@ use daybook_query_api::app::DomainParts;
 use self::{documents::RecordDocuments, projection::Records, typed::Typed};
 use crate::definition::Definition;
 
-/// The domain of a collection with a definition.
-pub fn parts(definition: Arc<Definition>) -> Result<DomainParts, TablesError> {
+/// A definition as it was applied.
+pub struct Revision {
+    /// Its number, from 1.
+    pub number: i64,
+    /// The definition.
+    pub definition: Arc<Definition>,
+}
+
+/// The domain of a collection with a revision of its definition.
+pub fn parts(number: i64, definition: Arc<Definition>) -> Result<DomainParts, TablesError> {
     let typed = Typed::of(&definition);
     let documents = Arc::new(RecordDocuments::of(&definition, typed));
     let projection = Records::new(Arc::clone(&definition), typed, documents.shape());
     let projection = Arc::new(projection.map_err(|fault| TablesError::Unusable(chain(&fault)))?);
-    Ok(DomainParts { projection, documents: Some(documents), api: routes::api(&definition, typed) })
+    Ok(DomainParts { projection, documents: Some(documents), api: routes::api(Revision { number, definition }, typed) })
 }
 
 /// The statements that read the typed table of a collection, so that a test can run each on every engine.

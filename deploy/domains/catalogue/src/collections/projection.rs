@@ -22,9 +22,9 @@ statements! {
     /// Every statement of the domain.
     pub STATEMENTS;
     INSERT = "sql/insert";
-    /// The names of all collections.
+    /// The names of all collections, each with its newest revision.
     pub LIST_NAMES = "sql/list_names", NameRow;
-    /// All revisions of a collection, the newest first.
+    /// The revisions of a collection after `$2`.
     pub LIST_OF = "sql/list_of", DefinitionRow;
     /// The revision that an event made.
     pub READ_RECORDED = "sql/read_recorded", DefinitionRow;
@@ -37,9 +37,10 @@ statements! {
 }
 
 row! {
-    /// The name of a collection.
+    /// A collection, and its newest revision.
     pub struct NameRow<'r> {
         pub(crate) collection: &'r str,
+        pub(crate) revision: i64,
     }
 }
 

@@ -12,7 +12,7 @@ use axum::{
 use daybook_ingest::log::LogError;
 use daybook_projector::{chain, tables::FromRow};
 use daybook_query_api::{
-    app::{App, DomainApi},
+    app::{ApiVersion, App, DomainApi},
     bodies::Bounded,
     context::WriteContext,
     create::{self, Creation, ReadBack},
@@ -33,7 +33,8 @@ use super::{
 use crate::{
     clean::{Cleaner, RuleFault},
     definition::{Definition, Fault},
-    records, values,
+    records::{self, Revision},
+    values,
 };
 
 /// The prefix of the paths.
@@ -58,7 +59,7 @@ pub fn api() -> DomainApi {
         streamed: Vec::new(),
         search_prefix: PREFIX.to_owned(),
         is_default: false,
-        new_view: Arc::new(|_generation| Arc::new(())),
+        version: ApiVersion::of(Arc::new(|_generation| Arc::new(()))),
         statements: || STATEMENTS.to_vec(),
     }
 }
@@ -95,13 +96,22 @@ async fn apply(
     let expected = expected.collect::<Result<Vec<String>, _>>();
     let expected = expected.map_err(|_| ApiError::invalid("If-Match", "If-Match is not plain text"))?;
     let (text, hash) = (definition.canonical_json(), definition.hash());
-    let application = Application { live: &live, collection, definition: text, hash, note, expected };
+    let application =
+        Application { live: &live, collection: collection.clone(), definition, text, hash, note, expected };
     if is_dry_run {
-        return application.dry_run(&definition).await;
+        return application.dry_run().await;
     }
     let response = create::create(&app, &live, &context, application).await?;
-    // Whoever has the answer can write records of the collection.
-    if tokio::time::timeout(app.config.wait_max, app.domain_served(&name)).await.is_err() {
+    let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
+    let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?.map_or(0, |newest| newest.revision);
+    // Whoever has the answer can write records of the collection, and they are read by the newest definition.
+    let is_served = async {
+        app.domain_served(&name).await;
+        if let Some(domain) = app.domain(&name) {
+            domain.until_newest(|served: &Revision| served.number >= newest).await;
+        }
+    };
+    if tokio::time::timeout(app.config.wait_max, is_served).await.is_err() {
         return Err(ApiError::Unavailable("recorded, but the collection is not served yet".to_owned()));
     }
     Ok(response)
@@ -145,7 +155,9 @@ fn refused(faults: &[Fault]) -> ApiError {
 struct Application<'a> {
     live: &'a Live,
     collection: String,
-    definition: String,
+    definition: Definition,
+    /// Its canonical JSON.
+    text: String,
     hash: String,
     note: Option<String>,
     /// The values of `If-Match`.
@@ -167,15 +179,23 @@ impl Application<'_> {
         Err(ApiError::Shaped { status: StatusCode::PRECONDITION_FAILED, message, body })
     }
 
+    /// Refuses a definition that cannot take the place of the newest one.
+    fn check_successor(&self, newest: Option<&DefinitionRow<'_>>) -> Result<(), ApiError> {
+        let Some(newest) = newest.filter(|newest| newest.hash != self.hash) else { return Ok(()) };
+        let faults = parse(newest)?.faults_of_successor(&self.definition);
+        if faults.is_empty() { Ok(()) } else { Err(refused(&faults)) }
+    }
+
     /// What the request would do, without doing it.
-    async fn dry_run(&self, definition: &Definition) -> Result<Response, ApiError> {
+    async fn dry_run(&self) -> Result<Response, ApiError> {
         let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
         let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
         self.check_expected(newest.as_ref())?;
+        self.check_successor(newest.as_ref())?;
         let is_changed = newest.as_ref().is_none_or(|newest| newest.hash != self.hash);
         let revision = newest.as_ref().map_or(0, |newest| newest.revision) + i64::from(is_changed);
         let body = json!({
-            "collection": definition.collection,
+            "collection": self.collection,
             "revision": revision,
             "hash": self.hash,
             "changed": is_changed,
@@ -207,6 +227,7 @@ impl Creation for Application<'_> {
         let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
         let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
         self.check_expected(newest.as_ref())?;
+        self.check_successor(newest.as_ref())?;
         if newest.as_ref().is_some_and(|newest| newest.hash == self.hash) {
             return Ok(Vec::new());
         }
@@ -225,7 +246,7 @@ impl Creation for Application<'_> {
         let event = Event::CollectionDefined(CollectionDefined {
             collection: self.collection.clone(),
             revision: newest.map_or(0, |newest| newest.revision) + 1,
-            definition: self.definition.clone(),
+            definition: self.text.clone(),
             hash: self.hash.clone(),
             note: self.note.clone(),
         });

@@ -37,11 +37,6 @@ pub fn domain_name(collection: &str) -> String {
     format!("{NAME}{collection}")
 }
 
-/// Whether a domain is that of a collection.
-pub fn is_named(domain: &str, collection: &str) -> bool {
-    domain.strip_prefix(NAME) == Some(collection)
-}
-
 /// The topic of a collection.
 pub fn topic(collection: &str) -> Topic {
     Topic::named(&domain_name(collection), PARTITIONS)

@@ -15,7 +15,7 @@ use axum::{
 };
 use daybook_projector::{generation::Generation, tables::FromRow};
 use daybook_query_api::{
-    app::{App, DomainApi},
+    app::{ApiVersion, App, DomainApi},
     error::ApiError,
     live::Live,
     loader::Loader,
@@ -24,6 +24,7 @@ use daybook_schemas::{position::Vector, topics::partition_of};
 use serde_json::{Map, Value};
 
 use super::{
+    Revision,
     events::{self, SCHEMAS},
     states::{READ, STATEMENTS, StateRow, Stored},
     typed::{Shown, Typed},
@@ -39,7 +40,8 @@ struct View {
 }
 
 /// What the domain of a collection adds to the HTTP API.
-pub(super) fn api(definition: &Arc<Definition>, typed: &'static Typed) -> DomainApi {
+pub(super) fn api(revision: Revision, typed: &'static Typed) -> DomainApi {
+    let definition = &revision.definition;
     let topic = events::topic(definition.collection.as_str());
     let prefix = format!("{PREFIX}/{}", definition.collection);
     let (of_routes, of_view) = (prefix.clone(), Arc::clone(definition));
@@ -51,7 +53,10 @@ pub(super) fn api(definition: &Arc<Definition>, typed: &'static Typed) -> Domain
         streamed: Vec::new(),
         search_prefix: prefix,
         is_default: false,
-        new_view: Arc::new(move |generation| Arc::new(View::start(generation, &of_view, typed))),
+        version: ApiVersion {
+            new_view: Arc::new(move |generation| Arc::new(View::start(generation, &of_view, typed))),
+            definition: Some(Arc::new(revision)),
+        },
         // Those of the typed table are made at run time; a contract test runs them.
         statements: if typed.has_source { || [STATEMENTS, list::STATEMENTS].concat() } else { || STATEMENTS.to_vec() },
     }
@@ -127,6 +132,14 @@ async fn caught_up(app: &App, live: &Live, view: &View, record_id: Option<&str>)
 /// What the routes need of the generation of a request.
 fn view(live: &Live) -> Result<Arc<View>, ApiError> {
     live.view::<View>()
+}
+
+/// The definition that records are read by: the newest one. A generation of it may still be built, and needs what the live
+/// one does not keep.
+fn definition_of_writes(app: &App, view: &View) -> Arc<Definition> {
+    let domain = app.domain(&events::domain_name(view.definition.collection.as_str()));
+    let newest = domain.and_then(|domain| domain.newest_definition::<Revision>());
+    Arc::clone(newest.as_ref().map_or(&view.definition, |newest| &newest.definition))
 }
 
 /// A record as JSON.

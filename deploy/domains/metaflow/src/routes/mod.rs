@@ -37,7 +37,7 @@ use axum::{
 };
 use daybook_projector::tables::Statement;
 use daybook_query_api::{
-    app::{App, DomainApi},
+    app::{ApiVersion, App, DomainApi},
     error::ApiError,
     server,
 };
@@ -83,7 +83,7 @@ pub fn api(settings: Settings) -> DomainApi {
         streamed: vec![EVENTS.to_owned()],
         search_prefix: SEARCH_PREFIX.to_owned(),
         is_default: true,
-        new_view: Arc::new(|generation| Arc::new(view::Loaders::new(generation))),
+        version: ApiVersion::of(Arc::new(|generation| Arc::new(view::Loaders::new(generation)))),
         statements,
     }
 }

@@ -27,11 +27,12 @@ use serde_json::{Value, json};
 
 use self::body::{Encoding, Given};
 use super::{
-    View, caught_up,
+    View, caught_up, definition_of_writes,
     one::{is_set, merged, says_the_same, upserted},
     view,
 };
 use crate::{
+    definition::Definition,
     record::{self, Coverage, RecordInput, Source, content_hash},
     records::events::Event,
 };
@@ -106,18 +107,19 @@ pub(super) async fn ingest(
     // A repeated request finds its records by what they hold, not by a key.
     let record = Context { idempotency_key: None, ..context.record };
     let context = WriteContext { record, respond_async: false };
+    let definition = definition_of_writes(&app, &view);
     let (mut outcome, mut is_caught_up) = (Outcome::default(), false);
     let encoding = Encoding::of(&headers);
     let mut given = encoding.lines(&bytes)?.peekable();
     while given.peek().is_some() {
         let batch: Vec<Given> = given.by_ref().take(BATCH_MAX).collect();
-        let lines = read(&view, batch, encoding.source(), merge, &mut outcome);
-        let mut changes = changes(&view, &lines, merge).await?;
+        let lines = read(&definition, batch, encoding.source(), merge, &mut outcome);
+        let mut changes = changes(&view, &definition, &lines, merge).await?;
         if changes.len() < lines.len() && !is_caught_up {
             // That a record is unchanged counts only on tables that hold every write before this request.
             caught_up(&app, &live, &view, None).await?;
             is_caught_up = true;
-            changes = self::changes(&view, &lines, merge).await?;
+            changes = self::changes(&view, &definition, &lines, merge).await?;
         }
         outcome.unchanged += lines.len() - changes.len();
         let (events, numbers) = checked(changes, &mut outcome);
@@ -135,14 +137,14 @@ pub(super) async fn ingest(
 }
 
 /// The records of some lines.
-fn read(view: &View, lines: Vec<Given>, source: Source, merge: bool, outcome: &mut Outcome) -> Vec<Line> {
+fn read(definition: &Definition, lines: Vec<Given>, source: Source, merge: bool, outcome: &mut Outcome) -> Vec<Line> {
     let coverage = if merge { Coverage::Partial } else { Coverage::Whole };
     let mut records = Vec::with_capacity(lines.len());
     for Given { number, fields } in lines {
         outcome.read += 1;
         let refused = match fields {
             Err(refused) => refused,
-            Ok(fields) => match record::read(&view.definition, fields, source, coverage) {
+            Ok(fields) => match record::read(definition, fields, source, coverage) {
                 Ok(input) => {
                     outcome.note(&input);
                     records.push(Line { number, input });
@@ -164,14 +166,19 @@ fn read(view: &View, lines: Vec<Given>, source: Source, merge: bool, outcome: &m
 
 /// The events of the records that say something else than what is known, also from lines before them, each with the
 /// number of its line.
-async fn changes(view: &View, lines: &[Line], merge: bool) -> Result<Vec<(Event, u64)>, ApiError> {
+async fn changes(
+    view: &View,
+    definition: &Definition,
+    lines: &[Line],
+    merge: bool,
+) -> Result<Vec<(Event, u64)>, ApiError> {
     let known = join_all(lines.iter().map(|line| view.state(&line.input.record_id))).await;
     let (mut events, mut said, mut states) = (Vec::with_capacity(lines.len()), BTreeMap::new(), BTreeMap::new());
     for (Line { number, input }, known) in lines.iter().zip(known) {
-        let (known, hash) = (known?, content_hash(&input.fields, &view.definition));
+        let (known, hash) = (known?, content_hash(&input.fields, definition));
         if merge {
             let before = states.get(&input.record_id).or(known.as_ref().map(|stored| &stored.state));
-            let Some(after) = merged(&view.definition, before, input) else { continue };
+            let Some(after) = merged(definition, before, input) else { continue };
             states.insert(&input.record_id, after);
         } else {
             let is_same = match said.get(&input.record_id) {
@@ -183,7 +190,7 @@ async fn changes(view: &View, lines: &[Line], merge: bool) -> Result<Vec<(Event,
             }
             said.insert(&input.record_id, hash.clone());
         }
-        events.push((upserted(view.definition.collection.as_str(), input, &hash, merge), *number));
+        events.push((upserted(definition.collection.as_str(), input, &hash, merge), *number));
     }
     Ok(events)
 }
@@ -275,7 +282,7 @@ fn within(rejects_max: Option<usize>, outcome: &Outcome) -> Result<(), ApiError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{definition::Definition, record::LINE_BYTES_MAX};
+    use crate::record::LINE_BYTES_MAX;
 
     fn line(given: Value) -> RecordInput {
         let text = "collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\ntags = 'json'\n\

@@ -10,7 +10,7 @@ use daybook_query_api::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    body, id_of_path, view,
+    body, definition_of_writes, id_of_path, view,
     write::{Kind, Write},
 };
 use crate::{
@@ -45,14 +45,14 @@ pub(super) async fn put(
     Bounded(bytes): Bounded,
 ) -> Result<Response, ApiError> {
     let (view, merge) = (view(&live)?, is_set(&query, "merge")?);
-    let record_id = id_of_path(&view, &record_id)?;
+    let (record_id, definition) = (id_of_path(&view, &record_id)?, definition_of_writes(&app, &view));
     let mut given = json_line::parse(&bytes).map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
-    let key = view.definition.key.as_str();
+    let key = definition.key.as_str();
     if !given.contains_key(key) {
-        given.insert(key.to_owned(), key_value(&view.definition, &record_id));
+        given.insert(key.to_owned(), key_value(&definition, &record_id));
     }
     let coverage = if merge { Coverage::Partial } else { Coverage::Whole };
-    let input = record::read(&view.definition, given, Source::Json, coverage);
+    let input = record::read(&definition, given, Source::Json, coverage);
     let input = input.map_err(|fault| ApiError::invalid(&fault.field, fault.detail))?;
     if input.record_id != record_id {
         return Err(ApiError::invalid(key, format!("{key} is {}, and the path names {record_id}", input.record_id)));
@@ -60,9 +60,8 @@ pub(super) async fn put(
     let ignored: Vec<&String> = input.unknown.iter().chain(&input.ignored).collect();
     let notes = [("ignored_fields", json!(ignored)), ("truncated", json!(input.shortened))];
     let notes = notes.map(|(name, note)| (name.to_owned(), note)).into_iter().collect();
-    let hash = content_hash(&input.fields, &view.definition);
-    let collection = view.definition.collection.to_string();
-    let definition = Arc::clone(&view.definition);
+    let hash = content_hash(&input.fields, &definition);
+    let collection = definition.collection.to_string();
     let decide = move |state: Option<&Stored>| {
         let is_same = match merge {
             true => merged(&definition, state.map(|stored| &stored.state), &input).is_none(),
