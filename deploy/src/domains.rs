@@ -118,7 +118,12 @@ impl Domain {
 
     /// The domain with its API according to the settings.
     pub(crate) fn parts(&self, settings: &Settings) -> DomainParts {
-        DomainParts { projection: (self.projection)(), documents: (self.documents)(), api: settings.api(self) }
+        DomainParts {
+            projection: (self.projection)(),
+            documents: (self.documents)(),
+            inspector: None,
+            api: settings.api(self),
+        }
     }
 
     /// The topics of several domains.

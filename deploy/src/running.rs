@@ -170,7 +170,8 @@ impl DomainVersions {
 
 /// How a domain folds.
 pub(crate) fn version_of(parts: &DomainParts) -> Result<Version> {
-    Ok(Version::new(Arc::clone(&parts.projection), parts.documents.clone())?)
+    let version = Version::new(Arc::clone(&parts.projection), parts.documents.clone())?;
+    Ok(Version { inspector: parts.inspector.clone(), ..version })
 }
 
 /// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.

@@ -10,7 +10,9 @@ use std::{
 use axum::Router;
 use daybook_ingest::{append::Appender, log::EventLog, sequence::Sequencer};
 use daybook_projector::{projection::Projection, search::source::Documents, tables::Statement};
-use daybook_reindexer::{lease::Lease, rebuilds::Rebuilds, running::Open, version::Versions, watcher::Serving};
+use daybook_reindexer::{
+    lease::Lease, rebuilds::Rebuilds, running::Open, verify::inspect::Inspect, version::Versions, watcher::Serving,
+};
 use daybook_schemas::{SchemaSet, Topic, generic::SchemaSets};
 use tokio::sync::{Semaphore, watch};
 
@@ -92,6 +94,8 @@ pub struct DomainParts {
     pub projection: Arc<dyn Projection>,
     /// Its search documents, if it has any.
     pub documents: Option<Arc<dyn Documents>>,
+    /// What it checks itself when a generation is verified.
+    pub inspector: Option<Arc<dyn Inspect>>,
     /// What it adds to the HTTP API.
     pub api: DomainApi,
 }

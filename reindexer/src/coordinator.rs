@@ -4,19 +4,17 @@
 //! repeat each other's steps: every step is a compare-and-set in control storage, and so is what a new coordinator finds
 //! after a crash.
 
+mod ended;
 mod live_name;
 mod room;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use daybook_projector::{bookkeeping::quarantine, chain, generation::Generation, tables::TablesError};
 use daybook_schemas::position::{Partition, Position, Vector};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
+use self::ended::Ended;
 use crate::{
     control::{ChangeError, Control, Entry, NewState, State},
     lease::Assignment,
@@ -29,7 +27,10 @@ use crate::{
     },
     switching::{Flip, Switching},
     upgrade,
-    verify::{self, Indexed, Limits, Report, VerifyError},
+    verify::{
+        self, Indexed, Limits, Report, VerifyError,
+        inspect::{Inspected, Side},
+    },
     version::Version,
     watcher::Serving,
 };
@@ -46,8 +47,6 @@ const ROOM_LOOK: Duration = Duration::from_secs(2);
 const FAILED_PAUSE: Duration = Duration::from_secs(1);
 /// Records that a candidate may be behind the live generation when it is verified.
 const VERIFIED_LAG_MAX: i64 = 10_000;
-/// After so long, no process still opens a generation that has ended.
-const CLOSED_MAX: Duration = Duration::from_secs(10);
 /// Why a candidate that was ready is not any longer.
 pub(crate) const VERIFIED_TOO_LONG_AGO: &str = "it was verified too long ago, or another generation was live then";
 
@@ -72,10 +71,8 @@ pub struct Coordinator {
     serving: watch::Receiver<Serving>,
     assignment: watch::Receiver<Assignment>,
     switching: Switching,
-    /// Generations that have ended, and when all was removed first that was there.
-    emptied: BTreeMap<i64, Instant>,
-    /// Generations that have ended and of which nothing is left.
-    removed: BTreeSet<i64>,
+    /// Generations that have ended, and what is left of them.
+    ended: BTreeMap<i64, Ended>,
     /// Tables of a candidate are being made.
     making: Option<Making>,
     verification: Option<Verification>,
@@ -114,8 +111,7 @@ impl Coordinator {
             serving,
             assignment,
             switching,
-            emptied: BTreeMap::new(),
-            removed: BTreeSet::new(),
+            ended: BTreeMap::new(),
             making: None,
             verification: None,
             next_attempt: None,
@@ -402,29 +398,6 @@ impl Coordinator {
         }
         Ok(())
     }
-
-    /// Removes the tables and the indexes of generations that have ended and that this process has closed, except tables
-    /// that others have, too.
-    async fn remove_ended(&mut self, entries: &[Entry]) -> Result<(), StepError> {
-        let ended = entries.iter().filter(|entry| entry.state.has_ended());
-        for entry in ended {
-            let number = entry.generation;
-            // A process that was just opening it may make something after it was removed: so it is removed twice.
-            let first = self.emptied.get(&number).copied();
-            let is_pending = first.is_some_and(|first| first.elapsed() < CLOSED_MAX);
-            let is_open = self.serving.borrow().open.contains_key(&number);
-            if is_open || is_pending || self.removed.contains(&number) {
-                continue;
-            }
-            self.control().forget_workers(self.platform.domain(), number).await?;
-            upgrade::remove(&self.platform.stores(), self.platform.domain(), entry, entries).await?;
-            match first {
-                None => drop(self.emptied.insert(number, Instant::now())),
-                Some(_) => drop(self.removed.insert(number)),
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A step that waits for others is tried again.
@@ -482,5 +455,19 @@ async fn verified(platform: &Platform, live: &Open, open: &Open, limits: &Limits
         canaries: &platform.settings.canaries,
     });
     let (live, candidate, throttle) = (&live.generation, &open.generation, platform.lease.throttle());
-    verify::verify(live, candidate, &platform.version.projection, indexed, limits, &|_, _| {}, throttle).await
+    let projection = &platform.version.projection;
+    let mut report = verify::verify(live, candidate, projection, indexed, limits, &|_, _| {}, throttle).await?;
+    if let Some(inspector) = &platform.version.inspector {
+        let documents = platform.version.documents.as_deref();
+        let mut live = Side { generation: live, index: of_live.as_deref() };
+        let candidate = Side { generation: candidate, index: index.as_deref() };
+        candidate.catch_up(documents).await?;
+        match live.catch_up(documents).await {
+            // A new one may take its place because of that.
+            Err(VerifyError::Behind { .. }) => live.index = None,
+            reached => reached?,
+        }
+        report.add(inspector.inspect(Inspected { live, candidate, throttle }).await?);
+    }
+    Ok(report)
 }

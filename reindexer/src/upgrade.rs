@@ -52,7 +52,7 @@ pub(crate) async fn tidy(stores: &Stores<'_>, platform: &Platform, entries: &[En
     let (control, domain) = (&platform.control, platform.domain());
     for entry in entries {
         match entry.state {
-            state if state.has_ended() => remove(stores, domain, entry, entries).await?,
+            state if state.has_ended() => drop(remove(stores, domain, entry, entries).await?),
             _ if entry.is_candidate() && platform.of(&entry.fingerprint).is_none() => {
                 end(stores, control, domain, entry, entries).await?;
             }
@@ -148,26 +148,32 @@ async fn end(
 }
 
 /// Removes the tables and the index of a generation that has ended, as far as they are there. Tables that another of
-/// `entries` has, too, are kept.
+/// `entries` has, too, are kept. Whether nothing is left: an index that cannot be removed now can be later.
 pub(crate) async fn remove(
     stores: &Stores<'_>,
     domain: &'static str,
     entry: &Entry,
     entries: &[Entry],
-) -> Result<(), TablesError> {
-    remove_index(stores, domain, entry).await;
-    if entry.shares_tables(entries) { Ok(()) } else { stores.tables.remove(&entry.schema).await }
+) -> Result<bool, TablesError> {
+    let is_removed = remove_index(stores, domain, entry).await;
+    if !entry.shares_tables(entries) {
+        stores.tables.remove(&entry.schema).await?;
+    }
+    Ok(is_removed)
 }
 
-async fn remove_index(stores: &Stores<'_>, domain: &'static str, entry: &Entry) {
+/// Whether it is removed. Until then, an index of others is refused when it is opened, and one that is ahead of the tables
+/// is built anew.
+async fn remove_index(stores: &Stores<'_>, domain: &'static str, entry: &Entry) -> bool {
     let Entry { index, fingerprint, log_id, .. } = entry.clone();
-    if let Some(Indexes { store, shape }) = &stores.search {
-        let shape = Arc::clone(shape);
-        let binding = Binding { log_id, domain: domain.to_owned(), index: index.clone(), fingerprint, shape };
-        // What is left is removed at a later start. An index of others is refused when it is opened, and one that is ahead
-        // of the tables is built anew.
-        if let Err(error) = store.delete(&binding).await {
-            tracing::warn!(error = %error, domain, index, "the index {index} is not removed: {error}");
+    let Some(Indexes { store, shape }) = &stores.search else { return true };
+    let shape = Arc::clone(shape);
+    let binding = Binding { log_id, domain: domain.to_owned(), index: index.clone(), fingerprint, shape };
+    match store.delete(&binding).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(error = %error, domain, index, "the index {index} is not removed yet: {error}");
+            false
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod canaries;
 mod documents;
+pub mod inspect;
 mod ranges;
 mod report;
 mod wait;

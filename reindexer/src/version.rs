@@ -9,6 +9,8 @@ use std::sync::Arc;
 use daybook_projector::{generation, projection::Projection, search::source::Documents, tables::TablesError};
 use tokio::sync::watch;
 
+use crate::verify::inspect::Inspect;
+
 /// How a domain's events become rows and documents.
 #[derive(Clone)]
 pub struct Version {
@@ -16,15 +18,17 @@ pub struct Version {
     pub projection: Arc<dyn Projection>,
     /// How rows become documents; none for a domain without search.
     pub documents: Option<Arc<dyn Documents>>,
+    /// What the domain checks itself when a generation is verified.
+    pub inspector: Option<Arc<dyn Inspect>>,
     /// The fingerprint of its generations.
     pub fingerprint: String,
 }
 
 impl Version {
-    /// A version of a projection's domain.
+    /// A version of a projection's domain, which checks nothing itself.
     pub fn new(projection: Arc<dyn Projection>, documents: Option<Arc<dyn Documents>>) -> Result<Self, TablesError> {
         let fingerprint = generation::fingerprint(projection.as_ref())?;
-        Ok(Self { projection, documents, fingerprint })
+        Ok(Self { projection, documents, inspector: None, fingerprint })
     }
 }
 

@@ -450,3 +450,24 @@ async fn stores_that_are_away_or_crash_in_any_state_of_a_rebuild_lose_nothing() 
     let all = stores.iter().flat_map(|store| [Harm::Cut(store), Harm::Restart(store)]).collect();
     harms(place, Stores { through, proxies: proxies.into(), own: Some(own) }, 2, all, rounds(1)).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_that_cannot_be_removed_is_removed_once_it_can_be() {
+    let search = Proxy::start(0, services::port_of(&services::elasticsearch())).await;
+    let place = Place::new("leftovers", Backend::Distributed);
+    let place = place.with_search(Some(format!("http://127.0.0.1:{}", search.port)));
+    let server = Server::start(&place);
+    Step::make(&server.api, FLOWS[0]).await;
+    let begun = server.api.post("/api/v1/rebuilds", &json!({})).await.json()["generation"].clone();
+    let path = format!("/api/v1/generations/{begun}");
+    wait::until("it is ready", async || server.api.get(&path).await.json()["state"] == "ready").await;
+    search.set(proxy::Harm::Cut);
+    let cancelled = server.api.post(&format!("{path}/cancel"), &json!({})).await;
+    assert_eq!(cancelled.status, 200, "{}", cancelled.text);
+    let refused = || server.logged().iter().filter(|line| line.contains("is not removed yet")).count();
+    wait::until("its removal is tried several times", async || refused() >= 3).await;
+    search.set(proxy::Harm::None);
+    let left = async || place.parts().await.into_iter().filter(|part| part.contains("_g0002")).collect::<Vec<_>>();
+    wait::until("its index is removed", async || left().await.is_empty()).await;
+    assert!(server.stop());
+}

@@ -42,6 +42,8 @@ pub struct Report {
     pub index: Option<IndexReport>,
     /// What searches find in both generations.
     pub canaries: Vec<CanaryReport>,
+    /// What the domain found itself; `None` if it looks for nothing.
+    pub inspection: Option<Value>,
     /// What was counted, each beside its limit.
     pub limits: Vec<Limited>,
     /// Whether the candidate may be promoted.

@@ -1,7 +1,9 @@
 //! The domain of one collection: its records in typed tables, made from its definition at run time.
 
+mod counts;
 mod documents;
 pub mod events;
+mod inspection;
 pub mod projection;
 pub mod routes;
 mod states;
@@ -16,7 +18,7 @@ use daybook_projector::{
 };
 use daybook_query_api::app::DomainParts;
 
-use self::{documents::RecordDocuments, projection::Records, typed::Typed};
+use self::{documents::RecordDocuments, inspection::Inspector, projection::Records, typed::Typed};
 use crate::definition::Definition;
 
 /// A definition as it was applied.
@@ -32,8 +34,12 @@ pub fn parts(number: i64, definition: Arc<Definition>) -> Result<DomainParts, Ta
     let typed = Typed::of(&definition);
     let documents = Arc::new(RecordDocuments::of(&definition, typed));
     let projection = Records::new(Arc::clone(&definition), typed, documents.shape());
-    let projection = Arc::new(projection.map_err(|fault| TablesError::Unusable(chain(&fault)))?);
-    Ok(DomainParts { projection, documents: Some(documents), api: routes::api(Revision { number, definition }, typed) })
+    let unusable = |fault| TablesError::Unusable(chain(&fault));
+    let projection = Arc::new(projection.map_err(unusable)?);
+    let revision = Arc::new(Revision { number, definition });
+    let inspector = Arc::new(Inspector::new(Arc::clone(&revision)).map_err(unusable)?);
+    let api = routes::api(&revision, typed);
+    Ok(DomainParts { projection, documents: Some(documents), inspector: Some(inspector), api })
 }
 
 /// The statements that read the typed table of a collection, so that a test can run each on every engine.

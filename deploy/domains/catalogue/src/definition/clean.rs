@@ -12,7 +12,7 @@ use super::{
     reader::Section,
     terms::{self, Terms},
 };
-use crate::values::FieldType;
+use crate::{Fields, values::FieldType};
 
 /// Most memory of a compiled pattern, in bytes.
 pub const PATTERN_BYTES_MAX: usize = 1 << 20;
@@ -112,6 +112,14 @@ pub struct Exclusion {
     pub enabled: bool,
     /// The values that a record must have, all of them.
     pub when: BTreeMap<Identifier, Value>,
+}
+
+impl Exclusion {
+    /// Whether it keeps a record with these fields out of the indexes.
+    pub fn excludes(&self, fields: &Fields) -> bool {
+        let has = |(field, value): (&Identifier, &Value)| fields.get(field.as_str()).unwrap_or(&Value::Null) == value;
+        self.enabled && self.when.iter().all(has)
+    }
 }
 
 /// The kinds of rules by name, to read them.

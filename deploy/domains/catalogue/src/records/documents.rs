@@ -25,7 +25,6 @@ use super::{
     typed::{DocumentRow, Typed},
 };
 use crate::{
-    Fields,
     definition::{Definition, clean::Exclusion, presets::Preset},
     derive,
 };
@@ -47,13 +46,12 @@ pub(super) struct RecordDocuments {
 
 impl RecordDocuments {
     pub(super) fn of(definition: &Definition, typed: &'static Typed) -> Self {
-        let exclude = definition.clean.exclude.iter().filter(|exclusion| exclusion.enabled);
         Self {
             typed,
             topic: events::topic(definition.collection.as_str()),
             preset: definition.preset,
             options: derive::Options { strip_query: definition.index.strip_query },
-            exclude: exclude.cloned().collect(),
+            exclude: definition.clean.exclude.clone(),
             attributes: Attributes::of(definition),
         }
     }
@@ -62,7 +60,9 @@ impl RecordDocuments {
     fn document(&self, row: DocumentRow) -> Result<Document, TablesError> {
         let DocumentRow { record_id, revision, flags, changed_at, fields } = row;
         let mut document = Document::new(record_id.clone(), revision);
-        let Some(fields) = fields.filter(|fields| !self.is_excluded(fields)) else { return Ok(document) };
+        let Some(fields) = fields.filter(|fields| !self.exclude.iter().any(|it| it.excludes(fields))) else {
+            return Ok(document);
+        };
         let flags: BTreeMap<String, bool> =
             serde_json::from_str(&flags).map_err(|_| TablesError::Shape { column: "flags" })?;
         document.set(TYPE, RECORD);
@@ -85,13 +85,6 @@ impl RecordDocuments {
             document.set(&name, value);
         }
         Ok(document)
-    }
-
-    /// Whether a rule keeps a record out of the indexes.
-    fn is_excluded(&self, fields: &Fields) -> bool {
-        self.exclude
-            .iter()
-            .any(|exclusion| exclusion.when.iter().all(|(field, value)| fields.get(field.as_str()) == Some(value)))
     }
 
     /// Reads the documents of some records, and hands them on.

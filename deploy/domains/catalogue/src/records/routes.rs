@@ -25,6 +25,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Revision,
+    counts::{self, STATEMENTS_OF_SOURCES},
     events::{self, SCHEMAS},
     states::{READ, STATEMENTS, StateRow, Stored},
     typed::{Shown, Typed},
@@ -40,7 +41,7 @@ struct View {
 }
 
 /// What the domain of a collection adds to the HTTP API.
-pub(super) fn api(revision: Revision, typed: &'static Typed) -> DomainApi {
+pub(super) fn api(revision: &Arc<Revision>, typed: &'static Typed) -> DomainApi {
     let definition = &revision.definition;
     let topic = events::topic(definition.collection.as_str());
     let prefix = format!("{PREFIX}/{}", definition.collection);
@@ -55,10 +56,14 @@ pub(super) fn api(revision: Revision, typed: &'static Typed) -> DomainApi {
         is_default: false,
         version: ApiVersion {
             new_view: Arc::new(move |generation| Arc::new(View::start(generation, &of_view, typed))),
-            definition: Some(Arc::new(revision)),
+            definition: Some(Arc::clone(revision) as _),
         },
         // Those of the typed table are made at run time; a contract test runs them.
-        statements: if typed.has_source { || [STATEMENTS, list::STATEMENTS].concat() } else { || STATEMENTS.to_vec() },
+        statements: if typed.has_source {
+            || [STATEMENTS, counts::STATEMENTS, STATEMENTS_OF_SOURCES].concat()
+        } else {
+            || [STATEMENTS, counts::STATEMENTS].concat()
+        },
     }
 }
 

@@ -19,6 +19,8 @@ statements! {
     PUT = "sql/put_state", split;
     /// The ids of all records that were ever named: those after `$1`, without the first `$3`, `$2` at most.
     pub(super) IDS_AFTER = "sql/ids_after", RecordIdRow;
+    /// The states of the records after `$1`, `$2` at most.
+    pub(super) STATES_AFTER = "sql/states_after", StateRow;
     /// The states of some records; keyed by record id.
     pub(super) READ = "sql/read_states", split, keyed StateRow;
     /// Removes the typed rows of some records.
@@ -75,6 +77,13 @@ pub(super) struct Stored {
     pub(super) changed_at: i64,
     /// The last event of a batch that is to be written to it.
     pub(super) written_by: Option<Position>,
+}
+
+impl StateRow<'_> {
+    /// The id of the record.
+    pub(super) fn record_id(&self) -> &str {
+        self.record_id
+    }
 }
 
 impl Stored {

@@ -1,28 +1,16 @@
 //! Records by id, page by page, and their counts by source.
 
 use axum::{http::StatusCode, response::Response};
-use daybook_projector::{row, statements, tables::FromRow};
+use daybook_projector::tables::FromRow;
 use daybook_query_api::{error::ApiError, json, live::Live, query::Query};
 use serde_json::{Value, json};
 
 use super::{body, view};
+use crate::records::counts::{COUNT_BY_SOURCE, SourceRow};
 
 /// Records of one page, if the client gives no limit, and at most.
 const LIMIT_DEFAULT: i64 = 50;
 const LIMIT_MAX: i64 = 500;
-
-statements! {
-    /// The statements of collections whose records have a source.
-    pub(super) STATEMENTS;
-    COUNT_BY_SOURCE = "../sql/count_by_source", CountRow;
-}
-
-row! {
-    struct CountRow<'r> {
-        source: Option<&'r str>,
-        row_count: i64,
-    }
-}
 
 /// The records after an id, in the order of ids. `next` is the id to go on after, if there are more.
 pub(super) async fn list(live: Live, query: Query) -> Result<Response, ApiError> {
@@ -53,14 +41,14 @@ pub(super) async fn counts(live: Live, query: Query) -> Result<Response, ApiErro
         Some(_) => return Err(ApiError::invalid("by", "records are counted by source")),
     }
     let rows = live.read(&COUNT_BY_SOURCE, Vec::new()).await?;
-    let counts: Vec<CountRow<'_>> = rows.iter().map(|row| CountRow::read(row)).collect::<Result<_, _>>()?;
+    let counts: Vec<SourceRow<'_>> = rows.iter().map(|row| SourceRow::read(row)).collect::<Result<_, _>>()?;
     Ok(json::respond(StatusCode::OK, &json!({"counts": shown(counts)})))
 }
 
 /// Counts in the order of the bytes of their sources, whatever the order of the engine: no source comes first.
-fn shown(mut counts: Vec<CountRow<'_>>) -> Vec<Value> {
+fn shown(mut counts: Vec<SourceRow<'_>>) -> Vec<Value> {
     counts.sort_by_key(|count| count.source);
-    counts.iter().map(|CountRow { source, row_count }| json!({"source": source, "records": row_count})).collect()
+    counts.iter().map(|SourceRow { source, row_count }| json!({"source": source, "records": row_count})).collect()
 }
 
 #[cfg(test)]
@@ -70,7 +58,7 @@ mod tests {
     #[test]
     fn counts_are_in_the_order_of_bytes_and_those_without_a_source_come_first() {
         let counts = [Some("b"), Some("B"), None, Some("\u{e9}"), Some("a")];
-        let counts = shown(counts.map(|source| CountRow { source, row_count: 1 }).into());
+        let counts = shown(counts.map(|source| SourceRow { source, row_count: 1 }).into());
         let sources: Vec<&Value> = counts.iter().map(|count| &count["source"]).collect();
         assert_eq!(sources, [&json!(null), &json!("B"), &json!("a"), &json!("b"), &json!("\u{e9}")]);
     }

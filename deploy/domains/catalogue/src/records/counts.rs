@@ -1,0 +1,69 @@
+//! Counts of the records of a generation.
+
+use std::collections::BTreeMap;
+
+use daybook_projector::{
+    comparison, row, statements,
+    tables::{FromRow, Params, Row, Statement, Tables, TablesError},
+};
+
+use super::typed::SOURCE;
+
+statements! {
+    /// The statements that count the records of every collection.
+    pub(super) STATEMENTS;
+    COUNT_NAMED = "sql/count_named", CountRow;
+    COUNT_SHOWN = "sql/count_shown", CountRow;
+}
+
+statements! {
+    /// The statements of collections whose records have a source.
+    pub(super) STATEMENTS_OF_SOURCES;
+    /// How many records readers see of each source.
+    pub(super) COUNT_BY_SOURCE = "sql/count_by_source", SourceRow;
+}
+
+row! {
+    struct CountRow {
+        row_count: i64,
+    }
+}
+
+row! {
+    /// The records of one source.
+    pub(super) struct SourceRow<'r> {
+        pub(super) source: Option<&'r str>,
+        pub(super) row_count: i64,
+    }
+}
+
+/// Records by source; those that have none come first.
+pub(super) type BySource = BTreeMap<Option<String>, u64>;
+
+/// How many records were ever named.
+pub(super) async fn named(tables: &dyn Tables) -> Result<u64, TablesError> {
+    count(tables, &COUNT_NAMED).await
+}
+
+/// How many records readers see, by source; all of them without a source, if records have no such field.
+pub(super) async fn shown(tables: &dyn Tables) -> Result<BySource, TablesError> {
+    let has_source = comparison::columns(tables, "records").await?.iter().any(|column| column == SOURCE);
+    if !has_source {
+        return Ok([(None, count(tables, &COUNT_SHOWN).await?)].into());
+    }
+    let rows = tables.read_background(&COUNT_BY_SOURCE, Params::One(Vec::new())).await?;
+    let counted = |row: &Row| {
+        let SourceRow { source, row_count } = SourceRow::read(row)?;
+        Ok((source.map(str::to_owned), unsigned(row_count)))
+    };
+    rows.iter().map(counted).collect()
+}
+
+async fn count(tables: &dyn Tables, statement: &'static Statement) -> Result<u64, TablesError> {
+    let rows = tables.read_background(statement, Params::One(Vec::new())).await?;
+    Ok(rows.first().map(|row| CountRow::read(row)).transpose()?.map_or(0, |row| unsigned(row.row_count)))
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}

@@ -1,0 +1,190 @@
+//! How much a generation differs from the live one, and how much it may.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::Held;
+use crate::{
+    definition::{measures::Percent, verify::Verify},
+    records::counts::BySource,
+};
+
+/// A number of the live generation, and of the candidate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Counted {
+    before: u64,
+    after: u64,
+}
+
+/// What has changed.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    pub(super) rows: Counted,
+    /// `None` if an index is not open.
+    pub(super) documents: Option<Counted>,
+    rows_by_source: BTreeMap<Option<String>, Counted>,
+    documents_by_source: Option<BTreeMap<Option<String>, Counted>>,
+    /// Records of which a rule leaves a field empty.
+    pub(super) emptied: u64,
+}
+
+/// A number beside its limit.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Limited {
+    limit: &'static str,
+    source: Option<String>,
+    found: String,
+    max: String,
+    is_held: bool,
+}
+
+impl Counted {
+    pub(super) fn show(self) -> Value {
+        let Self { before, after } = self;
+        let change = i128::from(after) - i128::from(before);
+        // Nothing grows by a percentage.
+        let percent = (before > 0).then(|| (change as f64 / before as f64 * 10_000.0).round() / 100.0);
+        json!({"before": before, "after": after, "change": i64::try_from(change).unwrap_or(i64::MAX), "percent": percent})
+    }
+
+    const fn lost(self) -> u64 {
+        self.before.saturating_sub(self.after)
+    }
+}
+
+impl Change {
+    pub(super) fn between(live: &Held, candidate: &Held, emptied: u64) -> Self {
+        let documents = live.documents.zip(candidate.documents);
+        let by_source = live.documents_by_source.as_ref().zip(candidate.documents_by_source.as_ref());
+        Self {
+            rows: Counted { before: sum(&live.rows), after: sum(&candidate.rows) },
+            documents: documents.map(|(before, after)| Counted { before, after }),
+            rows_by_source: beside(&live.rows, &candidate.rows),
+            documents_by_source: by_source.map(|(before, after)| beside(before, after)),
+            emptied,
+        }
+    }
+
+    pub(super) fn show_by_source(&self) -> Vec<Value> {
+        let of_documents =
+            |source| self.documents_by_source.as_ref().map(|all| all.get(source).copied().unwrap_or_default());
+        let sources = self.rows_by_source.iter();
+        let shown = sources.map(|(source, rows)| {
+            json!({"source": source, "rows": rows.show(), "documents": of_documents(source).map(Counted::show)})
+        });
+        shown.collect()
+    }
+
+    /// Documents by source if both indexes count them; else rows.
+    fn by_source(&self) -> &BTreeMap<Option<String>, Counted> {
+        self.documents_by_source.as_ref().unwrap_or(&self.rows_by_source)
+    }
+}
+
+fn sum(counts: &BySource) -> u64 {
+    counts.values().sum()
+}
+
+fn beside(before: &BySource, after: &BySource) -> BTreeMap<Option<String>, Counted> {
+    let mut all: BTreeMap<Option<String>, Counted> = BTreeMap::new();
+    for (source, count) in before {
+        all.entry(source.clone()).or_default().before = *count;
+    }
+    for (source, count) in after {
+        all.entry(source.clone()).or_default().after = *count;
+    }
+    all
+}
+
+impl Limited {
+    /// Holds a change to the limits of a definition. What was not there before can lose nothing.
+    pub(super) fn of(verify: &Verify, change: &Change) -> Vec<Self> {
+        let all = change.documents.unwrap_or(change.rows);
+        let mut limited = Vec::new();
+        if all.before > 0 {
+            let is_held = all.after >= verify.min_documents;
+            let (found, max) = (all.after.to_string(), format!("at least {}", verify.min_documents));
+            limited.push(Self { limit: "min_documents", source: None, found, max, is_held });
+            limited.push(Self::percent("max_drop", None, all.lost(), all.before, verify.max_drop));
+            let grown = all.after.saturating_sub(all.before);
+            limited.push(Self::percent("max_growth", None, grown, all.before, verify.max_growth));
+        }
+        let emptied = (change.emptied, change.rows.after);
+        limited.push(Self::percent("max_records_emptied", None, emptied.0, emptied.1, verify.max_records_emptied));
+        for (source, counted) in change.by_source().iter().filter(|(_, counted)| counted.lost() > 0) {
+            let name = source.clone().unwrap_or_default();
+            let may_vanish = counted.after == 0 && verify.sources_may_vanish.contains(&name);
+            if !may_vanish {
+                let (lost, max) = (counted.lost(), verify.max_drop_per_source);
+                limited.push(Self::percent("max_drop_per_source", Some(name), lost, counted.before, max));
+            }
+        }
+        limited
+    }
+
+    fn percent(limit: &'static str, source: Option<String>, part: u64, whole: u64, max: Percent) -> Self {
+        let found = format!("{part} of {whole}");
+        Self { limit, source, found, max: max.to_string(), is_held: max.covers(part, whole) }
+    }
+
+    /// Why the candidate must not be promoted.
+    pub(super) fn reason(&self) -> Option<String> {
+        let Self { limit, source, found, max, is_held } = self;
+        let of = source.as_ref().map(|source| format!(" of source {source}")).unwrap_or_default();
+        (!is_held).then(|| format!("verify.{limit}{of}: {found}, the definition allows {max}"))
+    }
+
+    pub(super) fn show(&self) -> Value {
+        let Self { limit, source, found, max, is_held } = self;
+        json!({"limit": limit, "source": source, "found": found, "max": max, "held": is_held})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::Definition;
+
+    fn held(documents: &[(&str, u64)]) -> Held {
+        let by_source: BySource =
+            documents.iter().map(|(source, count)| (Some((*source).to_owned()), *count)).collect();
+        Held { rows: by_source.clone(), documents: Some(sum(&by_source)), documents_by_source: Some(by_source) }
+    }
+
+    fn broken(verify: &str, before: &[(&str, u64)], after: &[(&str, u64)], emptied: u64) -> Vec<String> {
+        let text = format!("collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\nsource = 'text'\n[verify]\n{verify}");
+        let definition = Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let change = Change::between(&held(before), &held(after), emptied);
+        Limited::of(&definition.verify, &change).iter().filter_map(Limited::reason).collect()
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_holds_and_one_that_is_passed_by_one_does_not() {
+        let before = [("a", 100), ("b", 900)];
+        let none: [String; 0] = [];
+        assert_eq!(broken("", &before, &[("a", 90), ("b", 890)], 0), none);
+        assert_eq!(
+            broken("", &before, &[("a", 90), ("b", 889)], 0),
+            ["verify.max_drop: 21 of 1000, the definition allows 2 %"]
+        );
+        let source = "verify.max_drop_per_source of source a: 11 of 100, the definition allows 10 %";
+        assert_eq!(broken("", &before, &[("a", 89), ("b", 900)], 0), [source]);
+        assert_eq!(broken("max_drop = '10 %'", &before, &[("b", 900)], 0).len(), 1, "a vanished");
+        assert_eq!(broken("max_drop = '10 %'\nsources_may_vanish = ['a']", &before, &[("b", 900)], 0), none);
+        assert_eq!(broken("", &before, &[("a", 100), ("b", 1400)], 0), none);
+        assert_eq!(broken("", &before, &[("a", 100), ("b", 1401)], 0).len(), 1, "it grew too much");
+        assert_eq!(broken("", &before, &before, 10), none);
+        assert_eq!(broken("", &before, &before, 11).len(), 1, "too many records are emptied");
+        assert_eq!(broken("min_documents = 1001", &before, &before, 0).len(), 1);
+    }
+
+    #[test]
+    fn the_first_refresh_has_nothing_to_lose_and_no_percentage() {
+        let none: [String; 0] = [];
+        assert_eq!(broken("min_documents = 5", &[], &[("a", 1)], 0), none);
+        let shown = Change::between(&held(&[]), &held(&[("a", 3)]), 0);
+        assert_eq!(shown.rows.show(), json!({"before": 0, "after": 3, "change": 3, "percent": null}));
+        assert_eq!(shown.show_by_source()[0]["documents"]["after"], 3);
+    }
+}

@@ -1,0 +1,82 @@
+//! One pass over the states of all records: what each of them should come to, by the definition alone.
+
+use std::collections::BTreeMap;
+
+use daybook_projector::{
+    tables::{FromRow, Params, Tables, TablesError},
+    throttle::Throttle,
+};
+use tokio::time::Instant;
+
+use crate::{
+    clean::{Cleaner, counts::RuleCounts},
+    definition::Definition,
+    records::states::{STATES_AFTER, StateRow, Stored},
+};
+
+/// States that are read at a time.
+const PAGE: i64 = 1000;
+
+/// What the states of all records come to.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// Records that readers should see.
+    pub(super) shown: u64,
+    /// Those of them that no rule keeps out of the index.
+    pub(super) documents: u64,
+    /// Those that are kept out, by the first rule that does.
+    pub(super) excluded: BTreeMap<String, u64>,
+    /// Records that are taken down.
+    pub(super) taken_down: u64,
+    /// Records whose content was removed.
+    pub(super) removed: u64,
+    /// Records of which only a flag is known.
+    pub(super) without_content: u64,
+    /// What each rule changed.
+    pub(super) rules: RuleCounts,
+}
+
+impl Pass {
+    /// Reads all states.
+    pub(super) async fn over(
+        tables: &dyn Tables,
+        definition: &Definition,
+        cleaner: &Cleaner,
+        throttle: &Throttle,
+    ) -> Result<Self, TablesError> {
+        let mut pass = Self { rules: cleaner.counts(), ..Self::default() };
+        let (mut after, mut since) = (String::new(), Instant::now());
+        loop {
+            let params = Params::One(vec![after.as_str().into(), PAGE.into()]);
+            let rows = tables.read_background(&STATES_AFTER, params).await?;
+            for row in &rows {
+                let row = StateRow::read(row)?;
+                pass.take(row.record_id(), &Stored::of(&row)?, definition, cleaner);
+                row.record_id().clone_into(&mut after);
+            }
+            if rows.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
+                return Ok(pass);
+            }
+            throttle.rest(&mut since).await;
+        }
+    }
+
+    fn take(&mut self, record_id: &str, stored: &Stored, definition: &Definition, cleaner: &Cleaner) {
+        let state = &stored.state;
+        let Some(mut fields) = state.shown(definition) else {
+            let kind = match (&state.taken_down, state.is_removed) {
+                (Some(_), _) => &mut self.taken_down,
+                (None, true) => &mut self.removed,
+                (None, false) => &mut self.without_content,
+            };
+            *kind += 1;
+            return;
+        };
+        self.shown += 1;
+        cleaner.clean(record_id, &mut fields, &mut self.rules);
+        match definition.clean.exclude.iter().find(|exclusion| exclusion.excludes(&fields)) {
+            Some(exclusion) => *self.excluded.entry(exclusion.id.clone()).or_default() += 1,
+            None => self.documents += 1,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+"""Counts what a catalogue must hold after an import of a CSV file and a refresh.
+
+This is an independent check: it follows the text of the specification (sections 2a, 2d, 4a, 4b and 4c, and the
+deviations D1 to D5) and shares no code with the server. It prints one JSON document with sorted keys; the same
+keys stand in it for both kinds, empty or 0 where a rule or a field does not exist for the kind.
+
+    count_catalogue.py --kind image|audio FILE.csv[.gz] [--changes CHANGES.ndjson] [--taken-down ID ...]
+"""
+import argparse
+import gzip
+import json
+import re
+import sys
+import uuid
+from collections import Counter
+
+DENY_EXACT = {"no person", "squareformat", "uploaded:by=flickrmobile", "uploaded:by=instagram",
+              "flickriosapp:filter=flamingo", "by"}
+DENY_PART = ("flickriosapp", "uploaded", ":", "=", "cc0", "by-nc", "by-nd", "by-sa", "by-nc-nd", "by-nc-sa", "pdm")
+DROP_PROVIDERS = {"rekognition"}
+MIN_ACCURACY = 0.90
+HTTP_HOSTS = {"collections.musee-mccord.qc.ca"}
+URL_FIELDS = ("url", "creator_url", "foreign_landing_url")
+DROP_REASONS = ("malformed", "accuracy", "provider", "deny-exact", "deny-part")
+DERIVED = ("extension", "size", "aspect_ratio", "length")
+JSON_FIELDS = ("tags", "meta_data", "alt_files")
+NUMBER_FIELDS = ("width", "height", "duration")
+BOOLEANS = {"t": True, "true": True, "f": False, "false": False}
+# One field and what ends it: a quoted text in which "" is a quote, or a text without quotes; then , or the line's end.
+FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^,"\r\n]*))(,|\r?\n|\r|\Z)')
+NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def read_text(path):
+    """The text of a file, plain or gzip (told by its first bytes, not by its name)."""
+    with open(path, "rb") as file:
+        data = file.read()
+    if data[:2] == b"\x1f\x8b":
+        data = gzip.decompress(data)
+    return data.decode("utf-8-sig")
+
+
+def csv_lines(text):
+    """Lists of values; a value without quotes and without text is null, `""` is the empty text."""
+    position, values = 0, []
+    while position < len(text):
+        match = FIELD.match(text, position)
+        if not match:
+            raise ValueError(f"not CSV at line {text.count(chr(10), 0, position) + 1}")
+        quoted, bare, end = match.groups()
+        values.append(quoted.replace('""', '"') if quoted is not None else bare or None)
+        position = match.end()
+        if end != ",":
+            if values != [None]:
+                yield values
+            values = []
+        elif position == len(text):
+            values.append(None)
+    if values:
+        yield values
+
+
+def typed(name, value):
+    """A value of the CSV file as the field's type; only the fields that a rule reads are decoded."""
+    if value is None:
+        return None
+    if name in JSON_FIELDS:
+        return json.loads(value)
+    if name in NUMBER_FIELDS:
+        return int(value)
+    if name == "removed_from_source":
+        return BOOLEANS[value.lower()]
+    return value
+
+
+def csv_records(path):
+    lines = csv_lines(read_text(path))
+    header = next(lines)
+    for number, values in enumerate(lines, 1):
+        if len(values) != len(header):
+            raise ValueError(f"record {number} has {len(values)} values, the header has {len(header)}")
+        yield {name: typed(name, value) for name, value in zip(header, values)}
+
+
+def changed_records(path):
+    return [json.loads(line) for line in read_text(path).split("\n") if line.strip()]
+
+
+def by_identifier(records):
+    """The last record of each identifier."""
+    return {str(uuid.UUID(record["identifier"])): record for record in records}
+
+
+def accuracy_of(value):
+    """The number in an accuracy, which may be written as text; None if there is none."""
+    if isinstance(value, str) and NUMBER.fullmatch(value):
+        return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    return None
+
+
+def reason_to_drop(tag):
+    """The first reason (4a) that applies to a tag, or None if it stays."""
+    if not isinstance(tag, dict) or not isinstance(tag.get("name"), str):
+        return "malformed"
+    if "accuracy" in tag:
+        accuracy = accuracy_of(tag["accuracy"])
+        if accuracy is None:
+            return "malformed"
+        if accuracy < MIN_ACCURACY:
+            return "accuracy"
+    provider, name = tag.get("provider"), tag["name"].lower()
+    if isinstance(provider, str) and provider in DROP_PROVIDERS:
+        return "provider"
+    if name in DENY_EXACT:
+        return "deny-exact"
+    return "deny-part" if any(part in name for part in DENY_PART) else None
+
+
+def tag_reasons(tags):
+    """One entry per tag: why it goes, or None. Tags that are no array count as one malformed tag (D1)."""
+    if tags is None or tags == {}:
+        return []
+    return [reason_to_drop(tag) for tag in tags] if isinstance(tags, list) else ["malformed"]
+
+
+def count_tags(rows):
+    dropped, changed, emptied = Counter({reason: 0 for reason in DROP_REASONS}), 0, 0
+    for row in rows:
+        reasons = tag_reasons(row.get("tags"))
+        gone = [reason for reason in reasons if reason]
+        dropped.update(gone)
+        changed += bool(gone)
+        emptied += bool(gone) and len(gone) == len(reasons)
+    return {"records": changed, "dropped": dict(dropped), "emptied": emptied}
+
+
+def repaired_url(value):
+    """The URL with a scheme in front (4b); null, the empty text and a URL that has one stay as they are."""
+    if not value or SCHEME.match(value):
+        return value
+    rest = value[2:] if value.startswith("//") else value
+    host = re.split(r"[/?#:]", rest, maxsplit=1)[0].lower()
+    return ("http://" if host in HTTP_HOSTS else "https://") + rest
+
+
+def repair_urls(row, changed):
+    for name in URL_FIELDS:
+        value = row.get(name)
+        if repaired_url(value) != value:
+            changed[name] += 1
+            row[name] = repaired_url(value)
+
+
+def image_fields(row):
+    """Lists of the values that an image's document has in each derived field (4c)."""
+    width, height, url = row.get("width"), row.get("height"), row.get("url") or ""
+    last = url.rpartition(".")[2].lower() if "." in url else ""
+    fields = {"extension": [last] if last and "/" not in last else []}
+    if width is not None and height is not None:
+        pixels = width * height
+        fields["size"] = ["small" if pixels < 307_200 else "medium" if pixels < 1_440_000 else "large"]
+        fields["aspect_ratio"] = ["tall" if height > width else "wide" if height < width else "square"]
+    return fields
+
+
+def audio_fields(row):
+    """As image_fields: the different filetypes of `alt_files`, or the record's own; the length in milliseconds."""
+    files = row.get("alt_files") if isinstance(row.get("alt_files"), list) else []
+    types = [file.get("filetype") for file in files if isinstance(file, dict)]
+    found = {text for text in types if isinstance(text, str) and text}
+    own, duration = row.get("filetype"), row.get("duration")
+    fields = {"extension": sorted(found) or ([own] if own else [])}
+    if duration:
+        limits = ((30_000, "shortest"), (120_000, "short"), (600_000, "medium"), (float("inf"), "long"))
+        fields["length"] = [next(name for limit, name in limits if duration < limit)]
+    return fields
+
+
+def is_mature(row):
+    """Only true is true (D5). A file holds no flags: they are events of their own."""
+    meta_data = row.get("meta_data")
+    return isinstance(meta_data, dict) and meta_data.get("mature") is True
+
+
+def count_derived(kind, documents):
+    counts = {name: Counter() for name in DERIVED}
+    for row in documents:
+        for name, values in (image_fields if kind == "image" else audio_fields)(row).items():
+            counts[name].update(values)
+    return {**{name: dict(values) for name, values in counts.items()}, "mature": sum(map(is_mature, documents))}
+
+
+def count_by_source(rows):
+    return dict(Counter("" if row.get("source") is None else row["source"] for row in rows))
+
+
+def count(kind, records, taken_down):
+    rows = [row for identifier, row in records.items() if identifier not in taken_down]
+    tags, urls = count_tags(rows), dict.fromkeys(URL_FIELDS, 0)
+    for row in rows if kind == "image" else ():
+        repair_urls(row, urls)
+    documents = [row for row in rows if row.get("removed_from_source") is not True]
+    return {"records": len(rows), "taken_down": len(taken_down & records.keys()), "by_source": count_by_source(rows),
+            "documents": len(documents), "documents_by_source": count_by_source(documents),
+            "excluded": sum(row.get("removed_from_source") is True for row in rows),
+            "rules": {"tags": tags, "url": {"fields": urls}}, "derived": count_derived(kind, documents)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Counts what a catalogue must hold after an import and a refresh.")
+    parser.add_argument("--kind", choices=("image", "audio"), required=True)
+    parser.add_argument("file", metavar="FILE", help="records: CSV with a header, plain or gzip")
+    parser.add_argument("--changes", metavar="FILE", help="whole records as NDJSON that replace or add, after the file")
+    parser.add_argument("--taken-down", metavar="ID", nargs="+", action="extend", default=[])
+    arguments = parser.parse_args()
+    records = by_identifier(csv_records(arguments.file))
+    if arguments.changes:
+        records.update(by_identifier(changed_records(arguments.changes)))
+    result = count(arguments.kind, records, {str(uuid.UUID(text)) for text in arguments.taken_down})
+    json.dump(result, sys.stdout, indent=1, sort_keys=True, ensure_ascii=False)
+    print()
+
+
+if __name__ == "__main__":
+    main()
