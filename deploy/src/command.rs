@@ -3,13 +3,15 @@
 
 mod generations;
 mod help;
+mod refresh;
 
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub(crate) use self::generations::{
-    Change, GenerationsCommand, MigrationCommand, MigrationOptions, OfDomain, OnlyPart, RebuildOptions,
+pub(crate) use self::{
+    generations::{Change, GenerationsCommand, MigrationCommand, MigrationOptions, OfDomain, OnlyPart, RebuildOptions},
+    refresh::{OfCollection, RefreshChange, RefreshCommand, RefreshOptions, RetryOptions},
 };
 use crate::{
     config::{Everything, Flags, LogOnly},
@@ -83,6 +85,11 @@ pub(crate) enum Command {
     /// Imports records of a collection.
     #[command(subcommand, after_long_help = help::IMPORT)]
     Import(ImportCommand),
+    /// Refreshes a collection: imports what has changed, and builds its next generation beside the live one.
+    ///
+    /// What changes something shows what it will do and asks first, or takes --yes.
+    #[command(subcommand, after_long_help = help::REFRESH)]
+    Refresh(RefreshCommand),
     /// Shows the records that could not be applied, and why.
     ///
     /// Such a record remains in the log, and all others are applied. To resolve it, run a version that can apply it,
@@ -352,6 +359,10 @@ mod tests {
         assert!(parses("daybook generations promote 2 --domain d --reason x --yes --json"));
         assert!(parses("daybook generations rollback --yes"));
         assert!(parses("daybook import file --collection c --format csv --merge --max-rejects 3 a b.gz --json"));
+        assert!(parses("daybook refresh start --collection c --max-rejects 3 --name x --promote a.csv b.csv --json"));
+        assert!(parses("daybook refresh start --collection c --only search --no-promote --no-wait"));
+        assert!(parses("daybook refresh report --collection c 2") && parses("daybook refresh retry --collection c"));
+        assert!(parses("daybook refresh rollback --collection c --reason x --yes"));
         assert!(parses("daybook migration db-status --base-url http://x:8082 --json"));
         for line in [
             "daybook --log embedded serve",
@@ -370,6 +381,10 @@ mod tests {
             "daybook import file --collection c",
             "daybook import file a.csv",
             "daybook import file --collection c --format parquet a",
+            "daybook refresh start",
+            "daybook refresh start --collection c --promote --no-promote",
+            "daybook refresh start --collection c --merge",
+            "daybook refresh promote --collection c 2",
             "daybook rebuild --dry-run --no-wait",
             "daybook rebuild --attach d-2 --promote",
             "daybook rebuild --listen x",

@@ -36,7 +36,7 @@ use tokio::{
 };
 
 use crate::{
-    command::{Cli, Command, ImportCommand, ServerOptions},
+    command::{Cli, Command, ImportCommand, RefreshCommand, ServerOptions},
     config::{Config, Environment, Everything, Flags, Server},
     domains::Domain,
     exit::Failure,
@@ -88,6 +88,16 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
         Command::Import(ImportCommand::File(options)) => {
             let server = server(&options.server, environment)?;
             interruptible(domains::import::run(&server, &options))
+        }
+        Command::Refresh(command) => {
+            let server = server(&command.of().server, environment)?;
+            match command {
+                // It says what goes on when it is interrupted.
+                RefreshCommand::Start(_) | RefreshCommand::Retry(_) | RefreshCommand::Watch(_) => {
+                    runtime()?.block_on(domains::refresh::run(&server, &command))
+                }
+                command => interruptible(domains::refresh::run(&server, &command)),
+            }
         }
         Command::Quarantine(command) => {
             let server = server(command.server(), environment)?;

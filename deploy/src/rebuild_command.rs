@@ -120,6 +120,14 @@ pub(crate) async fn run(server: &Server, given: &RebuildOptions) -> Result<()> {
     }
 }
 
+/// Shows how far a rebuild is.
+pub(crate) async fn status(server: &Server, id: &str, json: bool) -> Result<()> {
+    let progress: Progress = ask(server, &format!("/api/v1/rebuilds/{}", encode(id))).await?;
+    let mut shown = Shown::new(json);
+    shown.show(&progress)?;
+    shown.end()
+}
+
 async fn show_plan(server: &Server, given: &RebuildOptions) -> Result<()> {
     let only = format!("only={}", given.only.map_or("", OnlyPart::as_str));
     let domain = given.domain.as_deref().map(|domain| format!("&domain={}", encode(domain)));

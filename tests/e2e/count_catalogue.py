@@ -1,8 +1,8 @@
 """Counts what a catalogue must hold after an import of a CSV file and a refresh.
 
-This is an independent check: it follows the text of the specification (sections 2a, 2d, 4a, 4b and 4c, and the
-deviations D1 to D5) and shares no code with the server. It prints one JSON document with sorted keys; the same
-keys stand in it for both kinds, empty or 0 where a rule or a field does not exist for the kind.
+This is an independent check: it was written from the description of the presets' rules, not from their code, and
+shares none with the server. It prints one JSON document with sorted keys; the same keys stand in it for both kinds,
+empty or 0 where a rule or a field does not exist for the kind.
 
     count_catalogue.py --kind image|audio FILE.csv[.gz] [--changes CHANGES.ndjson] [--taken-down ID ...]
 """
@@ -120,7 +120,7 @@ def reason_to_drop(tag):
 
 
 def tag_reasons(tags):
-    """One entry per tag: why it goes, or None. Tags that are no array count as one malformed tag (D1)."""
+    """One entry per tag: why it goes, or None. Tags that are no array count as one malformed tag."""
     if tags is None or tags == {}:
         return []
     return [reason_to_drop(tag) for tag in tags] if isinstance(tags, list) else ["malformed"]
@@ -180,7 +180,7 @@ def audio_fields(row):
 
 
 def is_mature(row):
-    """Only true is true (D5). A file holds no flags: they are events of their own."""
+    """Only true is true. A file holds no flags: they are events of their own."""
     meta_data = row.get("meta_data")
     return isinstance(meta_data, dict) and meta_data.get("mature") is True
 

@@ -35,7 +35,7 @@ const LINES_SHOWN: usize = 60;
 /// How long a stage is waited for.
 const STAGE_MAX: Duration = Duration::from_secs(20);
 /// How long a rebuild, or a switch, may take with all kills.
-const END_MAX: Duration = Duration::from_secs(180);
+const END_MAX: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
 /// Rounds for each harm, at most, until it was done in every state.
 const ROUNDS_MAX: usize = 12;
@@ -296,7 +296,7 @@ impl Stand {
                 }
             }
         };
-        let in_time = timeout(Duration::from_secs(60), tidy).await;
+        let in_time = timeout(END_MAX, tidy).await;
         assert!(in_time.is_ok(), "left over beside generation {live}: {others:?}\n{}", self.logged());
     }
 

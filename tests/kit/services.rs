@@ -4,7 +4,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Condvar, Mutex, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -78,20 +81,48 @@ pub struct OwnServices {
     temporary: Option<PathBuf>,
     /// Removed after them.
     _folder: Option<Folder>,
+    _turn: Option<Turn>,
+}
+
+/// The turn of a test that starts an Elasticsearch of its own, until it is dropped. Several that start at a time take so
+/// long that what waits for one of them gives up.
+struct Turn;
+
+static IS_TAKEN: Mutex<bool> = Mutex::new(false);
+static IS_FREE: Condvar = Condvar::new();
+
+impl Turn {
+    /// Waits for it.
+    fn take() -> Self {
+        let is_taken = IS_TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = IS_FREE.wait_while(is_taken, |is_taken| *is_taken);
+        *free.unwrap_or_else(PoisonError::into_inner) = true;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *IS_TAKEN.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        IS_FREE.notify_one();
+    }
 }
 
 impl OwnServices {
     /// Starts services, named comma-separated.
     pub fn start(names: &str) -> Self {
         let folder = Folder::new("services");
-        let own = Self { home: folder.0.clone(), temporary: None, _folder: Some(folder) };
+        let turn = names.contains("elasticsearch").then(Turn::take);
+        let own = Self { home: folder.0.clone(), temporary: None, _folder: Some(folder), _turn: turn };
         own.run(&["up", "--only", names]);
         own
     }
 
     /// Starts services that keep everything in a folder.
     pub fn start_in(folder: &Path, names: &str) -> Self {
-        let own = Self { home: folder.join("services"), temporary: Some(folder.to_owned()), _folder: None };
+        let turn = names.contains("elasticsearch").then(Turn::take);
+        let home = folder.join("services");
+        let own = Self { home, temporary: Some(folder.to_owned()), _folder: None, _turn: turn };
         own.run(&["up", "--only", names]);
         own
     }

@@ -192,6 +192,150 @@ help!(
     ["  0  done", "  1  failed", "  2  usage", "  3  no such collection", "  7  unavailable", "130  interrupted"]
 );
 help!(
+    REFRESH,
+    [
+        "daybook refresh start --collection image images.csv.gz",
+        "daybook refresh report --collection image",
+        "daybook refresh promote --collection image"
+    ],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection or refresh",
+        "  5  conflict",
+        "  6  verification found differences, or a limit is passed",
+        "  7  unavailable",
+        "  8  cancelled",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_PLAN,
+    ["daybook refresh plan --collection image"],
+    ["  0  done", "  1  failed", "  2  usage", "  3  no such collection", "  7  unavailable", "130  interrupted"]
+);
+help!(
+    REFRESH_START,
+    [
+        "daybook refresh start --collection image images.csv.gz",
+        "daybook refresh start --collection image --max-rejects 10 --promote a.ndjson b.ndjson",
+        "daybook refresh start --collection image --no-wait"
+    ],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection",
+        "  5  conflict",
+        "  6  verification found differences, or a limit is passed",
+        "  7  unavailable",
+        "  8  cancelled",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_STATUS,
+    ["daybook refresh status --collection image", "daybook refresh status --collection image --json | jq -r .state"],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection or refresh",
+        "  7  unavailable",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_WATCH,
+    ["daybook refresh watch --collection image"],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection or refresh",
+        "  5  conflict",
+        "  6  verification found differences, or a limit is passed",
+        "  7  unavailable",
+        "  8  cancelled",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_REPORT,
+    ["daybook refresh report --collection image", "daybook refresh report --collection image 3 --json | jq .by_source"],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection or refresh",
+        "  7  unavailable",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_PROMOTE,
+    ["daybook refresh promote --collection image --yes --reason 'counts are right'"],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection",
+        "  5  conflict, or nothing is ready",
+        "  7  unavailable",
+        "  8  cancelled",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_CANCEL,
+    ["daybook refresh cancel --collection image --yes"],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection",
+        "  5  conflict, or nothing is under way",
+        "  7  unavailable",
+        "  8  cancelled",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_RETRY,
+    ["daybook refresh retry --collection image"],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection",
+        "  5  conflict",
+        "  6  verification found differences, or a limit is passed",
+        "  7  unavailable",
+        "  8  cancelled",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_ROLLBACK,
+    ["daybook refresh rollback --collection image --yes --reason 'titles are wrong'"],
+    [
+        "  0  done",
+        "  1  failed",
+        "  2  usage",
+        "  3  no such collection",
+        "  5  conflict, or there is no previous generation",
+        "  7  unavailable",
+        "  8  cancelled",
+        "130  interrupted"
+    ]
+);
+help!(
+    REFRESH_LIST,
+    ["daybook refresh list --collection image"],
+    ["  0  done", "  1  failed", "  2  usage", "  3  no such collection", "  7  unavailable", "130  interrupted"]
+);
+help!(
     QUARANTINE_SHOW,
     ["daybook quarantine show \"$(daybook quarantine list --json | head -n 1 | jq -r .position)\""],
     ["  0  done", "  1  failed", "  2  usage", "  3  not in quarantine", "  7  unavailable", "130  interrupted"]

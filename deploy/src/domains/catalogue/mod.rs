@@ -1,6 +1,7 @@
 //! Collections: the domain of their definitions. Each collection is a domain that a definition defines.
 
 pub(crate) mod import;
+pub(crate) mod refresh;
 
 use std::sync::Arc;
 
