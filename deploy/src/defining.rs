@@ -23,6 +23,9 @@ use crate::{
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(2);
 
+/// Between two looks whether a generation is live that this process does not know.
+const FOREIGN_LOOK: Duration = Duration::from_secs(1);
+
 /// Between two looks whether a control row is applied.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -118,9 +121,13 @@ impl Defining {
                     continue;
                 }
             }
+            // What was begun with a definition that this process has not kept.
+            let foreign: Vec<_> = self.domains.all().into_iter().filter(|running| running.is_foreign()).collect();
+            self.known.retain(|domain, _| foreign.iter().all(|running| running.platform.domain() != domain));
             tokio::select! {
                 _ = changes.changed() => {}
                 _ = serving.changed() => {}
+                () = tokio::time::sleep(FOREIGN_LOOK) => {}
             }
         }
     }
@@ -170,16 +177,14 @@ impl Defining {
 
     /// Runs generations of further versions of a domain.
     async fn add_versions(&self, running: &Running, versions: &[DomainParts]) -> Result<()> {
-        // Others have been replaced already.
-        let Some(newest) = versions.last() else { return Ok(()) };
-        let (domain, fingerprint) = (running.platform.domain(), running.versions.add(newest)?);
-        self.base.lease.add(Folded::of(newest.projection.as_ref(), self.base.log.as_ref())?).await?;
+        let domain = running.platform.domain();
+        // Another process may have begun a generation of each of them.
+        for parts in versions {
+            let fingerprint = running.versions.add(parts)?;
+            self.base.lease.add(Folded::of(parts.projection.as_ref(), self.base.log.as_ref())?).await?;
+            tracing::info!(domain, fingerprint, "{domain} has another definition: {fingerprint} runs here, too");
+        }
         self.base.control.wake();
-        tracing::info!(
-            domain,
-            fingerprint,
-            "{domain} has another definition: generations of {fingerprint} run here, too"
-        );
         Ok(())
     }
 

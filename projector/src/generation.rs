@@ -106,6 +106,12 @@ impl Generation {
         Self { number, index, pauses: Arc::default(), ..self.clone() }
     }
 
+    /// The same as another version of the domain builds it, whose tables are the same.
+    #[must_use]
+    pub fn of_fingerprint(self, fingerprint: String) -> Self {
+        Self { fingerprint, ..self }
+    }
+
     /// The same with further connections to its tables.
     #[must_use]
     pub fn through(&self, tables: Arc<dyn Tables>) -> Self {

@@ -10,7 +10,12 @@ mod room;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use daybook_projector::{bookkeeping::quarantine, chain, generation::Generation, tables::TablesError};
+use daybook_projector::{
+    bookkeeping::{checkpoints, quarantine},
+    chain,
+    generation::Generation,
+    tables::TablesError,
+};
 use daybook_schemas::position::{Partition, Position, Vector};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
@@ -461,13 +466,15 @@ async fn verified(platform: &Platform, live: &Open, open: &Open, limits: &Limits
         let documents = platform.version.documents.as_deref();
         let mut live = Side { generation: live, index: of_live.as_deref() };
         let candidate = Side { generation: candidate, index: index.as_deref() };
+        let since = checkpoints::read(candidate.generation.tables.as_ref()).await?;
         candidate.catch_up(documents).await?;
         match live.catch_up(documents).await {
             // A new one may take its place because of that.
-            Err(VerifyError::Behind { .. }) => live.index = None,
+            Err(VerifyError::Behind { .. } | VerifyError::Search(_)) => live.index = None,
             reached => reached?,
         }
-        report.add(inspector.inspect(Inspected { live, candidate, throttle }).await?);
+        let refused = report.index.as_ref().map_or(0, |index| index.counts.refused);
+        report.add(inspector.inspect(Inspected { live, candidate, since, refused, throttle }).await?);
     }
     Ok(report)
 }

@@ -14,8 +14,9 @@ use serde::Serialize;
 
 use crate::{
     control::{Control, Entry, notes::Notes},
-    rebuilds::{Rebuilds, RequestError, tables_of_live},
+    rebuilds::{Rebuilds, RequestError},
     running::Platform,
+    version::Version,
 };
 
 /// Events a second, if no rebuild was measured (`docs/PERFORMANCE.md` has what was measured elsewhere).
@@ -30,6 +31,8 @@ const SAMPLE: ReadLimits = ReadLimits { records_max: 300, bytes_max: 1 << 20, wa
 const PARTS: &str = "parts";
 /// The part that settings shape.
 const CONFIGURATION: &str = "configuration";
+/// The parts that shape tables.
+const TABLES: [&str; 2] = ["ddl", "projector"];
 const READY_MS: &str = "ready_ms";
 
 /// What a rebuild would do.
@@ -105,9 +108,7 @@ impl Rebuilds {
         let parts = parts_of(&newest, notes.get(&live.generation), &live)?;
         let candidate = entries.iter().find(|entry| entry.is_under_way());
         let foreign = match only_search {
-            true => tables_of_live(self.domain(), &entries, &newest.version.fingerprint)
-                .err()
-                .map(|error| error.to_string()),
+            true => self.version_on(&live).await.err().map(|error| error.to_string()),
             false => None,
         };
         let log = Arc::clone(&self.platform.log);
@@ -138,6 +139,28 @@ impl Rebuilds {
             estimated_seconds: (events as f64 / events_per_second).ceil().max(1.0),
             disk: self.disk(&live, only_search).await?,
         })
+    }
+
+    /// The version with which an index is built for the live tables: the newest one if it makes the same tables, else the one
+    /// that made them.
+    pub(crate) async fn version_on(&self, live: &Entry) -> Result<Version, RequestError> {
+        let (domain, newest) = (self.domain(), self.platform.newest());
+        if newest.version.fingerprint == live.fingerprint {
+            return Ok(newest.version);
+        }
+        let notes = self.platform.control.notes(domain).await?;
+        let parts = parts_of(&newest, notes.get(&live.generation), live)?;
+        let mut of_tables = parts.iter().filter(|part| TABLES.contains(&part.part));
+        if of_tables.all(|part| part.live.as_ref() == Some(&part.program)) {
+            return Ok(newest.version);
+        }
+        let other = || {
+            RequestError::Conflict(format!(
+                "the live generation of {domain} belongs to another version of this program, which has other tables: \
+                 rebuild everything"
+            ))
+        };
+        self.platform.of(&live.fingerprint).map(|platform| platform.version).ok_or_else(other)
     }
 
     async fn disk(&self, live: &Entry, only_search: bool) -> Result<Disk, RequestError> {

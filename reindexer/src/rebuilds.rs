@@ -147,11 +147,15 @@ impl Rebuilds {
         if let Some(until) = &wanted.until {
             self.check(until, wanted.promotes).await?;
         }
+        let (domain, log_id) = (self.domain(), self.platform.log.id().to_owned());
+        let mut fingerprint = self.platform.newest().version.fingerprint;
+        let mut of_live = None;
         if wanted.only_search {
             self.check_only_search(wanted.until.is_some())?;
+            let (live, _) = self.live_and_all().await?;
+            fingerprint = self.version_on(&live).await?.fingerprint;
+            of_live = Some(live.schema);
         }
-        let (domain, log_id) = (self.domain(), self.platform.log.id().to_owned());
-        let fingerprint = self.platform.newest().version.fingerprint;
         let store = Arc::clone(self.platform.control.store());
         let decide = move |row: &ControlRow, entries: Vec<Entry>| {
             if let Some(other) = entries.iter().find(|entry| entry.is_under_way()) {
@@ -161,7 +165,11 @@ impl Rebuilds {
             let Wanted { label, promotes, accepts_quarantine, until, only_search } = wanted;
             let until = until.map(|until| until.to_string()).unwrap_or_default();
             let own = store.schema(domain, last + 1);
-            let schema = if only_search { tables_of_live(domain, &entries, &fingerprint)? } else { own.clone() };
+            let is_live = |it: &Entry| it.state == State::Live && Some(&it.schema) == of_live.as_ref();
+            if only_search && !entries.iter().any(is_live) {
+                return Err(RequestError::Conflict(format!("another generation of {domain} is live now; try again")));
+            }
+            let schema = of_live.unwrap_or_else(|| own.clone());
             let entry = Entry::new(last + 1, schema, State::Planned, fingerprint, log_id);
             Ok(Entry { index: own, label, promotes, accepts_quarantine, until, ..entry })
         };
@@ -432,19 +440,6 @@ impl Rebuilds {
             entry,
         }
     }
-}
-
-/// The schema of the live tables, for a generation that has them, too.
-pub(crate) fn tables_of_live(domain: &str, entries: &[Entry], fingerprint: &str) -> Result<String, RequestError> {
-    let live = entries.iter().find(|entry| entry.state == State::Live);
-    let ours = live.filter(|live| live.fingerprint == fingerprint).map(|live| live.schema.clone());
-    let other = || {
-        format!(
-            "the live generation of {domain} belongs to another version of this program, which has other tables: rebuild \
-             everything"
-        )
-    };
-    ours.ok_or_else(|| RequestError::Conflict(other()))
 }
 
 /// Why no rebuild can begin.

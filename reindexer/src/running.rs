@@ -221,13 +221,15 @@ impl Running {
 
     /// Another generation with the same tables, and how far its index is.
     pub(crate) fn beside(&self, platform: &Platform, number: i64, index: String, stage: Stage) -> Self {
-        let generation = Arc::new(self.open.generation.with_index(number, index));
+        let generation = self.open.generation.with_index(number, index);
+        let generation = Arc::new(generation.of_fingerprint(platform.version.fingerprint.clone()));
         Self::on(platform, generation, stage, self.tables.clone())
     }
 
     /// A generation of which this process writes only the index.
     pub(crate) fn index_only(platform: &Platform, generation: Generation, stage: Stage) -> Self {
-        Self::on(platform, Arc::new(generation), stage, None)
+        let generation = Arc::new(generation.of_fingerprint(platform.version.fingerprint.clone()));
+        Self::on(platform, generation, stage, None)
     }
 
     fn on(platform: &Platform, generation: Arc<Generation>, stage: Stage, tables: Option<Arc<RunningTables>>) -> Self {

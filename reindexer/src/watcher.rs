@@ -251,7 +251,7 @@ impl Watcher {
     async fn raise_floor(&self, row: &ControlRow) -> Result<(), OpenError> {
         let (current, next) = {
             let serving = self.serving.borrow();
-            (serving.current.generation.number, serving.open.get(&row.live.0).cloned())
+            (serving.local.waits.live.0, serving.open.get(&row.live.0).cloned())
         };
         if let Some(Open { generation, search: Some(search), .. }) = next.filter(|_| current != row.live.0) {
             let domain = self.platform.domain();

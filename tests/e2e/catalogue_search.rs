@@ -231,7 +231,12 @@ async fn a_definition_whose_term_lists_are_absent_is_refused() {
     let faults = refused.json()["faults"].as_array().cloned().unwrap_or_default();
     let found: Vec<_> = faults.iter().map(|fault| (&fault["field"], &fault["code"])).collect();
     let code = json!("no-term-list");
-    assert_eq!(found, [(&json!("clean.rules"), &code), (&json!("filtered.terms"), &code)], "{}", refused.text);
+    assert_eq!(
+        found,
+        [(&json!("clean.tags.deny_exact"), &code), (&json!("filtered.terms"), &code)],
+        "{}",
+        refused.text
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod catalogue_import;
 mod catalogue_refresh;
 mod catalogue_revisions;
 mod catalogue_search;
+mod catalogue_terms;
 mod command_line;
 mod entries;
 mod errors;

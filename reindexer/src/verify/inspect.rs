@@ -7,6 +7,7 @@ use daybook_projector::{
     search::{SearchIndex, source::Documents},
     throttle::Throttle,
 };
+use daybook_schemas::position::Vector;
 use serde_json::Value;
 
 use super::{Report, VerifyError, wait::wait_for_index};
@@ -35,13 +36,23 @@ impl Side<'_> {
     }
 }
 
+impl Inspected<'_> {
+    /// Whether both have the same tables, and only the index is another one.
+    pub fn has_same_tables(&self) -> bool {
+        self.live.generation.schema == self.candidate.generation.schema
+    }
+}
+
 /// What is inspected.
-#[derive(Clone, Copy)]
 pub struct Inspected<'a> {
     /// The live generation.
     pub live: Side<'a>,
     /// The candidate.
     pub candidate: Side<'a>,
+    /// What its tables had applied before its index caught up.
+    pub since: Vector,
+    /// Documents that its index has refused, as the live one's did.
+    pub refused: u64,
     /// Slows it down while reads are slow.
     pub throttle: &'a Throttle,
 }

@@ -1,6 +1,7 @@
 //! The domain of collections: their definitions, by revision. Each collection is a domain of its own.
 
 pub mod events;
+mod lists;
 pub mod projection;
 pub mod routes;
 
@@ -15,7 +16,10 @@ use daybook_projector::{
 use daybook_query_api::app::Defined;
 
 use self::projection::{DefinitionRow, LIST_NAMES, LIST_OF, NameRow};
-use crate::{definition::Definition, records};
+use crate::{
+    definition::{Definition, Fault},
+    records,
+};
 
 /// Name of the domain.
 pub const DOMAIN: &str = "catalogue";
@@ -29,7 +33,7 @@ pub fn defined<'a>(
         // Texts are long, and each event of a definition comes here: only those that are not known are read.
         let names = generation.tables.read(&LIST_NAMES, Params::One(Vec::new())).await?;
         let mut defined = Vec::new();
-        for name in &names {
+        'collections: for name in &names {
             let NameRow { collection, revision: newest } = NameRow::read(name)?;
             let domain = records::events::domain_name(collection);
             let known = known.get(&domain).copied().unwrap_or(0);
@@ -42,6 +46,9 @@ pub fn defined<'a>(
             for row in &rows {
                 let DefinitionRow { revision, definition, .. } = DefinitionRow::read(row)?;
                 let Some(definition) = parse(collection, revision, definition) else { continue };
+                let lists = lists::needed(generation.tables.as_ref(), &definition).await?;
+                // The event of a list may be in another partition, and come later: it is looked for again then.
+                let Ok(definition) = definition.resolved(&lists) else { continue 'collections };
                 match records::parts(revision, Arc::new(definition)) {
                     Ok(parts) => versions.push(parts),
                     // Others run all the same.
@@ -57,9 +64,7 @@ pub fn defined<'a>(
 /// Reads a definition that was applied; `None` for one that this program does not understand.
 fn parse(collection: &str, revision: i64, text: &str) -> Option<Definition> {
     let parsed = serde_json::from_str(text).map_err(|error| chain(&error)).and_then(|value| {
-        let shown = |faults: Vec<crate::definition::Fault>| {
-            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
-        };
+        let shown = |faults: Vec<Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         Definition::parse_json(&value).map_err(shown)
     });
     match parsed {

@@ -9,6 +9,7 @@ pub mod clean;
 pub mod fields;
 pub mod identifier;
 pub mod indexes;
+pub mod lists;
 pub mod measures;
 pub mod presets;
 pub mod refresh;
@@ -21,6 +22,8 @@ mod reader;
 mod successor;
 mod toml_text;
 mod tree;
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -46,7 +49,7 @@ use crate::values::{
 /// Longest text of a definition, in bytes, inclusive.
 pub const TEXT_BYTES_MAX: usize = 256 << 10;
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "collection",
     "key",
     "preset",
@@ -60,6 +63,7 @@ const KEYS: [&str; 13] = [
     "verify",
     "canary",
     "refresh",
+    lists::LISTS,
 ];
 
 /// The definition of a collection, with every value filled in.
@@ -92,6 +96,9 @@ pub struct Definition {
     pub canaries: Vec<Canary>,
     /// When and how it is refreshed.
     pub refresh: Refresh,
+    /// The revisions that `@latest` means, by name of the list.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub lists: BTreeMap<String, u64>,
     /// Where its records come from.
     #[serde(skip_serializing_if = "Upstream::is_empty")]
     pub upstream: Upstream,
@@ -191,11 +198,6 @@ impl Definition {
         changes::between(&self.trees.whole, &other.trees.whole)
     }
 
-    /// What keeps `other` from taking the place of this definition: every mistake.
-    pub fn faults_of_successor(&self, other: &Self) -> Vec<Fault> {
-        successor::faults(self, other)
-    }
-
     /// The field of a name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.get(name)
@@ -260,6 +262,7 @@ fn read(given: &Value, faults: &Faults) -> Option<Definition> {
         index: indexes::read_index(&root),
         verify: verify::read(&root),
         canaries: verify::read_canaries(&root),
+        lists: lists::read(&root),
         refresh: refresh::read(&root),
         upstream: Upstream { postgres: refresh::read_postgres(&root) },
         collection: collection?,

@@ -122,10 +122,13 @@ pub fn read_id(definition: &Definition, text: &str) -> Result<String, RecordFaul
     read_key(definition, &mut given, Source::Csv).map(|(record_id, _)| record_id)
 }
 
-/// The SHA-256 of what upstream says of a record, without its volatile fields, as hexadecimal digits.
+/// The SHA-256 of what upstream says of a record, as hexadecimal digits. Of its volatile fields, only the names count: so a
+/// field that is new is recorded.
 pub fn content_hash(fields: &Fields, definition: &Definition) -> String {
     let is_volatile = |name: &str| definition.field(name).is_some_and(|field| field.volatile);
-    sha256_hex(&canonical_object(fields.iter().filter(|(name, _)| !is_volatile(name))))
+    let text = canonical_object(fields.iter().filter(|(name, _)| !is_volatile(name)));
+    let volatile: Vec<&str> = fields.keys().map(String::as_str).filter(|name| is_volatile(name)).collect();
+    sha256_hex(&if volatile.is_empty() { text } else { format!("{text} {}", volatile.join(" ")) })
 }
 
 /// Takes the key: its text and its value.

@@ -37,7 +37,7 @@ pub fn parts(number: i64, definition: Arc<Definition>) -> Result<DomainParts, Ta
     let unusable = |fault| TablesError::Unusable(chain(&fault));
     let projection = Arc::new(projection.map_err(unusable)?);
     let revision = Arc::new(Revision { number, definition });
-    let inspector = Arc::new(Inspector::new(Arc::clone(&revision)).map_err(unusable)?);
+    let inspector = Arc::new(Inspector::new(Arc::clone(&revision), Arc::clone(&documents)).map_err(unusable)?);
     let api = routes::api(&revision, typed);
     Ok(DomainParts { projection, documents: Some(documents), inspector: Some(inspector), api })
 }

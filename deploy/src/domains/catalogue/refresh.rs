@@ -12,7 +12,7 @@ use super::import;
 use crate::{
     ask::ask,
     command::{
-        Change, GenerationsCommand, ImportOptions, OfCollection, OfDomain, RebuildOptions, RefreshChange,
+        Change, GenerationsCommand, ImportOptions, OfCollection, OfDomain, OnlyPart, RebuildOptions, RefreshChange,
         RefreshCommand, RefreshOptions, RetryOptions, ServerOptions,
     },
     config::Server,
@@ -28,6 +28,9 @@ struct Generation {
     state: String,
     #[serde(default)]
     reason: String,
+    /// Where it ends, if it shows the past: then it is no refresh.
+    #[serde(default)]
+    until: Option<String>,
 }
 
 impl Generation {
@@ -72,6 +75,15 @@ pub(crate) async fn run(server: &Server, command: &RefreshCommand) -> Result<()>
     }
 }
 
+/// Does what comes before a rebuild, unless it is interrupted.
+async fn interruptible<T>(first: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        done = first => done,
+        _ = interrupt.recv() => Err(Failure::interrupted().into()),
+    }
+}
+
 /// The refreshes of one collection.
 struct Refreshes<'a> {
     server: &'a Server,
@@ -113,9 +125,12 @@ impl Refreshes<'_> {
         generations_command::run(self.server, &command).await
     }
 
-    /// The generations of the collection, oldest first.
+    /// The generations of the collection that do not show the past, oldest first.
     async fn all(&self) -> Result<Vec<Generation>> {
-        ask(self.server, &format!("/api/v1/generations{}", domain_query(Some(&self.domain)))).await
+        let path = format!("/api/v1/generations{}", domain_query(Some(&self.domain)));
+        let mut all: Vec<Generation> = ask(self.server, &path).await?;
+        all.retain(|it| it.until.is_none());
+        Ok(all)
     }
 
     /// The newest generation that is so.
@@ -143,40 +158,59 @@ impl Refreshes<'_> {
             );
             return Err(Failure::new(Code::Conflict, text).into());
         }
-        if !files.is_empty() {
-            let options = ImportOptions {
-                files: files.clone(),
-                collection: self.of.collection.clone(),
-                format: *format,
-                merge: *merge,
-                max_rejects: *max_rejects,
-                server: self.server_options(),
-            };
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! {
-                imported = import::run(self.server, &options) => imported?,
-                _ = interrupt.recv() => return Err(Failure::interrupted().into()),
+        let import = async {
+            if !files.is_empty() {
+                let options = ImportOptions {
+                    files: files.clone(),
+                    collection: self.of.collection.clone(),
+                    format: *format,
+                    merge: *merge,
+                    max_rejects: *max_rejects,
+                    server: self.server_options(),
+                };
+                import::run(self.server, &options).await?;
             }
-        }
-        self.build(retry).await
+            self.options(retry).await
+        };
+        let options = interruptible(import).await?;
+        rebuild_command::run(self.server, &options).await
     }
 
     async fn retry(&self, options: &RetryOptions) -> Result<()> {
         let newest = self.all().await?.pop();
         match newest.filter(|newest| ["failed", "cancelled"].contains(&newest.state.as_str())) {
-            Some(_) => self.build(options).await,
+            Some(_) => {
+                let options = interruptible(self.options(options)).await?;
+                rebuild_command::run(self.server, &options).await
+            }
             None => {
-                let text = format!("the newest refresh of {} has not failed; start one", self.of.collection);
+                let text = format!(
+                    "the newest refresh of {} did not fail and was not cancelled: `daybook refresh start` begins one",
+                    self.of.collection
+                );
                 Err(Failure::new(Code::Conflict, text).into())
             }
         }
     }
 
-    async fn build(&self, options: &RetryOptions) -> Result<()> {
+    /// What is built: the index alone, if nothing else has changed since the live generation was built.
+    async fn options(&self, options: &RetryOptions) -> Result<RebuildOptions> {
         let RetryOptions { only, name, promote, no_promote, no_wait, .. } = options;
-        let (only, name, no_wait) = (*only, name.clone(), *no_wait);
         let promote = *promote || (!no_promote && self.promotes_by_itself().await?);
-        rebuild_command::run(self.server, &RebuildOptions { only, name, promote, no_wait, ..self.rebuild() }).await
+        let only = match only {
+            Some(only) => Some(*only),
+            None => self.changed_alone().await?,
+        };
+        Ok(RebuildOptions { only, name: name.clone(), promote, no_wait: *no_wait, ..self.rebuild() })
+    }
+
+    /// The only part that has changed, if it can be built alone.
+    async fn changed_alone(&self) -> Result<Option<OnlyPart>> {
+        let path = format!("/api/v1/rebuilds/plan{}", domain_query(Some(&self.domain)));
+        let plan: Value = ask(self.server, &path).await?;
+        let changed = plan["parts"].as_array().into_iter().flatten().filter(|part| part["changed"] == true);
+        let changed: Vec<&Value> = changed.map(|part| &part["part"]).collect();
+        Ok((changed == ["mapping"]).then_some(OnlyPart::Search))
     }
 
     /// Whether the newest definition says that a generation is promoted as soon as it is ready.

@@ -1,4 +1,4 @@
-//! What happens to definitions. The fields are documented in `schemas/avro/catalogue/v1/*.avsc`.
+//! What happens to definitions. The fields are documented in `schemas/avro/catalogue/`.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use daybook_schemas::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::definition::TEXT_BYTES_MAX;
+use crate::{definition::TEXT_BYTES_MAX, terms::list::LIST_BYTES_MAX};
 
 /// Every event, by collection.
 pub const CATALOGUE: Topic = Topic::new(&Declaration { name: "catalogue", compacted: false, partitions: 2 });
@@ -20,7 +20,10 @@ pub static SCHEMAS: LazyLock<SchemaSet> = LazyLock::new(|| {
     SchemaSet::new(
         super::DOMAIN,
         200..300,
-        &[schema_files!("../../../schemas/avro/catalogue/v1": "collection-defined")],
+        &[
+            schema_files!("../../../schemas/avro/catalogue/v1": "collection-defined"),
+            schema_files!("../../../schemas/avro/catalogue/v2": "collection-defined", "term-list-set"),
+        ],
     )
 });
 
@@ -29,6 +32,8 @@ events! {
     pub enum Event of SCHEMAS {
         /// A definition of a collection was applied.
         CollectionDefined = "io.daybook.catalogue.CollectionDefined",
+        /// A list of terms got another content.
+        TermListSet = "io.daybook.catalogue.TermListSet",
     }
 }
 
@@ -48,23 +53,50 @@ pub struct CollectionDefined {
     pub note: Option<String>,
 }
 
+/// A list of terms got another content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TermListSet {
+    /// Name of the list.
+    pub list: String,
+    /// The number of the content, from 1.
+    pub revision: i64,
+    /// The terms, one a line.
+    pub terms: String,
+    /// The SHA-256 of the terms, as hexadecimal digits.
+    pub hash: String,
+    /// Why it was set.
+    #[serde(default)]
+    pub note: Option<String>,
+}
+
 impl EventSet for Event {
     fn topic(&self) -> Topic {
         CATALOGUE
     }
 
     fn key(&self) -> String {
-        let Self::CollectionDefined(event) = self;
-        event.collection.clone()
+        match self {
+            Self::CollectionDefined(event) => event.collection.clone(),
+            Self::TermListSet(event) => event.list.clone(),
+        }
     }
 
     fn check(&self) -> Result<(), Violation> {
-        let Self::CollectionDefined(event) = self;
-        rules::name("collection", &event.collection)?;
-        rules::number("revision", event.revision, 1, i64::MAX)?;
-        rules::text("definition", &event.definition, TEXT_BYTES_MAX)?;
-        rules::name("hash", &event.hash)?;
-        rules::optional("note", event.note.as_deref())
+        let (revision, hash, note) = match self {
+            Self::CollectionDefined(event) => {
+                rules::name("collection", &event.collection)?;
+                rules::text("definition", &event.definition, TEXT_BYTES_MAX)?;
+                (event.revision, &event.hash, &event.note)
+            }
+            Self::TermListSet(event) => {
+                rules::name("list", &event.list)?;
+                rules::text("terms", &event.terms, LIST_BYTES_MAX)?;
+                (event.revision, &event.hash, &event.note)
+            }
+        };
+        rules::number("revision", revision, 1, i64::MAX)?;
+        rules::name("hash", hash)?;
+        rules::optional("note", note.as_deref())
     }
 }
 
@@ -76,7 +108,7 @@ mod tests {
 
     #[test]
     fn released_schemas_are_frozen() {
-        let frozen = [(200, 1, "825a8eda93c78bc3")];
+        let frozen = [(200, 1, "825a8eda93c78bc3"), (201, 2, "4bc4e5d590dd3d44")];
         check_released(&SCHEMAS, &frozen).unwrap_or_else(|error| panic!("{error}"));
     }
 }

@@ -9,11 +9,12 @@ use daybook_projector::{
     row,
     search::shape::IndexShape,
     statements,
-    tables::{Ddl, Params, PlanStatement, TablesError, Transaction},
+    tables::{Cell, Ddl, Params, PlanStatement, TablesError, Transaction},
 };
 use daybook_schemas::Topic;
 
 use super::events::{CATALOGUE, Event};
+use crate::terms::list::TermList;
 
 /// The projection.
 pub struct Collections;
@@ -32,6 +33,15 @@ statements! {
     pub READ = "sql/read", DefinitionRow;
     /// The newest revision of a collection.
     pub READ_NEWEST = "sql/read_newest", DefinitionRow;
+    INSERT_LIST = "sql/insert_list";
+    /// A revision of a term list.
+    pub READ_LIST = "sql/read_list", TermListRow;
+    /// The newest revision of a term list.
+    pub READ_NEWEST_LIST = "sql/read_newest_list", TermListRow;
+    /// The revision of a term list that an event made.
+    pub READ_RECORDED_LIST = "sql/read_recorded_list", TermListRow;
+    /// The newest revisions of the term lists after `$1`, `$2` at most, without their terms.
+    pub LIST_LISTS = "sql/list_lists", ListedRow;
     /// The newest revisions of the collections after `$1`, `$2` at most.
     pub LIST_NEWEST = "sql/list_newest", DefinitionRow;
 }
@@ -58,6 +68,31 @@ row! {
     }
 }
 
+row! {
+    /// A term list.
+    pub struct TermListRow<'r> {
+        pub(crate) list: &'r str,
+        pub(crate) revision: i64,
+        pub(crate) terms: &'r str,
+        pub(crate) hash: &'r str,
+        pub(crate) term_count: i64,
+        pub(crate) note: Option<&'r str>,
+        pub(crate) set_at: i64,
+    }
+}
+
+row! {
+    /// A term list without its terms.
+    pub struct ListedRow<'r> {
+        pub(crate) list: &'r str,
+        pub(crate) revision: i64,
+        pub(crate) hash: &'r str,
+        pub(crate) term_count: i64,
+        pub(crate) note: Option<&'r str>,
+        pub(crate) set_at: i64,
+    }
+}
+
 impl Fold for Collections {
     type Event = Event;
 
@@ -80,18 +115,32 @@ impl Fold for Collections {
     fn apply(&self, transaction: &mut dyn Transaction, batch: &[&Decoded<Event>]) -> Result<Report, TablesError> {
         let mut report = Report::default();
         for Decoded { position, envelope } in batch {
-            let Event::CollectionDefined(event) = &envelope.event;
-            let row = vec![
-                event.collection.as_str().into(),
-                event.revision.into(),
-                event.definition.as_str().into(),
-                event.hash.as_str().into(),
-                event.note.as_deref().into(),
-                envelope.occurred_at.into(),
-                i64::from(position.partition.id).into(),
-                position.offset.into(),
-            ];
-            if transaction.execute(&INSERT, &Params::One(row))? == 0 {
+            let (insert, mut row): (_, Vec<Cell>) = match &envelope.event {
+                Event::CollectionDefined(event) => (
+                    &INSERT,
+                    vec![
+                        event.collection.as_str().into(),
+                        event.revision.into(),
+                        event.definition.as_str().into(),
+                        event.hash.as_str().into(),
+                        event.note.as_deref().into(),
+                    ],
+                ),
+                Event::TermListSet(event) => {
+                    let terms = i64::try_from(TermList::parse(&event.terms).terms().len()).unwrap_or(i64::MAX);
+                    let of_event = vec![
+                        event.list.as_str().into(),
+                        event.revision.into(),
+                        event.terms.as_str().into(),
+                        event.hash.as_str().into(),
+                        terms.into(),
+                        event.note.as_deref().into(),
+                    ];
+                    (&INSERT_LIST, of_event)
+                }
+            };
+            row.extend([envelope.occurred_at.into(), i64::from(position.partition.id).into(), position.offset.into()]);
+            if transaction.execute(insert, &Params::One(row))? == 0 {
                 report.lose(*position);
             } else {
                 // Whoever runs the collections looks at the list again.
@@ -116,6 +165,10 @@ impl Fold for Collections {
 
     fn comparable(&self) -> Vec<Comparable> {
         let columns = ["definition", "hash", "note", "defined_at", "record_partition", "record_offset"];
-        vec![Comparable::of("definitions").by_text("collection").by_integer("revision").columns(columns)]
+        let of_lists = ["terms", "hash", "term_count", "note", "set_at", "record_partition", "record_offset"];
+        vec![
+            Comparable::of("definitions").by_text("collection").by_integer("revision").columns(columns),
+            Comparable::of("term_lists").by_text("list").by_integer("revision").columns(of_lists),
+        ]
     }
 }

@@ -28,10 +28,11 @@ use serde_json::{Value, json};
 
 use super::{
     events::{CATALOGUE, CollectionDefined, Event, SCHEMAS},
-    projection::{DefinitionRow, LIST_NEWEST, READ, READ_NEWEST, READ_RECORDED, STATEMENTS},
+    lists,
+    projection::{DefinitionRow, LIST_NEWEST, LIST_OF, READ, READ_NEWEST, READ_RECORDED, STATEMENTS},
 };
 use crate::{
-    clean::{Cleaner, RuleFault},
+    clean::Cleaner,
     definition::{Definition, Fault},
     records::{self, Revision},
     values,
@@ -54,6 +55,8 @@ pub fn api() -> DomainApi {
                 .route(PREFIX, get(list))
                 .route(&format!("{PREFIX}/{{collection}}"), put(apply).get(show))
                 .route(&format!("{PREFIX}/{{collection}}/definition"), get(show_definition))
+                .route(lists::PREFIX, get(lists::list))
+                .route(&format!("{}/{{list}}", lists::PREFIX), put(lists::set).get(lists::show))
                 .route(&format!("{PREFIX}/{{collection}}/{{*of_records}}"), any(not_served))
         }),
         streamed: Vec::new(),
@@ -79,7 +82,7 @@ async fn apply(
         Some(_) => return Err(ApiError::invalid("dry_run", "dry_run is not true or false")),
     };
     let text = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("body", "the definition is not UTF-8"))?;
-    let definition = read(text).map_err(|faults| refused(&faults))?;
+    let definition = read_text(text).map_err(|faults| refused(&faults))?;
     if definition.collection.as_str() != collection {
         let fault = Fault {
             field: "collection".to_owned(),
@@ -89,15 +92,11 @@ async fn apply(
         };
         return Err(refused(&[fault]));
     }
-    let note = query.get("note").filter(|note| !note.is_empty()).map(str::to_owned);
-    rules::optional("note", note.as_deref())?;
-    let name = records::events::domain_name(&collection);
+    let note = note_of(&query)?;
     let expected = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().map(str::to_owned));
     let expected = expected.collect::<Result<Vec<String>, _>>();
     let expected = expected.map_err(|_| ApiError::invalid("If-Match", "If-Match is not plain text"))?;
-    let (text, hash) = (definition.canonical_json(), definition.hash());
-    let application =
-        Application { live: &live, collection: collection.clone(), definition, text, hash, note, expected };
+    let application = Application { expected, ..Application::of(&live, definition, note).await? };
     if is_dry_run {
         return application.dry_run().await;
     }
@@ -105,31 +104,19 @@ async fn apply(
     let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
     let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?.map_or(0, |newest| newest.revision);
     // Whoever has the answer can write records of the collection, and they are read by the newest definition.
-    let is_served = async {
-        app.domain_served(&name).await;
-        if let Some(domain) = app.domain(&name) {
-            domain.until_newest(|served: &Revision| served.number >= newest).await;
-        }
-    };
-    if tokio::time::timeout(app.config.wait_max, is_served).await.is_err() {
+    if tokio::time::timeout(app.config.wait_max, is_served(&app, &collection, newest)).await.is_err() {
         return Err(ApiError::Unavailable("recorded, but the collection is not served yet".to_owned()));
     }
     Ok(response)
 }
 
-/// Reads a definition whose parts are all there.
-fn read(text: &str) -> Result<Definition, Vec<Fault>> {
-    let definition = read_text(text)?;
-    let fault = |field: &str, code, detail| Fault { field: field.to_owned(), code, detail, line: None };
-    let mut faults = Vec::new();
-    if let Err(error) = Cleaner::of(&definition.clean) {
-        let code = if matches!(error, RuleFault::NoTermList { .. }) { "no-term-list" } else { "invalid-rule" };
-        faults.push(fault("clean.rules", code, chain(&error)));
+/// Waits until a collection is served with a revision, or a later one.
+async fn is_served(app: &App, collection: &str, revision: i64) {
+    let name = records::events::domain_name(collection);
+    app.domain_served(&name).await;
+    if let Some(domain) = app.domain(&name) {
+        domain.until_newest(|served: &Revision| served.number >= revision).await;
     }
-    if let Some(list) = &definition.filtered.terms {
-        faults.push(fault("filtered.terms", "no-term-list", format!("the term list {list} does not exist")));
-    }
-    if faults.is_empty() { Ok(definition) } else { Err(faults) }
 }
 
 /// Reads a definition from TOML or, if it begins so, as a JSON object.
@@ -152,7 +139,7 @@ fn refused(faults: &[Fault]) -> ApiError {
 }
 
 /// A definition that is applied.
-struct Application<'a> {
+pub(super) struct Application<'a> {
     live: &'a Live,
     collection: String,
     definition: Definition,
@@ -164,7 +151,23 @@ struct Application<'a> {
     expected: Vec<String>,
 }
 
-impl Application<'_> {
+impl<'a> Application<'a> {
+    /// A definition whose parts are all there; the lists that it follows are the newest ones.
+    pub(super) async fn of(live: &'a Live, definition: Definition, note: Option<String>) -> Result<Self, ApiError> {
+        let tables = live.generation.tables.as_ref();
+        let newest = lists::newest(tables, &definition).await?;
+        let definition = definition.with_lists(&newest).map_err(|faults| refused(&faults))?;
+        let lists = lists::needed(tables, &definition).await?;
+        let resolved = definition.clone().resolved(&lists).map_err(|faults| refused(&faults))?;
+        if let Err(error) = Cleaner::of(&resolved.clean) {
+            let (field, detail) = ("clean.rules".to_owned(), chain(&error));
+            return Err(refused(&[Fault { field, code: "invalid-rule", detail, line: None }]));
+        }
+        let (text, hash) = (definition.canonical_json(), definition.hash());
+        let collection = definition.collection.to_string();
+        Ok(Self { live, collection, definition, text, hash, note, expected: Vec::new() })
+    }
+
     /// Refuses the request if it expects another definition to be the newest.
     fn check_expected(&self, newest: Option<&DefinitionRow<'_>>) -> Result<(), ApiError> {
         let newest = newest.map(|newest| (newest.hash, newest.revision));
@@ -179,10 +182,19 @@ impl Application<'_> {
         Err(ApiError::Shaped { status: StatusCode::PRECONDITION_FAILED, message, body })
     }
 
-    /// Refuses a definition that cannot take the place of the newest one.
-    fn check_successor(&self, newest: Option<&DefinitionRow<'_>>) -> Result<(), ApiError> {
-        let Some(newest) = newest.filter(|newest| newest.hash != self.hash) else { return Ok(()) };
-        let faults = parse(newest)?.faults_of_successor(&self.definition);
+    /// Refuses a definition that cannot take the place of the earlier ones.
+    async fn check_successor(&self, newest: Option<&DefinitionRow<'_>>) -> Result<(), ApiError> {
+        if newest.is_none_or(|newest| newest.hash == self.hash) {
+            return Ok(());
+        }
+        let mut faults = Vec::new();
+        for row in self.live.read(&LIST_OF, vec![self.collection.as_str().into(), 0.into()]).await? {
+            for fault in parse(&DefinitionRow::read(&row)?)?.faults_of_successor(&self.definition) {
+                if !faults.contains(&fault) {
+                    faults.push(fault);
+                }
+            }
+        }
         if faults.is_empty() { Ok(()) } else { Err(refused(&faults)) }
     }
 
@@ -191,7 +203,7 @@ impl Application<'_> {
         let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
         let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
         self.check_expected(newest.as_ref())?;
-        self.check_successor(newest.as_ref())?;
+        self.check_successor(newest.as_ref()).await?;
         let is_changed = newest.as_ref().is_none_or(|newest| newest.hash != self.hash);
         let revision = newest.as_ref().map_or(0, |newest| newest.revision) + i64::from(is_changed);
         let body = json!({
@@ -227,7 +239,7 @@ impl Creation for Application<'_> {
         let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
         let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
         self.check_expected(newest.as_ref())?;
-        self.check_successor(newest.as_ref())?;
+        self.check_successor(newest.as_ref()).await?;
         if newest.as_ref().is_some_and(|newest| newest.hash == self.hash) {
             return Ok(Vec::new());
         }
@@ -299,12 +311,24 @@ fn unknown(collection: &str) -> ApiError {
     ApiError::NotFound(format!("there is no collection {collection}"))
 }
 
+/// How many items a list shows.
+pub(super) fn limit_of(query: &Query) -> Result<i64, ApiError> {
+    match query.get("limit").map(str::parse::<i64>) {
+        None => Ok(LIMIT_DEFAULT),
+        Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),
+        Some(_) => Err(ApiError::invalid("limit", format!("limit is a number from 1 to {LIMIT_MAX}"))),
+    }
+}
+
+/// Why something is done.
+pub(super) fn note_of(query: &Query) -> Result<Option<String>, ApiError> {
+    let note = query.get("note").filter(|note| !note.is_empty()).map(str::to_owned);
+    rules::optional("note", note.as_deref())?;
+    Ok(note)
+}
+
 async fn list(live: Live, query: Query) -> Result<Response, ApiError> {
-    let limit = match query.get("limit").map(str::parse::<i64>) {
-        None => LIMIT_DEFAULT,
-        Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,
-        Some(_) => return Err(ApiError::invalid("limit", format!("limit is a number from 1 to {LIMIT_MAX}"))),
-    };
+    let limit = limit_of(&query)?;
     let after = query.get("after").unwrap_or_default();
     let rows = live.read(&LIST_NEWEST, vec![after.into(), (limit + 1).into()]).await?;
     let shown = rows.iter().take(usize::try_from(limit).unwrap_or(0)).map(|row| Ok(shown(&DefinitionRow::read(row)?)));
@@ -319,9 +343,12 @@ fn shown(row: &DefinitionRow<'_>) -> Value {
     json!({"collection": collection, "revision": revision, "hash": hash, "note": note, "defined_at": defined_at})
 }
 
-async fn show(live: Live, Path(collection): Path<String>) -> Result<Response, ApiError> {
+async fn show(State(app): State<Arc<App>>, live: Live, Path(collection): Path<String>) -> Result<Response, ApiError> {
     let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
     let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?.ok_or_else(|| unknown(&collection))?;
+    // Whoever asks here next, for a rebuild, gets one with this revision.
+    let _served_or_late =
+        tokio::time::timeout(app.config.wait_max, is_served(&app, &collection, newest.revision)).await;
     let mut body = shown(&newest);
     body["effective"] = parse(&newest)?.effective();
     Ok(json::respond(StatusCode::OK, &body))
@@ -354,7 +381,7 @@ async fn not_served(live: Live, Path((collection, _of_records)): Path<(String, S
 }
 
 /// A definition as it was applied.
-fn parse(row: &DefinitionRow<'_>) -> Result<Definition, ApiError> {
+pub(super) fn parse(row: &DefinitionRow<'_>) -> Result<Definition, ApiError> {
     let value = serde_json::from_str(row.definition).map_err(|error| ApiError::Internal(error.to_string()))?;
     let unread = |faults: Vec<Fault>| {
         let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

@@ -13,6 +13,12 @@ pub const FIELDS_MAX: usize = 200;
 /// Longest `max_length`, inclusive: the longest text that PostgreSQL bounds.
 const LENGTH_MAX: u64 = 10_485_760;
 
+/// The field that records are counted by.
+pub const SOURCE: &str = "source";
+/// Longest source, in code points, that has an index: a much longer one is over the limit of PostgreSQL's indexes, and
+/// not of SQLite's.
+const INDEXED_MAX: usize = 200;
+
 const OPTIONS: [&str; 9] =
     ["type", "required", "max_length", "on_long", "unique", "merge", "owner", "default", "volatile"];
 const KEY_TYPES: [FieldType; 4] = [FieldType::Text, FieldType::Uuid, FieldType::Int, FieldType::Long];
@@ -43,6 +49,13 @@ pub struct Field {
     pub default: Option<Value>,
     /// Whether a change of this field alone makes no event.
     pub volatile: bool,
+}
+
+impl Field {
+    /// Longest text of it, in code points, if that is short enough for an index.
+    pub fn indexed_max(&self) -> Option<usize> {
+        self.max_length.filter(|max| self.kind == FieldType::Text && *max <= INDEXED_MAX)
+    }
 }
 
 /// What happens to a text that is too long.

@@ -3,7 +3,11 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{measures::Period, reader::Section, terms::TermListReference};
+use super::{
+    measures::Period,
+    reader::Section,
+    terms::{self, Terms},
+};
 
 /// The mapping and settings of an index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,30 +34,18 @@ pub struct Index {
     pub strip_query: bool,
 }
 
-/// The filtered index.
+/// What the filtered search leaves out. It is a search of the one index, with a filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Filtered {
-    /// How it is kept.
-    pub kind: FilteredKind,
     /// The terms that keep a document out; without them, none does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub terms: Option<TermListReference>,
+    pub terms: Option<Terms>,
     /// The fields of the document in which terms are looked for.
     pub fields: Vec<String>,
     /// The flags that keep a document out.
     pub also_exclude: Vec<String>,
     /// Whether terms are looked for in the whole text, also beyond what is indexed of it.
     pub match_full_text: bool,
-}
-
-/// How a filtered index is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FilteredKind {
-    /// An index of its own.
-    Index,
-    /// An alias of the main index with a filter.
-    Alias,
 }
 
 /// Reads the table `index`.
@@ -94,14 +86,14 @@ pub(super) fn read_index(root: &Section<'_>) -> Index {
 pub(super) fn read_filtered(root: &Section<'_>) -> Filtered {
     let section = root.section("filtered");
     section.only(&["kind", "terms", "fields", "also_exclude", "match_full_text"]);
-    let kinds = [("index", FilteredKind::Index), ("alias", FilteredKind::Alias)];
-    let terms = section.parsed("terms", "not-a-term-list");
+    // The one index, with a filter: there is no index of its own.
+    let _alias = section.one_of("kind", &[("alias", ())]);
+    let terms = terms::read(&section, "terms");
     let fields = section.texts("fields").unwrap_or_default();
     if terms.is_some() && fields.is_empty() {
         section.fault("fields", "missing", "filtered.fields names no field in which terms are looked for");
     }
     Filtered {
-        kind: section.one_of("kind", &kinds).unwrap_or(FilteredKind::Index),
         terms,
         fields,
         also_exclude: section.texts("also_exclude").unwrap_or_default(),

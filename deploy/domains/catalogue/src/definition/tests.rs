@@ -48,7 +48,7 @@ rules = [
   { id = "wiki-title", kind = "capture", field = "title", where = { source = "wikimedia" }, pattern = '^File:?(.*)$' },
 ]
 [filtered]
-kind = "index"
+kind = "alias"
 terms = "sensitive@latest"
 also_exclude = ["mature"]
 [index]

@@ -118,14 +118,17 @@ fn the_record_id_is_the_text_of_the_key() {
 }
 
 #[test]
-fn the_content_hash_leaves_out_volatile_fields() {
+fn the_content_hash_leaves_out_the_values_of_volatile_fields() {
     let definition = definition(DEFINITION);
     let hash = |given: Value| {
         let Value::Object(fields) = given else { panic!("this is no object") };
         content_hash(&fields, &definition)
     };
     let base = hash(json!({"id": "a", "title": "x"}));
-    assert_eq!(hash(json!({"title": "x", "updated_on": "2018-11-09T10:31:06.000000Z", "id": "a"})), base);
+    let updated = hash(json!({"title": "x", "updated_on": "2018-11-09T10:31:06.000000Z", "id": "a"}));
+    assert_eq!(hash(json!({"id": "a", "title": "x", "updated_on": "2019-01-01T00:00:00.000000Z"})), updated);
+    // So a field that is new, and volatile, is recorded once.
+    assert_ne!(updated, base);
     assert_ne!(hash(json!({"id": "a", "title": "y"})), base);
     assert_ne!(hash(json!({"id": "a", "title": "x", "note": null})), base);
 }

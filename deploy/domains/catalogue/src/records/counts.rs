@@ -7,7 +7,7 @@ use daybook_projector::{
     tables::{FromRow, Params, Row, Statement, Tables, TablesError},
 };
 
-use super::typed::SOURCE;
+use crate::definition::fields::SOURCE;
 
 statements! {
     /// The statements that count the records of every collection.
@@ -45,18 +45,23 @@ pub(super) async fn named(tables: &dyn Tables) -> Result<u64, TablesError> {
     count(tables, &COUNT_NAMED).await
 }
 
-/// How many records readers see, by source; all of them without a source, if records have no such field.
-pub(super) async fn shown(tables: &dyn Tables) -> Result<BySource, TablesError> {
+/// How many records readers see.
+pub(super) async fn shown(tables: &dyn Tables) -> Result<u64, TablesError> {
+    count(tables, &COUNT_SHOWN).await
+}
+
+/// How many records readers see, by source; `None` for tables without sources.
+pub(super) async fn by_source(tables: &dyn Tables) -> Result<Option<BySource>, TablesError> {
     let has_source = comparison::columns(tables, "records").await?.iter().any(|column| column == SOURCE);
     if !has_source {
-        return Ok([(None, count(tables, &COUNT_SHOWN).await?)].into());
+        return Ok(None);
     }
     let rows = tables.read_background(&COUNT_BY_SOURCE, Params::One(Vec::new())).await?;
     let counted = |row: &Row| {
         let SourceRow { source, row_count } = SourceRow::read(row)?;
         Ok((source.map(str::to_owned), unsigned(row_count)))
     };
-    rows.iter().map(counted).collect()
+    rows.iter().map(counted).collect::<Result<_, _>>().map(Some)
 }
 
 async fn count(tables: &dyn Tables, statement: &'static Statement) -> Result<u64, TablesError> {

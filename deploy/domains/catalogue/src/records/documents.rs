@@ -2,6 +2,7 @@
 //! out of the indexes, has a document without attributes, which searches leave out. So a late write of an earlier
 //! document is older than the one that is there, and loses.
 
+mod sensitivity;
 mod shape;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -18,6 +19,8 @@ use daybook_projector::{
 };
 use daybook_schemas::Topic;
 
+pub(super) use self::sensitivity::Sensitivity;
+pub(super) use self::shape::SENSITIVE;
 use self::shape::{Attributes, CHANGED_AT, RECORD, RECORD_ID, TAG_NAMES, TYPE};
 use super::{
     events,
@@ -25,6 +28,7 @@ use super::{
     typed::{DocumentRow, Typed},
 };
 use crate::{
+    Fields,
     definition::{Definition, clean::Exclusion, presets::Preset},
     derive,
 };
@@ -42,22 +46,25 @@ pub(super) struct RecordDocuments {
     options: derive::Options,
     exclude: Vec<Exclusion>,
     attributes: Attributes,
+    sensitivity: Option<Sensitivity>,
 }
 
 impl RecordDocuments {
     pub(super) fn of(definition: &Definition, typed: &'static Typed) -> Self {
+        let sensitivity = Sensitivity::of(definition);
         Self {
             typed,
             topic: events::topic(definition.collection.as_str()),
             preset: definition.preset,
             options: derive::Options { strip_query: definition.index.strip_query },
             exclude: definition.clean.exclude.clone(),
-            attributes: Attributes::of(definition),
+            attributes: Attributes::of(definition, sensitivity.as_ref().map(|it| it.digest)),
+            sensitivity,
         }
     }
 
     /// The document of a record.
-    fn document(&self, row: DocumentRow) -> Result<Document, TablesError> {
+    pub(super) fn document(&self, row: DocumentRow) -> Result<Document, TablesError> {
         let DocumentRow { record_id, revision, flags, changed_at, fields } = row;
         let mut document = Document::new(record_id.clone(), revision);
         let Some(fields) = fields.filter(|fields| !self.exclude.iter().any(|it| it.excludes(fields))) else {
@@ -65,18 +72,26 @@ impl RecordDocuments {
         };
         let flags: BTreeMap<String, bool> =
             serde_json::from_str(&flags).map_err(|_| TablesError::Shape { column: "flags" })?;
+        let read = self.sensitivity.as_ref().filter(|sensitivity| sensitivity.reads_row).map(|_| fields.clone());
         document.set(TYPE, RECORD);
         document.set(RECORD_ID, record_id);
         document.set(CHANGED_AT, changed_at);
+        self.fill(&mut document, fields, &flags);
+        if let Some(sensitivity) = &self.sensitivity {
+            let is_sensitive = sensitivity.holds(&read.unwrap_or_default(), &document.source, &flags);
+            document.set(SENSITIVE, is_sensitive);
+        }
+        Ok(document)
+    }
+
+    /// Sets what follows from the fields of a record.
+    fn fill(&self, document: &mut Document, fields: Fields, flags: &BTreeMap<String, bool>) {
         let derived = match self.preset {
-            Some(Preset::OpenverseAudio) => derive::audio_document(fields, &flags),
+            Some(Preset::OpenverseAudio) => derive::audio_document(fields, flags),
             Some(Preset::OpenverseImage | Preset::OpenverseImage2) => {
-                derive::image_document(fields, &flags, self.options)
+                derive::image_document(fields, flags, self.options)
             }
-            None => {
-                self.attributes.take(fields, &mut document);
-                return Ok(document);
-            }
+            None => return self.attributes.take(fields, document),
         };
         if let Some(tags) = derived.get("tags").and_then(serde_json::Value::as_array) {
             document.set(TAG_NAMES, tags.iter().map(|tag| tag["name"].clone()).collect::<Vec<_>>());
@@ -84,7 +99,11 @@ impl RecordDocuments {
         for (name, value) in derived {
             document.set(&name, value);
         }
-        Ok(document)
+    }
+
+    /// What makes a document sensitive.
+    pub(super) const fn sensitivity(&self) -> Option<&Sensitivity> {
+        self.sensitivity.as_ref()
     }
 
     /// Reads the documents of some records, and hands them on.

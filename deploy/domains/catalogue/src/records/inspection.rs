@@ -31,57 +31,79 @@ use self::{
 use super::{
     Revision,
     counts::{self, BySource},
-    typed::SOURCE,
+    documents::{RecordDocuments, SENSITIVE},
 };
-use crate::clean::{Cleaner, RuleFault};
+use crate::{
+    clean::{Cleaner, RuleFault},
+    definition::fields::SOURCE,
+};
 
 /// Inspects the generations of one revision.
 pub(super) struct Inspector {
     revision: Arc<Revision>,
     cleaner: Cleaner,
+    documents: Arc<RecordDocuments>,
 }
 
 /// What one generation holds, as its tables and its index count it.
 struct Held {
-    rows: BySource,
+    rows: u64,
+    /// `None` if its records have no source.
+    rows_by_source: Option<BySource>,
     /// `None` if its index is not open.
-    documents: Option<u64>,
-    /// `None` also if its documents have no source, or there are more sources than an index counts.
-    documents_by_source: Option<BySource>,
+    indexed: Option<Indexed>,
+}
+
+/// What an index holds, as searches count it.
+struct Indexed {
+    documents: u64,
+    /// `None` if documents have no source, or there are more sources than an index counts.
+    by_source: Option<BySource>,
+    /// Documents that the filtered search leaves out; `None` if it leaves none out.
+    sensitive: Option<u64>,
 }
 
 impl Inspector {
-    pub(super) fn new(revision: Arc<Revision>) -> Result<Self, RuleFault> {
+    pub(super) fn new(revision: Arc<Revision>, documents: Arc<RecordDocuments>) -> Result<Self, RuleFault> {
         let cleaner = Cleaner::of(&revision.definition.clean)?;
-        Ok(Self { revision, cleaner })
+        Ok(Self { revision, cleaner, documents })
     }
 
     async fn look(&self, inspected: Inspected<'_>) -> Result<Inspection, VerifyError> {
-        let Inspected { live, candidate, throttle } = inspected;
+        let has_same_tables = inspected.has_same_tables();
+        let Inspected { live, candidate, since, refused, throttle } = inspected;
         let (tables, definition) = (candidate.generation.tables.as_ref(), &self.revision.definition);
-        let before = checkpoints::read(tables).await?;
-        let (of_live, held, named) = (Held::of(live).await?, Held::of(candidate).await?, counts::named(tables).await?);
-        let pass = Pass::over(tables, definition, &self.cleaner, throttle).await?;
+        let mut of_live = Held::of(live).await;
+        if let Err(VerifyError::Search(_)) = &of_live {
+            // An index that fails is what a new one takes the place of.
+            of_live = Held::of(Side { index: None, ..live }).await;
+        }
+        let (of_live, held, named) = (of_live?, Held::of(candidate).await?, counts::named(tables).await?);
+        let pass = Pass::over(tables, definition, &self.cleaner, &self.documents, throttle).await?;
         let after = checkpoints::read(tables).await?;
-        let meanwhile = u64::try_from(before.lag(&after)).unwrap_or(u64::MAX);
-        let emptied = pass.rules.rules().iter().map(|rule| rule.emptied).sum();
-        let change = Change::between(&of_live, &held, emptied);
-        let rows: u64 = held.rows.values().sum();
-        let documents = held.documents.unwrap_or(pass.documents);
+        let meanwhile = u64::try_from(since.lag(&after)).unwrap_or(u64::MAX);
+        let change = Change::between(&of_live, &held, pass.emptied);
+        let documents = held.indexed.as_ref().map(|indexed| indexed.documents);
+        let sensitive = held.indexed.as_ref().and_then(|indexed| indexed.sensitive);
         let of_no_row = pass.removed + pass.taken_down + pass.without_content;
-        let laws = [
-            ("records ever named = rows + removed + taken down + without content", named, rows + of_no_row),
-            ("rows = records that readers should see", rows, pass.shown),
-            ("documents = rows - excluded", documents, pass.documents),
+        let mut laws = vec![
+            ("records ever named = rows + removed + taken down + without content", named, held.rows + of_no_row, 0),
+            ("rows = records that readers should see", held.rows, pass.shown, 0),
         ];
-        let violated = laws.iter().filter(|(_, found, expected)| found.abs_diff(*expected) > meanwhile);
-        let mut reasons: Vec<String> =
-            violated.map(|(law, found, expected)| format!("{law} does not hold: {found} is not {expected}")).collect();
+        laws.extend(documents.map(|documents| ("documents = rows - excluded", documents, pass.documents, refused)));
+        laws.extend(sensitive.map(|found| ("documents that are filtered out", found, pass.sensitive, refused)));
+        let violated = laws.iter().filter(|(_, found, expected, more)| found.abs_diff(*expected) > meanwhile + more);
+        let mut reasons: Vec<String> = violated
+            .map(|(law, found, expected, _)| format!("{law}: this does not hold: {found} is not {expected}"))
+            .collect();
         let holds = reasons.is_empty();
-        let limited = Limited::of(&definition.verify, &change);
+        // The same tables lose nothing: what is found otherwise is a fault of the live index.
+        let limited = if has_same_tables { Vec::new() } else { Limited::of(&definition.verify, &change) };
         reasons.extend(limited.iter().filter_map(Limited::reason));
+        let without_hit = self.documents.sensitivity().map(|terms| terms.without_hit(&pass.hits));
         let content = json!({
             "revision": self.revision.number,
+            "lists": definition.lists,
             "at": after.to_string(),
             "applied_meanwhile": meanwhile,
             "rows": change.rows.show(),
@@ -89,16 +111,20 @@ impl Inspector {
             "by_source": change.show_by_source(),
             "conservation": {
                 "named": named,
-                "rows": rows,
+                "rows": held.rows,
                 "removed": pass.removed,
                 "taken_down": pass.taken_down,
                 "without_content": pass.without_content,
-                "documents": held.documents,
+                "documents": documents,
                 "excluded": pass.excluded,
+                "refused": refused,
+                "sensitive": sensitive,
+                "filtered": documents.zip(sensitive).map(|(all, sensitive)| all.saturating_sub(sensitive)),
                 "holds": holds,
             },
             "rules": pass.rules,
-            "emptied": emptied,
+            "emptied": pass.emptied,
+            "terms_without_hit": without_hit,
             "limits": limited.iter().map(Limited::show).collect::<Vec<_>>(),
         });
         Ok(Inspection { content, reasons })
@@ -113,27 +139,42 @@ impl Inspect for Inspector {
 
 impl Held {
     async fn of(side: Side<'_>) -> Result<Self, VerifyError> {
-        let rows = counts::shown(side.generation.tables.as_ref()).await?;
-        let Some(index) = side.index else { return Ok(Self { rows, documents: None, documents_by_source: None }) };
-        let (documents, documents_by_source) = documents_of(index).await?;
-        Ok(Self { rows, documents: Some(documents), documents_by_source })
+        let tables = side.generation.tables.as_ref();
+        let (rows, rows_by_source) = (counts::shown(tables).await?, counts::by_source(tables).await?);
+        let indexed = match side.index {
+            Some(index) => Some(Indexed::of(index).await?),
+            None => None,
+        };
+        Ok(Self { rows, rows_by_source, indexed })
     }
 }
 
-/// The documents that searches find: all, and by source.
-async fn documents_of(index: &dyn SearchIndex) -> Result<(u64, Option<BySource>), VerifyError> {
-    let shape = index.shape();
-    let source = shape.find(SOURCE, |field| field.facet).map(Field::Named);
-    let facets = source.map(|field| Facet { field, prefix: String::new(), values_max: VALUES_MAX });
-    let request = Request { facets: facets.into_iter().collect(), ..Request::all(shape, 0) };
-    let found = inherited::search(index, request).await?.found;
-    let by_source = found.facets.into_iter().next().filter(|values| values.len() < VALUES_MAX).map(|values| {
-        let mut counts: BySource = values.into_iter().map(|(source, count)| (Some(source), count)).collect();
-        let without = found.total.saturating_sub(counts.values().sum());
-        if without > 0 {
-            counts.insert(None, without);
-        }
-        counts
-    });
-    Ok((found.total, by_source))
+impl Indexed {
+    async fn of(index: &dyn SearchIndex) -> Result<Self, VerifyError> {
+        let shape = index.shape();
+        let facet = |name: &str| {
+            let field = shape.find(name, |field| field.facet).map(Field::Named)?;
+            Some(Facet { field, prefix: String::new(), values_max: VALUES_MAX })
+        };
+        let (source, sensitive) = (facet(SOURCE), facet(SENSITIVE));
+        let (has_source, has_sensitive) = (source.is_some(), sensitive.is_some());
+        let facets = source.into_iter().chain(sensitive).collect();
+        let found = inherited::search(index, Request { facets, ..Request::all(shape, 0) }).await?.found;
+        let mut facets = found.facets.into_iter();
+        let by_source = if has_source { facets.next() } else { None };
+        let by_source = by_source.filter(|values| values.len() < VALUES_MAX).map(|values| {
+            let mut counts: BySource = values.into_iter().map(|(source, count)| (Some(source), count)).collect();
+            let without = found.total.saturating_sub(counts.values().sum());
+            if without > 0 {
+                counts.insert(None, without);
+            }
+            counts
+        });
+        let sensitive = if has_sensitive { facets.next() } else { None };
+        let sensitive = sensitive.map(|values| {
+            let of_true = values.into_iter().filter(|(value, _)| value == "true");
+            of_true.map(|(_, count)| count).sum()
+        });
+        Ok(Self { documents: found.total, by_source, sensitive })
+    }
 }

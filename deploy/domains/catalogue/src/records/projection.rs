@@ -16,11 +16,11 @@ use daybook_schemas::{Topic, position::Position};
 use super::{
     events::{self, Event},
     states::{self, REMOVE, Stored},
-    typed::{SOURCE, Typed},
+    typed::Typed,
 };
 use crate::{
     clean::{Cleaner, RuleFault},
-    definition::Definition,
+    definition::{Definition, fields::SOURCE},
     record::fold::{self, Change},
     values::json,
 };
@@ -45,8 +45,9 @@ impl Records {
         Ok(Self { definition, typed, topic, cleaner, shape })
     }
 
-    /// Applies an event to the state of its record; whether it changed it, or why it cannot be applied. A whole upsert
-    /// that changes nothing is the last one, all the same, so that its repetition is known.
+    /// Applies an event to the state of its record; whether it changed it, or why it cannot be applied. An upsert that
+    /// changes nothing is the last one, all the same: the repetition of a whole one is known, and what a partial one says
+    /// may be known to another definition.
     fn apply_one(&self, stored: &mut Stored, event: &Event) -> Result<bool, String> {
         let (change, hash) = match event {
             Event::RecordUpserted(event) => {
@@ -74,9 +75,8 @@ impl Records {
             Event::RecordFlagged(event) => (Change::Flagged { flag: event.flag.clone(), value: event.value }, None),
         };
         let is_changed = fold::apply(&mut stored.state, &self.definition, change);
-        match hash {
-            Some(hash) if is_changed || hash.is_some() => stored.content_hash = hash,
-            _ => {}
+        if let Some(hash) = hash {
+            stored.content_hash = hash;
         }
         Ok(is_changed)
     }

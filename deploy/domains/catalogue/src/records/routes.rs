@@ -7,7 +7,7 @@ mod one;
 mod takedowns;
 mod write;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     Router,
@@ -38,6 +38,8 @@ struct View {
     typed: &'static Typed,
     rows: Loader,
     states: Loader,
+    /// The definition that records are read by while this revision is newer than the generation's, made when it is needed.
+    reading: Mutex<Option<(i64, Arc<Definition>)>>,
 }
 
 /// What the domain of a collection adds to the HTTP API.
@@ -82,7 +84,20 @@ fn routes(prefix: &str) -> Router<Arc<App>> {
 impl View {
     fn start(generation: &Arc<Generation>, definition: &Arc<Definition>, typed: &'static Typed) -> Self {
         let (rows, states) = (Loader::start(&generation.tables, &typed.read), Loader::start(&generation.tables, &READ));
-        Self { definition: Arc::clone(definition), typed, rows, states }
+        Self { definition: Arc::clone(definition), typed, rows, states, reading: Mutex::default() }
+    }
+
+    /// The definition that records are read by beside a newer revision than the generation's.
+    fn reading(&self, newest: &Revision) -> Arc<Definition> {
+        let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*reading {
+            Some((number, definition)) if *number == newest.number => Arc::clone(definition),
+            _ => {
+                let definition = Arc::new(newest.definition.beside(&self.definition));
+                *reading = Some((newest.number, Arc::clone(&definition)));
+                definition
+            }
+        }
     }
 
     /// The row of a record that readers see.
@@ -139,12 +154,14 @@ fn view(live: &Live) -> Result<Arc<View>, ApiError> {
     live.view::<View>()
 }
 
-/// The definition that records are read by: the newest one. A generation of it may still be built, and needs what the live
-/// one does not keep.
+/// The definition that records are read by: the newest one, with the fields of the live generation's. A generation of it may
+/// still be built, and needs what the live one does not keep.
 fn definition_of_writes(app: &App, view: &View) -> Arc<Definition> {
     let domain = app.domain(&events::domain_name(view.definition.collection.as_str()));
-    let newest = domain.and_then(|domain| domain.newest_definition::<Revision>());
-    Arc::clone(newest.as_ref().map_or(&view.definition, |newest| &newest.definition))
+    match domain.and_then(|domain| domain.newest_definition::<Revision>()) {
+        Some(newest) if !Arc::ptr_eq(&newest.definition, &view.definition) => view.reading(&newest),
+        _ => Arc::clone(&view.definition),
+    }
 }
 
 /// A record as JSON.

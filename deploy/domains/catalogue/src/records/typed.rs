@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 
 use crate::{
     Fields,
-    definition::Definition,
+    definition::{
+        Definition,
+        fields::{Field, SOURCE},
+    },
     values::{FieldType, canonical::sha256_hex},
 };
 
@@ -25,11 +28,6 @@ const FIRST_FIELD: usize = 6;
 const READ_COLUMNS: [&str; 3] = ["record_id", "revision", "flags"];
 /// The same of a row that a document is made of.
 const DOCUMENT_COLUMNS: [&str; 5] = ["record_id", "revision", "flags", "changed_at", "shown_id"];
-/// The field that records are counted by.
-pub(super) const SOURCE: &str = "source";
-/// Longest source, in code points, that has an index: a much longer one is over the limit of PostgreSQL's indexes, and
-/// not of SQLite's.
-const INDEXED_MAX: usize = 200;
 
 /// The typed table of a definition.
 pub(super) struct Typed {
@@ -98,8 +96,7 @@ impl Typed {
         let has_source = columns.iter().any(|(name, kind)| name == SOURCE && *kind == FieldType::Text);
         let mut ddl = vec![Ddl::shared(include_str!("sql/tables.sql")), ddl_of(&columns, shape)];
         // Without the index, sources are counted by a scan, on both engines.
-        let source_max = definition.field(SOURCE).filter(|_| has_source).and_then(|field| field.max_length);
-        let source_max = source_max.filter(|max| *max <= INDEXED_MAX);
+        let source_max = definition.field(SOURCE).and_then(Field::indexed_max);
         if source_max.is_some() {
             ddl.push(Ddl::shared(include_str!("sql/index.sql")));
         }

@@ -6,6 +6,9 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
+/// Longest text of a list, in bytes, inclusive.
+pub const LIST_BYTES_MAX: usize = 512 << 10;
+
 /// The terms of one revision of a term list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TermList {
@@ -28,6 +31,11 @@ impl TermList {
         }
         let hash = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         Self { terms, hash }
+    }
+
+    /// Returns the terms as a text, one a line.
+    pub fn text(&self) -> String {
+        self.terms.join("\n")
     }
 
     /// Returns the terms.

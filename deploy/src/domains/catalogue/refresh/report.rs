@@ -13,7 +13,7 @@ use crate::output;
 pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json: bool) -> Result<()> {
     let mut out = io::stdout().lock();
     let inspection = report.inspection.clone().unwrap_or_default();
-    let Generation { generation: number, state, reason } = generation;
+    let Generation { generation: number, state, reason, .. } = generation;
     if !output::is_for_people(json) {
         let mut document = json!({
             "refresh": format!("{domain}-{number}"),
@@ -37,6 +37,9 @@ pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json
     writeln!(out, "  rows       {}", change(&inspection["rows"]))?;
     writeln!(out, "  documents  {}", change(&inspection["documents"]))?;
     let kept = &inspection["conservation"];
+    if let Some(filtered) = kept["filtered"].as_u64() {
+        writeln!(out, "  filtered   {filtered} documents, {} are sensitive", kept["sensitive"])?;
+    }
     writeln!(
         out,
         "  records    {} named = {} rows + {} removed + {} taken down + {} without content",
@@ -47,6 +50,11 @@ pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json
     }
     for rule in inspection["rules"].as_array().into_iter().flatten() {
         writeln!(out, "  rule       {}", of_rule(rule))?;
+    }
+    let unused = inspection["terms_without_hit"].as_array().into_iter().flatten().map(output::plain);
+    let unused: Vec<String> = unused.collect();
+    if !unused.is_empty() {
+        writeln!(out, "  terms      without a document: {}", output::cut(&unused.join(", "), 200))?;
     }
     for limit in inspection["limits"].as_array().into_iter().flatten() {
         let of = limit["source"].as_str().map(|source| format!(" of {}", output::cell(source))).unwrap_or_default();

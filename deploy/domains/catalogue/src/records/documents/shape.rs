@@ -27,6 +27,8 @@ pub(super) const RECORD_ID: &str = "record_id";
 pub(super) const CHANGED_AT: &str = "changed_at";
 /// The attribute with the names of tags, of a preset.
 pub(super) const TAG_NAMES: &str = "tag_names";
+/// The attribute that says whether the filtered search leaves a document out.
+pub(in crate::records) const SENSITIVE: &str = "sensitive";
 /// Names that hits have, besides those of attributes.
 const SHOWN: [&str; 4] = ["revision", "path", "highlights", "score"];
 /// Longest text, in code points, that documents are filtered, counted and sorted by.
@@ -40,12 +42,17 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    pub(super) fn of(definition: &Definition) -> Self {
+    /// The attributes of a definition. What makes documents sensitive, if anything does, has a digest: other documents are
+    /// made of the same rows where it differs.
+    pub(super) fn of(definition: &Definition, sensitivity: Option<u32>) -> Self {
         let mut fields = vec![
             FieldShape::text(TYPE).own_words().facet().filter(Filter::AnyOf).allowed(&[RECORD]),
             FieldShape::text(RECORD_ID).filter(Filter::AnyOf),
             FieldShape::integer(CHANGED_AT).sort(),
         ];
+        if sensitivity.is_some() {
+            fields.push(FieldShape::text(SENSITIVE).facet().filter(Filter::AnyOf).allowed(&["true", "false"]));
+        }
         let mut renamed = BTreeMap::new();
         match definition.preset {
             Some(preset) => fields.extend(of_preset(preset)),
@@ -65,7 +72,7 @@ impl Attributes {
             }
         }
         let shape = IndexShape {
-            version: VERSION,
+            version: VERSION.wrapping_add(sensitivity.unwrap_or(0)),
             fields,
             type_field: FieldId(0),
             time_field: FieldId(2),
@@ -135,7 +142,7 @@ mod tests {
 
     fn attributes(fields: &str, more: &str) -> Attributes {
         let text = format!("collection = \"c\"\nkey = \"id\"\n{more}\n[fields]\nid = \"text\"\n{fields}");
-        Attributes::of(&Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}")))
+        Attributes::of(&Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}")), None)
     }
 
     #[test]

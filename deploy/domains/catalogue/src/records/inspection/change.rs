@@ -23,10 +23,11 @@ pub(super) struct Change {
     pub(super) rows: Counted,
     /// `None` if an index is not open.
     pub(super) documents: Option<Counted>,
-    rows_by_source: BTreeMap<Option<String>, Counted>,
+    /// `None` if a generation has no sources.
+    rows_by_source: Option<BTreeMap<Option<String>, Counted>>,
     documents_by_source: Option<BTreeMap<Option<String>, Counted>>,
     /// Records of which a rule leaves a field empty.
-    pub(super) emptied: u64,
+    emptied: u64,
 }
 
 /// A number beside its limit.
@@ -55,35 +56,32 @@ impl Counted {
 
 impl Change {
     pub(super) fn between(live: &Held, candidate: &Held, emptied: u64) -> Self {
-        let documents = live.documents.zip(candidate.documents);
-        let by_source = live.documents_by_source.as_ref().zip(candidate.documents_by_source.as_ref());
+        let indexed = live.indexed.as_ref().zip(candidate.indexed.as_ref());
+        let of_documents =
+            indexed.and_then(|(live, candidate)| live.by_source.as_ref().zip(candidate.by_source.as_ref()));
+        let of_rows = live.rows_by_source.as_ref().zip(candidate.rows_by_source.as_ref());
         Self {
-            rows: Counted { before: sum(&live.rows), after: sum(&candidate.rows) },
-            documents: documents.map(|(before, after)| Counted { before, after }),
-            rows_by_source: beside(&live.rows, &candidate.rows),
-            documents_by_source: by_source.map(|(before, after)| beside(before, after)),
+            rows: Counted { before: live.rows, after: candidate.rows },
+            documents: indexed.map(|(live, candidate)| Counted { before: live.documents, after: candidate.documents }),
+            rows_by_source: of_rows.map(|(before, after)| beside(before, after)),
+            documents_by_source: of_documents.map(|(before, after)| beside(before, after)),
             emptied,
         }
     }
 
-    pub(super) fn show_by_source(&self) -> Vec<Value> {
+    pub(super) fn show_by_source(&self) -> Option<Vec<Value>> {
         let of_documents =
             |source| self.documents_by_source.as_ref().map(|all| all.get(source).copied().unwrap_or_default());
-        let sources = self.rows_by_source.iter();
-        let shown = sources.map(|(source, rows)| {
+        let shown = self.rows_by_source.as_ref()?.iter().map(|(source, rows)| {
             json!({"source": source, "rows": rows.show(), "documents": of_documents(source).map(Counted::show)})
         });
-        shown.collect()
+        Some(shown.collect())
     }
 
     /// Documents by source if both indexes count them; else rows.
-    fn by_source(&self) -> &BTreeMap<Option<String>, Counted> {
-        self.documents_by_source.as_ref().unwrap_or(&self.rows_by_source)
+    fn by_source(&self) -> impl Iterator<Item = (&Option<String>, &Counted)> {
+        self.documents_by_source.as_ref().or(self.rows_by_source.as_ref()).into_iter().flatten()
     }
-}
-
-fn sum(counts: &BySource) -> u64 {
-    counts.values().sum()
 }
 
 fn beside(before: &BySource, after: &BySource) -> BTreeMap<Option<String>, Counted> {
@@ -112,9 +110,10 @@ impl Limited {
         }
         let emptied = (change.emptied, change.rows.after);
         limited.push(Self::percent("max_records_emptied", None, emptied.0, emptied.1, verify.max_records_emptied));
-        for (source, counted) in change.by_source().iter().filter(|(_, counted)| counted.lost() > 0) {
-            let name = source.clone().unwrap_or_default();
-            let may_vanish = counted.after == 0 && verify.sources_may_vanish.contains(&name);
+        for (source, counted) in change.by_source().filter(|(_, counted)| counted.lost() > 0) {
+            let may_vanish =
+                counted.after == 0 && source.as_ref().is_some_and(|it| verify.sources_may_vanish.contains(it));
+            let name = source.clone().unwrap_or_else(|| "(none)".to_owned());
             if !may_vanish {
                 let (lost, max) = (counted.lost(), verify.max_drop_per_source);
                 limited.push(Self::percent("max_drop_per_source", Some(name), lost, counted.before, max));
@@ -144,12 +143,14 @@ impl Limited {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::Definition;
+    use crate::{definition::Definition, records::inspection::Indexed};
 
     fn held(documents: &[(&str, u64)]) -> Held {
         let by_source: BySource =
             documents.iter().map(|(source, count)| (Some((*source).to_owned()), *count)).collect();
-        Held { rows: by_source.clone(), documents: Some(sum(&by_source)), documents_by_source: Some(by_source) }
+        let documents = by_source.values().sum();
+        let indexed = Indexed { documents, by_source: Some(by_source.clone()), sensitive: None };
+        Held { rows: documents, rows_by_source: Some(by_source), indexed: Some(indexed) }
     }
 
     fn broken(verify: &str, before: &[(&str, u64)], after: &[(&str, u64)], emptied: u64) -> Vec<String> {
@@ -185,6 +186,6 @@ mod tests {
         assert_eq!(broken("min_documents = 5", &[], &[("a", 1)], 0), none);
         let shown = Change::between(&held(&[]), &held(&[("a", 3)]), 0);
         assert_eq!(shown.rows.show(), json!({"before": 0, "after": 3, "change": 3, "percent": null}));
-        assert_eq!(shown.show_by_source()[0]["documents"]["after"], 3);
+        assert_eq!(shown.show_by_source().unwrap_or_default()[0]["documents"]["after"], 3);
     }
 }

@@ -173,13 +173,18 @@ async fn changes(
     merge: bool,
 ) -> Result<Vec<(Event, u64)>, ApiError> {
     let known = join_all(lines.iter().map(|line| view.state(&line.input.record_id))).await;
+    let is_live = std::ptr::eq(definition, Arc::as_ptr(&view.definition));
     let (mut events, mut said, mut states) = (Vec::with_capacity(lines.len()), BTreeMap::new(), BTreeMap::new());
     for (Line { number, input }, known) in lines.iter().zip(known) {
         let (known, hash) = (known?, content_hash(&input.fields, definition));
         if merge {
             let before = states.get(&input.record_id).or(known.as_ref().map(|stored| &stored.state));
-            let Some(after) = merged(definition, before, input) else { continue };
-            states.insert(&input.record_id, after);
+            match merged(definition, before, input) {
+                Some(after) => drop(states.insert(&input.record_id, after)),
+                // What the live generation does not keep may be new to another one.
+                None if is_live => continue,
+                None => {}
+            }
         } else {
             let is_same = match said.get(&input.record_id) {
                 Some(before) => *before == hash,

@@ -62,9 +62,11 @@ pub(super) async fn put(
     let notes = notes.map(|(name, note)| (name.to_owned(), note)).into_iter().collect();
     let hash = content_hash(&input.fields, &definition);
     let collection = definition.collection.to_string();
+    // What the live generation does not keep may be new to another one.
+    let is_live = Arc::ptr_eq(&definition, &view.definition);
     let decide = move |state: Option<&Stored>| {
         let is_same = match merge {
-            true => merged(&definition, state.map(|stored| &stored.state), &input).is_none(),
+            true => is_live && merged(&definition, state.map(|stored| &stored.state), &input).is_none(),
             false => says_the_same(state, &hash),
         };
         Ok((!is_same).then(|| upserted(&collection, &input, &hash, merge)))

@@ -1,0 +1,5 @@
+SELECT list, revision, terms, hash, term_count, note, set_at
+FROM term_lists
+WHERE list = $1
+ORDER BY revision DESC
+LIMIT 1

@@ -1,0 +1,5 @@
+SELECT list, revision, terms, hash, term_count, note, set_at
+FROM term_lists
+WHERE list = $1
+AND record_partition = $2
+AND record_offset = $3
