@@ -90,6 +90,8 @@ pub(super) async fn set(
     })?;
     let text = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("body", "the list is not UTF-8"))?;
     let (terms, note) = (TermList::parse(text), note_of(&query)?);
+    // The definitions that follow it are applied after it is there.
+    let context = WriteContext { respond_async: false, ..context };
     let setting = Setting { live: &live, list: list.clone(), terms, note };
     create::create(&app, &live, &context, setting).await?;
     let following = follow(&app, &live, &context, &list).await?;
