@@ -46,6 +46,8 @@ pub(crate) struct Defining {
     heard: Option<i64>,
     /// The newest revision of each domain that runs.
     known: BTreeMap<String, i64>,
+    /// The last live generation of each domain whose version was not known.
+    foreign: BTreeMap<&'static str, i64>,
 }
 
 /// The versions with which a domain begins to run.
@@ -62,7 +64,17 @@ impl Defining {
     /// Runs nothing yet.
     pub(crate) fn new(base: Base, domains: Domains, source: Arc<Running>, defines: Defines) -> Self {
         let (changed, changes) = watch::channel(());
-        Self { base, domains, source, defines, changed, changes, heard: None, known: BTreeMap::new() }
+        Self {
+            base,
+            domains,
+            source,
+            defines,
+            changed,
+            changes,
+            heard: None,
+            known: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+        }
     }
 
     /// Runs the domains and the versions that do not run yet, and calls `added` with each domain. One that fails holds up no
@@ -101,6 +113,17 @@ impl Defining {
         Ok(())
     }
 
+    /// Lets all definitions of a domain be read again, once, if a generation is live whose version this process has not
+    /// kept.
+    fn forget_foreign(&mut self) {
+        for running in self.domains.all().iter().filter(|running| running.is_foreign()) {
+            let (domain, number) = (running.platform.domain(), running.serving.borrow().current.generation.number);
+            if self.foreign.insert(domain, number) != Some(number) {
+                self.known.remove(domain);
+            }
+        }
+    }
+
     /// Runs domains as they are defined, until the task is dropped.
     pub(crate) async fn follow(mut self, added: Added) {
         let (mut changes, mut serving) = (self.changes.clone(), self.source.serving.clone());
@@ -121,9 +144,7 @@ impl Defining {
                     continue;
                 }
             }
-            // What was begun with a definition that this process has not kept.
-            let foreign: Vec<_> = self.domains.all().into_iter().filter(|running| running.is_foreign()).collect();
-            self.known.retain(|domain, _| foreign.iter().all(|running| running.platform.domain() != domain));
+            self.forget_foreign();
             tokio::select! {
                 _ = changes.changed() => {}
                 _ = serving.changed() => {}
@@ -178,8 +199,12 @@ impl Defining {
     /// Runs generations of further versions of a domain.
     async fn add_versions(&self, running: &Running, versions: &[DomainParts]) -> Result<()> {
         let domain = running.platform.domain();
-        // Another process may have begun a generation of each of them.
-        for parts in versions {
+        // Another process may have begun a generation of each of them. The newest one stays the newest.
+        for (index, parts) in versions.iter().enumerate() {
+            let is_known = running.versions.folds.find(&version_of(parts)?.fingerprint).is_some();
+            if is_known && index + 1 < versions.len() {
+                continue;
+            }
             let fingerprint = running.versions.add(parts)?;
             self.base.lease.add(Folded::of(parts.projection.as_ref(), self.base.log.as_ref())?).await?;
             tracing::info!(domain, fingerprint, "{domain} has another definition: {fingerprint} runs here, too");

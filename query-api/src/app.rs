@@ -8,7 +8,11 @@ use std::{
 };
 
 use axum::Router;
-use daybook_ingest::{append::Appender, log::EventLog, sequence::Sequencer};
+use daybook_ingest::{
+    append::Appender,
+    log::{BoxFuture, EventLog},
+    sequence::Sequencer,
+};
 use daybook_projector::{projection::Projection, search::source::Documents, tables::Statement};
 use daybook_reindexer::{
     lease::Lease, rebuilds::Rebuilds, running::Open, verify::inspect::Inspect, version::Versions, watcher::Serving,
@@ -18,6 +22,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::{
     bodies::Bodies,
+    error::ApiError,
     live::{Live, NewView},
 };
 
@@ -48,6 +53,9 @@ pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 /// Creates a domain's routes.
 pub type NewRoutes = Arc<dyn Fn(&App) -> Router<Arc<App>> + Send + Sync>;
 
+/// Waits until this process knows the newest version of a domain, for a bounded time.
+pub type KnowNewest = Arc<dyn for<'a> Fn(&'a App) -> BoxFuture<'a, Result<(), ApiError>> + Send + Sync>;
+
 /// What a domain adds to the HTTP API.
 #[derive(Clone)]
 pub struct DomainApi {
@@ -67,6 +75,8 @@ pub struct DomainApi {
     pub is_default: bool,
     /// What its routes need of this version of it.
     pub version: ApiVersion,
+    /// Waits for its newest version before a rebuild begins, if its versions are made at run time.
+    pub know_newest: Option<KnowNewest>,
     /// Every statement of its routes, so that a test can run each on every engine.
     pub statements: fn() -> Vec<&'static Statement>,
 }
@@ -137,6 +147,14 @@ impl Domain {
     /// What its newest version is made from, if it is a `D`.
     pub fn newest_definition<D: Any + Send + Sync>(&self) -> Option<Arc<D>> {
         Arc::downcast(self.versions.newest().definition?).ok()
+    }
+
+    /// Waits until this process knows its newest version: another one may have taken it a moment ago.
+    pub async fn know_newest(&self, app: &App) -> Result<(), ApiError> {
+        match &self.api.know_newest {
+            Some(know_newest) => know_newest(app).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits until its newest version is made from a `D` as it is expected.

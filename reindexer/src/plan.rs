@@ -104,13 +104,15 @@ impl Rebuilds {
         }
         let (live, entries) = self.live_and_all().await?;
         let notes = self.platform.control.notes(self.domain()).await?;
-        let newest = self.platform.newest();
+        let (mut newest, mut foreign) = (self.platform.newest(), None);
+        if only_search {
+            match self.version_on(&live).await {
+                Ok(version) => newest.version = version,
+                Err(error) => foreign = Some(error.to_string()),
+            }
+        }
         let parts = parts_of(&newest, notes.get(&live.generation), &live)?;
         let candidate = entries.iter().find(|entry| entry.is_under_way());
-        let foreign = match only_search {
-            true => self.version_on(&live).await.err().map(|error| error.to_string()),
-            false => None,
-        };
         let log = Arc::clone(&self.platform.log);
         let topics = newest.version.projection.topics();
         let read = tokio::task::spawn_blocking(move || {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use daybook_projector::{generation, projection::Projection, search::source::Documents, tables::TablesError};
+use daybook_projector::{generation, parts, projection::Projection, search::source::Documents, tables::TablesError};
 use tokio::sync::watch;
 
 use crate::verify::inspect::Inspect;
@@ -22,13 +22,16 @@ pub struct Version {
     pub inspector: Option<Arc<dyn Inspect>>,
     /// The fingerprint of its generations.
     pub fingerprint: String,
+    /// The fingerprint of their tables, which generations of another version may have, too.
+    pub of_tables: String,
 }
 
 impl Version {
     /// A version of a projection's domain, which checks nothing itself.
     pub fn new(projection: Arc<dyn Projection>, documents: Option<Arc<dyn Documents>>) -> Result<Self, TablesError> {
         let fingerprint = generation::fingerprint(projection.as_ref())?;
-        Ok(Self { projection, documents, inspector: None, fingerprint })
+        let of_tables = parts::tables(projection.as_ref())?;
+        Ok(Self { projection, documents, inspector: None, fingerprint, of_tables })
     }
 }
 

@@ -43,6 +43,7 @@ pub fn api() -> DomainApi {
         search_prefix: "/api/books".to_owned(),
         is_default: true,
         version: ApiVersion::of(numbered::new_view::<Books>()),
+        know_newest: None,
         statements: Vec::new,
     }
 }

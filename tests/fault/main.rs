@@ -17,6 +17,7 @@ mod outages;
 mod overload;
 mod races;
 mod rebuild_harms;
+mod refreshes;
 mod restored;
 mod room;
 mod search;

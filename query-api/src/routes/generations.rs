@@ -22,7 +22,15 @@ use daybook_schemas::position::Vector;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{app::App, bodies::Bounded, error::ApiError, json, path::Path, query::Query, time};
+use crate::{
+    app::{App, Domain},
+    bodies::Bounded,
+    error::ApiError,
+    json,
+    path::Path,
+    query::Query,
+    time,
+};
 
 /// Between two looks at the progress of a rebuild whose events are sent.
 const EVENTS_LOOK: Duration = Duration::from_millis(500);
@@ -76,7 +84,7 @@ impl FromRequestParts<Arc<App>> for Named {
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, ApiError> {
         let query = Query::from_request_parts(parts, app).await?;
         let Path(number) = Path::<String>::from_request_parts(parts, app).await?;
-        Ok(Self { rebuilds: one(app, &query)?, number: parse_number(&number)? })
+        Ok(Self { rebuilds: one(app, &query)?.rebuilds.clone(), number: parse_number(&number)? })
     }
 }
 
@@ -127,17 +135,20 @@ async fn retire(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Re
 /// What a rebuild would do. Nothing is changed.
 async fn plan(State(app): State<Arc<App>>, query: Query) -> Result<Response, ApiError> {
     let only_search = is_only_search(query.get("only").unwrap_or_default())?;
-    Ok(json::respond(StatusCode::OK, &one(&app, &query)?.plan(only_search).await.map_err(refused)?))
+    let domain = one(&app, &query)?;
+    domain.know_newest(&app).await?;
+    Ok(json::respond(StatusCode::OK, &domain.rebuilds.plan(only_search).await.map_err(refused)?))
 }
 
 async fn rebuild(State(app): State<Arc<App>>, query: Query, Bounded(body): Bounded) -> Result<Response, ApiError> {
-    let rebuilds = one(&app, &query)?;
+    let domain = one(&app, &query)?;
     let RebuildBody { label, promote, accept_quarantine, until, only } = parse_body(&body)?;
     let label = checked("label", label)?;
     let until = if until.is_empty() { None } else { Some(parse_until(&until)?) };
     let only_search = is_only_search(&only)?;
     let wanted = Wanted { label, promotes: promote, accepts_quarantine: accept_quarantine, until, only_search };
-    let known = rebuilds.rebuild(wanted).await.map_err(refused)?;
+    domain.know_newest(&app).await?;
+    let known = domain.rebuilds.rebuild(wanted).await.map_err(refused)?;
     Ok(json::respond(StatusCode::ACCEPTED, &show_progress(&known)))
 }
 
@@ -256,22 +267,22 @@ fn show_progress(known: &Known) -> Value {
 /// The domains that a query asks for: all, unless it names one.
 fn asked(app: &App, query: &Query) -> Result<Vec<Rebuilds>, ApiError> {
     match query.get("domain").filter(|name| !name.is_empty()) {
-        Some(_) => Ok(vec![one(app, query)?]),
+        Some(_) => Ok(vec![one(app, query)?.rebuilds.clone()]),
         None => Ok(app.domains().iter().map(|domain| domain.rebuilds.clone()).collect()),
     }
 }
 
 /// The domain that a query names, or the default one.
-fn one(app: &App, query: &Query) -> Result<Rebuilds, ApiError> {
+fn one(app: &App, query: &Query) -> Result<Arc<Domain>, ApiError> {
     let domains = app.domains();
     let names = || domains.iter().map(|domain| domain.api.name).collect::<Vec<_>>().join(", ");
     match query.get("domain").filter(|name| !name.is_empty()) {
         Some(name) => match app.domain(name) {
-            Some(domain) => Ok(domain.rebuilds.clone()),
+            Some(domain) => Ok(domain),
             None => Err(ApiError::NotFound(format!("there is no domain {name}; there are: {}", names()))),
         },
         None => match app.default_domain() {
-            Some(domain) => Ok(domain.rebuilds.clone()),
+            Some(domain) => Ok(domain),
             None => Err(ApiError::invalid("domain", format!("name a domain: {}", names()))),
         },
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use daybook_ingest::log::{self, EventLog};
-use daybook_projector::{generation, projection::Projection, tables::TablesError};
+use daybook_projector::{generation, parts, projection::Projection, tables::TablesError};
 use daybook_schemas::{Topic, position::Partition};
 
 use crate::control::Instance;
@@ -22,9 +22,12 @@ pub struct Folded {
     pub partitions: Vec<Partition>,
     /// The fingerprint of its generations.
     pub fingerprint: String,
+    /// The fingerprint of their tables.
+    pub of_tables: String,
 }
 
-/// The partitions that a process applies, by the fingerprint of the version.
+/// The partitions that a process applies, by the fingerprint of what it applies them to: of the tables, or of the generation
+/// for its index. Generations of several versions may have the same tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Assignment(BTreeMap<String, Vec<Partition>>);
 
@@ -33,30 +36,38 @@ impl Folded {
     pub fn of(projection: &dyn Projection, log: &dyn EventLog) -> Result<Self, TablesError> {
         let (domain, topics) = (projection.domain(), projection.topics());
         let partitions = log::partitions(log).into_iter().filter(|partition| topics.contains(&partition.topic));
-        Ok(Self { domain, partitions: partitions.collect(), fingerprint: generation::fingerprint(projection)? })
+        let (fingerprint, of_tables) = (generation::fingerprint(projection)?, parts::tables(projection)?);
+        Ok(Self { domain, partitions: partitions.collect(), fingerprint, of_tables })
     }
 
-    /// The group in which a topic is assigned: among the processes that know the topic and this version.
-    fn group(&self, topic: Topic) -> String {
-        format!("{}@{}", topic.name(), self.fingerprint)
+    /// What its partitions are assigned for.
+    fn fingerprints(&self) -> [&str; 2] {
+        [&self.fingerprint, &self.of_tables]
     }
 
     /// The groups of its topics, as in the list of an instance.
     pub(super) fn groups(&self) -> BTreeSet<String> {
-        self.partitions.iter().map(|partition| self.group(partition.topic)).collect()
+        let of_topic = |topic: Topic| self.fingerprints().map(|fingerprint| group(topic, fingerprint));
+        self.partitions.iter().flat_map(|partition| of_topic(partition.topic)).collect()
     }
 }
 
 impl Assignment {
-    /// The partitions of the generations of a fingerprint.
+    /// The partitions for a fingerprint.
     pub fn of(&self, fingerprint: &str) -> &[Partition] {
         self.0.get(fingerprint).map_or(&[], Vec::as_slice)
     }
 
     /// All partitions, for a process that is alone.
     pub(super) fn all(folded: &[Folded]) -> Self {
-        Self(folded.iter().map(|folded| (folded.fingerprint.clone(), folded.partitions.clone())).collect())
+        let of = |it: &Folded| it.fingerprints().map(|fingerprint| (fingerprint.to_owned(), it.partitions.clone()));
+        Self(folded.iter().flat_map(of).collect())
     }
+}
+
+/// The group in which a topic is assigned: among the processes that know the topic and the fingerprint.
+fn group(topic: Topic, fingerprint: &str) -> String {
+    format!("{}@{fingerprint}", topic.name())
 }
 
 /// Whether a comma-separated list has an item.
@@ -69,9 +80,9 @@ pub(super) fn has(list: &str, item: &str) -> bool {
 /// A partition goes to one of those that know its topic and the version, chosen by what all of them see alike. So programs
 /// with different domains or fingerprints run side by side, as in a rolling upgrade.
 pub(super) fn assign(instance: &str, projectors: &[&Instance], folded: &[Folded]) -> Assignment {
-    let of_version = |version: &Folded| {
+    let of_fingerprint = |version: &Folded, fingerprint: &str| {
         let is_mine = |partition: &&Partition| {
-            let group = version.group(partition.topic);
+            let group = group(partition.topic, fingerprint);
             let able: Vec<&str> =
                 projectors.iter().filter(|it| has(&it.topics, &group)).map(|it| it.name.as_str()).collect();
             // Topics begin with different projectors, so that small ones are not all assigned to the first.
@@ -81,7 +92,10 @@ pub(super) fn assign(instance: &str, projectors: &[&Instance], folded: &[Folded]
         };
         version.partitions.iter().filter(is_mine).copied().collect()
     };
-    Assignment(folded.iter().map(|version| (version.fingerprint.clone(), of_version(version))).collect())
+    let of_version = |version: &Folded| {
+        version.fingerprints().map(|fingerprint| (fingerprint.to_owned(), of_fingerprint(version, fingerprint)))
+    };
+    Assignment(folded.iter().flat_map(of_version).collect())
 }
 
 #[cfg(test)]
@@ -102,7 +116,8 @@ mod tests {
     /// A version of a domain with these topics.
     fn version(fingerprint: &str, topics: &[Topic]) -> Folded {
         let partitions = topics.iter().flat_map(|topic| (0..12).map(|id| Partition { topic: *topic, id }));
-        Folded { domain: "d", partitions: partitions.collect(), fingerprint: fingerprint.to_owned() }
+        let (fingerprint, of_tables) = (fingerprint.to_owned(), format!("{fingerprint}-tables"));
+        Folded { domain: "d", partitions: partitions.collect(), fingerprint, of_tables }
     }
 
     /// What is assigned for a fingerprint to some projectors, each with the versions that it knows.

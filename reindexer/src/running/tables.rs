@@ -84,7 +84,7 @@ impl RunningTables {
         stage: Stage,
     ) -> Result<Self, TablesError> {
         let mut background = JoinSet::new();
-        let fingerprint = &platform.version.fingerprint;
+        let fingerprint = &platform.version.of_tables;
         let all = assignment_of(&platform.lease, stage).borrow().of(fingerprint).to_vec();
         let (stage, mut runners) = (watch::Sender::new(stage), Vec::new());
         let of_lanes: Vec<_> = split(&all, lanes.len()).into_iter().map(watch::Sender::new).collect();

@@ -33,7 +33,7 @@ pub fn defined<'a>(
         // Texts are long, and each event of a definition comes here: only those that are not known are read.
         let names = generation.tables.read(&LIST_NAMES, Params::One(Vec::new())).await?;
         let mut defined = Vec::new();
-        'collections: for name in &names {
+        for name in &names {
             let NameRow { collection, revision: newest } = NameRow::read(name)?;
             let domain = records::events::domain_name(collection);
             let known = known.get(&domain).copied().unwrap_or(0);
@@ -42,20 +42,28 @@ pub fn defined<'a>(
             }
             let after = vec![collection.into(), known.into()];
             let rows = generation.tables.read(&LIST_OF, Params::One(after)).await?;
-            let mut versions = Vec::with_capacity(rows.len());
+            let (mut versions, mut is_complete) = (Vec::with_capacity(rows.len()), true);
             for row in &rows {
                 let DefinitionRow { revision, definition, .. } = DefinitionRow::read(row)?;
                 let Some(definition) = parse(collection, revision, definition) else { continue };
                 let lists = lists::needed(generation.tables.as_ref(), &definition).await?;
-                // The event of a list may be in another partition, and come later: it is looked for again then.
-                let Ok(definition) = definition.resolved(&lists) else { continue 'collections };
+                let definition = match definition.resolved(&lists) {
+                    Ok(definition) => definition,
+                    Err(faults) => {
+                        // The event of a list may be in another partition, and come later: all are looked for again then.
+                        is_complete = false;
+                        let faults = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                        tracing::warn!(collection, revision, "revision {revision} of {collection} waits: {faults}");
+                        continue;
+                    }
+                };
                 match records::parts(revision, Arc::new(definition)) {
                     Ok(parts) => versions.push(parts),
                     // Others run all the same.
                     Err(fault) => not_used(collection, revision, &chain(&fault)),
                 }
             }
-            defined.push(Defined { domain, newest, versions });
+            defined.push(Defined { domain, newest: if is_complete { newest } else { known }, versions });
         }
         Ok(defined)
     })

@@ -258,7 +258,7 @@ fn read(given: &Value, faults: &Faults) -> Option<Definition> {
         fields,
         tables,
         clean: clean::read(&root, &declared, key.as_ref()),
-        filtered: indexes::read_filtered(&root),
+        filtered: indexes::read_filtered(&root, &declared, preset),
         index: indexes::read_index(&root),
         verify: verify::read(&root),
         canaries: verify::read_canaries(&root),

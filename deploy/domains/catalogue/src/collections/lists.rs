@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use daybook_ingest::append::Context;
 use daybook_projector::tables::{FromRow, Params, Tables, TablesError};
 use daybook_query_api::{
     app::App,
@@ -22,7 +23,8 @@ use serde_json::{Value, json};
 use super::{
     events::{Event, TermListSet},
     projection::{
-        DefinitionRow, LIST_LISTS, LIST_NEWEST, ListedRow, READ_LIST, READ_NEWEST_LIST, READ_RECORDED_LIST, TermListRow,
+        DefinitionRow, LIST_LISTS, LIST_NEWEST, ListedRow, READ_LIST, READ_NEWEST, READ_NEWEST_LIST,
+        READ_RECORDED_LIST, TermListRow,
     },
     routes::{Application, limit_of, note_of, parse},
 };
@@ -39,6 +41,8 @@ use crate::{
 pub(super) const PREFIX: &str = "/api/v1/term-lists";
 /// Collections that are looked at together.
 const PAGE: i64 = 100;
+/// How often a definition is applied again, at most, while others change it.
+const PINS_MAX: usize = 10;
 
 /// The newest revisions of the lists that a definition follows.
 pub(super) async fn newest(tables: &dyn Tables, definition: &Definition) -> Result<BTreeMap<String, u64>, TablesError> {
@@ -94,35 +98,66 @@ pub(super) async fn set(
     let context = WriteContext { respond_async: false, ..context };
     let setting = Setting { live: &live, list: list.clone(), terms, note };
     create::create(&app, &live, &context, setting).await?;
-    let following = follow(&app, &live, &context, &list).await?;
+    let (following, failed) = follow(&app, &live, &context, &list).await?;
     let rows = live.read(&READ_NEWEST_LIST, vec![list.as_str().into()]).await?;
     let row = rows.first().map(|row| TermListRow::read(row)).transpose()?.ok_or_else(|| unknown(&list))?;
     let mut body = shown(&row);
     body["collections"] = following.into();
+    body["failed"] = failed.into();
     Ok(json::respond(StatusCode::OK, &body))
 }
 
-/// Applies again the newest definitions that follow a list and mean an earlier revision of it; the names of all that follow
-/// it.
-async fn follow(app: &App, live: &Live, context: &WriteContext, list: &str) -> Result<Vec<String>, ApiError> {
-    let (mut after, mut following) = (String::new(), Vec::new());
+/// Applies again the newest definitions that follow a list, with its newest revision. The names of these collections, and
+/// why some could not be applied.
+async fn follow(
+    app: &App,
+    live: &Live,
+    context: &WriteContext,
+    list: &str,
+) -> Result<(Vec<String>, Vec<Value>), ApiError> {
+    let (mut after, mut following, mut failed) = (String::new(), Vec::new(), Vec::new());
     loop {
         let rows = live.read(&LIST_NEWEST, vec![after.as_str().into(), PAGE.into()]).await?;
         for row in &rows {
             let row = DefinitionRow::read(row)?;
             row.collection.clone_into(&mut after);
-            let definition = parse(&row)?;
+            // One that this program does not read follows nothing here.
+            let Ok(definition) = parse(&row) else { continue };
             if !definition.followed().contains(&list) {
                 continue;
             }
-            following.push(row.collection.to_owned());
-            let application = Application::of(live, definition, Some(format!("{list} was set"))).await?;
-            create::create(app, live, context, application).await?;
+            match pin(app, live, context, row.collection).await {
+                Ok(()) => following.push(row.collection.to_owned()),
+                Err(error) => failed.push(json!({"collection": row.collection, "message": error.to_string()})),
+            }
         }
         if rows.len() < usize::try_from(PAGE).unwrap_or(usize::MAX) {
-            return Ok(following);
+            return Ok((following, failed));
         }
     }
+}
+
+/// Applies the newest definition of a collection again, until it names the newest revisions of the lists that it follows.
+/// Whoever sets a list, or applies a definition, does so afterwards: each sees what the other recorded before.
+pub(super) async fn pin(app: &App, live: &Live, context: &WriteContext, collection: &str) -> Result<(), ApiError> {
+    // Each is known by its content, not by a key.
+    let record = Context { idempotency_key: None, ..context.record.clone() };
+    let context = WriteContext { record, respond_async: false };
+    for _ in 0..PINS_MAX {
+        let rows = live.read(&READ_NEWEST, vec![collection.into()]).await?;
+        let Some(newest) = rows.first().map(|row| DefinitionRow::read(row)).transpose()? else { return Ok(()) };
+        let application = Application::of(live, parse(&newest)?, Some("a term list was set".to_owned())).await?;
+        if application.is(newest.hash) {
+            return Ok(());
+        }
+        // A definition that somebody applied meanwhile is not replaced by an earlier one.
+        let application = application.expecting(newest.hash);
+        match create::create(app, live, &context, application).await {
+            Ok(_) | Err(ApiError::Shaped { status: StatusCode::PRECONDITION_FAILED, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(ApiError::Unavailable(format!("the definition of {collection} changes all the time")))
 }
 
 impl Creation for Setting<'_> {

@@ -63,6 +63,7 @@ pub fn api() -> DomainApi {
         search_prefix: PREFIX.to_owned(),
         is_default: false,
         version: ApiVersion::of(Arc::new(|_generation| Arc::new(()))),
+        know_newest: None,
         statements: || STATEMENTS.to_vec(),
     }
 }
@@ -101,6 +102,7 @@ async fn apply(
         return application.dry_run().await;
     }
     let response = create::create(&app, &live, &context, application).await?;
+    lists::pin(&app, &live, &context, &collection).await?;
     let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
     let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?.map_or(0, |newest| newest.revision);
     // Whoever has the answer can write records of the collection, and they are read by the newest definition.
@@ -108,6 +110,29 @@ async fn apply(
         return Err(ApiError::Unavailable("recorded, but the collection is not served yet".to_owned()));
     }
     Ok(response)
+}
+
+/// Waits until a collection is served with the revision that is the newest one in the log.
+pub(crate) async fn know_newest(app: &App, collection: String) -> Result<(), ApiError> {
+    let Some(domain) = app.domain(super::DOMAIN) else { return Ok(()) };
+    let live = domain.live();
+    let known = async {
+        let log = Arc::clone(&app.log);
+        let end = tokio::task::spawn_blocking(move || log.end()).await;
+        let mut end = end.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|error| {
+            tracing::warn!(error = %error, "the end of the log is not known: {error}");
+            ApiError::Unavailable("the log does not answer now".to_owned())
+        })?;
+        end.0.retain(|partition, _| partition.topic == CATALOGUE);
+        live.generation.progress.wait_for(&end).await;
+        let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
+        if let Some(row) = rows.first() {
+            is_served(app, &collection, DefinitionRow::read(row)?.revision).await;
+        }
+        Ok(())
+    };
+    let late = |_| ApiError::Unavailable(format!("the newest definition of {collection} is not known here yet"));
+    tokio::time::timeout(app.config.wait_max, known).await.map_err(late)?
 }
 
 /// Waits until a collection is served with a revision, or a later one.
@@ -168,6 +193,16 @@ impl<'a> Application<'a> {
         Ok(Self { live, collection, definition, text, hash, note, expected: Vec::new() })
     }
 
+    /// Whether its content has a hash.
+    pub(super) fn is(&self, hash: &str) -> bool {
+        self.hash == hash
+    }
+
+    /// The same, refused unless the newest definition has a hash.
+    pub(super) fn expecting(self, hash: &str) -> Self {
+        Self { expected: vec![hash.to_owned()], ..self }
+    }
+
     /// Refuses the request if it expects another definition to be the newest.
     fn check_expected(&self, newest: Option<&DefinitionRow<'_>>) -> Result<(), ApiError> {
         let newest = newest.map(|newest| (newest.hash, newest.revision));
@@ -189,7 +224,9 @@ impl<'a> Application<'a> {
         }
         let mut faults = Vec::new();
         for row in self.live.read(&LIST_OF, vec![self.collection.as_str().into(), 0.into()]).await? {
-            for fault in parse(&DefinitionRow::read(&row)?)?.faults_of_successor(&self.definition) {
+            // One that this program does not read any more says nothing.
+            let Ok(earlier) = parse(&DefinitionRow::read(&row)?) else { continue };
+            for fault in earlier.faults_of_successor(&self.definition) {
                 if !faults.contains(&fault) {
                     faults.push(fault);
                 }
@@ -343,12 +380,9 @@ fn shown(row: &DefinitionRow<'_>) -> Value {
     json!({"collection": collection, "revision": revision, "hash": hash, "note": note, "defined_at": defined_at})
 }
 
-async fn show(State(app): State<Arc<App>>, live: Live, Path(collection): Path<String>) -> Result<Response, ApiError> {
+async fn show(live: Live, Path(collection): Path<String>) -> Result<Response, ApiError> {
     let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
     let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?.ok_or_else(|| unknown(&collection))?;
-    // Whoever asks here next, for a rebuild, gets one with this revision.
-    let _served_or_late =
-        tokio::time::timeout(app.config.wait_max, is_served(&app, &collection, newest.revision)).await;
     let mut body = shown(&newest);
     body["effective"] = parse(&newest)?.effective();
     Ok(json::respond(StatusCode::OK, &body))

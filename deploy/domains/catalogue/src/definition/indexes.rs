@@ -4,7 +4,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
+    fields::Declared,
     measures::Period,
+    presets::Preset,
     reader::Section,
     terms::{self, Terms},
 };
@@ -83,7 +85,7 @@ pub(super) fn read_index(root: &Section<'_>) -> Index {
 }
 
 /// Reads the table `filtered`.
-pub(super) fn read_filtered(root: &Section<'_>) -> Filtered {
+pub(super) fn read_filtered(root: &Section<'_>, declared: &Declared<'_>, preset: Option<Preset>) -> Filtered {
     let section = root.section("filtered");
     section.only(&["kind", "terms", "fields", "also_exclude", "match_full_text"]);
     // The one index, with a filter: there is no index of its own.
@@ -92,6 +94,12 @@ pub(super) fn read_filtered(root: &Section<'_>) -> Filtered {
     let fields = section.texts("fields").unwrap_or_default();
     if terms.is_some() && fields.is_empty() {
         section.fault("fields", "missing", "filtered.fields names no field in which terms are looked for");
+    }
+    // A preset makes documents with further fields.
+    let is_known =
+        |path: &String| preset.is_some() || path.split('.').next().is_some_and(|first| declared.contains(first));
+    for path in fields.iter().filter(|path| !is_known(path)) {
+        section.fault("fields", "unknown-field", format!("{path} is not a declared field"));
     }
     Filtered {
         terms,

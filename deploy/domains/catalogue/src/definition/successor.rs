@@ -2,7 +2,7 @@
 
 use super::{
     Definition, Fault,
-    fields::{Field, SOURCE},
+    fields::{Field, OnLong, SOURCE},
 };
 
 impl Definition {
@@ -44,8 +44,11 @@ impl Definition {
         }
         let bound = live.field(SOURCE).and_then(Field::indexed_max);
         let source = both.fields.iter_mut().find(|(name, _)| name.as_str() == SOURCE);
-        if let (Some(bound), Some((_, source))) = (bound, source) {
-            source.max_length = Some(source.max_length.map_or(bound, |max| max.min(bound)));
+        if let (Some(bound), Some((_, source))) = (bound, source)
+            && source.max_length.is_none_or(|max| max > bound)
+        {
+            // To cut it would change what the newer one holds.
+            (source.max_length, source.on_long) = (Some(bound), Some(OnLong::Reject));
         }
         both
     }

@@ -51,14 +51,18 @@ pub(super) struct RecordDocuments {
 
 impl RecordDocuments {
     pub(super) fn of(definition: &Definition, typed: &'static Typed) -> Self {
-        let sensitivity = Sensitivity::of(definition);
+        let mut sensitivity = Sensitivity::of(definition);
+        let attributes = Attributes::of(definition, sensitivity.as_ref().map(|it| it.digest));
+        if let Some(sensitivity) = &mut sensitivity {
+            sensitivity.rename(&attributes.renamed);
+        }
         Self {
             typed,
             topic: events::topic(definition.collection.as_str()),
             preset: definition.preset,
             options: derive::Options { strip_query: definition.index.strip_query },
             exclude: definition.clean.exclude.clone(),
-            attributes: Attributes::of(definition, sensitivity.as_ref().map(|it| it.digest)),
+            attributes,
             sensitivity,
         }
     }

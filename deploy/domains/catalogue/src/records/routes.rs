@@ -30,7 +30,11 @@ use super::{
     states::{READ, STATEMENTS, StateRow, Stored},
     typed::{Shown, Typed},
 };
-use crate::{collections::routes::PREFIX, definition::Definition, record, values};
+use crate::{
+    collections::routes::{PREFIX, know_newest},
+    definition::Definition,
+    record, values,
+};
 
 /// What the routes need of a generation.
 struct View {
@@ -47,7 +51,7 @@ pub(super) fn api(revision: &Arc<Revision>, typed: &'static Typed) -> DomainApi 
     let definition = &revision.definition;
     let topic = events::topic(definition.collection.as_str());
     let prefix = format!("{PREFIX}/{}", definition.collection);
-    let (of_routes, of_view) = (prefix.clone(), Arc::clone(definition));
+    let (of_routes, of_view, of_newest) = (prefix.clone(), Arc::clone(definition), definition.collection.to_string());
     DomainApi {
         name: topic.name(),
         topics: vec![topic],
@@ -60,6 +64,7 @@ pub(super) fn api(revision: &Arc<Revision>, typed: &'static Typed) -> DomainApi 
             new_view: Arc::new(move |generation| Arc::new(View::start(generation, &of_view, typed))),
             definition: Some(Arc::clone(revision) as _),
         },
+        know_newest: Some(Arc::new(move |app| Box::pin(know_newest(app, of_newest.clone())))),
         // Those of the typed table are made at run time; a contract test runs them.
         statements: if typed.has_source {
             || [STATEMENTS, counts::STATEMENTS, STATEMENTS_OF_SOURCES].concat()

@@ -3,6 +3,8 @@
 //! Texts are those of the document, so a description is searched as far as it is indexed, unless the full text is
 //! asked for.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 use crate::Fields;
@@ -21,13 +23,25 @@ impl SearchedTexts {
         Self { paths: paths.iter().map(names).collect(), match_full_text }
     }
 
+    /// Looks for attributes by other names.
+    pub fn rename(&mut self, renamed: &BTreeMap<String, String>) {
+        for first in self.paths.iter_mut().filter_map(|path| path.first_mut()) {
+            if let Some(name) = renamed.get(first) {
+                name.clone_into(first);
+            }
+        }
+    }
+
     /// Returns the texts of a record, given its row and its document, in the order of the paths.
     pub fn of<'a>(&self, row: &'a Fields, document: &'a Fields) -> impl Iterator<Item = &'a str> + use<'a> {
         let mut texts = Vec::new();
         for path in &self.paths {
             let Some((first, rest)) = path.split_first() else { continue };
             let value = match first.as_str() {
-                "description" if self.match_full_text => row.get("meta_data").and_then(|meta| meta.get("description")),
+                "description" if self.match_full_text => {
+                    let whole = row.get("meta_data").and_then(|meta| meta.get("description"));
+                    whole.or_else(|| document.get(first))
+                }
                 _ => document.get(first),
             };
             if let Some(value) = value {

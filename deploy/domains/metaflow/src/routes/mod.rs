@@ -84,6 +84,7 @@ pub fn api(settings: Settings) -> DomainApi {
         search_prefix: SEARCH_PREFIX.to_owned(),
         is_default: true,
         version: ApiVersion::of(Arc::new(|generation| Arc::new(view::Loaders::new(generation)))),
+        know_newest: None,
         statements,
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Sensitivity {
     terms: SensitiveTerms,
     texts: SearchedTexts,
     also_exclude: Vec<String>,
+    /// The attributes of fields that have other names.
+    attributes: BTreeMap<String, String>,
     /// Whether texts of the row are searched beyond those of the document.
     pub(super) reads_row: bool,
     /// A number that differs for another content.
@@ -43,14 +45,29 @@ impl Sensitivity {
             terms: SensitiveTerms::new(&list, compat),
             texts: SearchedTexts::new(fields, *match_full_text),
             also_exclude: also_exclude.clone(),
+            attributes: BTreeMap::new(),
             reads_row: *match_full_text,
             digest: sha256_hex(&content).get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0),
         })
     }
 
+    /// Looks for attributes by the names that documents have.
+    pub(super) fn rename(&mut self, renamed: &BTreeMap<String, String>) {
+        self.texts.rename(renamed);
+        for name in &self.also_exclude {
+            if let Some(attribute) = renamed.get(name) {
+                // The name may also be that of a flag.
+                self.attributes.insert(name.clone(), attribute.clone());
+            }
+        }
+    }
+
     /// Whether a document is left out, given the row that it was made of.
     pub(super) fn holds(&self, row: &Fields, document: &Fields, flags: &BTreeMap<String, bool>) -> bool {
-        let is_set = |name: &String| flags.get(name) == Some(&true) || document.get(name) == Some(&Value::Bool(true));
+        let is_set = |name: &String| {
+            let attribute = self.attributes.get(name).unwrap_or(name);
+            flags.get(name) == Some(&true) || document.get(attribute) == Some(&Value::Bool(true))
+        };
         self.also_exclude.iter().any(is_set) || self.terms.matches(self.texts.of(row, document)).is_some()
     }
 

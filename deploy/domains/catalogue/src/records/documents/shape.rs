@@ -38,7 +38,7 @@ const WHOLE_MAX: usize = 200;
 pub(super) struct Attributes {
     pub(super) shape: Arc<IndexShape>,
     /// The attribute of each field that has another name.
-    renamed: BTreeMap<String, String>,
+    pub(super) renamed: BTreeMap<String, String>,
 }
 
 impl Attributes {
