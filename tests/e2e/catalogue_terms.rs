@@ -173,3 +173,77 @@ async fn a_rule_takes_its_terms_from_a_list_and_a_new_revision_builds_tables() {
         assert_eq!(raw["fields"]["tags"].as_array().map(Vec::len), Some(3), "what was written is kept");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_and_definitions_that_are_set_together_name_the_newest_in_the_end() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new("together", backend);
+        let server = Server::start(&place);
+        let api = &server.api;
+        let rules = "[clean]\nrules = [{ id = 'tags', kind = 'tags', field = 'tags', deny_exact = 'bad@latest' }]\n";
+        let definition =
+            |field: usize| IMAGES.replace("title = \"text\"", &format!("title = \"text\"\nf{field} = \"int\"")) + rules;
+        set(api, "sensitive", "bird").await;
+        set(api, "bad", "spam").await;
+        assert_eq!(put(api, COLLECTION, &definition(0)).await.status, 201);
+        for round in 1..6 {
+            let lists = ["sensitive", "bad"].map(|list| {
+                let api = api.clone();
+                tokio::spawn(async move { set(&api, list, &format!("{list} {round}")).await })
+            });
+            // Either may be asked to try again, while the other changes it.
+            wait::until("the definition is applied", async || {
+                put(api, COLLECTION, &definition(round)).await.status < 300
+            })
+            .await;
+            for list in lists {
+                assert_eq!(list.await.map(|set| set["failed"].clone()).ok(), Some(json!([])));
+            }
+            let newest = api.get(&format!("{COLLECTION}/definition")).await.json();
+            let named = round + 1;
+            assert_eq!(
+                newest["definition"]["lists"],
+                json!({"sensitive": named, "bad": named}),
+                "{backend:?}: {newest}"
+            );
+            let field = &newest["definition"]["fields"][format!("f{round}")];
+            assert_ne!(*field, Value::Null, "{backend:?}: a definition was replaced by an earlier one: {newest}");
+        }
+        // A key that a list was set with is not one of the collection of that name.
+        let path = "/api/v1/term-lists/image";
+        let keyed = api.send(Method::PUT, path, Some("x".to_owned()), &[("idempotency-key", "k")]).await;
+        assert_eq!(keyed.status, 200, "{}", keyed.text);
+        assert_eq!(put(api, COLLECTION, &definition(7).replace("sensitive@latest", "image@latest")).await.status, 201);
+        let keyed = api.send(Method::PUT, path, Some("y".to_owned()), &[("idempotency-key", "k2")]).await;
+        assert_eq!((keyed.status, &keyed.json()["collections"]), (200, &json!(["image"])), "{}", keyed.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_know_other_versions_apply_every_partition_of_tables_that_these_share() {
+    let place = Place::new("sharedtables", Backend::Distributed);
+    let first = Server::start(&place);
+    set(&first.api, "sensitive", "bird").await;
+    assert_eq!(put(&first.api, COLLECTION, IMAGES).await.status, 201);
+    let second = Server::start(&place);
+    set(&first.api, "sensitive", "boat").await;
+    refresh(&first, 0, &["start", "--promote"]);
+    // The second one is replaced while both versions have a generation, the third one begins with one of them.
+    assert!(second.stop());
+    let second = Server::start(&place);
+    let retired = first.api.post("/api/v1/generations/1/retire?domain=collection.image", &json!({})).await;
+    assert_eq!(retired.status, 200, "{}", retired.text);
+    let third = Server::start(&place);
+    for (index, server) in [&first, &second, &third].into_iter().enumerate() {
+        for number in 0..12 {
+            let path = format!("{COLLECTION}/records/s{index}r{number}");
+            let written = put(&server.api, &path, &json!({"title": "a boat"}).to_string()).await;
+            assert_eq!(written.status, 200, "{path}: {}", written.text);
+        }
+    }
+    let counts = third.api.get(&format!("{COLLECTION}/counts")).await.json();
+    assert_eq!(counts["counts"][0]["records"], 36, "{counts}");
+    for server in [first, second, third] {
+        assert!(server.stop());
+    }
+}
