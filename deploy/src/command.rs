@@ -1,6 +1,7 @@
 //! The command line. Each command has only its own options: those that open stores and `config` take settings, the others
 //! name a running server.
 
+mod collection;
 mod generations;
 mod help;
 mod refresh;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub(crate) use self::{
+    collection::{CollectionCommand, ReinstateOptions, TakedownOptions, TermListCommand},
     generations::{Change, GenerationsCommand, MigrationCommand, MigrationOptions, OfDomain, OnlyPart, RebuildOptions},
     refresh::{OfCollection, RefreshChange, RefreshCommand, RefreshOptions, RetryOptions},
 };
@@ -82,14 +84,8 @@ pub(crate) enum Command {
     /// It opens the log itself, and works beside a running server.
     #[command(subcommand, after_long_help = help::LOG)]
     Log(LogCommand),
-    /// Imports records of a collection.
-    #[command(subcommand, after_long_help = help::IMPORT)]
-    Import(ImportCommand),
-    /// Refreshes a collection: imports what has changed, and builds its next generation beside the live one.
-    ///
-    /// What changes something shows what it will do and asks first, or takes --yes.
-    #[command(subcommand, after_long_help = help::REFRESH)]
-    Refresh(RefreshCommand),
+    #[command(flatten)]
+    OfCollections(OfCollections),
     /// Shows the records that could not be applied, and why.
     ///
     /// Such a record remains in the log, and all others are applied. To resolve it, run a version that can apply it,
@@ -113,6 +109,29 @@ pub(crate) enum Command {
     /// Shows and checks settings.
     #[command(subcommand, after_long_help = help::CONFIG)]
     Config(ConfigCommand),
+}
+
+/// The commands about collections.
+#[derive(Subcommand)]
+pub(crate) enum OfCollections {
+    /// Imports records of a collection.
+    #[command(subcommand, after_long_help = help::IMPORT)]
+    Import(ImportCommand),
+    /// Applies, checks and shows definitions of collections.
+    #[command(subcommand)]
+    Collection(CollectionCommand),
+    /// Sets and shows lists of terms, which definitions of collections refer to.
+    #[command(subcommand)]
+    TermList(TermListCommand),
+    /// Takes records of a collection down: readers and searches do not see them, whatever is written later.
+    Takedown(TakedownOptions),
+    /// Reinstates records that were taken down.
+    Reinstate(ReinstateOptions),
+    /// Refreshes a collection: imports what has changed, and builds its next generation beside the live one.
+    ///
+    /// What changes something shows what it will do and asks first, or takes --yes.
+    #[command(subcommand, after_long_help = help::REFRESH)]
+    Refresh(RefreshCommand),
 }
 
 #[derive(Subcommand)]
@@ -359,6 +378,13 @@ mod tests {
         assert!(parses("daybook generations promote 2 --domain d --reason x --yes --json"));
         assert!(parses("daybook generations rollback --yes"));
         assert!(parses("daybook import file --collection c --format csv --merge --max-rejects 3 a b.gz --json"));
+        assert!(
+            parses("daybook collection apply image.toml --note x --dry-run") && parses("daybook collection lint -")
+        );
+        assert!(parses("daybook term-list set sensitive terms.txt") && parses("daybook term-list show s --revision 2"));
+        assert!(parses("daybook takedown --collection c --id a --id b --reason x --expect 2 --dry-run"));
+        assert!(parses("daybook takedown --collection c --where source=met --reason x"));
+        assert!(parses("daybook reinstate --collection c --id a"));
         assert!(parses("daybook refresh start --collection c --max-rejects 3 --name x --promote a.csv b.csv --json"));
         assert!(parses("daybook refresh start --collection c --only search --no-promote --no-wait"));
         assert!(parses("daybook refresh report --collection c 2") && parses("daybook refresh retry --collection c"));
@@ -381,6 +407,11 @@ mod tests {
             "daybook import file --collection c",
             "daybook import file a.csv",
             "daybook import file --collection c --format parquet a",
+            "daybook takedown --collection c --reason x",
+            "daybook takedown --collection c --id a",
+            "daybook takedown --collection c --id a --where b=c --reason x",
+            "daybook reinstate --collection c",
+            "daybook collection lint",
             "daybook refresh start",
             "daybook refresh start --collection c --promote --no-promote",
             "daybook refresh start --collection c --merge",

@@ -17,7 +17,7 @@ use crate::config::{Environment, Given, Listen, Setting};
 mod catalogue;
 mod metaflow;
 
-pub(crate) use self::catalogue::{import, refresh};
+pub(crate) use self::catalogue::{collection, import, refresh};
 
 /// All of them.
 pub const ALL: &[Domain] = &[metaflow::DOMAIN, catalogue::DOMAIN];

@@ -36,7 +36,7 @@ use tokio::{
 };
 
 use crate::{
-    command::{Cli, Command, ImportCommand, RefreshCommand, ServerOptions},
+    command::{Cli, CollectionCommand, Command, ImportCommand, OfCollections, RefreshCommand, ServerOptions},
     config::{Config, Environment, Everything, Flags, Server},
     domains::Domain,
     exit::Failure,
@@ -85,11 +85,40 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
             let server = Server::check(Some(base_url), environment).map_err(Failure::of_faults)?;
             interruptible(migration_command::run(&server, &command))
         }
-        Command::Import(ImportCommand::File(options)) => {
+        Command::OfCollections(command) => run_of_collections(command, environment),
+        Command::Quarantine(command) => {
+            let server = server(command.server(), environment)?;
+            interruptible(quarantine_command::run(&server, &command))
+        }
+    }
+}
+
+/// Runs a command about collections, which asks a server.
+fn run_of_collections(command: OfCollections, environment: &Environment) -> Result<()> {
+    match command {
+        OfCollections::Import(ImportCommand::File(options)) => {
             let server = server(&options.server, environment)?;
             interruptible(domains::import::run(&server, &options))
         }
-        Command::Refresh(command) => {
+        OfCollections::Collection(CollectionCommand::Lint { file }) => domains::collection::lint(&file),
+        OfCollections::Collection(command) => {
+            let options = command.server().map(|options| options.server.as_deref());
+            let server = Server::check(options.flatten(), environment).map_err(Failure::of_faults)?;
+            interruptible(domains::collection::run(&server, &command))
+        }
+        OfCollections::TermList(command) => {
+            let server = server(command.server(), environment)?;
+            interruptible(domains::collection::run_term_list(&server, &command))
+        }
+        OfCollections::Takedown(options) => {
+            let server = server(&options.server, environment)?;
+            interruptible(domains::collection::take_down(&server, &options))
+        }
+        OfCollections::Reinstate(options) => {
+            let server = server(&options.server, environment)?;
+            interruptible(domains::collection::reinstate(&server, &options))
+        }
+        OfCollections::Refresh(command) => {
             let server = server(&command.of().server, environment)?;
             match command {
                 // It says what goes on when it is interrupted.
@@ -98,10 +127,6 @@ fn run_command(command: Command, domains: &[Domain], environment: &Environment) 
                 }
                 command => interruptible(domains::refresh::run(&server, &command)),
             }
-        }
-        Command::Quarantine(command) => {
-            let server = server(command.server(), environment)?;
-            interruptible(quarantine_command::run(&server, &command))
         }
     }
 }

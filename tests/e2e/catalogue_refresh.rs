@@ -241,6 +241,11 @@ async fn a_limit_of_the_definition_blocks_a_promotion_until_it_is_changed() {
         refresh(&server, 0, &["retry"]);
         let passed = report(&server, &[]);
         assert_eq!((&passed["passed"], &passed["revision"]), (&json!(true), &json!(3)), "{passed}");
+        let canary = "[[canary]]\nindex = 'main'\nquery = 'large'\nexpect = { min_hits = 93 }\n";
+        define(&server, &format!("{excluding}[verify]\nmax_drop = '10 %'\n{canary}")).await;
+        let failed = refresh(&server, 6, &["start", "--promote"]);
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert!(said.contains("the canary \"large\" finds 92 documents, at least 93 are expected"), "{said}");
         let gone = async || server.api.get("/api/v1/collections/image/search?source=small").await.json()["total"] == 0;
         wait::until("the new index answers", gone).await;
         let counts = server.api.get("/api/v1/collections/image/counts").await.json();

@@ -1,5 +1,6 @@
 //! Collections: the domain of their definitions. Each collection is a domain that a definition defines.
 
+pub(crate) mod collection;
 pub(crate) mod import;
 pub(crate) mod refresh;
 

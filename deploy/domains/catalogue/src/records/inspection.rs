@@ -4,6 +4,7 @@
 //! Records are written meanwhile, and no snapshot is held: numbers that must be equal may differ by as many records as
 //! were applied while they were counted.
 
+mod canaries;
 mod change;
 mod pass;
 
@@ -100,6 +101,13 @@ impl Inspector {
         // The same tables lose nothing: what is found otherwise is a fault of the live index.
         let limited = if has_same_tables { Vec::new() } else { Limited::of(&definition.verify, &change) };
         reasons.extend(limited.iter().filter_map(Limited::reason));
+        let mut canaries = Vec::new();
+        if let Some(index) = candidate.index {
+            for canary in &definition.canaries {
+                canaries.push(canaries::Found::of(canary, index).await?);
+            }
+        }
+        reasons.extend(canaries.iter().filter_map(|found| found.reason.clone()));
         let without_hit = self.documents.sensitivity().map(|terms| terms.without_hit(&pass.hits));
         let content = json!({
             "revision": self.revision.number,
@@ -125,6 +133,7 @@ impl Inspector {
             "rules": pass.rules,
             "emptied": pass.emptied,
             "terms_without_hit": without_hit,
+            "canaries": canaries.iter().map(canaries::Found::show).collect::<Vec<_>>(),
             "limits": limited.iter().map(Limited::show).collect::<Vec<_>>(),
         });
         Ok(Inspection { content, reasons })

@@ -56,6 +56,15 @@ pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json
     if !unused.is_empty() {
         writeln!(out, "  terms      without a document: {}", output::cut(&unused.join(", "), 200))?;
     }
+    for canary in inspection["canaries"].as_array().into_iter().flatten() {
+        let held = if canary["held"] == true { "as expected" } else { "NOT AS EXPECTED" };
+        writeln!(
+            out,
+            "  canary     {}: {} hits, {held}",
+            output::cell(&output::plain(&canary["query"])),
+            canary["hits"]
+        )?;
+    }
     for limit in inspection["limits"].as_array().into_iter().flatten() {
         let of = limit["source"].as_str().map(|source| format!(" of {}", output::cell(source))).unwrap_or_default();
         let held = if limit["held"] == true { "held" } else { "NOT HELD" };
