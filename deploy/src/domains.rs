@@ -46,6 +46,8 @@ pub struct Domain {
 pub struct Defines {
     /// The released schemas of all of them.
     pub schemas: fn() -> &'static SchemaSet,
+    /// The topic of the domain that an event defines, by the kind of the event and its fields.
+    pub topic: fn(&str, &serde_json::Value) -> Option<Topic>,
     /// Reads the domains from a live generation of the domain that defines them, but for the revisions that are known.
     pub read: ReadDefined,
 }

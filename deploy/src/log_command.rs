@@ -1,6 +1,7 @@
 //! `daybook log cat|tail`: shows the events of the log, decoded: as a table on a terminal, else as one JSON object a
 //! line.
 
+mod defined;
 mod line;
 mod newest;
 
@@ -32,6 +33,13 @@ pub(crate) async fn run(config: LogConfig, domains: &[Domain], command: LogComma
         Log::Embedded => Source::Embedded(config.process.data_dir, topics),
         Log::Kafka(address) => Source::Kafka(Box::new(KafkaLog::open(address, &topics, false).await?)),
     };
+    let (of_task, domains) = (schemas.clone(), domains.to_vec());
+    let found = tokio::task::spawn_blocking(move || {
+        let found = defined::topics(&source, &of_task, &domains)?;
+        Ok::<_, anyhow::Error>((source, found))
+    });
+    let (mut source, found) = found.await??;
+    source.add(found).await;
     tokio::task::spawn_blocking(move || print(&source, &schemas, &command)).await?
 }
 
@@ -42,6 +50,20 @@ enum Source {
 }
 
 impl Source {
+    /// Adds topics. One that is not there has no records to be shown.
+    async fn add(&mut self, found: Vec<Topic>) {
+        match self {
+            Self::Embedded(_, topics) => topics.extend(found),
+            Self::Kafka(log) => {
+                for topic in found {
+                    if let Err(error) = log.add_topics(&[topic], false).await {
+                        tracing::warn!(error = %error, "topic {topic} is not shown: {error}");
+                    }
+                }
+            }
+        }
+    }
+
     fn end(&self) -> Result<Vector> {
         Ok(match self {
             Self::Embedded(folder, topics) => embedded::end(folder, topics)?,

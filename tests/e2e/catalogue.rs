@@ -134,6 +134,7 @@ async fn records_are_written_read_and_found_by_the_next_process() {
         assert_eq!(removed.status, 200, "{}", removed.text);
         assert_eq!(show(&server, "/records/a").await.status, 404);
         assert_eq!(put(&server, "a", &given).await.json()["revision"], 4, "a revision was used again");
+        check_history(&server).await;
         assert!(server.stop());
         let server = Server::start(&place);
         let again = show(&server, "/records/a").await.json();
@@ -144,7 +145,26 @@ async fn records_are_written_read_and_found_by_the_next_process() {
         );
         let events = place.events();
         assert!(events.iter().any(|event| event["type"] == "CollectionDefined"), "{events:?}");
+        let of_records = events.iter().filter(|event| event["type"] == "RecordUpserted" && event["key"] == "a").count();
+        assert_eq!(of_records, 3, "the log shows the records of the collection: {events:?}");
     }
+}
+
+/// The events of the record, of which others are between them in the log.
+async fn check_history(server: &Server) {
+    put(server, "b", &json!({"width": 1})).await;
+    let types = |page: &Value| {
+        let events = page["events"].as_array().cloned().unwrap_or_default();
+        events.iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let whole = show(server, "/records/a/history").await.json();
+    let expected = ["RecordUpserted", "RecordUpserted", "RecordRemoved", "RecordUpserted"];
+    assert_eq!((types(&whole), &whole["next"]), (expected.map(str::to_owned).to_vec(), &Value::Null), "{whole}");
+    let first = show(server, "/records/a/history?limit=3").await.json();
+    let rest = show(server, &format!("/records/a/history?from={}", first["next"])).await.json();
+    assert_eq!((types(&first).len(), types(&rest)), (3, vec!["RecordUpserted".to_owned()]), "{first}, {rest}");
+    assert_eq!(show(server, "/records/a/history?from=x").await.status, 400);
+    assert_eq!(show(server, "/records/never/history").await.json()["events"], json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

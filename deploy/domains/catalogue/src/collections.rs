@@ -14,15 +14,24 @@ use daybook_projector::{
     tables::{FromRow, Params, TablesError},
 };
 use daybook_query_api::app::Defined;
+use daybook_schemas::Topic;
 
 use self::projection::{DefinitionRow, LIST_NAMES, LIST_OF, NameRow};
 use crate::{
-    definition::{Definition, Fault},
+    definition::{Definition, Fault, identifier::Identifier},
     records,
 };
 
 /// Name of the domain.
 pub const DOMAIN: &str = "catalogue";
+
+/// The topic of the collection that an event defines.
+pub fn defined_topic(kind: &str, event: &serde_json::Value) -> Option<Topic> {
+    let collection = event["collection"].as_str().filter(|_| kind == "CollectionDefined")?;
+    // Names in foreign records are not kept.
+    let name = Identifier::parse(collection).ok()?;
+    Some(records::events::topic(name.as_str()))
+}
 
 /// The collections of a generation as domains, but for the revisions that are known.
 pub fn defined<'a>(

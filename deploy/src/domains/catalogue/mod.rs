@@ -20,5 +20,9 @@ pub(super) const DOMAIN: Domain = Domain {
     projection: || Arc::new(projection::Collections),
     documents: || None,
     api: Api::Plain(routes::api),
-    defines: Some(Defines { schemas: || &records::events::SCHEMAS, read: collections::defined }),
+    defines: Some(Defines {
+        schemas: || &records::events::SCHEMAS,
+        topic: collections::defined_topic,
+        read: collections::defined,
+    }),
 };

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod flags;
+mod history;
 mod list;
 mod one;
 mod takedowns;
@@ -81,6 +82,7 @@ fn routes(prefix: &str) -> Router<Arc<App>> {
         .route(&path("/records:bulk"), post(bulk::ingest))
         .route(&path("/records/{record_id}"), put(one::put).get(one::show).delete(one::remove))
         .route(&path("/records/{record_id}/flags/{flag}"), put(flags::set))
+        .route(&path("/records/{record_id}/history"), get(history::show))
         .route(&path("/takedowns"), post(takedowns::take_down))
         .route(&path("/takedowns/{record_id}"), delete(takedowns::reinstate))
         .route(&path("/counts"), get(list::counts))
