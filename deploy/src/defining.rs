@@ -199,15 +199,15 @@ impl Defining {
     /// Runs generations of further versions of a domain.
     async fn add_versions(&self, running: &Running, versions: &[DomainParts]) -> Result<()> {
         let domain = running.platform.domain();
-        // Another process may have begun a generation of each of them. The newest one stays the newest.
-        for (index, parts) in versions.iter().enumerate() {
-            let is_known = running.versions.folds.find(&version_of(parts)?.fingerprint).is_some();
-            if is_known && index + 1 < versions.len() {
-                continue;
+        // Another process may have begun a generation of each of them.
+        for parts in versions {
+            let version = version_of(parts)?;
+            if running.versions.folds.find(&version.fingerprint).is_none() {
+                let folded = Folded::of(parts.projection.as_ref(), self.base.log.as_ref())?;
+                self.base.lease.add(folded).await?;
             }
             let fingerprint = running.versions.add(parts)?;
-            self.base.lease.add(Folded::of(parts.projection.as_ref(), self.base.log.as_ref())?).await?;
-            tracing::info!(domain, fingerprint, "{domain} has another definition: {fingerprint} runs here, too");
+            tracing::debug!(domain, fingerprint, "{domain} has another definition: {fingerprint} runs here, too");
         }
         self.base.control.wake();
         Ok(())

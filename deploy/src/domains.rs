@@ -121,6 +121,7 @@ impl Domain {
     /// The domain with its API according to the settings.
     pub(crate) fn parts(&self, settings: &Settings) -> DomainParts {
         DomainParts {
+            revision: 0,
             projection: (self.projection)(),
             documents: (self.documents)(),
             inspector: None,

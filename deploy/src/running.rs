@@ -153,17 +153,18 @@ impl DomainVersions {
     /// One version.
     pub(crate) fn of(parts: &DomainParts) -> Result<Self> {
         let version = version_of(parts)?;
-        let apis = Versions::of(&version.fingerprint, parts.api.version.clone());
-        Ok(Self { folds: Versions::of(&version.fingerprint.clone(), version), apis })
+        let (revision, fingerprint) = (parts.revision, version.fingerprint.clone());
+        let apis = Versions::of(revision, &fingerprint, parts.api.version.clone());
+        Ok(Self { folds: Versions::of(revision, &fingerprint, version), apis })
     }
 
-    /// Adds a version, which is the newest from now on. Returns its fingerprint.
+    /// Adds a version. Returns its fingerprint.
     pub(crate) fn add(&self, parts: &DomainParts) -> Result<String> {
         let version = version_of(parts)?;
         let fingerprint = version.fingerprint.clone();
         // What its routes need is there before a generation is.
-        self.apis.add(&fingerprint, parts.api.version.clone());
-        self.folds.add(&fingerprint, version);
+        self.apis.add(parts.revision, &fingerprint, parts.api.version.clone());
+        self.folds.add(parts.revision, &fingerprint, version);
         Ok(fingerprint)
     }
 }

@@ -32,12 +32,6 @@ pub fn fingerprints(projection: &dyn Projection, shape: Option<&IndexShape>) -> 
     ])
 }
 
-/// The fingerprint of tables: those of two versions that differ in their documents only are the same.
-pub fn tables(projection: &dyn Projection) -> Result<String, TablesError> {
-    let [ddl, _, projector, topics] = fingerprints(projection, None)?;
-    Ok(format!("{ddl}.{projector}.{topics}"))
-}
-
 /// The fingerprint of the documents' shape, and of what each engine makes of it.
 pub fn mapping(shape: &IndexShape) -> String {
     let of_engines = [search::elasticsearch::definition(shape), search::tantivy::definition(shape)];

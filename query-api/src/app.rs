@@ -100,6 +100,8 @@ impl ApiVersion {
 /// A domain as a value that is made at run time.
 #[derive(Clone)]
 pub struct DomainParts {
+    /// The number of the definition that it is made from; 0 if the program contains it.
+    pub revision: i64,
     /// The projection that builds its tables.
     pub projection: Arc<dyn Projection>,
     /// Its search documents, if it has any.

@@ -24,7 +24,7 @@ use tokio::{
 };
 
 pub use self::assignment::{Assignment, Folded, WORKER};
-use self::assignment::{PROJECTOR, assign, has};
+use self::assignment::{PROJECTOR, has};
 use crate::{
     control::{Control, Granted, Instance, LeaseOf, LeaseSeen},
     switch::{
@@ -394,7 +394,7 @@ impl Lease {
         {
             let takes_part = |it: &&Instance| roles.iter().any(|role| has(&it.roles, role));
             let projectors: Vec<&Instance> = instances.iter().filter(is_there).filter(takes_part).collect();
-            let assigned = assign(&self.instance, &projectors, &folded);
+            let assigned = Assignment::among(&self.instance, &projectors, &folded);
             assignment.send_if_modified(|before| {
                 let changed = *before != assigned;
                 *before = assigned;

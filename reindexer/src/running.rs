@@ -5,6 +5,7 @@ mod assignment;
 mod tables;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -248,6 +249,13 @@ impl Running {
             tables.note(of_tables);
         }
         self.of_index.note(of_index);
+    }
+
+    /// Notes the fingerprints of all generations that have its tables.
+    pub(crate) fn note_fingerprints(&self, now: BTreeSet<String>) {
+        if let Some(tables) = &self.tables {
+            tables.note_fingerprints(now);
+        }
     }
 
     /// Starts to write its index, unless that was started before.

@@ -236,6 +236,9 @@ impl Watcher {
         if let Some(running) = self.lock().get_mut(&number) {
             done = Some(WorkerProgress::of(platform, running)).filter(|_| entry.is_under_way());
             running.note(tables_stage, index_stage);
+            // One that is planned is run by nobody yet.
+            let having = of_tables.filter(|other| other.state != State::Planned);
+            running.note_fingerprints(having.map(|other| other.fingerprint.clone()).collect());
             if entry.state != State::Loading {
                 running.index(platform).map_err(|source| self.failed(source))?;
             }

@@ -165,6 +165,9 @@ async fn check_history(server: &Server) {
     assert_eq!((types(&first).len(), types(&rest)), (3, vec!["RecordUpserted".to_owned()]), "{first}, {rest}");
     assert_eq!(show(server, "/records/a/history?from=x").await.status, 400);
     assert_eq!(show(server, "/records/never/history").await.json()["events"], json!([]));
+    let down = json!({"ids": ["b"], "reason": "licence"});
+    assert_eq!(server.api.post("/api/v1/collections/image/takedowns", &down).await.status, 200);
+    assert_eq!(show(server, "/records/b/history").await.status, 410);
 }
 
 #[tokio::test(flavor = "multi_thread")]

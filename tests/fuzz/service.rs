@@ -57,7 +57,7 @@ async fn serve() -> Result<Router, Failure> {
     let version = Version::new(Arc::new(Metaflow), Some(Arc::new(Metaflow)))?;
     let platform = Platform {
         version: version.clone(),
-        versions: Versions::of(&version.fingerprint.clone(), version.clone()),
+        versions: Versions::of(0, &version.fingerprint.clone(), version.clone()),
         log: Arc::clone(&event_log),
         control: control.clone(),
         indexes: Some(Arc::new(TantivyStore::new(folder.join("search")))),
@@ -82,7 +82,7 @@ async fn serve() -> Result<Router, Failure> {
     let settings = Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
     let api = metaflow_routes::api(settings);
     let (rebuilds, versions) = (Rebuilds::new(platform, serving.clone()), api.version.clone());
-    let versions = Versions::of(&version.fingerprint, versions);
+    let versions = Versions::of(0, &version.fingerprint, versions);
     let parts = Parts {
         log: event_log,
         sequencer: Sequencer::new(Arc::new(control), SEQUENCES.map(|sequence| (sequence, 0))),

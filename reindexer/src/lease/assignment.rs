@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use daybook_ingest::log::{self, EventLog};
-use daybook_projector::{generation, parts, projection::Projection, tables::TablesError};
+use daybook_projector::{generation, projection::Projection, tables::TablesError};
 use daybook_schemas::{Topic, position::Partition};
 
 use crate::control::Instance;
@@ -22,50 +22,72 @@ pub struct Folded {
     pub partitions: Vec<Partition>,
     /// The fingerprint of its generations.
     pub fingerprint: String,
-    /// The fingerprint of their tables.
-    pub of_tables: String,
 }
 
-/// The partitions that a process applies, by the fingerprint of what it applies them to: of the tables, or of the generation
-/// for its index. Generations of several versions may have the same tables.
+/// Which partitions a process applies, among all processes that hold a lease.
+///
+/// A partition goes to one of those that know its topic and a version that has the tables or the index, chosen by what all
+/// of them see alike. So programs with different domains or fingerprints run side by side, as in a rolling upgrade.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Assignment(BTreeMap<String, Vec<Partition>>);
+pub struct Assignment {
+    instance: String,
+    /// Those that partitions are assigned to, in order of name: the name and the groups; `None` for a process that is alone.
+    projectors: Option<Vec<(String, BTreeSet<String>)>>,
+    /// The partitions of each version that this process knows, by fingerprint.
+    partitions: BTreeMap<String, Vec<Partition>>,
+}
 
 impl Folded {
     /// A version of a domain on a log that has its topics.
     pub fn of(projection: &dyn Projection, log: &dyn EventLog) -> Result<Self, TablesError> {
         let (domain, topics) = (projection.domain(), projection.topics());
         let partitions = log::partitions(log).into_iter().filter(|partition| topics.contains(&partition.topic));
-        let (fingerprint, of_tables) = (generation::fingerprint(projection)?, parts::tables(projection)?);
-        Ok(Self { domain, partitions: partitions.collect(), fingerprint, of_tables })
-    }
-
-    /// What its partitions are assigned for.
-    fn fingerprints(&self) -> [&str; 2] {
-        [&self.fingerprint, &self.of_tables]
+        Ok(Self { domain, partitions: partitions.collect(), fingerprint: generation::fingerprint(projection)? })
     }
 
     /// The groups of its topics, as in the list of an instance.
     pub(super) fn groups(&self) -> BTreeSet<String> {
-        let of_topic = |topic: Topic| self.fingerprints().map(|fingerprint| group(topic, fingerprint));
-        self.partitions.iter().flat_map(|partition| of_topic(partition.topic)).collect()
+        self.partitions.iter().map(|partition| group(partition.topic, &self.fingerprint)).collect()
     }
 }
 
 impl Assignment {
-    /// The partitions for a fingerprint.
-    pub fn of(&self, fingerprint: &str) -> &[Partition] {
-        self.0.get(fingerprint).map_or(&[], Vec::as_slice)
-    }
-
     /// All partitions, for a process that is alone.
     pub(super) fn all(folded: &[Folded]) -> Self {
-        let of = |it: &Folded| it.fingerprints().map(|fingerprint| (fingerprint.to_owned(), it.partitions.clone()));
-        Self(folded.iter().flat_map(of).collect())
+        let partitions = folded.iter().map(|version| (version.fingerprint.clone(), version.partitions.clone()));
+        Self { partitions: partitions.collect(), ..Self::default() }
+    }
+
+    /// What is assigned to `instance` among these projectors, which are in order of name.
+    pub(super) fn among(instance: &str, projectors: &[&Instance], folded: &[Folded]) -> Self {
+        let groups = |it: &&Instance| (it.name.clone(), it.topics.split(',').map(str::to_owned).collect());
+        let projectors = Some(projectors.iter().map(groups).collect());
+        Self { instance: instance.to_owned(), projectors, ..Self::all(folded) }
+    }
+
+    /// The partitions of the generations of a fingerprint.
+    pub fn of(&self, fingerprint: &str) -> Vec<Partition> {
+        self.of_any(&[fingerprint.to_owned()].into())
+    }
+
+    /// The partitions of tables that the generations of these fingerprints have: whoever knows one of them applies them.
+    pub fn of_any(&self, fingerprints: &BTreeSet<String>) -> Vec<Partition> {
+        let known = fingerprints.iter().find_map(|fingerprint| self.partitions.get(fingerprint));
+        let is_mine = |partition: &&Partition| {
+            let Some(projectors) = &self.projectors else { return true };
+            let groups: Vec<String> = fingerprints.iter().map(|it| group(partition.topic, it)).collect();
+            let is_able = |(_, known): &&(String, BTreeSet<String>)| groups.iter().any(|group| known.contains(group));
+            let able: Vec<&str> = projectors.iter().filter(is_able).map(|(name, _)| name.as_str()).collect();
+            // Topics begin with different projectors, so that small ones are not all assigned to the first.
+            let first: usize = partition.topic.name().bytes().map(usize::from).sum();
+            let index = first + usize::try_from(partition.id).unwrap_or(0);
+            able.get(index % able.len().max(1)) == Some(&self.instance.as_str())
+        };
+        known.into_iter().flatten().filter(is_mine).copied().collect()
     }
 }
 
-/// The group in which a topic is assigned: among the processes that know the topic and the fingerprint.
+/// The group in which a topic is assigned: among the processes that know the topic and the version.
 fn group(topic: Topic, fingerprint: &str) -> String {
     format!("{}@{fingerprint}", topic.name())
 }
@@ -73,29 +95,6 @@ fn group(topic: Topic, fingerprint: &str) -> String {
 /// Whether a comma-separated list has an item.
 pub(super) fn has(list: &str, item: &str) -> bool {
     list.split(',').any(|other| other == item)
-}
-
-/// What is assigned to `instance` among these projectors, which are in order of name.
-///
-/// A partition goes to one of those that know its topic and the version, chosen by what all of them see alike. So programs
-/// with different domains or fingerprints run side by side, as in a rolling upgrade.
-pub(super) fn assign(instance: &str, projectors: &[&Instance], folded: &[Folded]) -> Assignment {
-    let of_fingerprint = |version: &Folded, fingerprint: &str| {
-        let is_mine = |partition: &&Partition| {
-            let group = group(partition.topic, fingerprint);
-            let able: Vec<&str> =
-                projectors.iter().filter(|it| has(&it.topics, &group)).map(|it| it.name.as_str()).collect();
-            // Topics begin with different projectors, so that small ones are not all assigned to the first.
-            let first: usize = partition.topic.name().bytes().map(usize::from).sum();
-            let index = first + usize::try_from(partition.id).unwrap_or(0);
-            able.get(index % able.len().max(1)) == Some(&instance)
-        };
-        version.partitions.iter().filter(is_mine).copied().collect()
-    };
-    let of_version = |version: &Folded| {
-        version.fingerprints().map(|fingerprint| (fingerprint.to_owned(), of_fingerprint(version, fingerprint)))
-    };
-    Assignment(folded.iter().flat_map(of_version).collect())
 }
 
 #[cfg(test)]
@@ -116,14 +115,15 @@ mod tests {
     /// A version of a domain with these topics.
     fn version(fingerprint: &str, topics: &[Topic]) -> Folded {
         let partitions = topics.iter().flat_map(|topic| (0..12).map(|id| Partition { topic: *topic, id }));
-        let (fingerprint, of_tables) = (fingerprint.to_owned(), format!("{fingerprint}-tables"));
-        Folded { domain: "d", partitions: partitions.collect(), fingerprint, of_tables }
+        Folded { domain: "d", partitions: partitions.collect(), fingerprint: fingerprint.to_owned() }
     }
 
-    /// What is assigned for a fingerprint to some projectors, each with the versions that it knows.
-    fn assigned(projectors: &[(Instance, Vec<Folded>)], fingerprint: &str) -> Vec<Partition> {
+    /// What is assigned for some fingerprints to projectors, each with the versions that it knows.
+    fn assigned(projectors: &[(Instance, Vec<Folded>)], fingerprints: &[&str]) -> Vec<Partition> {
         let all: Vec<&Instance> = projectors.iter().map(|(instance, _)| instance).collect();
-        let of = |(it, folded): &(Instance, Vec<Folded>)| assign(&it.name, &all, folded).of(fingerprint).to_vec();
+        let fingerprints = fingerprints.iter().map(|it| (*it).to_owned()).collect();
+        let of =
+            |(it, folded): &(Instance, Vec<Folded>)| Assignment::among(&it.name, &all, folded).of_any(&fingerprints);
         let mut assigned: Vec<Partition> = projectors.iter().flat_map(of).collect();
         assigned.sort();
         assigned
@@ -134,11 +134,12 @@ mod tests {
         let known = version("v", &[EVENTS]);
         for count in 1..15 {
             let projectors: Vec<_> = (0..count).map(|it| (projector(it, "test@v"), vec![known.clone()])).collect();
-            assert_eq!(assigned(&projectors, "v"), known.partitions, "{count} instances");
+            assert_eq!(assigned(&projectors, &["v"]), known.partitions, "{count} instances");
         }
         let (other, known) = (projector(0, "test@v"), [known]);
-        assert!(assign("absent", &[&other], &known).of("v").is_empty());
-        assert!(assign("a", &[], &known).of("v").is_empty());
+        assert!(Assignment::among("absent", &[&other], &known).of("v").is_empty());
+        assert!(Assignment::among("a", &[], &known).of("v").is_empty());
+        assert_eq!(Assignment::all(&known).of("v"), known[0].partitions);
     }
 
     #[test]
@@ -153,8 +154,20 @@ mod tests {
             for known in &new {
                 let mut expected = known.partitions.clone();
                 expected.sort();
-                assert_eq!(assigned(&projectors, &known.fingerprint), expected, "{olds} old, {news} new");
+                assert_eq!(assigned(&projectors, &[&known.fingerprint]), expected, "{olds} old, {news} new");
             }
         }
+    }
+
+    #[test]
+    fn tables_belong_to_those_that_know_one_of_the_generations_that_have_them() {
+        let (v, w) = (version("v", &[EVENTS]), version("w", &[EVENTS]));
+        let projectors = [
+            (projector(0, "test@v"), vec![v.clone()]),
+            (projector(1, "test@v,test@w"), vec![v.clone(), w.clone()]),
+            (projector(2, "test@w"), vec![w]),
+        ];
+        assert_eq!(assigned(&projectors, &["v", "w"]), v.partitions, "all three take part");
+        assert_eq!(assigned(&projectors, &["v"]), v.partitions, "nothing is assigned to one that does not have them");
     }
 }

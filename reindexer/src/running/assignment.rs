@@ -1,6 +1,6 @@
 //! The partitions that this process applies of what is built, as its stage says.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use daybook_schemas::position::Partition;
 use tokio::{sync::watch, task::JoinSet};
@@ -19,11 +19,12 @@ pub(super) struct IndexAssignment {
 impl IndexAssignment {
     /// Begins to follow the assignment.
     pub(super) fn start(lease: &Arc<Lease>, fingerprint: &str, stage: Stage) -> Self {
-        let all = watch::Sender::new(assignment_of(lease, stage).borrow().of(fingerprint).to_vec());
+        let all = watch::Sender::new(assignment_of(lease, stage).borrow().of(fingerprint));
+        let of_fingerprint = watch::Sender::new(BTreeSet::from([fingerprint.to_owned()]));
         let (stage, partitions) = (watch::Sender::new(stage), all.subscribe());
         let mut background = JoinSet::new();
         let set = move |next: &[Partition], _| set_changed(&all, next.to_vec());
-        background.spawn(follow(Arc::clone(lease), fingerprint.to_owned(), stage.subscribe(), set));
+        background.spawn(follow(Arc::clone(lease), of_fingerprint.subscribe(), stage.subscribe(), set));
         Self { stage, partitions, _background: background }
     }
 
@@ -52,20 +53,21 @@ pub(super) fn set_changed(sender: &watch::Sender<Vec<Partition>>, next: Vec<Part
     });
 }
 
-/// Hands on the partitions of a fingerprint as they and the stage change, until the stage's sender is dropped.
+/// Hands on the partitions of what the generations of some fingerprints have, as all of this changes.
 pub(super) async fn follow(
     lease: Arc<Lease>,
-    fingerprint: String,
+    mut fingerprints: watch::Receiver<BTreeSet<String>>,
     mut stage: watch::Receiver<Stage>,
     set: impl Fn(&[Partition], Stage) + Send,
 ) {
     loop {
         let now = *stage.borrow_and_update();
         let mut current = assignment_of(&lease, now);
-        let next = current.borrow_and_update().of(&fingerprint).to_vec();
+        let next = current.borrow_and_update().of_any(&fingerprints.borrow_and_update());
         set(&next, now);
         tokio::select! {
             Ok(()) = stage.changed() => {}
+            Ok(()) = fingerprints.changed() => {}
             Ok(()) = current.changed() => {}
             else => return,
         }

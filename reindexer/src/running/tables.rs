@@ -2,6 +2,7 @@
 //! PostgreSQL works for one connection on one processor.
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -31,6 +32,8 @@ pub(super) struct RunningTables {
     /// Further runners while they are being filled, each for some of the partitions.
     lanes: Mutex<Vec<Runner>>,
     stage: watch::Sender<Stage>,
+    /// Of the generations that have them.
+    fingerprints: watch::Sender<BTreeSet<String>>,
     _background: JoinSet<()>,
 }
 
@@ -84,8 +87,9 @@ impl RunningTables {
         stage: Stage,
     ) -> Result<Self, TablesError> {
         let mut background = JoinSet::new();
-        let fingerprint = &platform.version.of_tables;
-        let all = assignment_of(&platform.lease, stage).borrow().of(fingerprint).to_vec();
+        let fingerprints = BTreeSet::from([platform.version.fingerprint.clone()]);
+        let all = assignment_of(&platform.lease, stage).borrow().of_any(&fingerprints);
+        let fingerprints = watch::Sender::new(fingerprints);
         let (stage, mut runners) = (watch::Sender::new(stage), Vec::new());
         let of_lanes: Vec<_> = split(&all, lanes.len()).into_iter().map(watch::Sender::new).collect();
         for (generation, assigned) in lanes.iter().zip(&of_lanes).filter(|_| platform.projects) {
@@ -100,13 +104,27 @@ impl RunningTables {
         }
         let assigned = Assigned { of_lanes };
         let set = move |next: &[Partition], stage| assigned.set(next, stage);
-        background.spawn(assignment::follow(Arc::clone(&platform.lease), fingerprint.clone(), stage.subscribe(), set));
+        background.spawn(assignment::follow(
+            Arc::clone(&platform.lease),
+            fingerprints.subscribe(),
+            stage.subscribe(),
+            set,
+        ));
         if let Some(generation) = lanes.first() {
             background.spawn(commit_listener::listen(platform.instance.clone(), Arc::clone(generation)));
         }
         let mut runners = runners.into_iter();
         let runner = runners.next();
-        Ok(Self { runner, lanes: Mutex::new(runners.collect()), stage, _background: background })
+        Ok(Self { runner, lanes: Mutex::new(runners.collect()), stage, fingerprints, _background: background })
+    }
+
+    /// Notes the fingerprints of all generations that have them: whoever knows one of these takes part.
+    pub(super) fn note_fingerprints(&self, now: BTreeSet<String>) {
+        self.fingerprints.send_if_modified(|before| {
+            let is_changed = *before != now;
+            *before = now;
+            is_changed
+        });
     }
 
     /// Notes how far they are. Once they are filled, one runner applies all partitions: so a promotion changes nothing.

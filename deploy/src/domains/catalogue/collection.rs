@@ -89,7 +89,7 @@ pub(crate) async fn take_down(server: &Server, options: &TakedownOptions) -> Res
     }
     match conditions.is_empty() {
         true => body["ids"] = ids.clone().into(),
-        false => body["where"] = conditions.iter().map(|text| condition(text)).collect::<Result<Map<_, _>>>()?.into(),
+        false => body["where"] = all_conditions(conditions)?.into(),
     }
     let path = format!("{COLLECTIONS}/{}/takedowns", encode(collection));
     print(&change(server, Method::POST, &path, body.to_string()).await?)
@@ -101,6 +101,18 @@ pub(crate) async fn reinstate(server: &Server, options: &ReinstateOptions) -> Re
         print(&change(server, Method::DELETE, &path, String::new()).await?)?;
     }
     Ok(())
+}
+
+/// The values that records must have; each field is named once.
+fn all_conditions(given: &[String]) -> Result<Map<String, Value>> {
+    let mut all = Map::new();
+    for text in given {
+        let (field, value) = condition(text)?;
+        if all.insert(field.clone(), value).is_some() {
+            return Err(Failure::new(Code::Usage, format!("--where: {field} is given twice")).into());
+        }
+    }
+    Ok(all)
 }
 
 /// A field and its value, which is JSON if it can be read so.
@@ -230,6 +242,8 @@ mod tests {
         assert_eq!(read("title=\"7\""), Some(("title".to_owned(), json!("7"))));
         assert_eq!(read("title=a=b"), Some(("title".to_owned(), json!("a=b"))));
         assert_eq!(read("source"), None);
+        let both = ["source=a", "source=b"].map(str::to_owned);
+        assert!(all_conditions(&both).is_err() && all_conditions(&both[..1]).is_ok());
     }
 
     #[test]

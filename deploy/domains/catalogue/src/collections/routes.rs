@@ -101,6 +101,8 @@ async fn apply(
     if is_dry_run {
         return application.dry_run().await;
     }
+    // The lists that it follows are looked at afterwards.
+    let context = WriteContext { respond_async: false, ..context };
     let response = create::create(&app, &live, &context, application).await?;
     lists::pin(&app, &live, &context, &collection).await?;
     let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;

@@ -16,7 +16,7 @@ use daybook_schemas::{
 };
 use serde_json::{Value, json};
 
-use super::{id_of_path, view};
+use super::{id_of_path, one::taken_down, view};
 use crate::records::events;
 
 /// Events of one answer, if the client gives no limit, and at most.
@@ -47,6 +47,9 @@ pub(super) async fn show(
 ) -> Result<Response, ApiError> {
     let view = view(&live)?;
     let key = id_of_path(&view, &record_id)?;
+    if let Some(reason) = view.state(&key).await?.and_then(|stored| stored.state.taken_down) {
+        return Err(taken_down(&key, &reason));
+    }
     let limit = match query.get("limit").map(str::parse::<usize>) {
         None => LIMIT_DEFAULT,
         Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,

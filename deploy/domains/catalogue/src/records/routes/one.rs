@@ -116,6 +116,13 @@ pub(super) fn is_set(query: &Query, name: &str) -> Result<bool, ApiError> {
     }
 }
 
+/// The answer about a record that is taken down.
+pub(super) fn taken_down(record_id: &str, reason: &str) -> ApiError {
+    let message = format!("record {record_id} is taken down");
+    let body = json!({"code": "taken-down", "message": message, "reason": reason});
+    ApiError::Shaped { status: StatusCode::GONE, message, body }
+}
+
 /// Shows a record, or with `?raw=true` what its source said.
 pub(super) async fn show(live: Live, Path(record_id): Path<String>, query: Query) -> Result<Response, ApiError> {
     let view = view(&live)?;
@@ -124,9 +131,7 @@ pub(super) async fn show(live: Live, Path(record_id): Path<String>, query: Query
     let missing = || ApiError::NotFound(format!("{} has no record {record_id}", view.definition.collection));
     let state = state.ok_or_else(missing)?;
     if let Some(reason) = &state.state.taken_down {
-        let message = format!("record {record_id} is taken down");
-        let body = json!({"code": "taken-down", "message": message, "reason": reason});
-        return Err(ApiError::Shaped { status: StatusCode::GONE, message, body });
+        return Err(taken_down(&record_id, reason));
     }
     if is_set(&query, "raw")? {
         let raw = state.state.raw.as_ref().ok_or_else(missing)?;
