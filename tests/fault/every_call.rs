@@ -32,6 +32,8 @@ const EMPTY_MAX: usize = 20;
 const SWITCHES: usize = 5;
 /// How often a switch that was withdrawn is asked for again.
 const TRIES: usize = 5;
+/// How long a request waits for what it has seen: other tests run beside this one, and take the processors, too.
+const WAIT_MAX: [&str; 2] = ["--wait-ms-max", "30000"];
 /// How long a rebuild may take.
 const REBUILD_MAX: Duration = Duration::from_secs(300);
 
@@ -165,7 +167,7 @@ impl Driver<'_> {
 async fn every_call_passes(backend: Backend, instances: usize) {
     let random = Random::seeded("every-call");
     let place = Place::new("calls", backend);
-    let servers: Vec<Server> = (0..instances).map(|_| Server::start(&place)).collect();
+    let servers: Vec<Server> = (0..instances).map(|_| Server::start_with(&place, &WAIT_MAX)).collect();
     let apis: Vec<Api> = servers.iter().map(|server| server.api.clone()).collect();
     fill(&apis[0]).await;
     let routes = routes(&apis[0]).await;
