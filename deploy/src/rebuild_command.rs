@@ -240,6 +240,7 @@ pub(crate) fn domain_query(domain: Option<&str>) -> String {
     domain.map(|domain| format!("?domain={}", encode(domain))).unwrap_or_default()
 }
 
-fn encode(text: &str) -> String {
+/// A text as part of a path or a query.
+pub(crate) fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }

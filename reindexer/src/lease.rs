@@ -2,9 +2,10 @@
 //!
 //! Every process on a shared store holds a lease and renews it. With each renewal it reports which control rows it has
 //! applied, so that a switch of generations can wait for it (`switch/lease.rs` has the rules). Partitions are assigned for
-//! each version of a domain, to projectors that hold a lease and know the version; each computes the same assignment from the list of leases. Two processes may disagree for
-//! a moment: compare-and-set on the checkpoints lets only one of them commit each batch. A process whose lease expired by
-//! its own clock stops answering, which is strictly before others see the lease expired.
+//! each version of a domain, to projectors that hold a lease and know the version; each computes the same assignment from
+//! the list of leases. Two processes may disagree for a moment: compare-and-set on the checkpoints lets only one of them
+//! commit each batch. A process whose lease expired by its own clock stops answering, which is strictly before others see
+//! the lease expired.
 
 mod assignment;
 
@@ -153,8 +154,8 @@ impl Lease {
     }
 
     /// Adds a domain that this process runs from now on, or another version of one: it takes part in the assignment of its
-    /// partitions, and reports which of its control rows it has acknowledged. Returns the epoch of the one that it must have applied before it
-    /// answers anything of the domain. Can be repeated.
+    /// partitions, and reports which of its control rows it has acknowledged. Returns the epoch of the one that it must have
+    /// applied before it answers anything of the domain. Can be repeated.
     pub async fn add(&self, domain: Folded) -> Result<Epoch, TablesError> {
         let name = domain.domain;
         self.remember(domain);

@@ -8,17 +8,17 @@ use std::{
 
 use anyhow::Result;
 use daybook_catalogue::definition::{Definition, Fault};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Client, Method};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ask::ask,
+    ask::{accepted, ask, cut_off},
     command::{CollectionCommand, ReinstateOptions, TakedownOptions, TermListCommand},
     config::Server,
     exit::{Code, Failure},
     output,
+    rebuild_command::encode,
 };
 
 /// How long a change may take: it waits until the collection is served.
@@ -177,11 +177,11 @@ async fn change(server: &Server, method: Method, path: &str, body: String) -> Re
     let answer = match sent {
         Ok(answer) if answer.status() == 400 => answer,
         sent => {
-            let bytes = crate::ask::accepted(server, sent).await?.bytes().await;
-            return Ok(serde_json::from_slice(&bytes.map_err(|error| crate::ask::cut_off(server, error))?)?);
+            let bytes = accepted(server, sent).await?.bytes().await;
+            return Ok(serde_json::from_slice(&bytes.map_err(|error| cut_off(server, error))?)?);
         }
     };
-    let bytes = answer.bytes().await.map_err(|error| crate::ask::cut_off(server, error))?;
+    let bytes = answer.bytes().await.map_err(|error| cut_off(server, error))?;
     if let Ok(Refused { faults }) = serde_json::from_slice(&bytes) {
         let faults: Vec<String> = faults.iter().map(|Named { field, detail }| format!("{field}: {detail}")).collect();
         return Err(refused(&faults).into());
@@ -224,10 +224,6 @@ fn print(document: &Value) -> Result<()> {
     let mut out = io::stdout().lock();
     output::write_document(&mut out, document)?;
     Ok(out.flush()?)
-}
-
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
 #[cfg(test)]

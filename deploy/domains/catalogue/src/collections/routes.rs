@@ -23,7 +23,7 @@ use daybook_query_api::{
     path::Path,
     query::Query,
 };
-use daybook_schemas::{Envelope, EventSet, rules};
+use daybook_schemas::{Envelope, EventSet, position::Vector, rules};
 use serde_json::{Value, json};
 
 use super::{
@@ -114,17 +114,22 @@ async fn apply(
     Ok(response)
 }
 
+/// Where the log ends now.
+pub(crate) async fn log_end(app: &App) -> Result<Vector, ApiError> {
+    let log = Arc::clone(&app.log);
+    let end = tokio::task::spawn_blocking(move || log.end()).await;
+    end.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|error| {
+        tracing::warn!(error = %error, "the end of the log is not known: {error}");
+        ApiError::Unavailable("the log does not answer now".to_owned())
+    })
+}
+
 /// Waits until a collection is served with the revision that is the newest one in the log.
 pub(crate) async fn know_newest(app: &App, collection: String) -> Result<(), ApiError> {
     let Some(domain) = app.domain(super::DOMAIN) else { return Ok(()) };
     let live = domain.live();
     let known = async {
-        let log = Arc::clone(&app.log);
-        let end = tokio::task::spawn_blocking(move || log.end()).await;
-        let mut end = end.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|error| {
-            tracing::warn!(error = %error, "the end of the log is not known: {error}");
-            ApiError::Unavailable("the log does not answer now".to_owned())
-        })?;
+        let mut end = log_end(app).await?;
         end.0.retain(|partition, _| partition.topic == CATALOGUE);
         live.generation.progress.wait_for(&end).await;
         let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
@@ -351,7 +356,7 @@ fn unknown(collection: &str) -> ApiError {
 }
 
 /// How many items a list shows.
-pub(super) fn limit_of(query: &Query) -> Result<i64, ApiError> {
+pub(crate) fn limit_of(query: &Query) -> Result<i64, ApiError> {
     match query.get("limit").map(str::parse::<i64>) {
         None => Ok(LIMIT_DEFAULT),
         Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => Ok(limit),

@@ -28,6 +28,19 @@ pub(super) fn read(root: &Section<'_>) -> BTreeMap<String, u64> {
     section.entries().filter_map(|(name, _)| Some((name.to_owned(), section.whole(name, 1..=u64::MAX >> 1)?))).collect()
 }
 
+/// The revision that a reference means; `None` for the newest one, where that is not known.
+fn number(list: &TermListReference, latest: &BTreeMap<String, u64>) -> Option<u64> {
+    match list.revision {
+        TermListRevision::Latest => latest.get(&list.name).copied(),
+        TermListRevision::Number(number) => Some(number),
+    }
+}
+
+/// The list that a reference means, if it is there.
+fn found<'l>(list: &TermListReference, latest: &BTreeMap<String, u64>, lists: &'l TermLists) -> Option<&'l TermList> {
+    lists.get(&(list.name.clone(), number(list, latest)?))
+}
+
 impl Definition {
     /// The lists that it refers to, each with the path of the value that does.
     fn references(&self) -> Vec<(String, &TermListReference)> {
@@ -61,11 +74,8 @@ impl Definition {
 
     /// The lists that it needs, by name and revision; `None` for the newest one, where that is not known.
     pub fn needed(&self) -> Vec<(&str, Option<u64>)> {
-        let of = |list: &TermListReference| match list.revision {
-            TermListRevision::Latest => self.lists.get(&list.name).copied(),
-            TermListRevision::Number(number) => Some(number),
-        };
-        self.references().into_iter().map(|(_, list)| (list.name.as_str(), of(list))).collect()
+        let references = self.references().into_iter().map(|(_, list)| list);
+        references.map(|list| (list.name.as_str(), number(list, &self.lists))).collect()
     }
 
     /// The same definition, in which `@latest` means these revisions.
@@ -84,11 +94,7 @@ impl Definition {
     /// The same definition with the terms in place of the lists; a fault for each list that is not there.
     pub fn resolved(mut self, lists: &TermLists) -> Result<Self, Vec<Fault>> {
         let missing = |(path, list): (String, &TermListReference)| {
-            let number = match list.revision {
-                TermListRevision::Latest => self.lists.get(&list.name).copied(),
-                TermListRevision::Number(number) => Some(number),
-            };
-            let is_there = number.is_some_and(|number| lists.contains_key(&(list.name.clone(), number)));
+            let is_there = found(list, &self.lists, lists).is_some();
             let detail = format!("the term list {list} does not exist");
             (!is_there).then_some(Fault { field: path, code: "no-term-list", detail, line: None })
         };
@@ -99,11 +105,7 @@ impl Definition {
         let latest = self.lists.clone();
         let resolve = |terms: &mut Terms| {
             let Terms::List(list) = terms else { return };
-            let number = match list.revision {
-                TermListRevision::Latest => latest.get(&list.name).copied().unwrap_or(0),
-                TermListRevision::Number(number) => number,
-            };
-            if let Some(found) = lists.get(&(list.name.clone(), number)) {
+            if let Some(found) = found(list, &latest, lists) {
                 *terms = Terms::Inline(found.terms().to_vec());
             }
         };

@@ -32,7 +32,7 @@ use super::{
     typed::{Shown, Typed},
 };
 use crate::{
-    collections::routes::{PREFIX, know_newest},
+    collections::routes::{PREFIX, know_newest, log_end},
     definition::Definition,
     record, values,
 };
@@ -138,12 +138,7 @@ fn id_of_path(view: &View, text: &str) -> Result<String, ApiError> {
 async fn caught_up(app: &App, live: &Live, view: &View, record_id: Option<&str>) -> Result<(), ApiError> {
     let name = events::domain_name(view.definition.collection.as_str());
     let reach = async {
-        let log = Arc::clone(&app.log);
-        let end = tokio::task::spawn_blocking(move || log.end()).await;
-        let Vector(end) = end.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|error| {
-            tracing::warn!(error = %error, "the end of the log is not known: {error}");
-            ApiError::Unavailable("the log does not answer now".to_owned())
-        })?;
+        let Vector(end) = log_end(app).await?;
         let of_records = end.into_iter().filter(|(partition, _)| {
             let is_of =
                 |id: &str| partition_of(id.as_bytes(), app.log.partition_count(partition.topic)) == partition.id;

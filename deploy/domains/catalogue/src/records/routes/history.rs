@@ -17,11 +17,8 @@ use daybook_schemas::{
 use serde_json::{Value, json};
 
 use super::{id_of_path, one::taken_down, view};
-use crate::records::events;
+use crate::{collections::routes::limit_of, records::events};
 
-/// Events of one answer, if the client gives no limit, and at most.
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 500;
 /// How long one request reads the log.
 const READ_MAX: Duration = Duration::from_secs(2);
 /// What is read at a time.
@@ -50,11 +47,7 @@ pub(super) async fn show(
     if let Some(reason) = view.state(&key).await?.and_then(|stored| stored.state.taken_down) {
         return Err(taken_down(&key, &reason));
     }
-    let limit = match query.get("limit").map(str::parse::<usize>) {
-        None => LIMIT_DEFAULT,
-        Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,
-        Some(_) => return Err(ApiError::invalid("limit", format!("limit is a number from 1 to {LIMIT_MAX}"))),
-    };
+    let limit = usize::try_from(limit_of(&query)?).unwrap_or(usize::MAX);
     let from =
         query.get("from").map(str::parse::<Offset>).transpose().ok().filter(|from| from.is_none_or(|it| it >= 0));
     let from = from.ok_or_else(|| ApiError::invalid("from", "from is the number that `next` was"))?.unwrap_or(0);

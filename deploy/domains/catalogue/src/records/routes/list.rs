@@ -6,20 +6,15 @@ use daybook_query_api::{error::ApiError, json, live::Live, query::Query};
 use serde_json::{Value, json};
 
 use super::{body, view};
-use crate::records::counts::{COUNT_BY_SOURCE, SourceRow};
-
-/// Records of one page, if the client gives no limit, and at most.
-const LIMIT_DEFAULT: i64 = 50;
-const LIMIT_MAX: i64 = 500;
+use crate::{
+    collections::routes::limit_of,
+    records::counts::{COUNT_BY_SOURCE, SourceRow},
+};
 
 /// The records after an id, in the order of ids. `next` is the id to go on after, if there are more.
 pub(super) async fn list(live: Live, query: Query) -> Result<Response, ApiError> {
     let view = view(&live)?;
-    let limit = match query.get("limit").map(str::parse::<i64>) {
-        None => LIMIT_DEFAULT,
-        Some(Ok(limit)) if (1..=LIMIT_MAX).contains(&limit) => limit,
-        Some(_) => return Err(ApiError::invalid("limit", format!("limit is a number from 1 to {LIMIT_MAX}"))),
-    };
+    let limit = limit_of(&query)?;
     let after = query.get("after").unwrap_or_default();
     let rows = live.read(&view.typed.list, vec![after.into(), (limit + 1).into()]).await?;
     let page = rows.iter().take(usize::try_from(limit).unwrap_or(0));
