@@ -220,8 +220,8 @@ impl Defining {
             let folded = Folded::of(version.projection.as_ref(), self.base.log.as_ref())?;
             epoch = Some(self.base.lease.add(folded).await?);
         }
-        let log = Arc::clone(&self.base.log);
-        let end = tokio::task::spawn_blocking(move || log.end()).await??;
+        let (log, topics) = (Arc::clone(&self.base.log), running.platform.version.projection.topics());
+        let end = tokio::task::spawn_blocking(move || log.end(&topics)).await??;
         let mut changes = self.base.control.changes();
         running.follow(&end, start).await?;
         running.catch_up(&end, start).await?;

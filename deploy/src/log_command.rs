@@ -67,7 +67,7 @@ impl Source {
     fn end(&self) -> Result<Vector> {
         Ok(match self {
             Self::Embedded(folder, topics) => embedded::end(folder, topics)?,
-            Self::Kafka(log) => log.end()?,
+            Self::Kafka(log) => log.end(&log.topics())?,
         })
     }
 

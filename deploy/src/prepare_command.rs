@@ -94,9 +94,7 @@ async fn fill(platform: &Platform, mut running: Running) -> Result<()> {
 /// The current end of the domain's part of the log.
 async fn end(platform: &Platform) -> Result<Vector> {
     let (log, topics) = (Arc::clone(&platform.log), platform.version.projection.topics());
-    let mut end = tokio::task::spawn_blocking(move || log.end()).await??;
-    end.0.retain(|partition, _| topics.contains(&partition.topic));
-    Ok(end)
+    Ok(tokio::task::spawn_blocking(move || log.end(&topics)).await??)
 }
 
 async fn tables(platform: &Platform, running: &Running) -> Result<()> {

@@ -221,7 +221,7 @@ impl Parts {
     pub(crate) async fn catch_up(&mut self, start: &Start) -> Result<()> {
         start.wait_for("the end of the log");
         let log = Arc::clone(&self.base.log);
-        let end = tokio::task::spawn_blocking(move || log.end()).await??;
+        let end = tokio::task::spawn_blocking(move || log.end(&log.topics())).await??;
         // Others may make another generation live at any time: this process has partitions of it then.
         for running in self.domains.all() {
             running.follow(&end, start).await?;

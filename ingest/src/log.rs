@@ -186,8 +186,8 @@ pub trait EventLog: Send + Sync {
         Box::pin(async { outcome.await.unwrap_or_else(|_| Err(AppendError::closed())) })
     }
 
-    /// For each partition, the offset that the next record will get. May block on the network.
-    fn end(&self) -> Result<Vector, LogError>;
+    /// For each partition of some topics, the offset that the next record will get. May block on the network.
+    fn end(&self, topics: &[Topic]) -> Result<Vector, LogError>;
 
     /// Opens a reader that starts at `from`; partitions that `from` does not name are not read.
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError>;

@@ -1,7 +1,7 @@
 //! Keeps a generation's progress up to date with what other processes commit.
 //!
-//! Each commit sends a notification. A notification can be lost with its connection, so the checkpoints are also
-//! polled: often while a request waits, rarely otherwise. A process ignores its own notifications, because its runner
+//! Each commit sends a notification. A notification can be lost with its connection, so the checkpoints are read when
+//! another one is open, and polled while a request waits. A process ignores its own notifications, because its runner
 //! reports its commits directly.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -13,8 +13,6 @@ use crate::generation::Generation;
 
 /// Time between two reads of the checkpoints while somebody waits.
 const AWAITED_POLL: Duration = Duration::from_millis(250);
-/// Time between two reads of the checkpoints while nobody waits.
-const IDLE_POLL: Duration = Duration::from_secs(2);
 
 /// The notification of a commit: who committed, and the new checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,11 +55,10 @@ pub async fn listen(instance: String, generation: Arc<Generation>) {
             }
         }
         let received = receive(&mut listening).await;
-        let poll = if generation.progress.awaited() { AWAITED_POLL } else { IDLE_POLL };
         match received.as_deref().map(Notification::parse) {
             Some(Some(notification)) if notification.instance == instance => {}
             Some(Some(notification)) => generation.note_reached(&notification.reached),
-            None if polled_at.elapsed() < poll => {}
+            None if polled_at.elapsed() < AWAITED_POLL || !generation.progress.awaited() => {}
             _ => {
                 polled_at = Instant::now();
                 read_checkpoints(&generation).await;

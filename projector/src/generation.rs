@@ -10,7 +10,10 @@ use std::sync::{
 };
 
 use daybook_ingest::log::LogError;
-use daybook_schemas::position::{Offset, Partition, Position, Vector};
+use daybook_schemas::{
+    Topic,
+    position::{Offset, Partition, Position, Vector},
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -28,6 +31,8 @@ use crate::{
 pub struct Generation {
     /// The domain.
     pub domain: &'static str,
+    /// The topics that it is built from.
+    pub topics: Arc<[Topic]>,
     /// Its number, from 1.
     pub number: i64,
     /// The schema of its tables.
@@ -83,6 +88,7 @@ impl Generation {
         let (index, read_after) = (schema.clone(), Arc::new(AtomicU64::new(tables.takeovers())));
         Ok(Self {
             domain,
+            topics: projection.topics().into(),
             number,
             schema,
             index,

@@ -25,7 +25,7 @@ const MISMATCHES_MAX: usize = 2;
 /// Measures until the task is dropped.
 pub async fn watch(log: Arc<dyn EventLog>, generation: Arc<Generation>, search: Option<Arc<Search>>) {
     let (mut complete, domain) = (Instant::now(), [generation.domain]);
-    let (mut interrupted, mut mismatches) = (false, 0);
+    let (mut interrupted, mut mismatches, mut counted) = (false, 0, None);
     loop {
         let (of_log, of_look) = (Arc::clone(&log), Arc::clone(&generation));
         let looked = tokio::task::spawn_blocking(move || look(of_log.as_ref(), &of_look, interrupted)).await;
@@ -57,8 +57,13 @@ pub async fn watch(log: Arc<dyn EventLog>, generation: Arc<Generation>, search: 
             .checkpoint_age
             .with_label_values(&domain)
             .set(i64::try_from(complete.elapsed().as_secs()).unwrap_or(i64::MAX));
-        if let Ok(count) = quarantine::count(generation.tables.as_ref()).await {
+        // Only what was applied changes it.
+        let applied = generation.progress.applied();
+        if counted.as_ref() != Some(&applied)
+            && let Ok(count) = quarantine::count(generation.tables.as_ref()).await
+        {
             metrics().quarantined.with_label_values(&domain).set(count);
+            counted = Some(applied);
         }
         tokio::time::sleep(INTERVAL).await;
     }
@@ -69,7 +74,7 @@ pub async fn watch(log: Arc<dyn EventLog>, generation: Arc<Generation>, search: 
 fn look(log: &dyn EventLog, generation: &Generation, interrupted: bool) -> Result<(Vector, Vector), CheckError> {
     // In this order: the log only grows.
     let applied = generation.progress.applied();
-    let end = log.end()?;
+    let end = log.end(&generation.topics)?;
     if interrupted || !end.reaches(&applied) {
         log_check::check(log, generation.tables.as_ref())?;
     }

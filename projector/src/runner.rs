@@ -264,8 +264,7 @@ impl Shared {
         let ends = |partition: &Partition, next| self.generation.ends_at(*partition, next);
         assigned.retain(|partition| !held.contains_key(partition) && !ends(partition, reached.next(*partition)));
         let mut next = Vector(assigned.iter().map(|partition| (*partition, reached.next(*partition))).collect());
-        let mut goal = self.generation.within(self.log.end()?);
-        goal.0.retain(|partition, _| topics.contains(&partition.topic));
+        let goal = self.generation.within(self.log.end(&topics)?);
         let there: Vector = Vector(next.0.keys().map(|partition| (*partition, goal.next(*partition))).collect());
         let mut unproven = Unproven::new(&checkpoints, |partition| next.0.contains_key(partition));
         let mut reader = self.log.reader(&unproven.start(&next))?;

@@ -237,6 +237,8 @@ impl Control {
             match self.tables.listen().await {
                 Ok(None) => return,
                 Ok(Some(mut notifications)) => {
+                    // Changes before this were not heard.
+                    self.wake();
                     while notifications.recv().await.is_some() {
                         self.wake();
                     }

@@ -40,8 +40,10 @@ use crate::{
     watcher::Serving,
 };
 
-/// Between two looks, in case nothing wakes the coordinator.
+/// Between two looks while something is under way.
 const LOOK: Duration = Duration::from_millis(200);
+/// The same while nothing is, in case a notification was lost.
+const LOOK_IDLE: Duration = Duration::from_secs(5);
 /// The same while a switch is under way.
 const LOOK_SWITCHING: Duration = Duration::from_millis(20);
 /// Between two attempts to promote: the live tables stand still for a moment in each.
@@ -135,8 +137,7 @@ impl Coordinator {
             let mut pause = LOOK;
             if self.platform.versions.all().iter().any(|version| self.coordinates(version)) {
                 match self.step().await {
-                    Ok(Phase::Idle) => {}
-                    Ok(_) => pause = LOOK_SWITCHING,
+                    Ok(next) => pause = next,
                     Err(error) => {
                         let (domain, chain) = (self.platform.domain(), chain(&error));
                         tracing::warn!(domain, error = chain, "a rebuild of {domain} waits: {chain}");
@@ -146,9 +147,14 @@ impl Coordinator {
             } else {
                 // Another process may let the name for others lead elsewhere.
                 self.pointed = None;
+                pause = LOOK_IDLE;
             }
-            // Either is a reason to look.
-            let _due = tokio::time::timeout(pause, changes.changed()).await;
+            // Each is a reason to look.
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = changes.changed() => {}
+                _ = self.assignment.changed() => {}
+            }
         }
     }
 
@@ -163,10 +169,10 @@ impl Coordinator {
         &self.platform.control
     }
 
-    /// Makes the next step, if there is one. The phase that was found.
-    async fn step(&mut self) -> Result<Phase, StepError> {
+    /// Makes the next step, if there is one. The time until the next look.
+    async fn step(&mut self) -> Result<Duration, StepError> {
         let domain = self.platform.domain();
-        let Some(row) = self.control().domain(domain).await? else { return Ok(Phase::Idle) };
+        let Some(row) = self.control().domain(domain).await? else { return Ok(LOOK) };
         let entries = self.control().generations(domain).await?;
         match row.phase {
             Phase::Announced { candidate, .. } => self.promote(&row, candidate).await?,
@@ -178,7 +184,17 @@ impl Coordinator {
             }
             Phase::Idle => self.advance(&row, &entries).await?,
         }
-        Ok(row.phase)
+        Ok(match row.phase {
+            Phase::Idle if entries.iter().all(|entry| self.is_done(entry)) => LOOK_IDLE,
+            Phase::Idle => LOOK,
+            _ => LOOK_SWITCHING,
+        })
+    }
+
+    /// Whether there is nothing to do for a generation.
+    fn is_done(&self, entry: &Entry) -> bool {
+        let is_removed = || matches!(self.ended.get(&entry.generation), Some(Ended::Removed));
+        !entry.state.is_unpromoted() && (!entry.state.has_ended() || is_removed())
     }
 
     /// Tries to make the announced candidate live, until it is, or too late.

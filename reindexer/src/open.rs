@@ -237,8 +237,7 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
     let (log, of_task) = (Arc::clone(&platform.log), Arc::clone(&platform.version.projection));
     let until = entry.until.parse::<Until>().ok().filter(|_| entry.is_past());
     let read = move || {
-        let (mut end, topics) = (log.end()?, of_task.topics());
-        end.0.retain(|partition, _| topics.contains(&partition.topic));
+        let end = log.end(&of_task.topics())?;
         until.map_or(Ok(end.clone()), |until| until.vector(of_task.as_ref(), log.as_ref(), &end))
     };
     let goal = tokio::task::spawn_blocking(read).await;

@@ -116,8 +116,7 @@ impl Rebuilds {
         let log = Arc::clone(&self.platform.log);
         let topics = newest.version.projection.topics();
         let read = tokio::task::spawn_blocking(move || {
-            let mut end = log.end()?;
-            end.0.retain(|partition, _| topics.contains(&partition.topic));
+            let end = log.end(&topics)?;
             let bytes = estimate_bytes(log.as_ref(), &end).ok();
             Ok::<_, LogError>((end.count(), bytes))
         });

@@ -191,7 +191,7 @@ impl Rebuilds {
             return refuse(format!("{other} is not a partition of {}", self.domain()));
         }
         let log = Arc::clone(&self.platform.log);
-        let end = tokio::task::spawn_blocking(move || log.end()).await;
+        let end = tokio::task::spawn_blocking(move || log.end(&topics)).await;
         let end = end.map_err(|error| LogError::Unavailable(format!("reading the log ended: {error}")))??;
         match vector.0.iter().find(|(partition, next)| end.next(**partition) < **next) {
             Some((partition, next)) => {

@@ -28,7 +28,9 @@ use crate::{
 };
 
 /// Between two looks at control storage, in case a notification was lost.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(5);
+/// The same while a generation is built.
+const LOOK_BUILDING: Duration = Duration::from_millis(500);
 /// The same while a switch is under way.
 const LOOK_SWITCHING: Duration = Duration::from_millis(50);
 
@@ -126,22 +128,21 @@ impl Watcher {
         let mut changes = self.platform.control.changes();
         loop {
             changes.mark_unchanged();
-            let is_idle = match self.look().await {
-                Ok(is_idle) => is_idle,
+            let pause = match self.look().await {
+                Ok(pause) => pause,
                 Err(error) => {
                     let (domain, chain) = (self.platform.domain(), chain(&error));
                     tracing::warn!(domain, error = chain, "cannot follow the generations of {domain}: {chain}");
-                    false
+                    LOOK_BUILDING
                 }
             };
-            let pause = if is_idle { LOOK } else { LOOK_SWITCHING };
             // Either is a reason to look.
             let _due = tokio::time::timeout(pause, changes.changed()).await;
         }
     }
 
-    /// Looks at control storage once, and does what it says. Whether nothing is under way.
-    pub async fn look(&self) -> Result<bool, OpenError> {
+    /// Looks at control storage once, and does what it says. The time until the next look.
+    pub async fn look(&self) -> Result<Duration, OpenError> {
         let domain = self.platform.domain();
         let failed = |source| OpenError::Tables { domain, source };
         let control = &self.platform.control;
@@ -189,7 +190,11 @@ impl Watcher {
             is_named || entries.iter().any(|entry| entry.generation == number && runs(entry).is_some())
         };
         self.close(kept).await;
-        Ok(row.phase == Phase::Idle)
+        Ok(match row.phase {
+            Phase::Idle if entries.iter().any(|entry| entry.state.is_unpromoted()) => LOOK_BUILDING,
+            Phase::Idle => LOOK,
+            _ => LOOK_SWITCHING,
+        })
     }
 
     /// While a generation is filled, it pauses if reads are slow. Afterwards it has to keep up with the live one.

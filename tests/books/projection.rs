@@ -7,7 +7,7 @@ use daybook_projector::{
     row,
     search::{
         document::{Document, id_of},
-        shape::{FieldId, FieldShape, Filter, IndexShape},
+        shape::{FieldId, FieldShape, Filter, IndexShape, Storage},
     },
     statements,
     tables::{Cell, Ddl, Statement},
@@ -80,6 +80,9 @@ impl NumberedTable for Books {
             time_field: FieldId(4),
             path: vec![("shelves".into(), "shelf".into()), ("books".into(), "book".into())],
             inheritance: None,
+            stemming: None,
+            rank: None,
+            storage: Storage::default(),
             has_hidden: false,
         }
     }

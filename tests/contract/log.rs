@@ -52,7 +52,7 @@ const LIMITS: ReadLimits = ReadLimits { records_max: 100_000, bytes_max: usize::
 pub(crate) async fn read(log: &Arc<dyn EventLog>, from: Vector) -> Vec<Record> {
     let log = Arc::clone(log);
     let read = move || {
-        let end = log.end().unwrap_or_else(|error| panic!("{error}"));
+        let end = log.end(&log.topics()).unwrap_or_else(|error| panic!("{error}"));
         let mut records = Vec::new();
         let mut reader = log.reader(&from).unwrap_or_else(|error| panic!("{error}"));
         let reaches = |next: &Vector| from.0.keys().all(|partition| next.next(*partition) >= end.next(*partition));
@@ -123,7 +123,7 @@ async fn a_new_log_holds_its_identity_and_reading_at_the_end_waits_and_returns_n
         assert!(!log.id().is_empty());
         let of_thread = Arc::clone(&log);
         let at_end = move || {
-            let end = of_thread.end().unwrap_or_else(|error| panic!("{error}"));
+            let end = of_thread.end(&of_thread.topics()).unwrap_or_else(|error| panic!("{error}"));
             let topics = i64::try_from(of_thread.topics().len()).unwrap_or(0);
             assert_eq!(end.0.values().sum::<i64>(), topics, "only the log's creation, once in each topic: {end}");
             let limits = ReadLimits { wait: Duration::from_millis(50), ..LIMITS };
@@ -202,7 +202,7 @@ async fn a_topic_that_is_added_while_the_log_is_open_belongs_to_it() {
         assert_eq!(log.topics(), [EVENTS, added, HEARTBEATS], "{}", log.describe());
         let partitions = if matches!(place, Place::Embedded(_)) { 1 } else { 2 };
         assert_eq!(log.partition_count(added), partitions);
-        let end = of_thread(&log, |log| log.end()).await;
+        let end = of_thread(&log, |log| log.end(&log.topics())).await;
         let ends: i64 = (0..partitions).map(|id| end.next(Partition { topic: added, id })).sum();
         assert_eq!(ends, 1, "only the log's id: {end}");
         let position = log.append(vec![record(log.as_ref(), added, "k", "first")]).await;
@@ -241,7 +241,7 @@ async fn a_waiting_reader_is_woken_by_the_next_append() {
         let of_thread = Arc::clone(&log);
         let (open, opened) = tokio::sync::oneshot::channel();
         let reading = tokio::task::spawn_blocking(move || {
-            let end = of_thread.end().unwrap_or_else(|error| panic!("{error}"));
+            let end = of_thread.end(&of_thread.topics()).unwrap_or_else(|error| panic!("{error}"));
             let mut reader = of_thread.reader(&end).unwrap_or_else(|error| panic!("{error}"));
             open.send(()).unwrap_or_else(|()| panic!("nobody waits"));
             reader.read(ReadLimits { wait: Duration::from_secs(30), ..LIMITS })

@@ -98,6 +98,7 @@ async fn a_log_is_known_by_the_last_records_that_were_applied_and_by_its_end() {
 
 async fn log_end(log: &Arc<dyn EventLog>) -> Vector {
     let log = Arc::clone(log);
-    let end = tokio::task::spawn_blocking(move || log.end()).await.unwrap_or_else(|error| panic!("{error}"));
+    let end =
+        tokio::task::spawn_blocking(move || log.end(&log.topics())).await.unwrap_or_else(|error| panic!("{error}"));
     end.unwrap_or_else(|error| panic!("{error}"))
 }

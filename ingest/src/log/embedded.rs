@@ -311,17 +311,16 @@ impl EventLog for EmbeddedLog {
         super::enqueue(&queue, records, done);
     }
 
-    fn end(&self) -> Result<Vector, LogError> {
+    fn end(&self, topics: &[Topic]) -> Result<Vector, LogError> {
         self.file.check().map_err(|reason| {
             self.shared.note(Some(reason.clone()));
             LogError::Unusable(reason)
         })?;
         // In this order: the file only grows.
         let end = |topic: &Topic| (partition(*topic), self.shared.tails.end(partition(*topic)));
-        let topics = self.topics();
         let known = Vector(topics.iter().map(end).collect());
         let looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_file = read_ends(&looks, &topics).map_err(|e| damage::of_reading(&self.path, &e));
+        let of_file = read_ends(&looks, topics).map_err(|e| damage::of_reading(&self.path, &e));
         let shorter = |of_file: Vector| match known.0.iter().find(|(it, end)| of_file.next(**it) < **end) {
             Some((partition, end)) => Err(damage::lost(&self.path, *partition, of_file.next(*partition), end - 1)),
             None => Ok(()),

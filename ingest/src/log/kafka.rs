@@ -88,7 +88,7 @@ impl KafkaLog {
         let (id, counts, adding) = (String::new(), RwLock::new(counts), tokio::sync::Mutex::default());
         let mut log = Self { id, address, producer, queue, metadata, counts, adding, condition };
         log.id = log.identify(&topics, creatable, Vec::new()).await?;
-        let log = tokio::task::spawn_blocking(move || log.end().map(|end| (log, end))).await;
+        let log = tokio::task::spawn_blocking(move || log.end(&log.topics()).map(|end| (log, end))).await;
         let (log, end) = log.map_err(|e| LogError::Unavailable(format!("a call to Kafka ended: {e}")))??;
         log.condition.note_opened(&end);
         Ok(log)
@@ -185,9 +185,9 @@ impl KafkaLog {
 
 impl KafkaLog {
     /// Queries the high watermark of every partition, all within one time-out.
-    fn fetch_end(&self) -> Result<Vector, LogError> {
+    fn fetch_end(&self, topics: &[Topic]) -> Result<Vector, LogError> {
         let (mut ends, began) = (Vector::default(), Instant::now());
-        for partition in super::partitions(self) {
+        for partition in super::partitions(self).into_iter().filter(|it| topics.contains(&it.topic)) {
             let topic = partition.topic.full_name(&self.address.prefix);
             let left = CALL_MAX.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
             let marks = self.metadata.fetch_watermarks(&topic, partition.id, left);
@@ -284,8 +284,8 @@ impl EventLog for KafkaLog {
         }
     }
 
-    fn end(&self) -> Result<Vector, LogError> {
-        let end = self.fetch_end();
+    fn end(&self, topics: &[Topic]) -> Result<Vector, LogError> {
+        let end = self.fetch_end(topics);
         self.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
         end
     }

@@ -33,13 +33,27 @@ struct Mark<'a> {
 
 impl Mark<'_> {
     /// How many words from the first of `rest` on it marks.
-    fn marks(&self, rest: &[Word]) -> usize {
-        let is_meant = |(term, word): (&String, &Word)| match self.prefix {
-            true => word.term.starts_with(term),
-            false => word.term == *term,
+    fn marks(&self, rest: &[Seen]) -> usize {
+        let is_meant = |(term, seen): (&String, &Seen)| match (self.prefix, self.field) {
+            (true, _) => seen.word.term.starts_with(term),
+            (false, Field::Stems(_)) => seen.stem.as_ref() == Some(term),
+            (false, _) => seen.word.term == *term,
         };
         let holds = rest.len() >= self.terms.len() && self.terms.iter().zip(rest).all(is_meant);
         if holds { self.terms.len() } else { 0 }
+    }
+}
+
+/// A word of a text, with its stem where words have stems.
+struct Seen {
+    word: Word,
+    stem: Option<String>,
+}
+
+impl Seen {
+    fn all(shape: &IndexShape, text: &str) -> Vec<Self> {
+        let stem = |word: &Word| shape.stemming.as_ref().and_then(|english| english.stem(text, word));
+        words(text).map(|word| Self { stem: stem(&word), word }).collect()
     }
 }
 
@@ -52,6 +66,8 @@ pub fn highlights(shape: &IndexShape, document: &Document, query: &Expression) -
         let Some(words) = field.words else { continue };
         let is_meant = |mark: &&Mark<'_>| match mark.field {
             Field::Text => words.everywhere,
+            Field::Stems(None) => words.everywhere && words.stems,
+            Field::Stems(Some(stemmed)) => stemmed == id,
             field => field == Field::Named(id),
         };
         let of_field: Vec<&Mark<'_>> = marks.iter().filter(is_meant).collect();
@@ -62,7 +78,7 @@ pub fn highlights(shape: &IndexShape, document: &Document, query: &Expression) -
             if fragments.len() == FRAGMENTS_MAX {
                 return fragments;
             }
-            fragments.extend(fragment(&text, &of_field).map(|text| Fragment { field: id, text }));
+            fragments.extend(fragment(shape, &text, &of_field).map(|text| Fragment { field: id, text }));
         }
     }
     fragments
@@ -85,10 +101,10 @@ fn collect<'a>(expression: &'a Expression, marks: &mut Vec<Mark<'a>>) {
 }
 
 /// The places of what is marked in a text, in order; those without anything between them are one.
-fn places(text: &str, marks: &[&Mark<'_>]) -> Vec<(usize, usize)> {
-    let words: Vec<Word> = words(text).collect();
+fn places(shape: &IndexShape, text: &str, marks: &[&Mark<'_>]) -> Vec<(usize, usize)> {
+    let words = Seen::all(shape, text);
     let (mut places, mut marked): (Vec<(usize, usize)>, usize) = (Vec::new(), 0);
-    for (at, word) in words.iter().enumerate() {
+    for (at, Seen { word, .. }) in words.iter().enumerate() {
         let longest = marks.iter().map(|mark| mark.marks(&words[at..])).max().unwrap_or(0);
         marked = marked.max(at + longest);
         match places.last_mut() {
@@ -100,8 +116,8 @@ fn places(text: &str, marks: &[&Mark<'_>]) -> Vec<(usize, usize)> {
     places
 }
 
-fn fragment(text: &str, marks: &[&Mark<'_>]) -> Option<String> {
-    let places = places(text, marks);
+fn fragment(shape: &IndexShape, text: &str, marks: &[&Mark<'_>]) -> Option<String> {
+    let places = places(shape, text, marks);
     let first = places.first()?.0;
     let begin = if text.len() <= FRAGMENT_BYTES_MAX { 0 } else { before_marks(text, first.saturating_sub(40)) };
     let shown = cut(&text[begin..], FRAGMENT_BYTES_MAX);
@@ -142,7 +158,11 @@ fn escape(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{query::parse, shape::example::library},
+        super::{
+            query::parse,
+            shape::{FieldShape, example::library},
+            words::english::English,
+        },
         *,
     };
 
@@ -167,6 +187,25 @@ mod tests {
         assert_eq!(shown(&["ml-ops of ops", "ml"], "ml-ops"), ["tag: <em>ml</em>-<em>ops</em> of ops"]);
         assert_eq!(shown(&["ml of opus"], "ml-op*"), ["tag: <em>ml</em> of <em>opus</em>"]);
         assert_eq!(shown(&["a b c"], "\"a b\" \"b c\""), ["tag: <em>a</em> <em>b</em> <em>c</em>"]);
+    }
+
+    #[test]
+    fn words_of_the_same_stem_are_marked() {
+        let mut shape = library();
+        shape.stemming = Some(English { overrides: Vec::new(), overrides_see_case: false });
+        shape.fields[1] = FieldShape::text("title").words().stems();
+        let mut document = Document::new("book/1".to_owned(), 1);
+        document.set("title", "The boat's harbours");
+        document.set("author", "Boat");
+        for (query, found) in [
+            ("boats harbour", vec!["The <em>boat</em>'s <em>harbours</em>"]),
+            ("title:harbour", vec!["The boat's <em>harbours</em>"]),
+            ("\"harbour\"", vec![]),
+        ] {
+            let query = parse(&shape, query).ok().flatten().unwrap_or(Expression::Nothing);
+            let texts: Vec<_> = highlights(&shape, &document, &query).into_iter().map(|it| it.text).collect();
+            assert_eq!(texts, found, "{query:?}");
+        }
     }
 
     #[test]

@@ -223,7 +223,7 @@ impl Parser<'_> {
         if self.peek().is_some_and(|c| c == '*') {
             return Err(self.error("a phrase cannot be a prefix"));
         }
-        self.terms_of(field, &phrase, false)
+        self.exactly(field, &phrase, false)
     }
 
     fn word(&mut self) -> Result<Expression, SyntaxError> {
@@ -258,7 +258,18 @@ impl Parser<'_> {
         expression
     }
 
+    /// The words of a text, or others with the same stems.
     fn terms_of(&mut self, field: Field, text: &str, prefix: bool) -> Result<Expression, SyntaxError> {
+        let exactly = self.exactly(field, text, prefix)?;
+        let stems = self.shape.stems_of(field).zip(self.shape.stemming.as_ref()).filter(|_| !prefix);
+        let stems = stems.map(|(field, english)| (field, english.stems(text)));
+        Ok(match stems.filter(|(_, terms)| !terms.is_empty()) {
+            Some((field, terms)) => Expression::Any(vec![exactly, Expression::Words { field, terms, prefix: false }]),
+            None => exactly,
+        })
+    }
+
+    fn exactly(&mut self, field: Field, text: &str, prefix: bool) -> Result<Expression, SyntaxError> {
         let (mut terms, mut is_alone) = (Vec::new(), false);
         for word in words(text) {
             is_alone = word.alone;
@@ -275,7 +286,13 @@ impl Parser<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::shape::example::library, *};
+    use super::{
+        super::{
+            shape::{FieldShape, example::library},
+            words::english::English,
+        },
+        *,
+    };
 
     fn shown(expression: &Expression) -> String {
         let joined = |parts: &[Expression], with: &str| parts.iter().map(shown).collect::<Vec<_>>().join(with);
@@ -323,6 +340,22 @@ mod tests {
             );
         }
         assert_eq!(parse(&library(), "  "), Ok(None));
+    }
+
+    #[test]
+    fn words_also_mean_their_stems_where_fields_have_some() {
+        let mut shape = library();
+        shape.stemming = Some(English { overrides: Vec::new(), overrides_see_case: false });
+        shape.fields[1] = FieldShape::text("title").words().stems();
+        for (query, meaning) in [
+            ("Boats", "(text=boats | stems=boat)"),
+            ("title:harbours -author:boats", "((title=harbours | title=harbour) -author=boats)"),
+            ("dog's", "(text=dog+s | stems=dog)"),
+            ("\"the boats\" boat*", "(text=the+boats text=boat*)"),
+            ("-:./", "-nothing"),
+        ] {
+            assert_eq!(parse(&shape, query).map(|it| it.as_ref().map(shown)), Ok(Some(meaning.to_owned())), "{query}");
+        }
     }
 
     #[test]

@@ -240,7 +240,10 @@ impl Worker {
         let is_first = mine.iter().any(|partition| partition.id == 0);
         let index = self.open_index(is_first)?;
         let mut reached = self.wait(bookkeeping::checkpoints(self.tables(), index.id()))?;
-        self.setting.search.open(Arc::clone(&index), &self.setting.generation.within(self.setting.log.end()?));
+        self.setting.search.open(
+            Arc::clone(&index),
+            &self.setting.generation.within(self.setting.log.end(&self.setting.generation.topics)?),
+        );
         // Before it is built from rows, its partitions would be read from their beginning.
         if reached.0.is_empty() {
             reached = self.build(&index, mine, assignment)?;

@@ -6,12 +6,19 @@
 //! Invariant: a shape has one field with the type of a document and one with the time at which it was registered. The
 //! newest document comes first where nothing else is asked for.
 
-use std::borrow::Cow;
+mod field;
+
+use std::{borrow::Cow, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{document::Document, query::Expression, words::composed};
+pub use self::field::{FieldShape, Filter, Kind, Words};
+use super::{
+    document::Document,
+    query::Expression,
+    words::{composed, english::English, terms},
+};
 
 /// A name that is either fixed in the program or made at run time.
 pub type Name = Cow<'static, str>;
@@ -20,6 +27,9 @@ pub type Name = Cow<'static, str>;
 pub const TEXT: &str = "text";
 /// The name of the order by how well documents fit. No field of a shape may have it.
 pub const RELEVANCE: &str = "relevance";
+
+/// The number of a document's rank that doubles its relevance, and the highest.
+pub const RANK_MAX: i64 = 100;
 
 /// Names that parameters of searches have. No field of a shape may have one of them.
 pub const NAMES_TAKEN: [&str; 10] =
@@ -41,63 +51,45 @@ pub struct IndexShape {
     pub path: Vec<(Name, Name)>,
     /// What documents have from their parents.
     pub inheritance: Option<Inheritance>,
+    /// How words become stems, in the fields that have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stemming: Option<English>,
+    /// A field with a number of 0 to [`RANK_MAX`] by which relevance grows, to twice as much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<FieldId>,
+    /// How an index is stored where a search server stores it.
+    #[serde(skip_serializing_if = "Storage::is_default")]
+    pub storage: Storage,
     /// Whether there are documents of entities that are hidden. These have no type, and searches leave them out.
     pub has_hidden: bool,
+}
+
+/// How a search server stores an index. The embedded index has one shard, and is refreshed as documents come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Storage {
+    /// Parts of it.
+    pub shards: u64,
+    /// Copies of each part; `None` for one where there are two servers.
+    pub replicas: Option<u64>,
+    /// How often it shows new documents.
+    pub refresh: Duration,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { shards: 1, replicas: None, refresh: Duration::from_secs(1) }
+    }
+}
+
+impl Storage {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A field of a shape, by its place among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct FieldId(pub usize);
-
-/// What a field holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Kind {
-    /// Texts.
-    Text,
-    /// Whole numbers.
-    Integer,
-}
-
-/// How words of a field are searched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Words {
-    /// Whether words that name no field are looked for here, too.
-    pub everywhere: bool,
-    /// Whether neighbouring words are often asked for together; an engine may prepare for that.
-    pub phrases: bool,
-}
-
-/// What an exact filter on several values means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Filter {
-    /// A document has one of them.
-    AnyOf,
-    /// A document has all of them.
-    AllOf,
-}
-
-/// One field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FieldShape {
-    /// Its name, in queries and parameters.
-    pub name: Name,
-    /// What it holds.
-    pub kind: Kind,
-    /// The attributes of a document whose values it has, in this order.
-    pub attributes: Vec<Name>,
-    /// How its words are searched; `None` if they are not.
-    pub words: Option<Words>,
-    /// Whether documents are counted by its values.
-    pub facet: bool,
-    /// Whether and how documents are filtered by its values.
-    pub filter: Option<Filter>,
-    /// Whether hits can be sorted by it.
-    pub sort: bool,
-    /// The only values that it can have; empty if there are no such.
-    pub allowed: Vec<Name>,
-    /// Whether hits show its attributes; highlights show its words all the same.
-    pub shown: bool,
-}
 
 /// Values that documents, the children, inherit from others, their parents. They are looked up with each search, so that
 /// a change of them rewrites one document.
@@ -124,94 +116,14 @@ pub enum Field {
     Text,
     /// A field of the shape.
     Named(FieldId),
+    /// The stems of a field of the shape; of all fields that have stems and are searched everywhere, without one.
+    Stems(Option<FieldId>),
     /// What a parent's children inherit; on parents.
     Inherited,
     /// The id of the parent; on children.
     Parent,
     /// The document's own id; on parents.
     OwnId,
-}
-
-impl FieldShape {
-    /// A field of texts that is found in the attribute of its own name, and serves nothing yet.
-    pub fn text(name: impl Into<Name>) -> Self {
-        let name = name.into();
-        Self {
-            attributes: vec![name.clone()],
-            name,
-            kind: Kind::Text,
-            words: None,
-            facet: false,
-            filter: None,
-            sort: false,
-            allowed: Vec::new(),
-            shown: true,
-        }
-    }
-
-    /// The same of whole numbers.
-    pub fn integer(name: impl Into<Name>) -> Self {
-        Self { kind: Kind::Integer, ..Self::text(name) }
-    }
-
-    /// With the values of these attributes instead.
-    #[must_use]
-    pub fn of(self, attributes: &[&'static str]) -> Self {
-        Self { attributes: attributes.iter().map(|name| Name::Borrowed(*name)).collect(), ..self }
-    }
-
-    /// Searched by its words, also by those that name no field.
-    #[must_use]
-    pub fn words(self) -> Self {
-        Self { words: Some(Words { everywhere: true, phrases: false }), ..self }
-    }
-
-    /// Searched by its words where they name it.
-    #[must_use]
-    pub fn own_words(self) -> Self {
-        Self { words: Some(Words { everywhere: false, phrases: false }), ..self }
-    }
-
-    /// Searched by neighbouring words, too.
-    #[must_use]
-    pub fn phrases(self) -> Self {
-        Self { words: self.words.map(|words| Words { phrases: true, ..words }), ..self }
-    }
-
-    /// Counted.
-    #[must_use]
-    pub fn facet(self) -> Self {
-        Self { facet: true, ..self }
-    }
-
-    /// Filtered.
-    #[must_use]
-    pub fn filter(self, filter: Filter) -> Self {
-        Self { filter: Some(filter), ..self }
-    }
-
-    /// Sorted by.
-    #[must_use]
-    pub fn sort(self) -> Self {
-        Self { sort: true, ..self }
-    }
-
-    /// With these values alone.
-    #[must_use]
-    pub fn allowed(self, values: &[&'static str]) -> Self {
-        Self { allowed: values.iter().map(|value| Name::Borrowed(*value)).collect(), ..self }
-    }
-
-    /// Not shown by hits.
-    #[must_use]
-    pub fn hidden(self) -> Self {
-        Self { shown: false, ..self }
-    }
-
-    /// Whether its whole values are kept, and not its words alone.
-    pub const fn is_whole(&self) -> bool {
-        self.facet || self.filter.is_some()
-    }
 }
 
 impl IndexShape {
@@ -237,7 +149,8 @@ impl IndexShape {
     pub fn name(&self, field: Field) -> &str {
         match field {
             Field::Text => TEXT,
-            Field::Named(id) => &self.field(id).name,
+            Field::Named(id) | Field::Stems(Some(id)) => &self.field(id).name,
+            Field::Stems(None) => "stems",
             // Nobody asks for these by name.
             Field::Inherited => "inherited",
             Field::Parent => "parent",
@@ -252,7 +165,11 @@ impl IndexShape {
                 let searched = self.all().filter(|(_, field)| field.words.is_some_and(|words| words.everywhere));
                 searched.flat_map(|(id, _)| self.values(document, Field::Named(id))).collect()
             }
-            Field::Named(id) => document.values(&self.field(id).attributes),
+            Field::Stems(None) => {
+                let stemmed = self.all().filter(|(_, field)| field.words.is_some_and(Words::are_stemmed_everywhere));
+                stemmed.flat_map(|(id, _)| self.values(document, Field::Named(id))).collect()
+            }
+            Field::Named(id) | Field::Stems(Some(id)) => document.values(&self.field(id).attributes),
             Field::Inherited => match &self.inheritance {
                 Some(inheritance) => document.values(std::slice::from_ref(&inheritance.attribute)),
                 None => Vec::new(),
@@ -267,12 +184,46 @@ impl IndexShape {
         }
     }
 
+    /// The terms of a document in a field: for each value, those that engines index, separated by spaces.
+    pub fn terms(&self, document: &Document, field: Field) -> Vec<String> {
+        let of_value = |text: Cow<'_, str>| match (field, &self.stemming) {
+            (Field::Stems(_), Some(english)) => english.stems(&text).join(" "),
+            _ => terms(&text),
+        };
+        self.values(document, field).into_iter().map(of_value).collect()
+    }
+
+    /// The fields whose words are searched, and those of their stems.
+    pub fn searched(&self) -> Vec<Field> {
+        let mut searched = vec![Field::Text];
+        for (id, field) in self.all() {
+            let Some(words) = field.words else { continue };
+            searched.push(Field::Named(id));
+            searched.extend(words.stems.then_some(Field::Stems(Some(id))));
+        }
+        searched.extend(self.stems_of(Field::Text));
+        searched.extend(self.inheritance.is_some().then_some(Field::Inherited));
+        searched
+    }
+
+    /// The stems of a field; `None` if it has none.
+    pub fn stems_of(&self, field: Field) -> Option<Field> {
+        match field {
+            Field::Text => {
+                let mut words = self.fields.iter().filter_map(|field| field.words);
+                words.any(Words::are_stemmed_everywhere).then_some(Field::Stems(None))
+            }
+            Field::Named(id) => self.field(id).words.is_some_and(|words| words.stems).then_some(Field::Stems(Some(id))),
+            _ => None,
+        }
+    }
+
     /// Whether values of a field are compared in canonical composition: those that people write, and not ids.
     pub fn is_composed(&self, field: Field) -> bool {
         match field {
             Field::Named(id) => self.field(id).filter.is_some() && self.field(id).allowed.is_empty(),
             Field::Inherited => self.inheritance.as_ref().is_some_and(|it| self.is_composed(Field::Named(it.field))),
-            Field::Text | Field::Parent | Field::OwnId => false,
+            Field::Text | Field::Stems(_) | Field::Parent | Field::OwnId => false,
         }
     }
 
@@ -338,9 +289,19 @@ impl IndexShape {
         if self.has_hidden && self.field(self.type_field).allowed.is_empty() {
             return Some("where documents are hidden, the types of the others are known".to_owned());
         }
+        let has_stems = self.fields.iter().any(|field| field.words.is_some_and(|words| words.stems));
+        if has_stems != self.stemming.is_some() {
+            return Some("fields have stems where it is known how words become stems".to_owned());
+        }
+        if self.rank.is_some_and(|id| self.fields.get(id.0).is_none_or(|it| it.kind != Kind::Integer || !it.sort)) {
+            return Some("the rank is a number by which hits can be sorted".to_owned());
+        }
         let inherited = self.inheritance.as_ref();
         if inherited.is_some_and(|it| !whole(it.field) || !it.common.iter().all(|id| whole(*id))) {
             return Some("what is inherited, and what both have, is filtered or counted".to_owned());
+        }
+        if inherited.is_some_and(|it| self.stems_of(Field::Named(it.field)).is_some()) {
+            return Some("what is inherited has no stems".to_owned());
         }
         None
     }
@@ -376,6 +337,9 @@ pub(super) mod example {
                 shown: "tags".into(),
                 common: vec![],
             }),
+            stemming: None,
+            rank: None,
+            storage: Storage::default(),
             has_hidden: false,
         }
     }

@@ -10,6 +10,7 @@ mod link;
 mod parents;
 mod prefixes;
 mod queries;
+mod ranked;
 mod revisions;
 mod scan;
 mod schema;
@@ -41,6 +42,7 @@ use self::{
     identity::{IDENTITY, bound, identity, make, remove, usable},
     prefixes::Prefixes,
     queries::{Memory, Queries},
+    ranked::RankedQuery,
     revisions::Revisions,
     schema::{APPLIED, Fields, KEY},
     times::{TimeQuery, Times},
@@ -352,6 +354,10 @@ impl Parts {
         let query = queries::on_page(&self.fields, matching, request.sort, &request.start);
         if request.sort.field.is_none() {
             let skipped = if let Start::Skip(count) = request.start { count } else { 0 };
+            if let Some((rank, _)) = self.fields.sorted(self.shape.rank) {
+                let ranked = RankedQuery::new(query, rank);
+                return best(searcher, &ranked, skipped, request.hits_max);
+            }
             if !request.query.as_ref().is_some_and(queries::is_scored) {
                 return first(searcher, query.as_ref(), skipped, request.hits_max);
             }

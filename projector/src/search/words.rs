@@ -7,6 +7,7 @@
 //! A term is the word in canonical composition (NFC) without the difference of case. Invariant: texts that are
 //! canonically equivalent, such as the NFC and the NFD form of one text, have the same terms.
 
+pub mod english;
 mod scripts;
 
 use std::borrow::Cow;

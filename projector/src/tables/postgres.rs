@@ -32,6 +32,7 @@ pub use self::address::{Address, Fault, is_address, pairs};
 use self::{
     connections::{Connections, Epoch, Taken},
     failures::error,
+    listening::Listening,
     names::schema_name,
     session::Session,
     values::{bind, cells},
@@ -58,12 +59,21 @@ pub struct Config {
     pub timeout: Duration,
 }
 
+impl Config {
+    /// How long to wait for a connection.
+    fn wait_max(&self) -> Duration {
+        self.timeout.min(self.address.connect_timeout.unwrap_or(WAIT_MAX))
+    }
+}
+
 /// The store on PostgreSQL.
 pub struct PostgresStore {
     config: Config,
     handle: Handle,
     /// Shared by all pools.
     epoch: Epoch,
+    /// Shared by all schemas.
+    listening: Listening,
 }
 
 /// The tables of one schema.
@@ -74,8 +84,7 @@ struct PostgresTables {
     reads: Connections,
     /// Long lists and background reads, so that slow readers never take the connections of short reads.
     lists: Connections,
-    /// How to connect for notifications.
-    listening: Session,
+    listening: Listening,
     epoch: Epoch,
     /// The projector's one writer.
     writes: Arc<Writer>,
@@ -125,29 +134,20 @@ const SPACE: Statement = statement!("postgres/space");
 impl PostgresStore {
     /// A store; connects when it is first used. Must be called on a runtime.
     pub fn new(config: Config) -> Self {
-        Self { config, handle: Handle::current(), epoch: Epoch::default() }
+        let (handle, epoch) = (Handle::current(), Epoch::default());
+        // It reads no tables.
+        let session = Session { exists: false, ..Session::of(&config, &config.schema, &[]) };
+        let listening = Listening::new(handle.clone(), session, epoch.clone());
+        Self { config, handle, epoch, listening }
     }
 
     /// Sessions on a schema that exists.
     fn session(&self, schema: &str, options: &[(&'static str, &str)]) -> Session {
-        let timeout = format!("{}ms", self.config.timeout.as_millis());
-        // Statements are prepared once and look rows up by key: planning each run again would cost more than it could
-        // gain, and so would JIT compilation.
-        let always =
-            [("statement_timeout", timeout.as_str()), ("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
-        let always = always.iter().chain(&[("client_min_messages", "warning")]);
-        let settings = always.chain(options).map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let (connect, schema) = (self.config.address.connect.clone(), schema.to_owned());
-        Session { connect, schema, exists: true, settings, wait_max: self.wait_max() }
-    }
-
-    /// How long to wait for a connection.
-    fn wait_max(&self) -> Duration {
-        self.config.timeout.min(self.config.address.connect_timeout.unwrap_or(WAIT_MAX))
+        Session::of(&self.config, schema, options)
     }
 
     fn connections(&self, schema: &str, count_max: u32, options: &[(&'static str, &str)]) -> Connections {
-        Connections::new(self.session(schema, options), count_max, &self.epoch)
+        Connections::new(&self.handle, self.session(schema, options), count_max, &self.epoch)
     }
 
     fn tables(&self, schema: &str) -> Result<PostgresTables, TablesError> {
@@ -165,7 +165,7 @@ impl PostgresStore {
             timeout: self.config.timeout,
             reads: self.connections(schema, self.config.connections_max, &by_index),
             lists: self.connections(schema, (self.config.connections_max / 2).max(2), &by_index),
-            listening: self.session(schema, &[]),
+            listening: self.listening.clone(),
             epoch: self.epoch.clone(),
             writes: Arc::new(Writer {
                 connections: self.connections(schema, 1, &of_writer),
@@ -196,7 +196,7 @@ impl PostgresStore {
 
     /// Bounds a start of sessions.
     async fn bounded<T>(&self, starting: impl Future<Output = Result<T, TablesError>>) -> Result<T, TablesError> {
-        let limit = 2 * self.wait_max();
+        let limit = 2 * self.config.wait_max();
         let outcome = tokio::time::timeout(limit, starting).await;
         outcome.unwrap_or_else(|_| Err(TablesError::Unavailable(format!("no new connections within {limit:?}"))))
     }
@@ -449,9 +449,7 @@ impl Tables for PostgresTables {
     }
 
     fn listen(&self) -> BoxFuture<'_, Result<Option<mpsc::Receiver<String>>, TablesError>> {
-        Box::pin(
-            async move { listening::listen(&self.handle, &self.listening, &self.schema, &self.epoch).await.map(Some) },
-        )
+        Box::pin(async move { self.listening.listen(&self.schema).await.map(Some) })
     }
 }
 

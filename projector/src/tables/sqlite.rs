@@ -3,33 +3,30 @@
 //! Commits that a power cut loses are applied again from the log. One writer at a time, on the caller's thread. Reads run
 //! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
+mod control;
 mod joint;
 pub(super) mod row_functions;
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use daybook_ingest::{log::BoxFuture, sqlite::wal};
 use rusqlite::{Connection, ErrorCode, ffi, types::ValueRef};
 use tokio::sync::mpsc;
 
+use self::control::CONTROL_SCHEMA;
 use crate::space::{self, Space};
 use crate::tables::{
     Cell, Chunks, Column, Cursor, JointTransaction, Params, Plan, PlanOutcome, Render, Row, Rows, SchemaDefinition,
     Statement, Store, Tables, TablesError, Timestamp, Transaction,
     cell::{check_cells, check_columns},
     row::{shape, texts_of_json},
-    sqlite_readers::Readers,
+    sqlite_readers::{Readers, ReadingThreads},
 };
 
-const CONTROL: &str = include_str!("sqlite/control.sql");
-/// Columns of generations that earlier builds did not have.
-const ADDED_COLUMNS: [&str; 2] = ["until", "index_name"];
-/// The name of control storage.
-const CONTROL_SCHEMA: &str = "control";
 const OPEN: &str = include_str!("sqlite/open.sql");
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
@@ -37,6 +34,8 @@ const STATEMENTS_MAX: usize = 128;
 /// The store in a folder.
 pub struct SqliteStore {
     folder: PathBuf,
+    /// Read all files; started with the first one.
+    threads: OnceLock<Arc<ReadingThreads>>,
 }
 
 struct SqliteTables {
@@ -57,12 +56,20 @@ fn file(folder: &Path, schema: &str) -> PathBuf {
 impl SqliteStore {
     /// A store in a folder, which is created with the control storage if it is missing.
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), threads: OnceLock::new() }
     }
 
     /// Whether there is control storage in a folder.
     pub fn is_in(folder: &Path) -> bool {
         Self::new(folder).path(CONTROL_SCHEMA).exists()
+    }
+
+    fn threads(&self) -> Result<Arc<ReadingThreads>, TablesError> {
+        if let Some(threads) = self.threads.get() {
+            return Ok(Arc::clone(threads));
+        }
+        let started = Arc::new(ReadingThreads::start()?);
+        Ok(Arc::clone(self.threads.get_or_init(|| started)))
     }
 
     fn path(&self, schema: &str) -> PathBuf {
@@ -80,20 +87,6 @@ impl SqliteStore {
         run().map_err(|e| error("create schema", &e))
     }
 
-    /// Adds columns to control storage of earlier builds.
-    fn add_columns(&self) -> Result<(), TablesError> {
-        let add = || -> rusqlite::Result<()> {
-            let connection = Connection::open(self.path(CONTROL_SCHEMA))?;
-            for column in ADDED_COLUMNS {
-                if !connection.column_exists(None::<&str>, "generations", column)? {
-                    connection.execute_batch(&format!(include_str!("sqlite/add_column.sql"), column = column))?;
-                }
-            }
-            Ok(())
-        };
-        add().map_err(|e| error("create schema", &e))
-    }
-
     fn open_file(&self, schema: &str) -> Result<Arc<dyn Tables>, TablesError> {
         let path = self.path(schema);
         let open = || -> rusqlite::Result<Connection> {
@@ -105,7 +98,7 @@ impl SqliteStore {
         };
         let mut writer = open().map_err(|e| error("open", &e))?;
         let write_ahead = wal::checkpoint_in_background(&mut writer, &path).map_err(|e| error("open", &e))?;
-        let readers = Readers::start(&path, STATEMENTS_MAX, write_ahead)?;
+        let readers = Readers::new(self.threads()?, path, STATEMENTS_MAX, write_ahead);
         Ok(Arc::new(SqliteTables { writer: Arc::new(Mutex::new(writer)), readers }))
     }
 }
@@ -115,8 +108,7 @@ impl Store for SqliteStore {
         Box::pin(async move {
             let made = fs::create_dir_all(&self.folder);
             made.map_err(|e| TablesError::Unavailable(format!("cannot create {}: {e}", self.folder.display())))?;
-            self.run_script(CONTROL_SCHEMA, CONTROL)?;
-            self.add_columns()?;
+            self.make_control()?;
             self.open_file(CONTROL_SCHEMA)
         })
     }

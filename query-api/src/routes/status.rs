@@ -20,7 +20,9 @@ const QUARANTINE_MAX: usize = 500;
 
 pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
     let log = Arc::clone(&app.log);
-    let end = tokio::task::spawn_blocking(move || log.end()).await.map_err(|e| ApiError::Internal(e.to_string()))?;
+    let end = tokio::task::spawn_blocking(move || log.end(&log.topics()))
+        .await
+        .map_err(|e| ApiError::Internal(e.to_string()))?;
     let end = end.ok();
     let mut generations = Vec::new();
     for domain in app.domains() {

@@ -36,13 +36,6 @@ impl Side<'_> {
     }
 }
 
-impl Inspected<'_> {
-    /// Whether both have the same tables, and only the index is another one.
-    pub fn has_same_tables(&self) -> bool {
-        self.live.generation.schema == self.candidate.generation.schema
-    }
-}
-
 /// What is inspected.
 pub struct Inspected<'a> {
     /// The live generation.

@@ -8,9 +8,9 @@ use daybook_projector::search::{
     document::{Document, id_of},
     query::Expression,
     request::{Counts, Request, SortValue},
-    shape::{Field, FieldId, FieldShape, Filter, IndexShape, Inheritance},
+    shape::{Field, FieldId, FieldShape, Filter, IndexShape, Inheritance, Storage},
     source::Documents,
-    words::{composed, words},
+    words::{composed, english::English, words},
 };
 use daybook_tests::random::Random;
 use serde_json::{Value, json};
@@ -21,9 +21,27 @@ pub(crate) const BASE: i64 = 1_700_000_000_000;
 const TAGS: [&str; 8] =
     ["team:ml-ops", "exp.42", "nightly", "user:ann", "a multi, word tag!", "日本", "---", "Team:ML"];
 const USERS: [Option<&str>; 4] = [None, Some("ann"), Some("Bob Smith"), Some("carl@x.org")];
-const WORDS: [&str; 16] = [
-    "train", "TRAIN", "etl", "ml", "ops", "team", "exp", "42", "nightly", "ann", "bob", "multi", "tag", "école",
-    "日本", "a50",
+const WORDS: [&str; 20] = [
+    "trains",
+    "model's",
+    "modelling",
+    "losses",
+    "train",
+    "TRAIN",
+    "etl",
+    "ml",
+    "ops",
+    "team",
+    "exp",
+    "42",
+    "nightly",
+    "ann",
+    "bob",
+    "multi",
+    "tag",
+    "école",
+    "日本",
+    "a50",
 ];
 
 /// Shelves with books, which have their shelf's genres: a shape that no domain of Daybook has.
@@ -37,10 +55,10 @@ fn library() -> IndexShape {
                 .filter(Filter::AnyOf)
                 .sort()
                 .allowed(&["shelf", "book", "note"]),
-            FieldShape::text("title").words().phrases(),
+            FieldShape::text("title").words().phrases().stems(),
             FieldShape::text("author").of(&["author", "editor"]).words().facet().filter(Filter::AnyOf).sort(),
             FieldShape::text("genre").of(&["genres"]).words().facet().filter(Filter::AllOf),
-            FieldShape::text("quotes").words().phrases().hidden(),
+            FieldShape::text("quotes").words().phrases().stems().hidden(),
             FieldShape::integer("pages").words().sort(),
             FieldShape::integer("added").sort(),
         ],
@@ -55,13 +73,17 @@ fn library() -> IndexShape {
             shown: "genres".into(),
             common: Vec::new(),
         }),
+        stemming: Some(English { overrides: vec![("trains".into(), "train".into())], overrides_see_case: true }),
+        rank: Some(FieldId(5)),
+        storage: Storage::default(),
         has_hidden: false,
     }
 }
 
 /// The shapes that are tested: Metaflow's, a made-up one, and that without what documents inherit.
 pub(crate) fn shapes() -> [(&'static str, Arc<IndexShape>); 3] {
-    let alone = IndexShape { inheritance: None, ..library() };
+    let storage = Storage { shards: 3, ..Storage::default() };
+    let alone = IndexShape { inheritance: None, storage, ..library() };
     [("metaflow", Metaflow.shape()), ("library", Arc::new(library())), ("alone", Arc::new(alone))]
 }
 
@@ -188,8 +210,11 @@ fn set_inherited(inheritance: &Inheritance, parent: &mut Document, values: &[&st
 /// Whether a document matches, by the meaning of expressions alone.
 pub(crate) fn matches(shape: &IndexShape, document: &Document, query: &Expression) -> bool {
     let terms_in = |field: Field| -> Vec<Vec<String>> {
-        let values = shape.values(document, field);
-        values.iter().map(|text| words(text).map(|word| word.term).collect()).collect()
+        let of_value = |text: &str| match (field, &shape.stemming) {
+            (Field::Stems(_), Some(english)) => english.stems(text),
+            _ => words(text).map(|word| word.term).collect(),
+        };
+        shape.values(document, field).iter().map(|text| of_value(text)).collect()
     };
     match query {
         Expression::Nothing => false,

@@ -124,7 +124,7 @@ impl Pair {
     /// Waits until both generations have reached the end of the log, which this returns.
     pub(super) async fn caught_up(&self) -> Vector {
         let log = Arc::clone(&self.log);
-        let end = blocking(move || log.end().unwrap_or_else(|error| panic!("{error}"))).await;
+        let end = blocking(move || log.end(&log.topics()).unwrap_or_else(|error| panic!("{error}"))).await;
         self.live.progress.wait_for(&end).await;
         self.candidate.progress.wait_for(&end).await;
         end

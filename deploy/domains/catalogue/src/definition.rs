@@ -4,7 +4,6 @@
 //! `collection`, `key` and `fields` alone make a definition. The canonical JSON holds what was given, so reading it
 //! again gives an equal definition.
 
-pub mod changes;
 pub mod clean;
 pub mod fields;
 pub mod identifier;
@@ -29,7 +28,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use self::{
-    changes::Changes,
     clean::CleanDefinition,
     fields::{Declared, Field, FieldsByName},
     identifier::Identifier,
@@ -193,11 +191,6 @@ impl Definition {
         effective::effective(&self.trees.whole, &self.trees.given, &self.trees.preset)
     }
 
-    /// Which parts are built anew when `other` takes the place of this definition.
-    pub fn changes_to(&self, other: &Self) -> Changes {
-        changes::between(&self.trees.whole, &other.trees.whole)
-    }
-
     /// The field of a name.
     pub fn field(&self, name: &str) -> Option<&Field> {
         self.fields.get(name)
@@ -259,7 +252,7 @@ fn read(given: &Value, faults: &Faults) -> Option<Definition> {
         tables,
         clean: clean::read(&root, &declared, key.as_ref()),
         filtered: indexes::read_filtered(&root, &declared, preset),
-        index: indexes::read_index(&root),
+        index: indexes::read_index(&root, &declared),
         verify: verify::read(&root),
         canaries: verify::read_canaries(&root),
         lists: lists::read(&root),

@@ -4,7 +4,6 @@ pub mod clean;
 pub mod collections;
 pub mod definition;
 pub mod derive;
-pub mod english;
 pub mod record;
 pub mod records;
 pub mod terms;

@@ -85,8 +85,8 @@ impl EventLog for LogBeside {
         done(Err(AppendError::Unavailable(format!("{} is open for reading only", self.describe()))));
     }
 
-    fn end(&self) -> Result<Vector, LogError> {
-        end(&self.folder, &self.topics())
+    fn end(&self, topics: &[Topic]) -> Result<Vector, LogError> {
+        end(&self.folder, topics)
     }
 
     fn reader(&self, from: &Vector) -> Result<Box<dyn Reader>, LogError> {

@@ -6,14 +6,15 @@ use super::schema::{composed_name, sorted_name, terms_name, whole_name};
 use crate::search::{
     query::Expression,
     request::{Facet, ParentsRequest, Request, Sort, SortValue, Start},
-    shape::{Field, IndexShape},
+    shape::{Field, IndexShape, RANK_MAX},
     words::composed,
 };
 
 /// The body of a search.
 pub(super) fn search(shape: &IndexShape, request: &Request) -> Value {
+    let matching = matching(shape, request);
     let mut body = json!({
-        "query": matching(shape, request),
+        "query": if request.sort.field.is_none() { ranked(shape, matching) } else { matching },
         "size": request.hits_max,
         "track_total_hits": true,
         "sort": sorted(shape, request.sort),
@@ -29,6 +30,14 @@ pub(super) fn search(shape: &IndexShape, request: &Request) -> Value {
         body["aggs"] = Value::Object(facets.collect());
     }
     body
+}
+
+/// A query whose scores grow with the rank of documents.
+fn ranked(shape: &IndexShape, query: Value) -> Value {
+    let Some(rank) = shape.rank else { return query };
+    let grows = json!({"field": sorted_name(shape, rank), "factor": 1.0 / RANK_MAX as f64});
+    let functions = json!([{"weight": 1}, {"field_value_factor": grows}]);
+    json!({"function_score": {"query": query, "functions": functions, "score_mode": "sum", "boost_mode": "multiply"}})
 }
 
 /// The body of a search for parents: columns of them, and no documents.

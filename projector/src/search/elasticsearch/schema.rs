@@ -12,17 +12,21 @@ use crate::search::{
     document::Document,
     inherited::Bounds,
     request::SortValue,
-    shape::{Field, FieldId, IndexShape, Kind, Words},
-    words::{self, terms},
+    shape::{Field, FieldId, FieldShape, IndexShape, Kind, Words},
+    words,
 };
 
 /// Longest value that is kept whole, in characters: four bytes each are less than Lucene's longest term.
 const WHOLE_MAX: usize = 8191;
 
+/// Words of which neighbours are rarely asked for together.
+const WORDS: Words = Words { everywhere: true, phrases: false, stems: false };
+
 /// The name of a field's terms.
 pub(super) fn terms_name(shape: &IndexShape, field: Field) -> String {
     match field {
         Field::Named(_) => format!("terms.{}", shape.name(field)),
+        Field::Stems(Some(_)) => format!("stems_of.{}", shape.name(field)),
         field => shape.name(field).to_owned(),
     }
 }
@@ -53,6 +57,7 @@ pub(super) fn sorted_name(shape: &IndexShape, field: FieldId) -> String {
 /// The body that makes an index, without its aliases.
 pub(super) fn index(shape: &IndexShape) -> Value {
     let (mut sorted, mut whole, mut composed, mut words) = (Map::new(), Map::new(), Map::new(), Map::new());
+    let mut stems = Map::new();
     for (id, field) in shape.all() {
         if shape.is_composed(Field::Named(id)) {
             composed.insert(field.name.to_string(), searched_alone());
@@ -68,10 +73,13 @@ pub(super) fn index(shape: &IndexShape) -> Value {
         }
         if let Some(searched) = field.words {
             words.insert(field.name.to_string(), text(searched));
+            if searched.stems {
+                stems.insert(field.name.to_string(), text(WORDS));
+            }
         }
     }
     // Neighbouring words are terms of their own, and so are the beginnings of words: any word is asked for here.
-    let mut everything = text(Words { everywhere: true, phrases: true });
+    let mut everything = text(Words { phrases: true, ..WORDS });
     everything["index_prefixes"] = json!({"min_chars": 1, "max_chars": 3});
     let mut properties = json!({
         "key": {"type": "long", "index": false},
@@ -84,8 +92,12 @@ pub(super) fn index(shape: &IndexShape) -> Value {
         "terms": {"properties": words},
         "document": {"type": "object", "enabled": false},
     });
+    if shape.stemming.is_some() {
+        properties["stems"] = text(WORDS);
+        properties["stems_of"] = json!({"properties": stems});
+    }
     if shape.inheritance.is_some() {
-        properties["inherited"] = text(Words { everywhere: true, phrases: false });
+        properties["inherited"] = text(WORDS);
         properties["inherited_whole"] = keyword();
         if shape.is_composed(Field::Inherited) {
             properties["inherited_composed"] = searched_alone();
@@ -94,21 +106,35 @@ pub(super) fn index(shape: &IndexShape) -> Value {
         properties["own_id"] = keyword();
     }
     json!({
-        "settings": {
-            "number_of_shards": 1,
-            "auto_expand_replicas": "0-1",
-            "refresh_interval": "1s",
-            "sort.field": [sorted_name(shape, shape.time_field), "key"],
-            "sort.order": ["desc", "asc"],
-            // Parents are read as one page.
-            "max_result_window": Bounds::OF_SEARCHES.parents_max + 10_000,
-        },
+        "settings": settings(shape),
         "mappings": {
             "dynamic": "strict",
             "_source": {"includes": ["document"]},
             "properties": properties,
         },
     })
+}
+
+fn settings(shape: &IndexShape) -> Value {
+    let refresh = shape.storage.refresh;
+    let refresh = if refresh.subsec_millis() == 0 {
+        format!("{}s", refresh.as_secs())
+    } else {
+        format!("{}ms", refresh.as_millis())
+    };
+    let mut settings = json!({
+        "number_of_shards": shape.storage.shards,
+        "refresh_interval": refresh,
+        "sort.field": [sorted_name(shape, shape.time_field), "key"],
+        "sort.order": ["desc", "asc"],
+        // Parents are read as one page.
+        "max_result_window": Bounds::OF_SEARCHES.parents_max + 10_000,
+    });
+    match shape.storage.replicas {
+        Some(replicas) => settings["number_of_replicas"] = json!(replicas),
+        None => settings["auto_expand_replicas"] = json!("0-1"),
+    }
+    settings
 }
 
 fn keyword() -> Value {
@@ -152,8 +178,17 @@ pub(super) struct Source<'a> {
     composed: BTreeMap<&'a str, Vec<String>>,
     terms: BTreeMap<&'a str, Vec<String>>,
     #[serde(flatten)]
+    stems: Option<OfStems<'a>>,
+    #[serde(flatten)]
     inheritance: Option<OfInheritance<'a>>,
     document: &'a Document,
+}
+
+/// What is indexed where the shape has stems.
+#[derive(Serialize)]
+struct OfStems<'a> {
+    stems: Vec<String>,
+    stems_of: BTreeMap<&'a str, Vec<String>>,
 }
 
 /// What is indexed where the shape has an inheritance.
@@ -173,18 +208,18 @@ impl<'a> Source<'a> {
             true => shape.compositions(document, field),
             false => Vec::new(),
         };
-        let of_terms = |field: Field| shape.values(document, field).iter().map(|text| terms(text)).collect();
         let mut source = Self {
             key: document.key(),
             revision: document.revision,
             applied: document.applied,
-            text: of_terms(Field::Text),
+            text: shape.terms(document, Field::Text),
             sort: BTreeMap::new(),
             whole: BTreeMap::new(),
             composed: BTreeMap::new(),
             terms: BTreeMap::new(),
+            stems: shape.stemming.is_some().then(|| OfStems::new(shape, document)),
             inheritance: shape.inheritance.is_some().then(|| OfInheritance {
-                inherited: of_terms(Field::Inherited),
+                inherited: shape.terms(document, Field::Inherited),
                 inherited_whole: shape.values(document, Field::Inherited),
                 inherited_composed: compositions(Field::Inherited),
                 parent: shape.values(document, Field::Parent),
@@ -204,9 +239,18 @@ impl<'a> Source<'a> {
                 source.composed.insert(&field.name, composed);
             }
             if field.words.is_some() {
-                source.terms.insert(&field.name, of_terms(Field::Named(id)));
+                source.terms.insert(&field.name, shape.terms(document, Field::Named(id)));
             }
         }
         source
+    }
+}
+
+impl<'a> OfStems<'a> {
+    fn new(shape: &'a IndexShape, document: &Document) -> Self {
+        let stemmed = shape.all().filter(|(_, field)| field.words.is_some_and(|words| words.stems));
+        let of_field =
+            |(id, field): (FieldId, &'a FieldShape)| (&*field.name, shape.terms(document, Field::Stems(Some(id))));
+        Self { stems: shape.terms(document, Field::Stems(None)), stems_of: stemmed.map(of_field).collect() }
     }
 }

@@ -9,7 +9,7 @@ use crate::search::{
     document::Document,
     request::SortValue,
     shape::{Field, FieldId, IndexShape, Kind},
-    words::{self, terms},
+    words,
 };
 
 /// Raised when documents of the same shape are indexed differently.
@@ -54,16 +54,13 @@ impl Fields {
         let applied = schema.add_i64_field(APPLIED, FAST);
         let key = schema.add_i64_field(KEY, FAST);
         let source = schema.add_text_field("source", TextOptions::default() | STORED);
-        let searched = shape.all().filter(|(_, field)| field.words.is_some()).map(|(id, _)| Field::Named(id));
-        let mut searched: Vec<Field> = [Field::Text].into_iter().chain(searched).collect();
         let whole = shape.all().filter(|(_, field)| field.is_whole()).map(|(id, _)| Field::Named(id));
         let mut whole: Vec<Field> = whole.collect();
         if shape.inheritance.is_some() {
-            searched.push(Field::Inherited);
             whole.extend([Field::Inherited, Field::Parent, Field::OwnId]);
         }
         let add_terms = |field: Field| (field, schema.add_text_field(&terms_name(shape, field), words.clone()));
-        let terms = searched.into_iter().map(add_terms).collect();
+        let terms = shape.searched().into_iter().map(add_terms).collect();
         let add_whole =
             |field: Field| (field, schema.add_text_field(&whole_name(shape, field), STRING.set_fast(WHOLE)));
         let composed = whole.iter().copied().filter(|field| shape.is_composed(*field));
@@ -126,8 +123,8 @@ impl Fields {
         indexed.add_i64(self.key, document.key());
         indexed.add_text(self.source, serde_json::to_string(document).unwrap_or_default());
         for (field, handle) in &self.terms {
-            for text in shape.values(document, *field) {
-                indexed.add_text(*handle, terms(&text));
+            for terms in shape.terms(document, *field) {
+                indexed.add_text(*handle, terms);
             }
         }
         for (field, handle) in &self.whole {
@@ -153,6 +150,7 @@ impl Fields {
 fn terms_name(shape: &IndexShape, field: Field) -> String {
     match field {
         Field::Named(_) => format!("terms_{}", shape.name(field)),
+        Field::Stems(Some(_)) => format!("stems_{}", shape.name(field)),
         field => shape.name(field).to_owned(),
     }
 }

@@ -20,10 +20,11 @@ use deadpool::{
     Runtime,
     managed::{
         self, Metrics, Object, PoolConfig, PoolError, QueueMode, RecycleError, RecycleResult, TimeoutType, Timeouts,
+        WeakPool,
     },
 };
 use sqlx::PgConnection;
-use tokio::{sync::watch, time::Instant};
+use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use super::session::{self, Session};
 use crate::tables::TablesError;
@@ -33,6 +34,8 @@ const AGE_MAX: Duration = Duration::from_secs(1800);
 /// How long a connection is used after its server has shown that it takes writes. Connections that the server closed at
 /// a restart are found by the same question, not by a request.
 const PROOF: Duration = Duration::from_secs(1);
+/// How long a connection that nobody uses is kept, so that a schema that is rarely used takes no connections.
+const IDLE_MAX: Duration = Duration::from_secs(60);
 /// How long nothing is committed to another server than before: longer than `PROOF`, so that clocks may differ in speed
 /// and a statement may begin a little after it was decided on.
 const HOLD: Duration = Duration::from_millis(1500);
@@ -128,7 +131,7 @@ pub(super) struct Connections {
 
 impl Connections {
     /// A pool of at most so many connections, opened on demand. Callers wait for a free one for a bounded time.
-    pub(super) fn new(session: Session, count_max: u32, epoch: &Epoch) -> Self {
+    pub(super) fn new(handle: &Handle, session: Session, count_max: u32, epoch: &Epoch) -> Self {
         let mut config = PoolConfig::new(usize::try_from(count_max).unwrap_or(usize::MAX));
         let (wait, create) = (Some(session.wait_max), Some(session.wait_max + PATIENCE));
         config.timeouts = Timeouts { wait, create, recycle: wait };
@@ -136,7 +139,9 @@ impl Connections {
         let maker = Maker { session, epoch: epoch.clone() };
         let pool = managed::Pool::builder(maker).config(config).runtime(Runtime::Tokio1).build();
         // Building fails only without a runtime.
-        Self { pool: pool.expect("a runtime is named"), epoch: epoch.clone() }
+        let pool = pool.expect("a runtime is named");
+        handle.spawn(close_idle(pool.weak()));
+        Self { pool, epoch: epoch.clone() }
     }
 
     /// Takes a connection. Its socket belongs to the runtime that this is first called on.
@@ -151,6 +156,15 @@ impl Connections {
             }
         })?;
         Ok(Taken { taken: Some(taken), epoch: self.epoch.clone() })
+    }
+}
+
+/// Closes connections that nobody uses, until the pool is dropped.
+async fn close_idle(pool: WeakPool<Maker>) {
+    loop {
+        tokio::time::sleep(IDLE_MAX / 4).await;
+        let Some(pool) = pool.upgrade() else { return };
+        pool.retain(|_, metrics| metrics.last_used() < IDLE_MAX);
     }
 }
 

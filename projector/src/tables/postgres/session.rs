@@ -12,7 +12,10 @@ use sqlx::{
 };
 use tokio::time::Instant;
 
-use super::failures::{self, POOLER, error};
+use super::{
+    Config,
+    failures::{self, POOLER, error},
+};
 use crate::{
     statement,
     tables::{Statement, TablesError},
@@ -60,6 +63,19 @@ pub(super) struct Look {
 }
 
 impl Session {
+    /// Sessions on a schema that exists.
+    pub(super) fn of(config: &Config, schema: &str, options: &[(&'static str, &str)]) -> Self {
+        let timeout = format!("{}ms", config.timeout.as_millis());
+        // Statements are prepared once and look rows up by key: planning each run again would cost more than it could gain,
+        // and so would JIT compilation.
+        let always =
+            [("statement_timeout", timeout.as_str()), ("plan_cache_mode", "force_generic_plan"), ("jit", "off")];
+        let always = always.iter().chain(&[("client_min_messages", "warning")]);
+        let settings = always.chain(options).map(|(name, value)| (*name, (*value).to_owned())).collect();
+        let wait_max = config.wait_max();
+        Self { connect: config.address.connect.clone(), schema: schema.to_owned(), exists: true, settings, wait_max }
+    }
+
     /// Opens a session. A server that is not up yet is asked again for a bounded time.
     pub(super) async fn open(&self) -> Result<(PgConnection, Look), TablesError> {
         let (began, mut pause) = (Instant::now(), PAUSE_MIN);

@@ -210,7 +210,7 @@ impl Cursor {
 
 #[cfg(test)]
 mod tests {
-    use daybook_projector::search::shape::Filter;
+    use daybook_projector::search::shape::{Filter, Storage};
 
     use super::*;
 
@@ -231,6 +231,9 @@ mod tests {
             time_field: FieldId(5),
             path: Vec::new(),
             inheritance: None,
+            stemming: None,
+            rank: None,
+            storage: Storage::default(),
             has_hidden: false,
         }
     }

@@ -23,7 +23,7 @@ use daybook_query_api::{
     path::Path,
     query::Query,
 };
-use daybook_schemas::{Envelope, EventSet, position::Vector, rules};
+use daybook_schemas::{Envelope, EventSet, Topic, position::Vector, rules};
 use serde_json::{Value, json};
 
 use super::{
@@ -114,10 +114,10 @@ async fn apply(
     Ok(response)
 }
 
-/// Where the log ends now.
-pub(crate) async fn log_end(app: &App) -> Result<Vector, ApiError> {
+/// Where a topic of the log ends now.
+pub(crate) async fn log_end(app: &App, topic: Topic) -> Result<Vector, ApiError> {
     let log = Arc::clone(&app.log);
-    let end = tokio::task::spawn_blocking(move || log.end()).await;
+    let end = tokio::task::spawn_blocking(move || log.end(&[topic])).await;
     end.map_err(|error| ApiError::Internal(error.to_string()))?.map_err(|error| {
         tracing::warn!(error = %error, "the end of the log is not known: {error}");
         ApiError::Unavailable("the log does not answer now".to_owned())
@@ -129,8 +129,7 @@ pub(crate) async fn know_newest(app: &App, collection: String) -> Result<(), Api
     let Some(domain) = app.domain(super::DOMAIN) else { return Ok(()) };
     let live = domain.live();
     let known = async {
-        let mut end = log_end(app).await?;
-        end.0.retain(|partition, _| partition.topic == CATALOGUE);
+        let end = log_end(app, CATALOGUE).await?;
         live.generation.progress.wait_for(&end).await;
         let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
         if let Some(row) = rows.first() {

@@ -10,15 +10,17 @@ use super::{
     reader::Section,
     terms::{self, Terms},
 };
+use crate::values::FieldType;
 
 /// The mapping and settings of an index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Index {
     /// Number of shards.
     pub shards: u64,
-    /// Number of replicas once it is built.
-    pub replicas: u64,
-    /// How often it shows new documents once it is built.
+    /// Number of replicas; without one, one if there are two servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u64>,
+    /// How often it shows new documents.
     pub refresh_interval: Period,
     /// The file of its mapping.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,8 +34,23 @@ pub struct Index {
     /// The analyser that replaces one that the engine does not have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub analysis_fallback: Option<String>,
+    /// The language of its texts.
+    pub language: Language,
+    /// The field with a number of 0 to 100 by which relevance grows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<String>,
     /// Whether the extension of a document leaves out the query of its URL.
     pub strip_query: bool,
+}
+
+/// The language of texts, whose words have stems.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Language {
+    /// None: words have no stems.
+    None,
+    /// English.
+    English,
 }
 
 /// What the filtered search leaves out. It is a search of the one index, with a filter.
@@ -51,7 +68,7 @@ pub struct Filtered {
 }
 
 /// Reads the table `index`.
-pub(super) fn read_index(root: &Section<'_>) -> Index {
+pub(super) fn read_index(root: &Section<'_>, declared: &Declared<'_>) -> Index {
     let section = root.section("index");
     let options = [
         "shards",
@@ -61,6 +78,8 @@ pub(super) fn read_index(root: &Section<'_>) -> Index {
         "mapping",
         "settings",
         "analysis_fallback",
+        "language",
+        "rank",
         "strip_query",
     ];
     section.only(&options);
@@ -74,12 +93,19 @@ pub(super) fn read_index(root: &Section<'_>) -> Index {
     };
     Index {
         shards: section.whole("shards", 1..=1_024).unwrap_or(1),
-        replicas: section.whole("replicas", 0..=32).unwrap_or(1),
+        replicas: section.whole("replicas", 0..=32),
         refresh_interval: section.parsed("refresh_interval", "not-a-duration").unwrap_or(Period::from_seconds(1)),
         mapping_file: text("mapping_file"),
         mapping: table("mapping"),
         settings: table("settings"),
         analysis_fallback: text("analysis_fallback"),
+        language: section
+            .one_of("language", &[("english", Language::English), ("none", Language::None)])
+            .unwrap_or(Language::None),
+        rank: section.identifier("rank").map(|name| {
+            declared.check(&section, "rank", &name, &[FieldType::Int, FieldType::Long, FieldType::Double]);
+            name.to_string()
+        }),
         strip_query: section.boolean("strip_query").unwrap_or(false),
     }
 }

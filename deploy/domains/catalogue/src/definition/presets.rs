@@ -88,7 +88,7 @@ impl Preset {
         });
         clean.exclude.retain(|exclusion| exclusion.when.keys().all(|name| declared.contains(name.as_str())));
         let clean = serde_json::to_value(clean)?;
-        let index = |shards: u64| json!({"shards": shards, "mapping_file": self.mapping_file()});
+        let index = |shards: u64| json!({"shards": shards, "language": "english", "mapping_file": self.mapping_file()});
         let filtered = json!({"fields": SENSITIVE_FIELDS});
         Ok(match self {
             Self::OpenverseAudio => json!({"clean": clean, "filtered": filtered, "index": index(1)}),

@@ -85,7 +85,7 @@ fn faults(text: &str) -> Vec<(String, &'static str)> {
 fn a_tiny_definition_has_defaults_for_everything_else() {
     let definition = parsed(TINY);
     assert_eq!(definition.field("set").map(|field| field.kind), Some(FieldType::Json));
-    assert_eq!((definition.index.shards, definition.index.replicas), (1, 1));
+    assert_eq!((definition.index.shards, definition.index.replicas), (1, None));
     assert_eq!(definition.clean, CleanDefinition::default());
     assert_eq!(definition.refresh.schedule, "none");
     assert_eq!(definition.filtered.terms, None);
@@ -103,7 +103,7 @@ fn a_preset_lies_under_what_is_given() {
     assert!(matches!(deny_exact, Terms::List(list) if list.to_string() == "tags-exact@3"));
     assert_eq!(drop_providers.as_slice(), ["rekognition".to_owned()]);
     assert_eq!(definition.clean.exclude[0].id, "gone");
-    assert_eq!((definition.index.shards, definition.index.replicas), (18, 2));
+    assert_eq!((definition.index.shards, definition.index.replicas), (18, Some(2)));
     assert_eq!(definition.index.mapping_file.as_deref(), Some("image.mapping.json"));
     assert_eq!(definition.refresh.deadline.import.to_string(), "12h");
     let updated = definition.field("updated_on").and_then(|field| field.default.clone());
@@ -270,40 +270,5 @@ fn each_value_has_its_origin() {
     ] {
         let expected = json!({"value": value, "origin": origin});
         assert_eq!(effective.pointer(pointer), Some(&expected), "{pointer}");
-    }
-}
-
-#[test]
-fn a_change_builds_the_parts_that_it_reaches() {
-    let image = parsed(IMAGE);
-    for (from, to, expected, because) in [
-        ("", "", "", vec![]),
-        ("tags-exact@3", "tags-exact@4", "tables main filtered", vec!["clean.tags.deny_exact"]),
-        ("max_length = 5000", "max_length = 400", "tables main filtered", vec!["fields.title.max_length"]),
-        ("\"set_url\"", "\"url\"", "tables main filtered", vec!["tables.audioset.key"]),
-        (
-            "[filtered]",
-            "exclude = [{ id = \"gone\", enabled = false }]\n[filtered]",
-            "main filtered",
-            vec!["clean.gone.enabled"],
-        ),
-        ("replicas = 2", "shards = 2\nreplicas = 2", "main filtered", vec!["index.shards"]),
-        ("replicas = 2", "shards = 18\nreplicas = 2", "", vec![]),
-        ("openverse-image\"", "openverse-image-2\"", "main filtered", vec!["index.mapping_file", "preset"]),
-        ("sensitive@latest", "sensitive@3", "filtered", vec!["filtered.terms"]),
-        ("[\"mature\"]", "[]", "filtered", vec!["filtered.also_exclude"]),
-        ("max_drop = \"2 %\"", "max_drop = \"3 %\"", "", vec![]),
-        ("harbour boat", "boat", "", vec![]),
-        ("0 0 * * 1", "none", "", vec![]),
-        ("partitions = 8", "partitions = 9", "", vec![]),
-    ] {
-        let changes = image.changes_to(&parsed(&IMAGE.replace(from, to)));
-        let parts = [(changes.tables, "tables"), (changes.main, "main"), (changes.filtered, "filtered")];
-        let parts: Vec<_> = parts.iter().filter(|(is_built, _)| *is_built).map(|(_, part)| *part).collect();
-        assert_eq!(
-            (parts.join(" ").as_str(), changes.because),
-            (expected, because.iter().map(|path| (*path).to_owned()).collect()),
-            "{from} -> {to}"
-        );
     }
 }

@@ -1,7 +1,6 @@
-//! Definitions as JSON trees: presets lie under what is given, and two trees are compared path by path.
+//! Definitions as JSON trees: presets lie under what is given.
 //!
-//! The items of a list whose items all have an `id` or a `name` are matched by it, so a path names the rule, not its
-//! place. In paths, rules and exclusions are named directly under `clean`.
+//! The items of a list whose items all have an `id` or a `name` are matched by it.
 
 use std::collections::BTreeSet;
 
@@ -74,66 +73,6 @@ fn overlay_items(under: Value, names: &[String], over_items: &[Value]) -> Value 
     Value::Array(items)
 }
 
-/// Where two trees differ, as paths of keys and names.
-pub(super) fn differences(old: &Value, new: &Value) -> Vec<Vec<String>> {
-    let mut found = Vec::new();
-    compare(old, new, &mut Vec::new(), &mut found);
-    found
-}
-
-fn compare(old: &Value, new: &Value, path: &mut Vec<String>, found: &mut Vec<Vec<String>>) {
-    if old == new {
-        return;
-    }
-    if let (Value::Object(old), Value::Object(new)) = (old, new) {
-        let keys: BTreeSet<_> = old.keys().chain(new.keys()).collect();
-        for key in keys {
-            compare_at(key, old.get(key), new.get(key), path, found);
-        }
-        return;
-    }
-    let (Some(old_items), Some(new_items)) = (named_items(old), named_items(new)) else {
-        found.push(path.clone());
-        return;
-    };
-    let order = |items: &[(&str, &Value)], others: &Value| -> Vec<String> {
-        items.iter().filter(|(name, _)| item(others, name).is_some()).map(|(name, _)| (*name).to_owned()).collect()
-    };
-    if order(&old_items, new) != order(&new_items, old) {
-        found.push(path.clone());
-    }
-    let names: BTreeSet<_> = old_items.iter().chain(&new_items).map(|(name, _)| *name).collect();
-    for name in names {
-        compare_at(name, item(old, name), item(new, name), path, found);
-    }
-}
-
-fn compare_at(
-    key: &str,
-    old: Option<&Value>,
-    new: Option<&Value>,
-    path: &mut Vec<String>,
-    found: &mut Vec<Vec<String>>,
-) {
-    path.push(key.to_owned());
-    match (old, new) {
-        (Some(old), Some(new)) => compare(old, new, path, found),
-        (None, None) => {}
-        _ => found.push(path.clone()),
-    }
-    path.pop();
-}
-
-/// A path as text.
-pub(super) fn path_text(path: &[String]) -> String {
-    let is_list = |index: usize, key: &str| {
-        index == 1 && path.len() > 2 && path[0] == "clean" && matches!(key, "rules" | "exclude")
-    };
-    let shown: Vec<&str> =
-        path.iter().enumerate().filter(|(index, key)| !is_list(*index, key)).map(|(_, key)| key.as_str()).collect();
-    shown.join(".")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -156,21 +95,6 @@ mod tests {
             ),
         ] {
             assert_eq!(overlay(under.clone(), &over), expected, "{over}");
-        }
-    }
-
-    #[test]
-    fn differences_name_the_item_and_not_its_place() {
-        let old = json!({"clean": {"rules": [{"id": "p", "o": 1}, {"id": "q"}]}, "n": 1});
-        for (new, expected) in [
-            (json!({"clean": {"rules": [{"id": "p", "o": 1}, {"id": "q"}]}, "n": 1}), vec![]),
-            (json!({"clean": {"rules": [{"id": "p", "o": 2}, {"id": "q"}]}, "n": 2}), vec!["clean.p.o", "n"]),
-            (json!({"clean": {"rules": [{"id": "q"}, {"id": "p", "o": 1}]}, "n": 1}), vec!["clean.rules"]),
-            (json!({"clean": {"rules": [{"id": "r"}, {"id": "p", "o": 1}]}, "n": 1}), vec!["clean.q", "clean.r"]),
-            (json!({"clean": {"rules": []}}), vec!["clean.p", "clean.q", "n"]),
-        ] {
-            let paths: Vec<_> = differences(&old, &new).iter().map(|path| path_text(path)).collect();
-            assert_eq!(paths, expected, "{new}");
         }
     }
 }

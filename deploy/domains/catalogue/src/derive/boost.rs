@@ -31,6 +31,12 @@ pub fn min_boost(popularity: Option<f64>, authority: Option<f64>) -> f64 {
     popularity.unwrap_or(1.0).min(authority.unwrap_or(1.0))
 }
 
+/// Returns the rank of a document: a whole number from 0 to 100.
+pub fn rank(value: f64) -> i64 {
+    // A value that is no number is 0.
+    value.clamp(0.0, MAX).round() as i64
+}
+
 fn feature(value: f64) -> Option<f64> {
     (value.is_finite() && value > 0.0).then(|| value.min(MAX))
 }
@@ -100,6 +106,13 @@ mod tests {
             for provider in providers.split(' ') {
                 assert_eq!(authority_boost(None, Some(provider)), Some(authority), "{provider}");
             }
+        }
+    }
+
+    #[test]
+    fn a_rank_is_a_whole_number_within_its_bounds() {
+        for (value, rank) in [(42.4, 42), (42.5, 43), (-1.0, 0), (1e300, 100), (f64::NAN, 0), (f64::INFINITY, 100)] {
+            assert_eq!(super::rank(value), rank, "{value}");
         }
     }
 

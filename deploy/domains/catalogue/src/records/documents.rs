@@ -18,10 +18,11 @@ use daybook_projector::{
     tables::{Column, Params, Tables, TablesError},
 };
 use daybook_schemas::Topic;
+use serde_json::Value;
 
 pub(super) use self::sensitivity::Sensitivity;
 pub(super) use self::shape::SENSITIVE;
-use self::shape::{Attributes, CHANGED_AT, RECORD, RECORD_ID, TAG_NAMES, TYPE};
+use self::shape::{Attributes, CHANGED_AT, RANK, RECORD, RECORD_ID, TAG_NAMES, TYPE};
 use super::{
     events,
     states::{IDS_AFTER, RecordIdRow},
@@ -30,7 +31,7 @@ use super::{
 use crate::{
     Fields,
     definition::{Definition, clean::Exclusion, presets::Preset},
-    derive,
+    derive::{self, boost},
 };
 
 /// Records that are read with one statement, at most.
@@ -47,6 +48,8 @@ pub(super) struct RecordDocuments {
     exclude: Vec<Exclusion>,
     attributes: Attributes,
     sensitivity: Option<Sensitivity>,
+    /// The field with the rank; that of a preset follows from several.
+    rank: Option<String>,
 }
 
 impl RecordDocuments {
@@ -64,6 +67,7 @@ impl RecordDocuments {
             exclude: definition.clean.exclude.clone(),
             attributes,
             sensitivity,
+            rank: definition.index.rank.clone(),
         }
     }
 
@@ -80,7 +84,11 @@ impl RecordDocuments {
         document.set(TYPE, RECORD);
         document.set(RECORD_ID, record_id);
         document.set(CHANGED_AT, changed_at);
+        let rank = self.rank.as_ref().map(|name| boost::rank(fields.get(name).and_then(Value::as_f64).unwrap_or(0.0)));
         self.fill(&mut document, fields, &flags);
+        if let Some(rank) = rank {
+            document.set(RANK, rank);
+        }
         if let Some(sensitivity) = &self.sensitivity {
             let is_sensitive = sensitivity.holds(&read.unwrap_or_default(), &document.source, &flags);
             document.set(SENSITIVE, is_sensitive);
@@ -97,9 +105,11 @@ impl RecordDocuments {
             }
             None => return self.attributes.take(fields, document),
         };
-        if let Some(tags) = derived.get("tags").and_then(serde_json::Value::as_array) {
+        if let Some(tags) = derived.get("tags").and_then(Value::as_array) {
             document.set(TAG_NAMES, tags.iter().map(|tag| tag["name"].clone()).collect::<Vec<_>>());
         }
+        let boost = |name: &str| derived.get(name).and_then(Value::as_f64).unwrap_or(0.0);
+        document.set(RANK, boost::rank(boost("max_boost").midpoint(boost("min_boost"))));
         for (name, value) in derived {
             document.set(&name, value);
         }

@@ -71,7 +71,6 @@ impl Inspector {
     }
 
     async fn look(&self, inspected: Inspected<'_>) -> Result<Inspection, VerifyError> {
-        let has_same_tables = inspected.has_same_tables();
         let Inspected { live, candidate, since, refused, throttle } = inspected;
         let (tables, definition) = (candidate.generation.tables.as_ref(), &self.revision.definition);
         let mut of_live = Held::of(live).await;
@@ -98,8 +97,7 @@ impl Inspector {
             .map(|(law, found, expected, _)| format!("{law}: this does not hold: {found} is not {expected}"))
             .collect();
         let holds = reasons.is_empty();
-        // The same tables lose nothing: what is found otherwise is a fault of the live index.
-        let limited = if has_same_tables { Vec::new() } else { Limited::of(&definition.verify, &change) };
+        let limited = Limited::of(&definition.verify, &change);
         reasons.extend(limited.iter().filter_map(Limited::reason));
         let mut canaries = Vec::new();
         if let Some(index) = candidate.index {

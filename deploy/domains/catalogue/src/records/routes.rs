@@ -136,13 +136,13 @@ fn id_of_path(view: &View, text: &str) -> Result<String, ApiError> {
 /// Waits until the tables hold what the log holds now: a write that was acknowledged early may not be in them. With a
 /// record's id, only its partition counts.
 async fn caught_up(app: &App, live: &Live, view: &View, record_id: Option<&str>) -> Result<(), ApiError> {
-    let name = events::domain_name(view.definition.collection.as_str());
+    let topic = events::topic(view.definition.collection.as_str());
     let reach = async {
-        let Vector(end) = log_end(app).await?;
+        let Vector(end) = log_end(app, topic).await?;
         let of_records = end.into_iter().filter(|(partition, _)| {
             let is_of =
                 |id: &str| partition_of(id.as_bytes(), app.log.partition_count(partition.topic)) == partition.id;
-            partition.topic.name() == name && record_id.is_none_or(is_of)
+            record_id.is_none_or(is_of)
         });
         live.generation.progress.wait_for(&Vector(of_records.collect())).await;
         Ok(())

@@ -204,10 +204,10 @@ impl Typed {
     }
 }
 
-/// A hash of what decides which rows and documents the events of a collection make.
+/// A hash of what decides which rows the events of a collection make.
 fn shape(definition: &Definition) -> String {
-    let Definition { collection, key, fields, tables, clean, preset, index, .. } = definition;
-    sha256_hex(&json!([collection, key, fields, tables, clean, preset, index.strip_query]).to_string())
+    let Definition { collection, key, fields, tables, clean, .. } = definition;
+    sha256_hex(&json!([collection, key, fields, tables, clean.rules]).to_string())
 }
 
 fn statement(name: &'static str, texts: Texts, columns: Option<RowColumns>) -> Statement {

@@ -7,13 +7,16 @@ use std::{
 
 use daybook_projector::search::{
     document::Document,
-    shape::{FieldId, FieldShape, Filter, IndexShape, NAMES_TAKEN},
+    shape::{FieldId, FieldShape, Filter, IndexShape, NAMES_TAKEN, Storage},
+    words::english::English,
 };
+
+use serde_json::json;
 
 use crate::{
     Fields,
-    definition::{Definition, fields::Field, presets::Preset},
-    values::FieldType,
+    definition::{Definition, fields::Field, indexes::Language, presets::Preset},
+    values::{FieldType, canonical::sha256_hex},
 };
 
 /// Raised when documents are made differently from the same rows.
@@ -29,8 +32,10 @@ pub(super) const CHANGED_AT: &str = "changed_at";
 pub(super) const TAG_NAMES: &str = "tag_names";
 /// The attribute that says whether the filtered search leaves a document out.
 pub(in crate::records) const SENSITIVE: &str = "sensitive";
+/// The attribute with the rank.
+pub(super) const RANK: &str = "rank";
 /// Names that hits have, besides those of attributes.
-const SHOWN: [&str; 4] = ["revision", "path", "highlights", "score"];
+const SHOWN: [&str; 5] = ["revision", "path", "highlights", "score", RANK];
 /// Longest text, in code points, that documents are filtered, counted and sorted by.
 const WHOLE_MAX: usize = 200;
 
@@ -42,8 +47,7 @@ pub(super) struct Attributes {
 }
 
 impl Attributes {
-    /// The attributes of a definition. What makes documents sensitive, if anything does, has a digest: other documents are
-    /// made of the same rows where it differs.
+    /// The attributes of a definition. What makes documents sensitive, if anything does, has a digest.
     pub(super) fn of(definition: &Definition, sensitivity: Option<u32>) -> Self {
         let mut fields = vec![
             FieldShape::text(TYPE).own_words().facet().filter(Filter::AnyOf).allowed(&[RECORD]),
@@ -55,7 +59,7 @@ impl Attributes {
         }
         let mut renamed = BTreeMap::new();
         match definition.preset {
-            Some(preset) => fields.extend(of_preset(preset)),
+            Some(preset) => fields.extend(of_preset(preset, definition.index.language)),
             None => {
                 let mut taken: BTreeSet<String> = fields.iter().map(|field| field.name.to_string()).collect();
                 taken.extend(NAMES_TAKEN.iter().chain(&SHOWN).map(|name| (*name).to_owned()));
@@ -64,20 +68,35 @@ impl Attributes {
                     while taken.contains(&attribute) || (attribute != name && definition.field(&attribute).is_some()) {
                         attribute.push_str("_field");
                     }
-                    fields.extend(of_field(field, name == definition.key.as_str(), &attribute));
+                    let shape = of_field(field, name == definition.key.as_str(), &attribute);
+                    fields.extend(shape.map(|shape| {
+                        if definition.index.language == Language::English { shape.stems() } else { shape }
+                    }));
                     if attribute != name {
                         renamed.insert(name, attribute);
                     }
                 }
             }
         }
+        if definition.index.rank.is_some() || definition.preset.is_some() {
+            fields.push(FieldShape::integer(RANK).sort());
+        }
+        let id_of = |name: &str| fields.iter().position(|field| field.name == name).map(FieldId);
+        let stemming =
+            fields.iter().any(|field| field.words.is_some_and(|words| words.stems)).then(|| english(definition));
+        let (index, rank) = (&definition.index, id_of(RANK));
+        let storage =
+            Storage { shards: index.shards, replicas: index.replicas, refresh: index.refresh_interval.duration() };
         let shape = IndexShape {
-            version: VERSION.wrapping_add(sensitivity.unwrap_or(0)),
+            version: VERSION.wrapping_add(digest(definition, sensitivity)),
             fields,
             type_field: FieldId(0),
             time_field: FieldId(2),
             path: vec![("records".into(), RECORD_ID.into())],
             inheritance: None,
+            stemming,
+            rank,
+            storage,
             has_hidden: true,
         };
         Self { shape: Arc::new(shape), renamed }
@@ -89,6 +108,30 @@ impl Attributes {
             document.set(self.renamed.get(&name).unwrap_or(&name), value);
         }
     }
+}
+
+/// A number that differs where other documents are made of the same rows.
+fn digest(definition: &Definition, sensitivity: Option<u32>) -> u32 {
+    let Definition { clean, preset, index, .. } = definition;
+    let content = json!([clean.exclude, preset, index.strip_query, index.rank, sensitivity]).to_string();
+    sha256_hex(&content).get(..8).and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0)
+}
+
+/// Words and the stems that they have instead of those of the stemmer.
+const OVERRIDES: [(&str, &str); 6] = [
+    ("animals", "animal"),
+    ("animal", "animal"),
+    ("anime", "anime"),
+    ("animate", "animate"),
+    ("animated", "animate"),
+    ("universe", "universe"),
+];
+
+/// How words become stems. As in Openverse, overrides miss words with capitals, unless the preset is the second one.
+fn english(definition: &Definition) -> English {
+    let overrides = OVERRIDES.map(|(word, stem)| (word.into(), stem.into())).to_vec();
+    let overrides_see_case = matches!(definition.preset, Some(Preset::OpenverseImage | Preset::OpenverseAudio));
+    English { overrides, overrides_see_case }
 }
 
 /// What an attribute serves. One that serves nothing is only shown.
@@ -109,13 +152,14 @@ fn of_field(field: &Field, is_key: bool, name: &str) -> Option<FieldShape> {
 }
 
 /// The attributes of a preset's documents.
-fn of_preset(preset: Preset) -> Vec<FieldShape> {
+fn of_preset(preset: Preset, language: Language) -> Vec<FieldShape> {
+    let stemmed = |field: FieldShape| if language == Language::English { field.stems() } else { field };
     let keyword = |name: &'static str| FieldShape::text(name).facet().filter(Filter::AnyOf);
     let mut fields = vec![
-        FieldShape::text("title").words().phrases(),
-        FieldShape::text("description").words().phrases(),
+        stemmed(FieldShape::text("title").words().phrases()),
+        stemmed(FieldShape::text("description").words().phrases()),
         FieldShape::text("creator").words().facet().filter(Filter::AnyOf).sort(),
-        FieldShape::text("tags").of(&[TAG_NAMES]).words().facet().filter(Filter::AllOf).hidden(),
+        stemmed(FieldShape::text("tags").of(&[TAG_NAMES]).words().facet().filter(Filter::AllOf).hidden()),
         FieldShape::text("identifier").filter(Filter::AnyOf),
         keyword("license"),
         keyword("provider"),

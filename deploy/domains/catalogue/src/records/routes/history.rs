@@ -56,7 +56,7 @@ pub(super) async fn show(
     let (log, schemas) = (Arc::clone(&app.log), app.schemas.clone());
     let read = tokio::task::spawn_blocking(move || {
         let partition = Partition { topic, id };
-        let end = log.end()?.next(partition);
+        let end = log.end(&[topic])?.next(partition);
         read(log.as_ref(), &schemas, &Asked { partition, from, end, key, limit })
     });
     let read = read.await.map_err(|error| ApiError::Internal(error.to_string()))?;

@@ -1,6 +1,6 @@
 //! The shape of the index of flows, runs, steps, tasks and artifacts.
 
-use daybook_projector::search::shape::{FieldId, FieldShape, Filter, IndexShape, Inheritance};
+use daybook_projector::search::shape::{FieldId, FieldShape, Filter, IndexShape, Inheritance, Storage};
 
 /// Types of documents. Also the first part of their ids.
 pub(super) const FLOW: &str = "flow";
@@ -59,6 +59,9 @@ pub(super) fn shape() -> IndexShape {
             common: vec![place("flow")],
         }),
         fields,
+        stemming: None,
+        rank: None,
+        storage: Storage::default(),
         has_hidden: false,
     }
 }
