@@ -11,6 +11,7 @@ mod catalogue_refresh;
 mod catalogue_revisions;
 mod catalogue_search;
 mod catalogue_terms;
+mod catalogue_workers;
 mod command_line;
 mod entries;
 mod errors;
