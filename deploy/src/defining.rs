@@ -68,7 +68,7 @@ impl Chosen {
         let domain = newest.projection.domain();
         let live = base.control.live(domain).await?;
         let entries = base.control.generations(domain).await?;
-        let kept = entries.iter().filter(|entry| !entry.state.has_ended());
+        let kept = entries.iter().filter(|entry| !entry.is_gone());
         let kept: BTreeSet<&str> = kept.map(|entry| entry.fingerprint.as_str()).collect();
         let mut used = vec![newest.clone()];
         for parts in newest_first {

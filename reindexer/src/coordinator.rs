@@ -5,6 +5,7 @@
 //! after a crash.
 
 mod ended;
+mod late;
 mod live_name;
 mod room;
 
@@ -270,6 +271,9 @@ impl Coordinator {
             return self.make(platform, candidate).await;
         }
         let serving = self.serving.borrow().clone();
+        if self.stop_late(platform, candidate, &serving).await? {
+            return Ok(());
+        }
         let Some(open) = serving.open.get(&candidate.generation) else { return Ok(()) };
         let live = &serving.current;
         if let Some(max) = self.limits(candidate).quarantined

@@ -6,6 +6,7 @@ mod books;
 mod bulk;
 mod catalogue;
 mod catalogue_commands;
+mod catalogue_deadlines;
 mod catalogue_import;
 mod catalogue_refresh;
 mod catalogue_revisions;

@@ -3,6 +3,7 @@
 //! Commits that a power cut loses are applied again from the log. One writer at a time, on the caller's thread. Reads run
 //! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
+mod added_columns;
 mod joint;
 pub(super) mod row_functions;
 
@@ -26,8 +27,6 @@ use crate::tables::{
 };
 
 const CONTROL: &str = include_str!("sqlite/control.sql");
-/// Columns of generations that earlier builds did not have.
-const ADDED_COLUMNS: [&str; 2] = ["until", "index_name"];
 /// The name of control storage.
 const CONTROL_SCHEMA: &str = "control";
 const OPEN: &str = include_str!("sqlite/open.sql");
@@ -82,15 +81,7 @@ impl SqliteStore {
 
     /// Adds columns to control storage of earlier builds.
     fn add_columns(&self) -> Result<(), TablesError> {
-        let add = || -> rusqlite::Result<()> {
-            let connection = Connection::open(self.path(CONTROL_SCHEMA))?;
-            for column in ADDED_COLUMNS {
-                if !connection.column_exists(None::<&str>, "generations", column)? {
-                    connection.execute_batch(&format!(include_str!("sqlite/add_column.sql"), column = column))?;
-                }
-            }
-            Ok(())
-        };
+        let add = || added_columns::add(&Connection::open(self.path(CONTROL_SCHEMA))?);
         add().map_err(|e| error("create schema", &e))
     }
 

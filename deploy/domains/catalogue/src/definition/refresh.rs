@@ -1,5 +1,6 @@
 //! When a collection is refreshed, how long each stage may take, and where upstream records come from.
 
+use daybook_reindexer::{deadlines::Deadlines as OfRebuild, settings::VersionSettings};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -47,6 +48,15 @@ pub struct Deadlines {
     pub index: Period,
     /// Waiting for the index to be ready.
     pub ready: Period,
+}
+
+impl Refresh {
+    /// What it decides about the generations of the collection.
+    pub fn settings(&self) -> VersionSettings {
+        let Deadlines { total, load, index, ready, import: _ } = &self.deadline;
+        let [total, load, index, ready] = [total, load, index, ready].map(|period| Some(period.duration()));
+        VersionSettings { deadlines: OfRebuild { total, load, index, ready } }
+    }
 }
 
 /// Reads the table `refresh`.
