@@ -253,11 +253,17 @@ impl Coordinator {
         }
         let previous = entries.iter().find(|entry| Some(GenerationId(entry.generation)) == row.previous);
         if let Some(previous) = previous
-            && self.platform.settings.previous_max.is_some_and(|max| previous.age() > max)
+            && self.previous_max().is_some_and(|max| previous.age() > max)
         {
             self.switching.retire(row.epoch).await?;
         }
         Ok(())
+    }
+
+    /// How long the previous generation is kept.
+    fn previous_max(&self) -> Option<Duration> {
+        let of_version = self.platform.versions.newest().settings.previous_max;
+        of_version.or(self.platform.settings.previous_max)
     }
 
     async fn advance_candidate(

@@ -23,6 +23,8 @@ pub struct Settings {
 /// What a version of a domain decides itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct VersionSettings {
+    /// How long the previous generation is kept; `None`: as the deployment says.
+    pub previous_max: Option<Duration>,
     /// How long its rebuilds may take.
     pub deadlines: Deadlines,
 }

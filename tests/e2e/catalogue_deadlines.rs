@@ -125,3 +125,22 @@ async fn a_refresh_of_another_definition_is_not_resumed_and_what_was_kept_goes_w
     assert_eq!(generations(&server, "image").await.len(), 4, "a refresh began without its import");
     assert!(server.stop());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_says_how_long_the_previous_generation_of_its_collection_is_kept() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new("keep", backend);
+        let server = Server::start(&place);
+        for collection in ["hours", "days"] {
+            define(&server, collection, "[refresh]\nkeep = '1w'\n").await;
+            refresh(&server, collection, 0, &["start", "--promote"]);
+        }
+        // Later than the process keeps those of other domains.
+        place.alter("control", "UPDATE generations SET changed_at = changed_at - 172800000 WHERE state = 'previous'");
+        define(&server, "hours", "[refresh]\nkeep = '36h'\n").await;
+        let is_retired = async || generations(&server, "hours").await[0].0 == "retired";
+        wait::until("the previous generation is retired", is_retired).await;
+        assert_eq!(generations(&server, "days").await[0].0, "previous", "{backend:?}: the definition keeps it longer");
+        assert!(server.stop());
+    }
+}

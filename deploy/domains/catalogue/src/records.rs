@@ -39,10 +39,14 @@ pub fn parts(number: i64, definition: Arc<Definition>) -> Result<DomainParts, Ta
     let revision = Arc::new(Revision { number, definition });
     let inspector = Arc::new(Inspector::new(Arc::clone(&revision), Arc::clone(&documents)).map_err(unusable)?);
     let api = routes::api(&revision, typed);
-    let (documents, inspector): (Option<Arc<dyn Documents>>, Option<Arc<dyn Inspect>>) =
-        (Some(documents), Some(inspector));
-    let settings = revision.definition.refresh.settings();
-    Ok(DomainParts { revision: number, projection, documents, inspector, settings, api })
+    Ok(DomainParts {
+        revision: number,
+        projection,
+        documents: Some(documents),
+        inspector: Some(inspector),
+        settings: revision.definition.refresh.settings(),
+        api,
+    })
 }
 
 /// The statements that read the typed table of a collection, so that a test can run each on every engine.
