@@ -51,13 +51,56 @@ pub(crate) struct Defining {
 }
 
 /// The versions with which a domain begins to run.
-struct Chosen {
+pub(crate) struct Chosen {
     api: DomainApi,
     /// The version whose generation is opened: the live one, if it is known.
-    opened: Version,
-    all: DomainVersions,
+    pub(crate) opened: Version,
+    pub(crate) all: DomainVersions,
     /// Whether it has no generation yet.
-    is_new: bool,
+    pub(crate) is_new: bool,
+}
+
+impl Chosen {
+    /// The versions that the generations of a domain were built with, and the newest one; `None` if there is none.
+    pub(crate) async fn of(base: &Base, versions: Vec<DomainParts>) -> Result<Option<Self>> {
+        let mut newest_first = versions.into_iter().rev();
+        let Some(newest) = newest_first.next() else { return Ok(None) };
+        let domain = newest.projection.domain();
+        let live = base.control.live(domain).await?;
+        let entries = base.control.generations(domain).await?;
+        let kept = entries.iter().filter(|entry| !entry.is_gone());
+        let kept: BTreeSet<&str> = kept.map(|entry| entry.fingerprint.as_str()).collect();
+        let mut used = vec![newest.clone()];
+        for parts in newest_first {
+            if kept.contains(version_of(&parts)?.fingerprint.as_str()) {
+                used.push(parts);
+            }
+        }
+        used.reverse();
+        let all = DomainVersions::of(&used[0])?;
+        for parts in used.iter().skip(1) {
+            all.add(parts)?;
+        }
+        let built = entries.iter().find(|entry| Some(entry.generation) == live);
+        let opened = built.and_then(|built| all.folds.find(&built.fingerprint)).unwrap_or_else(|| all.folds.newest());
+        Ok(Some(Self { api: newest.api, opened, all, is_new: entries.is_empty() }))
+    }
+}
+
+/// Lets this process take part in the generations of further versions of a domain.
+pub(crate) async fn add_versions(base: &Base, all: &DomainVersions, versions: &[DomainParts]) -> Result<()> {
+    // Another process may have begun a generation of each of them.
+    for parts in versions {
+        let (version, domain) = (version_of(parts)?, parts.projection.domain());
+        if all.folds.find(&version.fingerprint).is_none() {
+            let folded = Folded::of(parts.projection.as_ref(), base.log.as_ref())?;
+            base.lease.add(folded).await?;
+        }
+        let fingerprint = all.add(parts)?;
+        tracing::debug!(domain, fingerprint, "{domain} has another definition: {fingerprint} runs here, too");
+    }
+    base.control.wake();
+    Ok(())
 }
 
 impl Defining {
@@ -103,9 +146,9 @@ impl Defining {
         added: &Added,
     ) -> Result<()> {
         if let Some(running) = self.domains.find(domain) {
-            return self.add_versions(&running, &versions).await;
+            return add_versions(&self.base, &running.versions, &versions).await;
         }
-        if let Some(chosen) = self.choose(versions).await? {
+        if let Some(chosen) = Chosen::of(&self.base, versions).await? {
             let running = self.run(chosen, start).await?;
             self.domains.push(Arc::clone(&running));
             added(&running);
@@ -153,31 +196,6 @@ impl Defining {
         }
     }
 
-    /// The versions that the generations of a domain were built with, and the newest one; `None` if there is none.
-    async fn choose(&self, versions: Vec<DomainParts>) -> Result<Option<Chosen>> {
-        let mut newest_first = versions.into_iter().rev();
-        let Some(newest) = newest_first.next() else { return Ok(None) };
-        let domain = newest.projection.domain();
-        let live = self.base.control.live(domain).await?;
-        let entries = self.base.control.generations(domain).await?;
-        let kept = entries.iter().filter(|entry| !entry.state.has_ended());
-        let kept: BTreeSet<&str> = kept.map(|entry| entry.fingerprint.as_str()).collect();
-        let mut used = vec![newest.clone()];
-        for parts in newest_first {
-            if kept.contains(version_of(&parts)?.fingerprint.as_str()) {
-                used.push(parts);
-            }
-        }
-        used.reverse();
-        let all = DomainVersions::of(&used[0])?;
-        for parts in used.iter().skip(1) {
-            all.add(parts)?;
-        }
-        let built = entries.iter().find(|entry| Some(entry.generation) == live);
-        let opened = built.and_then(|built| all.folds.find(&built.fingerprint)).unwrap_or_else(|| all.folds.newest());
-        Ok(Some(Chosen { api: newest.api, opened, all, is_new: entries.is_empty() }))
-    }
-
     /// Runs a domain: its topics belong to the log, its generation is open and has caught up, and this process takes part
     /// in its partitions.
     async fn run(&mut self, chosen: Chosen, start: &Start) -> Result<Arc<Running>> {
@@ -194,23 +212,6 @@ impl Defining {
         }
         tracing::info!(domain, "{domain} runs from now on");
         Ok(running)
-    }
-
-    /// Runs generations of further versions of a domain.
-    async fn add_versions(&self, running: &Running, versions: &[DomainParts]) -> Result<()> {
-        let domain = running.platform.domain();
-        // Another process may have begun a generation of each of them.
-        for parts in versions {
-            let version = version_of(parts)?;
-            if running.versions.folds.find(&version.fingerprint).is_none() {
-                let folded = Folded::of(parts.projection.as_ref(), self.base.log.as_ref())?;
-                self.base.lease.add(folded).await?;
-            }
-            let fingerprint = running.versions.add(parts)?;
-            tracing::debug!(domain, fingerprint, "{domain} has another definition: {fingerprint} runs here, too");
-        }
-        self.base.control.wake();
-        Ok(())
     }
 
     /// Completes what a domain needs after it was opened.

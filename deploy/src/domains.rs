@@ -10,6 +10,7 @@ use daybook_query_api::{
     app::{App, Defined, DomainApi, DomainParts},
     routes::Router,
 };
+use daybook_reindexer::settings::VersionSettings;
 use daybook_schemas::{SchemaSet, Topic, core::CoreEvent, event::Encoded, generic::SchemaSets};
 
 use crate::config::{Environment, Given, Listen, Setting};
@@ -125,6 +126,7 @@ impl Domain {
             projection: (self.projection)(),
             documents: (self.documents)(),
             inspector: None,
+            settings: VersionSettings::default(),
             api: settings.api(self),
         }
     }

@@ -98,7 +98,7 @@ fn run_of_collections(command: OfCollections, environment: &Environment) -> Resu
     match command {
         OfCollections::Import(ImportCommand::File(options)) => {
             let server = server(&options.server, environment)?;
-            interruptible(domains::import::run(&server, &options))
+            interruptible(domains::import::run(&server, &options, None))
         }
         OfCollections::Collection(CollectionCommand::Lint { file }) => domains::collection::lint(&file),
         OfCollections::Collection(command) => {

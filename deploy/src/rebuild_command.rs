@@ -53,6 +53,8 @@ pub(crate) struct Progress {
     pause_percent: u32,
     promotes: bool,
     reason: String,
+    /// The state in which a deadline stopped it.
+    stopped: Option<String>,
 }
 
 /// What a process has done for it.
@@ -210,7 +212,7 @@ async fn watch(server: &Server, id: &str, answered: &mut Instant, shown: &mut Sh
 
 /// Whether a rebuild that has ended is a success.
 async fn outcome(server: &Server, given: &RebuildOptions, last: &Progress) -> Result<()> {
-    let Progress { domain, generation, state, reason, .. } = last;
+    let Progress { domain, generation, state, reason, stopped, .. } = last;
     let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let text = format!("generation {generation} of {domain} is {state}{because}");
     let (code, text) = match state.as_str() {
@@ -220,6 +222,7 @@ async fn outcome(server: &Server, given: &RebuildOptions, last: &Progress) -> Re
         }
         "ready" | "live" | "previous" | "retired" => return Ok(()),
         "cancelled" => (Code::Cancelled, text),
+        _ if stopped.is_some() => (Code::Unavailable, format!("{text}; what was built is kept")),
         _ if is_different(server, last).await => {
             let look = format!("`daybook generations show {generation} --domain {domain}` shows the differences");
             (Code::Different, format!("{text}; {look}"))

@@ -172,7 +172,7 @@ impl DomainVersions {
 /// How a domain folds.
 pub(crate) fn version_of(parts: &DomainParts) -> Result<Version> {
     let version = Version::new(Arc::clone(&parts.projection), parts.documents.clone())?;
-    Ok(Version { inspector: parts.inspector.clone(), ..version })
+    Ok(Version { inspector: parts.inspector.clone(), settings: parts.settings, ..version })
 }
 
 /// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.

@@ -1,18 +1,20 @@
 //! `daybook worker`: lends a process to the rebuilds of a deployment on network stores.
 
+mod defined;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use daybook_projector::chain;
 use daybook_reindexer::{
     lease::WORKER,
     worker::{Work, Worker},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::defined::Defined;
 use crate::{
     config::{Config, Log, Tables},
     domains::Domain,
@@ -45,12 +47,15 @@ pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<D
         _ = terminate.recv() => return Ok(()),
     };
     let base = Base { projects: true, ..parts.base.clone() };
-    let worker = |domain: &Domain| Ok(Worker::new(base.platform_of(&domain.parts(&config.domains))?));
-    let mut workers: Vec<Worker> = domains.iter().map(worker).collect::<Result<_>>()?;
+    let lent = |domain: &Domain| {
+        let worker = Worker::new(base.platform_of(&domain.parts(&config.domains))?);
+        Ok(Lent { worker, defined: domain.defines.map(|defines| Defined::new(base.clone(), defines)) })
+    };
+    let mut all: Vec<Lent> = domains.iter().map(lent).collect::<Result<_>>()?;
     let worked = async {
-        check(&workers).await?;
+        check(&all).await?;
         tracing::info!("waiting for rebuilds");
-        work(&parts, &mut workers, until_idle).await
+        work(&parts, &mut all, until_idle).await
     };
     let ended = tokio::select! {
         ended = worked => ended,
@@ -60,8 +65,8 @@ pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<D
     tracing::info!("stopping");
     let limit = config.process.shutdown_max;
     let stopping = async {
-        for worker in workers {
-            worker.stop().await;
+        for lent in all {
+            lent.worker.stop().await;
         }
         parts.stop(limit).await;
     };
@@ -71,10 +76,28 @@ pub(crate) async fn run(config: Config, domains: &[Domain], until_idle: Option<D
     ended
 }
 
+/// What this process lends to the rebuilds of a domain.
+struct Lent {
+    worker: Worker,
+    /// The domains that it defines, if it can define any.
+    defined: Option<Defined>,
+}
+
+impl Lent {
+    /// Takes part in the rebuilds of the domain. The workers of domains that it defines are added to `found`.
+    async fn look(&mut self, found: &mut Vec<Worker>) -> Result<Vec<Work>> {
+        let work = self.worker.look().await?;
+        if let (Some(defined), Some(live)) = (&mut self.defined, self.worker.live()) {
+            defined.look(&live, found).await?;
+        }
+        Ok(work)
+    }
+}
+
 /// Fails if this process could not do its share.
-async fn check(workers: &[Worker]) -> Result<()> {
-    for worker in workers {
-        if let Some(reason) = worker.unfit().await? {
+async fn check(all: &[Lent]) -> Result<()> {
+    for lent in all {
+        if let Some(reason) = lent.worker.unfit().await? {
             return Err(Failure::new(Code::Usage, reason).into());
         }
     }
@@ -82,26 +105,30 @@ async fn check(workers: &[Worker]) -> Result<()> {
 }
 
 /// Takes part in rebuilds until there was none for some time, or until it cannot any longer.
-async fn work(parts: &Parts, workers: &mut [Worker], until_idle: Option<Duration>) -> Result<()> {
+async fn work(parts: &Parts, all: &mut Vec<Lent>, until_idle: Option<Duration>) -> Result<()> {
     let (mut busy, mut well, mut reports) = (Instant::now(), Instant::now(), BTreeMap::new());
     let mut changes = parts.base.control.changes();
     loop {
         changes.mark_unchanged();
-        let mut failure = None;
-        for worker in workers.iter_mut() {
-            match worker.look().await {
-                Ok(all) => {
-                    if all.iter().any(|work| !work.waits) {
+        let (mut failure, mut found) = (None, Vec::new());
+        for lent in all.iter_mut() {
+            match lent.look(&mut found).await {
+                Ok(work) => {
+                    if work.iter().any(|work| !work.waits) {
                         busy = Instant::now();
                     }
-                    all.into_iter().for_each(|work| report(work, &mut reports));
+                    work.into_iter().for_each(|work| report(work, &mut reports));
                 }
                 Err(error) => {
-                    let chain = chain(&error);
-                    tracing::warn!(error = chain, "cannot take part in a rebuild: {chain}");
-                    (busy, failure) = (Instant::now(), Some(chain));
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "cannot take part in a rebuild: {error}");
+                    (busy, failure) = (Instant::now(), Some(error));
                 }
             }
+        }
+        if !found.is_empty() {
+            all.extend(found.into_iter().map(|worker| Lent { worker, defined: None }));
+            continue;
         }
         match failure {
             None => well = Instant::now(),

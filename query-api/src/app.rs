@@ -15,7 +15,8 @@ use daybook_ingest::{
 };
 use daybook_projector::{projection::Projection, search::source::Documents, tables::Statement};
 use daybook_reindexer::{
-    lease::Lease, rebuilds::Rebuilds, running::Open, verify::inspect::Inspect, version::Versions, watcher::Serving,
+    lease::Lease, rebuilds::Rebuilds, running::Open, settings::VersionSettings, verify::inspect::Inspect,
+    version::Versions, watcher::Serving,
 };
 use daybook_schemas::{SchemaSet, Topic, generic::SchemaSets};
 use tokio::sync::{Semaphore, watch};
@@ -108,6 +109,8 @@ pub struct DomainParts {
     pub documents: Option<Arc<dyn Documents>>,
     /// What it checks itself when a generation is verified.
     pub inspector: Option<Arc<dyn Inspect>>,
+    /// What it decides about its generations.
+    pub settings: VersionSettings,
     /// What it adds to the HTTP API.
     pub api: DomainApi,
 }

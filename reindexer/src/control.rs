@@ -6,6 +6,7 @@ mod entry;
 mod joint;
 mod leases;
 pub mod notes;
+mod stopped;
 
 use std::{sync::Arc, time::Duration};
 
@@ -41,6 +42,7 @@ statements! {
     LIST_GENERATIONS = "control/list_generations", GenerationRow;
     ADD_GENERATION = "control/add_generation", split;
     SET_STATE = "control/set_state", split;
+    SET_STOPPED = "control/set_stopped";
     SET_GOAL = "control/set_goal";
     SET_PROMOTES = "control/set_promotes";
     READ_REPORT = "control/read_report", ReportRow;
@@ -252,7 +254,7 @@ impl Control {
     /// All generations of a domain, oldest first.
     pub async fn generations(&self, domain: &str) -> Result<Vec<Entry>, TablesError> {
         let rows = self.tables.read(&LIST_GENERATIONS, Params::One(vec![domain.into()])).await?;
-        rows.iter().map(Entry::read).collect()
+        Entry::read_all(&rows)
     }
 
     /// The control row of a domain; `None` before its first generation.
@@ -394,7 +396,7 @@ pub(crate) const CHANGED: &str = "changed";
 
 fn entries_of(domain: &str, transaction: &mut dyn Transaction) -> Result<Vec<Entry>, TablesError> {
     let rows = transaction.read(&LIST_GENERATIONS, &Params::One(vec![domain.into()]))?;
-    rows.iter().map(Entry::read).collect()
+    Entry::read_all(&rows)
 }
 
 /// Locks a domain; the state of a generation, if there is such a one.

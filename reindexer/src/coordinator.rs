@@ -5,6 +5,7 @@
 //! after a crash.
 
 mod ended;
+mod late;
 mod live_name;
 mod room;
 
@@ -268,11 +269,17 @@ impl Coordinator {
         }
         let previous = entries.iter().find(|entry| Some(GenerationId(entry.generation)) == row.previous);
         if let Some(previous) = previous
-            && self.platform.settings.previous_max.is_some_and(|max| previous.age() > max)
+            && self.previous_max().is_some_and(|max| previous.age() > max)
         {
             self.switching.retire(row.epoch).await?;
         }
         Ok(())
+    }
+
+    /// How long the previous generation is kept.
+    fn previous_max(&self) -> Option<Duration> {
+        let of_version = self.platform.versions.newest().settings.previous_max;
+        of_version.or(self.platform.settings.previous_max)
     }
 
     async fn advance_candidate(
@@ -286,6 +293,9 @@ impl Coordinator {
             return self.make(platform, candidate).await;
         }
         let serving = self.serving.borrow().clone();
+        if self.stop_late(platform, candidate, &serving).await? {
+            return Ok(());
+        }
         let Some(open) = serving.open.get(&candidate.generation) else { return Ok(()) };
         let live = &serving.current;
         if let Some(max) = self.limits(candidate).quarantined

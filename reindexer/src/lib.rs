@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod coordinator;
+pub mod deadlines;
 pub mod lease;
 pub mod migration;
 pub mod open;

@@ -4,6 +4,7 @@
 //! and a crash loses none.
 
 mod known;
+mod resume;
 
 use std::{sync::Arc, time::Duration};
 
@@ -211,11 +212,14 @@ impl Rebuilds {
         Err(RequestError::Invalid { field: "only", reason })
     }
 
-    /// Gives up a rebuild: what was made for it is removed.
+    /// Gives up a rebuild, also one that a deadline stopped: what was made for it is removed.
     pub async fn cancel(&self, generation: i64, reason: String) -> Result<Known, RequestError> {
         let cancelled = NewState { generation, state: State::Cancelled, reason };
         let decide = move |seen: &crate::control::Seen| {
-            seen.expect_state(generation, State::is_unpromoted)?;
+            let is_kept = |entry: &Entry| entry.generation == generation && entry.stopped.is_some();
+            if !seen.entries.iter().any(is_kept) {
+                seen.expect_state(generation, State::is_unpromoted)?;
+            }
             match seen.row.phase {
                 Phase::Announced { candidate, .. } if candidate.0 == generation => {
                     Err(SwitchError::WrongPhase { phase: seen.row.phase }.into())
@@ -431,11 +435,7 @@ impl Rebuilds {
             index: search.and_then(|search| search.index()).map(|index| index.describe()),
             is_indexed: search.is_some_and(|search| !search.visible().0.is_empty()),
             building: search.and_then(|search| search.health().building),
-            shared_parts: if !entry.state.has_ended() && entry.shares_tables(entries) {
-                vec!["tables"]
-            } else {
-                vec![]
-            },
+            shared_parts: if !entry.is_gone() && entry.shares_tables(entries) { vec!["tables"] } else { vec![] },
             pause_percent,
             entry,
         }

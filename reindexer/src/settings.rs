@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::verify::{Canary, Limits};
+use crate::{
+    deadlines::Deadlines,
+    verify::{Canary, Limits},
+};
 
 /// What a deployment decides. All processes should have the same.
 #[derive(Debug, Clone)]
@@ -15,6 +18,15 @@ pub struct Settings {
     pub limits: Limits,
     /// Searches that verification runs on both generations, of all domains.
     pub canaries: Vec<Canary>,
+}
+
+/// What a version of a domain decides itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VersionSettings {
+    /// How long the previous generation is kept; `None`: as the deployment says.
+    pub previous_max: Option<Duration>,
+    /// How long its rebuilds may take.
+    pub deadlines: Deadlines,
 }
 
 impl Default for Settings {

@@ -51,12 +51,10 @@ pub struct Indexes<'a> {
 pub(crate) async fn tidy(stores: &Stores<'_>, platform: &Platform, entries: &[Entry]) -> Result<(), TablesError> {
     let (control, domain) = (&platform.control, platform.domain());
     for entry in entries {
-        match entry.state {
-            state if state.has_ended() => drop(remove(stores, domain, entry, entries).await?),
-            _ if entry.is_candidate() && platform.of(&entry.fingerprint).is_none() => {
-                end(stores, control, domain, entry, entries).await?;
-            }
-            _ => {}
+        if entry.is_gone() {
+            remove(stores, domain, entry, entries).await?;
+        } else if entry.is_candidate() && platform.of(&entry.fingerprint).is_none() {
+            end(stores, control, domain, entry, entries).await?;
         }
     }
     Ok(())

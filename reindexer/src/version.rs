@@ -9,7 +9,7 @@ use std::sync::Arc;
 use daybook_projector::{generation, projection::Projection, search::source::Documents, tables::TablesError};
 use tokio::sync::watch;
 
-use crate::verify::inspect::Inspect;
+use crate::{settings::VersionSettings, verify::inspect::Inspect};
 
 /// How a domain's events become rows and documents.
 #[derive(Clone)]
@@ -20,15 +20,17 @@ pub struct Version {
     pub documents: Option<Arc<dyn Documents>>,
     /// What the domain checks itself when a generation is verified.
     pub inspector: Option<Arc<dyn Inspect>>,
+    /// What it decides in place of the deployment.
+    pub settings: VersionSettings,
     /// The fingerprint of its generations.
     pub fingerprint: String,
 }
 
 impl Version {
-    /// A version of a projection's domain, which checks nothing itself.
+    /// A version of a projection's domain, which checks and decides nothing itself.
     pub fn new(projection: Arc<dyn Projection>, documents: Option<Arc<dyn Documents>>) -> Result<Self, TablesError> {
         let fingerprint = generation::fingerprint(projection.as_ref())?;
-        Ok(Self { projection, documents, inspector: None, fingerprint })
+        Ok(Self { projection, documents, inspector: None, settings: VersionSettings::default(), fingerprint })
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Worker {
     platform: Platform,
     running: BTreeMap<i64, Running>,
     live: watch::Sender<Option<Arc<Generation>>>,
+    /// Whether this program knows the version of the live generation.
+    knows_live: bool,
     /// Hears of the commits of the live generation.
     listening: JoinSet<()>,
     noted: WorkNotes,
@@ -49,7 +51,7 @@ impl Worker {
     /// A worker that takes part in nothing yet.
     pub fn new(platform: Platform) -> Self {
         let (live, listening) = (watch::Sender::default(), JoinSet::new());
-        Self { platform, running: BTreeMap::new(), live, listening, noted: WorkNotes::default() }
+        Self { platform, running: BTreeMap::new(), live, knows_live: false, listening, noted: WorkNotes::default() }
     }
 
     /// Why this process must not take part: it could not do its share of the rebuilds of those that serve.
@@ -76,6 +78,11 @@ impl Worker {
         Ok(differs.then(text))
     }
 
+    /// The live generation as it was found last, if this program knows its version.
+    pub fn live(&self) -> Option<Arc<Generation>> {
+        self.live.borrow().clone().filter(|_| self.knows_live)
+    }
+
     /// Looks at control storage once: takes part in the rebuilds that are under way, and leaves those that have ended.
     pub async fn look(&mut self) -> Result<Vec<Work>, OpenError> {
         let domain = self.platform.domain();
@@ -87,6 +94,7 @@ impl Worker {
         self.platform.lease.stand_back(domain, row.epoch);
         if let Some(live) = entries.iter().find(|entry| entry.generation == row.live.0) {
             self.note_live(live).await?;
+            self.knows_live = self.platform.of(&live.fingerprint).is_some();
         }
         let is_built = |entry: &&Entry| {
             let can_be_read = self.platform.of(&entry.fingerprint).is_some() && entry.log_id == self.platform.log.id();

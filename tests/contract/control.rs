@@ -115,6 +115,39 @@ async fn a_candidate_that_was_verified_too_long_ago_is_stale_by_the_clock_of_con
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_generation_that_a_deadline_stopped_is_kept_and_resumed_until_there_is_a_newer_one() {
+    for place in places("stopped") {
+        let control = opened(&place).await;
+        done(control.add_first("d", entry(1, State::Live)).await);
+        done(control.add("d", entry(2, State::Indexing)).await);
+        let found = async || {
+            let entries = control.generations("d").await.unwrap_or_else(|error| panic!("{error}"));
+            let found = entries.into_iter().find(|entry| entry.generation == 2);
+            found.unwrap_or_else(|| panic!("it is not listed"))
+        };
+        let stop = async |from| {
+            let stopped = control.stop("d", 2, from, "late".to_owned()).await;
+            stopped.unwrap_or_else(|error| panic!("{error}"))
+        };
+        let resume = async || control.resume("d", 2, true).await.unwrap_or_else(|error| panic!("{error}"));
+        assert!(!resume().await && !stop(State::Loading).await, "{}", place.store.describe());
+        let first = found().await;
+        assert_eq!((first.state, first.stopped, first.began_at), (State::Indexing, None, first.created_at));
+        assert!(stop(State::Indexing).await);
+        let late = found().await;
+        assert_eq!((late.state, late.stopped, late.reason.as_str()), (State::Failed, Some(State::Indexing), "late"));
+        assert!(late.state.has_ended() && !late.is_gone());
+        assert!(resume().await && !resume().await, "it is resumed once");
+        let resumed = found().await;
+        assert_eq!((resumed.state, resumed.stopped, resumed.promotes), (State::Indexing, None, true));
+        assert_eq!((resumed.created_at, resumed.began_at), (first.created_at, resumed.changed_at));
+        assert!(stop(State::Indexing).await);
+        done(control.add("d", entry(3, State::Planned)).await);
+        assert!(found().await.is_gone() && !resume().await, "{}", place.store.describe());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn numbers_are_taken_once_by_whoever_asks_and_above_what_the_log_holds() {
     for place in places("numbers") {
         let open = async || opened(&place).await;

@@ -205,7 +205,7 @@ help!(
         "  3  no such collection or refresh",
         "  5  conflict",
         "  6  verification found differences, or a limit is passed",
-        "  7  unavailable",
+        "  7  unavailable, or a deadline has passed",
         "  8  cancelled",
         "130  interrupted"
     ]
@@ -229,7 +229,7 @@ help!(
         "  3  no such collection",
         "  5  conflict",
         "  6  verification found differences, or a limit is passed",
-        "  7  unavailable",
+        "  7  unavailable, or a deadline has passed",
         "  8  cancelled",
         "130  interrupted"
     ]
@@ -256,7 +256,7 @@ help!(
         "  3  no such collection or refresh",
         "  5  conflict",
         "  6  verification found differences, or a limit is passed",
-        "  7  unavailable",
+        "  7  unavailable, or a deadline has passed",
         "  8  cancelled",
         "130  interrupted"
     ]
@@ -311,7 +311,7 @@ help!(
         "  3  no such collection",
         "  5  conflict",
         "  6  verification found differences, or a limit is passed",
-        "  7  unavailable",
+        "  7  unavailable, or a deadline has passed",
         "  8  cancelled",
         "130  interrupted"
     ]

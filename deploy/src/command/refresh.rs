@@ -33,10 +33,11 @@ pub(crate) enum RefreshCommand {
     /// Makes the generation live that is ready: tables and search in one switch.
     #[command(after_long_help = help::REFRESH_PROMOTE)]
     Promote(RefreshChange),
-    /// Gives up the refresh that is under way: what it has built is removed.
+    /// Gives up the refresh that is under way, or that a deadline stopped: what it has built is removed.
     #[command(after_long_help = help::REFRESH_CANCEL)]
     Cancel(RefreshChange),
-    /// Begins again after a refresh that failed or was cancelled. What was imported is not imported again.
+    /// Goes on after a deadline, or begins again after a refresh that failed or was cancelled. What was imported is not
+    /// imported again.
     #[command(after_long_help = help::REFRESH_RETRY)]
     Retry(RetryOptions),
     /// Makes the previous generation live again. Nothing that was written since is lost.

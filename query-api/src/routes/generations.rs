@@ -46,6 +46,7 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/api/v1/generations/{generation}/promote", post(promote))
         .route("/api/v1/generations/{generation}/rollback", post(roll_back))
         .route("/api/v1/generations/{generation}/cancel", post(cancel))
+        .route("/api/v1/generations/{generation}/resume", post(resume))
         .route("/api/v1/generations/{generation}/retire", post(retire))
         .route("/api/v1/rebuilds", get(list_rebuilds).post(rebuild))
         .route("/api/v1/rebuilds/plan", get(plan))
@@ -63,6 +64,13 @@ struct RebuildBody {
     until: String,
     /// The only part that is rebuilt; empty for all.
     only: String,
+}
+
+/// How a rebuild goes on.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ResumeBody {
+    promote: bool,
 }
 
 /// Why something is done.
@@ -126,6 +134,20 @@ async fn roll_back(Named { rebuilds, number }: Named, Bounded(body): Bounded) ->
 
 async fn cancel(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Result<Response, ApiError> {
     answer(rebuilds.cancel(number, reason_of(&body)?).await)
+}
+
+/// A rebuild that a deadline stopped goes on.
+async fn resume(
+    State(app): State<Arc<App>>,
+    query: Query,
+    Path(number): Path<String>,
+    Bounded(body): Bounded,
+) -> Result<Response, ApiError> {
+    let (domain, number) = (one(&app, &query)?, parse_number(&number)?);
+    let ResumeBody { promote } = parse_body(&body)?;
+    domain.know_newest(&app).await?;
+    let known = domain.rebuilds.resume(number, promote).await.map_err(refused)?;
+    Ok(json::respond(StatusCode::ACCEPTED, &show_progress(&known)))
 }
 
 async fn retire(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Result<Response, ApiError> {
@@ -230,6 +252,7 @@ fn show_generation(known: &Known) -> Value {
         "shared_parts": known.shared_parts,
         "until": Some(&entry.until).filter(|_| entry.is_past()),
         "reason": entry.reason,
+        "stopped": entry.stopped.map(Stage::as_str),
     })
 }
 
@@ -261,6 +284,7 @@ fn show_progress(known: &Known) -> Value {
         "pause_percent": known.pause_percent,
         "promotes": known.entry.promotes,
         "reason": known.entry.reason,
+        "stopped": known.entry.stopped.map(Stage::as_str),
     })
 }
 

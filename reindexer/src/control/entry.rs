@@ -25,7 +25,9 @@ row! {
         until: String,
         goal: String,
         reason: String,
+        stopped: String,
         created_at: i64,
+        began_at: i64,
         changed_at: i64,
     }
 }
@@ -51,7 +53,7 @@ pub enum State {
     Previous,
     /// It was a previous one. Its index is gone, and its tables, unless another generation has them.
     Retired,
-    /// It could not be built, or differs. The same are gone.
+    /// It could not be built, or differs. The same are gone, unless a deadline stopped it.
     Failed,
     /// It was given up before it was promoted. The same are gone.
     Cancelled,
@@ -141,8 +143,12 @@ pub struct Entry {
     pub goal: String,
     /// Why it has its state, if there is something to say.
     pub reason: String,
+    /// The state in which a deadline stopped it: it has failed, what was built is kept, and it can be resumed.
+    pub stopped: Option<State>,
     /// When its rebuild began, in milliseconds since 1970, by the clock of control storage.
     pub created_at: i64,
+    /// When work on it began: its rebuild, or the last time that it was resumed or verified again.
+    pub began_at: i64,
     /// When its state changed last.
     pub changed_at: i64,
 }
@@ -150,8 +156,17 @@ pub struct Entry {
 impl Entry {
     /// How long it has had its state, by this process's clock.
     pub fn age(&self) -> Duration {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        now.saturating_sub(Duration::from_millis(u64::try_from(self.changed_at).unwrap_or(u64::MAX)))
+        since(self.changed_at)
+    }
+
+    /// How long it has been worked on, by this process's clock.
+    pub(crate) fn work_age(&self) -> Duration {
+        since(self.began_at)
+    }
+
+    /// Whether it has ended, and nothing of it is kept.
+    pub fn is_gone(&self) -> bool {
+        self.state.has_ended() && self.stopped.is_none()
     }
 
     /// Whether it was verified too long ago to be promoted, by the clock of control storage.
@@ -170,7 +185,8 @@ impl Entry {
     pub fn new(generation: i64, schema: String, state: State, fingerprint: String, log_id: String) -> Self {
         let (label, until, goal, reason) = (String::new(), String::new(), String::new(), String::new());
         let index = schema.clone();
-        let (promotes, accepts_quarantine, created_at, changed_at) = (false, false, 0, 0);
+        let (promotes, accepts_quarantine, stopped) = (false, false, None);
+        let (created_at, began_at, changed_at) = (0, 0, 0);
         Self {
             generation,
             schema,
@@ -184,7 +200,9 @@ impl Entry {
             until,
             goal,
             reason,
+            stopped,
             created_at,
+            began_at,
             changed_at,
         }
     }
@@ -194,10 +212,10 @@ impl Entry {
         self.index != self.schema
     }
 
-    /// Whether another generation, which has not ended, has the same tables.
+    /// Whether another generation, which is not gone, has the same tables.
     pub fn shares_tables(&self, entries: &[Self]) -> bool {
         let is_other = |other: &&Self| other.generation != self.generation && other.schema == self.schema;
-        entries.iter().filter(is_other).any(|other| !other.state.has_ended())
+        entries.iter().filter(is_other).any(|other| !other.is_gone())
     }
 
     /// Whether it shows the past: it ends at a moment, and is read by previews only.
@@ -225,7 +243,16 @@ impl Entry {
         [domain.into(), self.generation.into()].into_iter().chain(texts).chain(flags).chain([until]).collect()
     }
 
-    pub(super) fn read(row: &Row) -> Result<Self, TablesError> {
+    /// All generations of a domain, oldest first. Once there is a newer one, none can be resumed.
+    pub(super) fn read_all(rows: &[Row]) -> Result<Vec<Self>, TablesError> {
+        let mut all = rows.iter().map(Self::read).collect::<Result<Vec<_>, _>>()?;
+        if let Some((_newest, older)) = all.split_last_mut() {
+            older.iter_mut().for_each(|entry| entry.stopped = None);
+        }
+        Ok(all)
+    }
+
+    fn read(row: &Row) -> Result<Self, TablesError> {
         let row = GenerationRow::read(row)?;
         Ok(Self {
             generation: row.generation,
@@ -240,8 +267,16 @@ impl Entry {
             until: row.until,
             goal: row.goal,
             reason: row.reason,
+            stopped: Some(row.stopped).filter(|name| !name.is_empty()).map(|name| State::parse(&name)).transpose()?,
             created_at: row.created_at,
+            began_at: row.began_at,
             changed_at: row.changed_at,
         })
     }
+}
+
+/// How long ago something was, by this process's clock.
+fn since(at: i64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_millis(u64::try_from(at).unwrap_or(u64::MAX)))
 }

@@ -11,7 +11,9 @@ SELECT
     until,
     goal,
     reason,
+    stopped,
     created_at,
+    CASE began_at WHEN 0 THEN created_at ELSE began_at END AS began_at,
     changed_at
 FROM generations
 WHERE domain = $1

@@ -39,7 +39,7 @@ impl Coordinator {
     /// that others have, too.
     pub(super) async fn remove_ended(&mut self, entries: &[Entry]) -> Result<(), TablesError> {
         let domain = self.platform.domain();
-        for entry in entries.iter().filter(|entry| entry.state.has_ended()) {
+        for entry in entries.iter().filter(|entry| entry.is_gone()) {
             let number = entry.generation;
             let before = self.ended.get(&number).copied();
             let is_open = self.serving.borrow().open.contains_key(&number);

@@ -39,7 +39,14 @@ pub fn parts(number: i64, definition: Arc<Definition>) -> Result<DomainParts, Ta
     let revision = Arc::new(Revision { number, definition });
     let inspector = Arc::new(Inspector::new(Arc::clone(&revision), Arc::clone(&documents)).map_err(unusable)?);
     let api = routes::api(&revision, typed);
-    Ok(DomainParts { revision: number, projection, documents: Some(documents), inspector: Some(inspector), api })
+    Ok(DomainParts {
+        revision: number,
+        projection,
+        documents: Some(documents),
+        inspector: Some(inspector),
+        settings: revision.definition.refresh.settings(),
+        api,
+    })
 }
 
 /// The statements that read the typed table of a collection, so that a test can run each on every engine.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use daybook_catalogue::definition::identifier::Identifier;
+use daybook_catalogue::definition::{identifier::Identifier, measures::Period};
 use daybook_projector::backoff::Backoff;
 use reqwest::{Client, RequestBuilder, StatusCode, header::CONTENT_TYPE};
 use serde::{Deserialize, Serialize};
@@ -90,7 +90,8 @@ struct Imported {
     seconds: f64,
 }
 
-pub(crate) async fn run(server: &Server, options: &ImportOptions) -> Result<()> {
+/// Imports files. It fails once that has taken longer than `max`.
+pub(crate) async fn run(server: &Server, options: &ImportOptions, max: Option<Period>) -> Result<()> {
     Identifier::parse(&options.collection)
         .map_err(|fault| Failure::new(Code::Usage, format!("--collection: {fault}")))?;
     let files = options.files.iter().map(|path| Ok((path, format_of(path, options)?))).collect::<Result<Vec<_>>>()?;
@@ -98,15 +99,23 @@ pub(crate) async fn run(server: &Server, options: &ImportOptions) -> Result<()> 
     let imported = Imported { collection: options.collection.clone(), ..Imported::default() };
     let is_for_people = output::is_for_people(options.server.json);
     let mut import = Import { server, options, client, imported, shown: None, began: Instant::now(), is_for_people };
-    let mut outcome = Ok(());
-    for (path, format) in files {
-        outcome = import.file(path, format).await.with_context(|| path.clone());
-        if outcome.is_err() {
-            break;
+    let outcome = match max {
+        None => import.files(files).await,
+        Some(max) => {
+            let imported = tokio::time::timeout(max.duration(), import.files(files)).await;
+            imported.unwrap_or_else(|_| Err(late(max).into()))
         }
-    }
+    };
     let printed = import.end();
     outcome.and(printed)
+}
+
+/// The failure of an import that took too long.
+fn late(max: Period) -> Failure {
+    let text = format!(
+        "the import has passed the deadline import of {max}: what was counted here is recorded; repeat the command to go on"
+    );
+    Failure::new(Code::Unavailable, text)
 }
 
 /// The format that an option names, or the name of the file.
@@ -129,6 +138,13 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
+    async fn files(&mut self, files: Vec<(&String, Format)>) -> Result<()> {
+        for (path, format) in files {
+            self.file(path, format).await.with_context(|| path.clone())?;
+        }
+        Ok(())
+    }
+
     async fn file(&mut self, path: &str, format: Format) -> Result<()> {
         let source = Source::open(path).map_err(|error| Failure::because(Code::Usage, "cannot be opened", error))?;
         let (size, read) = (source.size, source.read);

@@ -3,14 +3,17 @@
 mod report;
 
 use anyhow::Result;
-use daybook_catalogue::{definition::identifier::Identifier, records::events::domain_name};
+use daybook_catalogue::{
+    definition::{identifier::Identifier, measures::Period},
+    records::events::domain_name,
+};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::import;
 use crate::{
-    ask::ask,
+    ask::{ask, change},
     command::{
         Change, GenerationsCommand, ImportOptions, OfCollection, OfDomain, OnlyPart, RebuildOptions, RefreshChange,
         RefreshCommand, RefreshOptions, RetryOptions, ServerOptions,
@@ -31,6 +34,9 @@ struct Generation {
     /// Where it ends, if it shows the past: then it is no refresh.
     #[serde(default)]
     until: Option<String>,
+    /// The state in which a deadline stopped it.
+    #[serde(default)]
+    stopped: Option<String>,
 }
 
 impl Generation {
@@ -64,7 +70,8 @@ pub(crate) async fn run(server: &Server, command: &RefreshCommand) -> Result<()>
             refreshes.generations(GenerationsCommand::Promote { generation: ready.generation, change }).await
         }
         RefreshCommand::Cancel(change) => {
-            let under_way = refreshes.find("under way", Generation::is_under_way).await?;
+            let can_be_cancelled = |it: &Generation| it.is_under_way() || it.stopped.is_some();
+            let under_way = refreshes.find("under way", can_be_cancelled).await?;
             let change = refreshes.change(change);
             refreshes.generations(GenerationsCommand::Cancel { generation: under_way.generation, change }).await
         }
@@ -168,7 +175,7 @@ impl Refreshes<'_> {
                     max_rejects: *max_rejects,
                     server: self.server_options(),
                 };
-                import::run(self.server, &options).await?;
+                import::run(self.server, &options, self.import_max().await?).await?;
             }
             self.options(retry).await
         };
@@ -178,25 +185,35 @@ impl Refreshes<'_> {
 
     async fn retry(&self, options: &RetryOptions) -> Result<()> {
         let newest = self.all().await?.pop();
-        match newest.filter(|newest| ["failed", "cancelled"].contains(&newest.state.as_str())) {
-            Some(_) => {
-                let options = interruptible(self.options(options)).await?;
-                rebuild_command::run(self.server, &options).await
-            }
-            None => {
-                let text = format!(
-                    "the newest refresh of {} did not fail and was not cancelled: `daybook refresh start` begins one",
-                    self.of.collection
-                );
-                Err(Failure::new(Code::Conflict, text).into())
-            }
-        }
+        let newest = newest.filter(|newest| ["failed", "cancelled"].contains(&newest.state.as_str()));
+        let Some(newest) = newest else {
+            let text = format!(
+                "the newest refresh of {} did not fail and was not cancelled: `daybook refresh start` begins one",
+                self.of.collection
+            );
+            return Err(Failure::new(Code::Conflict, text).into());
+        };
+        let is_resumed = newest.stopped.is_some() && options.only.is_none();
+        let begin = async {
+            if is_resumed { self.resume(newest.generation, options).await } else { self.options(options).await }
+        };
+        let options = interruptible(begin).await?;
+        rebuild_command::run(self.server, &options).await
+    }
+
+    /// Lets a refresh go on that a deadline stopped. How it is shown.
+    async fn resume(&self, generation: i64, options: &RetryOptions) -> Result<RebuildOptions> {
+        let promote = self.promotes(options).await?;
+        let path = format!("/api/v1/generations/{generation}/resume{}", domain_query(Some(&self.domain)));
+        let _begun: Value = change(self.server, &path, &json!({"promote": promote})).await?;
+        let attach = Some(format!("{}-{generation}", self.domain));
+        Ok(RebuildOptions { attach, domain: None, promote, no_wait: options.no_wait, ..self.rebuild() })
     }
 
     /// What is built: the index alone, if nothing else has changed since the live generation was built.
     async fn options(&self, options: &RetryOptions) -> Result<RebuildOptions> {
-        let RetryOptions { only, name, promote, no_promote, no_wait, .. } = options;
-        let promote = *promote || (!no_promote && self.promotes_by_itself().await?);
+        let RetryOptions { only, name, no_wait, .. } = options;
+        let promote = self.promotes(options).await?;
         let only = match only {
             Some(only) => Some(*only),
             None => self.changed_alone().await?,
@@ -213,10 +230,24 @@ impl Refreshes<'_> {
         Ok((changed == ["mapping"]).then_some(OnlyPart::Search))
     }
 
-    /// Whether the newest definition says that a generation is promoted as soon as it is ready.
-    async fn promotes_by_itself(&self) -> Result<bool> {
+    /// Whether a generation is promoted as soon as it is ready: as the options say, or the newest definition.
+    async fn promotes(&self, options: &RetryOptions) -> Result<bool> {
+        if options.promote || options.no_promote {
+            return Ok(options.promote);
+        }
+        Ok(self.setting("/promote").await? == "auto")
+    }
+
+    /// How long the newest definition allows an import to take.
+    async fn import_max(&self) -> Result<Option<Period>> {
+        Ok(self.setting("/deadline/import").await?.as_str().and_then(|text| text.parse().ok()))
+    }
+
+    /// A value of the table `refresh` of the newest definition.
+    async fn setting(&self, pointer: &str) -> Result<Value> {
         let shown: Value = ask(self.server, &format!("/api/v1/collections/{}", self.of.collection)).await?;
-        Ok(shown["effective"]["refresh"]["promote"]["value"] == "auto")
+        let value = shown["effective"]["refresh"].pointer(&format!("{pointer}/value"));
+        Ok(value.cloned().unwrap_or_default())
     }
 
     async fn report(&self, generation: Option<i64>) -> Result<()> {

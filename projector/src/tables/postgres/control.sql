@@ -17,7 +17,9 @@ CREATE TABLE IF NOT EXISTS generations (
     goal TEXT NOT NULL,
     reason TEXT NOT NULL,
     report TEXT NOT NULL,
+    stopped TEXT NOT NULL DEFAULT '',
     created_at BIGINT NOT NULL,
+    began_at BIGINT NOT NULL DEFAULT 0,
     changed_at BIGINT NOT NULL,
     PRIMARY KEY (domain, generation)
 );
@@ -27,11 +29,17 @@ DO $$
 DECLARE
     added TEXT;
 BEGIN
-    FOREACH added IN ARRAY ARRAY['until', 'index_name'] LOOP
+    FOREACH added IN ARRAY ARRAY[
+        'until TEXT NOT NULL DEFAULT ''''',
+        'index_name TEXT NOT NULL DEFAULT ''''',
+        'stopped TEXT NOT NULL DEFAULT ''''',
+        'began_at BIGINT NOT NULL DEFAULT 0'
+    ] LOOP
         IF NOT EXISTS (
-            SELECT FROM pg_attribute WHERE attrelid = 'generations'::REGCLASS AND attname = added AND NOT attisdropped
+            SELECT FROM pg_attribute
+            WHERE attrelid = 'generations'::REGCLASS AND attname = SPLIT_PART(added, ' ', 1) AND NOT attisdropped
         ) THEN
-            EXECUTE format('ALTER TABLE generations ADD COLUMN %I TEXT NOT NULL DEFAULT ''''', added);
+            EXECUTE 'ALTER TABLE generations ADD COLUMN ' || added;
         END IF;
     END LOOP;
 END

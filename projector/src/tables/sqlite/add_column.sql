@@ -1,1 +1,1 @@
-ALTER TABLE generations ADD COLUMN {column} TEXT NOT NULL DEFAULT ''
+ALTER TABLE generations ADD COLUMN {column} {definition}

@@ -15,7 +15,9 @@ CREATE TABLE IF NOT EXISTS generations (
     goal TEXT NOT NULL,
     reason TEXT NOT NULL,
     report TEXT NOT NULL,
+    stopped TEXT NOT NULL DEFAULT '',
     created_at INTEGER NOT NULL,
+    began_at INTEGER NOT NULL DEFAULT 0,
     changed_at INTEGER NOT NULL,
     PRIMARY KEY (domain, generation)
 );

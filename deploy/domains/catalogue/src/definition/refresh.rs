@@ -1,5 +1,6 @@
 //! When a collection is refreshed, how long each stage may take, and where upstream records come from.
 
+use daybook_reindexer::{deadlines::Deadlines as OfRebuild, settings::VersionSettings};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -18,8 +19,6 @@ pub struct Refresh {
     pub keep: Period,
     /// Who makes a candidate live.
     pub promote: Promote,
-    /// After how long without progress a stage is reported.
-    pub stall: Period,
     /// How long each stage may take.
     pub deadline: Deadlines,
 }
@@ -49,10 +48,20 @@ pub struct Deadlines {
     pub ready: Period,
 }
 
+impl Refresh {
+    /// What it decides about the generations of the collection.
+    pub fn settings(&self) -> VersionSettings {
+        let Deadlines { total, load, index, ready, import: _ } = &self.deadline;
+        let [total, load, index, ready] = [total, load, index, ready].map(|period| Some(period.duration()));
+        let previous_max = Some(self.keep.duration());
+        VersionSettings { previous_max, deadlines: OfRebuild { total, load, index, ready } }
+    }
+}
+
 /// Reads the table `refresh`.
 pub(super) fn read(root: &Section<'_>) -> Refresh {
     let section = root.section("refresh");
-    section.only(&["schedule", "keep", "promote", "stall", "deadline"]);
+    section.only(&["schedule", "keep", "promote", "deadline"]);
     let schedule = section.text("schedule").unwrap_or("none");
     if schedule != "none" && schedule.split_ascii_whitespace().count() != 5 {
         section.fault(
@@ -69,7 +78,6 @@ pub(super) fn read(root: &Section<'_>) -> Refresh {
         promote: section
             .one_of("promote", &[("manual", Promote::Manual), ("auto", Promote::Auto)])
             .unwrap_or(Promote::Manual),
-        stall: period(&section, "stall", 10 * MINUTE),
         deadline: Deadlines {
             total: period(&deadline, "total", DAY),
             import: period(&deadline, "import", HOUR),

@@ -1,0 +1,4 @@
+UPDATE generations
+SET stopped = $3
+WHERE domain = $1
+AND generation = $2
