@@ -5,6 +5,7 @@ mod answers;
 mod books;
 mod bulk;
 mod catalogue;
+mod catalogue_api_fields;
 mod catalogue_commands;
 mod catalogue_import;
 mod catalogue_refresh;
