@@ -32,14 +32,14 @@ height = "int"
 rules = [{ id = "titles", kind = "sanitize-text", fields = ["title"] }]
 "#;
 
-const COLLECTION: &str = "/api/v1/collections/image";
+pub(super) const COLLECTION: &str = "/api/v1/collections/image";
 
-async fn define(api: &Api, definition: &str) {
+pub(super) async fn define(api: &Api, definition: &str) {
     let answer = api.send(Method::PUT, COLLECTION, Some(definition.to_owned()), &[]).await;
     assert!([200, 201].contains(&answer.status), "{}", answer.text);
 }
 
-async fn put(api: &Api, record_id: &str, fields: &Value) -> Value {
+pub(super) async fn put(api: &Api, record_id: &str, fields: &Value) -> Value {
     let path = format!("{COLLECTION}/records/{record_id}");
     let answer = api.send(Method::PUT, &path, Some(fields.to_string()), &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
@@ -47,18 +47,18 @@ async fn put(api: &Api, record_id: &str, fields: &Value) -> Value {
 }
 
 /// The fields of a record, and the generation that they are from.
-async fn shown(api: &Api, record_id: &str) -> (Value, String) {
+pub(super) async fn shown(api: &Api, record_id: &str) -> (Value, String) {
     let answer = api.get(&format!("{COLLECTION}/records/{record_id}")).await;
     (answer.json()["fields"].clone(), answer.header("daybook-generation").to_owned())
 }
 
-async fn begin(api: &Api, promote: bool) -> i64 {
+pub(super) async fn begin(api: &Api, promote: bool) -> i64 {
     let answer = api.post("/api/v1/rebuilds?domain=collection.image", &json!({"promote": promote})).await;
     let generation = answer.json()["generation"].as_i64();
     generation.unwrap_or_else(|| panic!("no rebuild begins: {}", answer.text))
 }
 
-async fn until(api: &Api, generation: i64, state: &str) {
+pub(super) async fn until(api: &Api, generation: i64, state: &str) {
     let path = format!("/api/v1/generations/{generation}?domain=collection.image");
     let mut last = Value::Null;
     wait::until("the generation goes on", async || {
@@ -69,7 +69,7 @@ async fn until(api: &Api, generation: i64, state: &str) {
     .await;
 }
 
-async fn change(api: &Api, generation: i64, change: &str) -> Answer {
+pub(super) async fn change(api: &Api, generation: i64, change: &str) -> Answer {
     api.post(&format!("/api/v1/generations/{generation}/{change}?domain=collection.image"), &json!({})).await
 }
 

@@ -65,7 +65,7 @@ async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
         // What the registry takes for no limit.
         let all = api.get(&format!("{PREFIX}/subjects?offset=0&limit=-1")).await.json();
         assert!(all.as_array().is_some_and(|all| all.contains(&json!(subject))), "{all}");
-        assert_eq!(api.get(&format!("{PREFIX}/schemas/ids/100?fetchMaxId=true")).await.json()["maxId"], 300);
+        assert_eq!(api.get(&format!("{PREFIX}/schemas/ids/100?fetchMaxId=true")).await.json()["maxId"], 301);
         for (method, path, status, code) in [
             (Method::GET, "/nothing", 404, 404),
             (Method::GET, "/associations/resources/cluster/topic?resourceType=topic", 404, 404),

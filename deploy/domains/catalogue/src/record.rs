@@ -16,7 +16,7 @@ use crate::{
         fields::{Field, OnLong, Owner},
     },
     values::{
-        FieldType,
+        FieldType, ValueFault,
         canonical::{canonical_object, sha256_hex},
     },
 };
@@ -99,12 +99,8 @@ pub fn read(
             ignored.push(name);
             continue;
         }
-        let value = read_value(field.kind, value, source).map_err(|reason| fault(&name, reason.code, reason.detail))?;
-        let (value, is_shortened) = bounded(field, value)
-            .map_err(|length| fault(&name, "too-long", format!("{name} has {length} characters, too many")))?;
-        if field.required && value.is_null() {
-            return Err(fault(&name, "required-null", format!("{name} is null")));
-        }
+        let read = read_field(&name, field, value, source);
+        let (value, is_shortened) = read.map_err(|reason| fault(&name, reason.code, reason.detail))?;
         if is_shortened {
             shortened.push(name.clone());
         }
@@ -114,6 +110,40 @@ pub fn read(
         return Err(fault(name, "required-missing", format!("{name} is required")));
     }
     Ok(RecordInput { record_id, fields, unknown, ignored, shortened })
+}
+
+/// Fields that the API owns, as it sets them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiInput {
+    /// The fields.
+    pub fields: Fields,
+    /// Fields whose text was too long, and was cut or became null.
+    pub shortened: Vec<String>,
+}
+
+/// Reads the fields that the API sets of a record; the first one with a fault, or that the API does not own, refuses all.
+pub fn read_api(definition: &Definition, record_id: &str, given: Map<String, Value>) -> Result<ApiInput, RecordFault> {
+    let (mut fields, mut shortened) = (Fields::new(), Vec::new());
+    for (name, value) in given {
+        let read = match definition.field(&name) {
+            None => Err(ValueFault::new("unknown-field", format!("{name} is not a declared field"))),
+            Some(field) if field.owner != Owner::Api => {
+                Err(ValueFault::new("owned-by-upstream", format!("{name} is not a field that the API owns")))
+            }
+            Some(field) => read_field(&name, field, value, Source::Json),
+        };
+        let (value, is_shortened) = read.map_err(|reason| RecordFault {
+            record_id: Some(record_id.to_owned()),
+            field: name.clone(),
+            code: reason.code,
+            detail: reason.detail,
+        })?;
+        if is_shortened {
+            shortened.push(name.clone());
+        }
+        fields.insert(name, value);
+    }
+    Ok(ApiInput { fields, shortened })
 }
 
 /// Reads the text of a key, as a path has it; the result is its normal form.
@@ -168,7 +198,18 @@ fn read_key(
     Ok((text, value))
 }
 
-fn read_value(kind: FieldType, value: Value, source: Source) -> Result<Value, crate::values::ValueFault> {
+/// The value of a field in the normal form of its type, and whether its text was too long.
+fn read_field(name: &str, field: &Field, value: Value, source: Source) -> Result<(Value, bool), ValueFault> {
+    let value = read_value(field.kind, value, source)?;
+    let too_long = |length| ValueFault::new("too-long", format!("{name} has {length} characters, too many"));
+    let (value, is_shortened) = bounded(field, value).map_err(too_long)?;
+    if field.required && value.is_null() {
+        return Err(ValueFault::new("required-null", format!("{name} is null")));
+    }
+    Ok((value, is_shortened))
+}
+
+fn read_value(kind: FieldType, value: Value, source: Source) -> Result<Value, ValueFault> {
     match (source, value) {
         (Source::Csv, Value::String(text)) => kind.from_text(&text),
         (Source::Csv | Source::Json, value) => kind.normalize(value),

@@ -35,6 +35,14 @@ impl LineFault {
             Self::NotAnObject(_) => "not-an-object",
         }
     }
+
+    /// The field that it is about.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Json(fault) => fault.key(),
+            Self::TooLong(_) | Self::NotUtf8(_) | Self::NotAnObject(_) => None,
+        }
+    }
 }
 
 /// Reads a line without its line feed; the caller passes over empty lines.

@@ -93,6 +93,30 @@ fn a_partial_record_needs_only_its_key() {
 }
 
 #[test]
+fn the_api_sets_the_fields_that_it_owns_and_no_others() {
+    let text = DEFINITION
+        .replace("size = 'int'", "size = { type = 'text', owner = 'api', max_length = 2, on_long = 'truncate' }");
+    let definition = definition(&text);
+    let read = |given: Value| {
+        let Value::Object(given) = given else { panic!("this is no object") };
+        let read = read_api(&definition, "a", given);
+        read.map(|input| (Value::Object(input.fields), input.shortened)).map_err(|fault| (fault.code, fault.field))
+    };
+    assert_eq!(
+        read(json!({"views": 7.0, "size": "wide"})),
+        Ok((json!({"views": 7, "size": "wi"}), vec!["size".to_owned()]))
+    );
+    for (given, code, field) in [
+        (json!({"views": 1, "title": "x"}), "owned-by-upstream", "title"),
+        (json!({"id": "a"}), "owned-by-upstream", "id"),
+        (json!({"views": 1, "depth": 1}), "unknown-field", "depth"),
+        (json!({"views": "many"}), "not-an-integer", "views"),
+    ] {
+        assert_eq!(read(given), Err((code, field.to_owned())));
+    }
+}
+
+#[test]
 fn texts_of_a_csv_file_are_read_by_type() {
     let given = json!({"id": "a", "source": "s", "size": " 5 ", "names": "{a,\"b c\"}", "tags": "[1]", "removed": "f",
         "title": null});

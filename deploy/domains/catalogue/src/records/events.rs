@@ -1,5 +1,5 @@
 //! What happens to records, the same for every collection. The fields are documented in
-//! `schemas/avro/catalogue/v1/*.avsc`.
+//! `schemas/avro/catalogue/`.
 
 use std::sync::LazyLock;
 
@@ -28,6 +28,8 @@ pub static SCHEMAS: LazyLock<SchemaSet> = LazyLock::new(|| {
         &[
             schema_files!("../../../schemas/avro/catalogue/v1": "record-upserted", "record-removed", "record-taken-down",
             "record-reinstated", "record-flagged"),
+            schema_files!("../../../schemas/avro/catalogue/v2": "record-upserted", "record-removed", "record-taken-down",
+            "record-reinstated", "record-flagged", "record-fields-set"),
         ],
     )
 });
@@ -55,6 +57,8 @@ events! {
         RecordReinstated = "io.daybook.catalogue.RecordReinstated",
         /// A flag of a record was set.
         RecordFlagged = "io.daybook.catalogue.RecordFlagged",
+        /// Fields of a record that the API owns were set.
+        RecordFieldsSet = "io.daybook.catalogue.RecordFieldsSet",
     }
 }
 
@@ -148,6 +152,17 @@ pub struct RecordFlagged {
     pub reason: Option<String>,
 }
 
+/// Fields of a record that the API owns were set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordFieldsSet {
+    /// Name of the collection.
+    pub collection: String,
+    /// Id of the record.
+    pub record_id: String,
+    /// The fields as a JSON object.
+    pub fields: String,
+}
+
 impl Event {
     fn collection(&self) -> &str {
         match self {
@@ -156,6 +171,7 @@ impl Event {
             Self::RecordTakenDown(event) => &event.collection,
             Self::RecordReinstated(event) => &event.collection,
             Self::RecordFlagged(event) => &event.collection,
+            Self::RecordFieldsSet(event) => &event.collection,
         }
     }
 
@@ -167,6 +183,7 @@ impl Event {
             Self::RecordTakenDown(event) => &event.record_id,
             Self::RecordReinstated(event) => &event.record_id,
             Self::RecordFlagged(event) => &event.record_id,
+            Self::RecordFieldsSet(event) => &event.record_id,
         }
     }
 }
@@ -203,6 +220,7 @@ impl EventSet for Event {
                 rules::name("flag", &event.flag)?;
                 rules::optional("reason", event.reason.as_deref())
             }
+            Self::RecordFieldsSet(event) => rules::text("fields", &event.fields, LINE_BYTES_MAX),
         }
     }
 }
@@ -215,7 +233,7 @@ mod tests {
 
     #[test]
     fn released_schemas_are_frozen() {
-        let frozen = [(300, 1, "a22ba6ef30d3a148")];
+        let frozen = [(300, 1, "a22ba6ef30d3a148"), (301, 2, "797af07d73b7bbd9")];
         check_released(&SCHEMAS, &frozen).unwrap_or_else(|error| panic!("{error}"));
     }
 

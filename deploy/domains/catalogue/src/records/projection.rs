@@ -12,6 +12,7 @@ use daybook_projector::{
     tables::{Column, Ddl, Params, PlanStatement, TablesError, Transaction},
 };
 use daybook_schemas::{Topic, position::Position};
+use serde_json::Value;
 
 use super::{
     events::{self, Event},
@@ -19,8 +20,12 @@ use super::{
     typed::Typed,
 };
 use crate::{
+    Fields,
     clean::{Cleaner, RuleFault},
-    definition::{Definition, fields::SOURCE},
+    definition::{
+        Definition,
+        fields::{Owner, SOURCE},
+    },
     record::fold::{self, Change},
     values::json,
 };
@@ -51,21 +56,7 @@ impl Records {
     fn apply_one(&self, stored: &mut Stored, event: &Event) -> Result<bool, String> {
         let (change, hash) = match event {
             Event::RecordUpserted(event) => {
-                let fields = json::parse(&event.fields).map_err(|fault| format!("fields: {fault}"))?;
-                let serde_json::Value::Object(fields) = fields else { return Err("fields are no object".to_owned()) };
-                for (name, value) in &fields {
-                    let Some(field) = self.definition.field(name) else { continue };
-                    let read = field.kind.from_json(value).map_err(|fault| format!("field {name}: {fault}"))?;
-                    if read != *value {
-                        return Err(format!("field {name} is not in the normal form of its type"));
-                    }
-                }
-                // One engine could not index a longer one. An older definition may have allowed it.
-                let source = fields.get(SOURCE).and_then(serde_json::Value::as_str);
-                let is_too_long = |max| source.is_some_and(|source| source.chars().nth(max).is_some());
-                if let Some(max) = self.typed.source_max.filter(|max| is_too_long(*max)) {
-                    return Err(format!("field {SOURCE} is longer than {max}"));
-                }
+                let fields = self.read_fields(&event.fields, Owner::Upstream)?;
                 let hash = (!event.merge).then(|| event.content_hash.clone());
                 (Change::Upserted { fields, merge: event.merge }, Some(hash))
             }
@@ -73,12 +64,34 @@ impl Records {
             Event::RecordTakenDown(event) => (Change::TakenDown { reason: event.reason.clone() }, None),
             Event::RecordReinstated(_) => (Change::Reinstated, None),
             Event::RecordFlagged(event) => (Change::Flagged { flag: event.flag.clone(), value: event.value }, None),
+            Event::RecordFieldsSet(event) => {
+                (Change::ApiSet { fields: self.read_fields(&event.fields, Owner::Api)? }, None)
+            }
         };
         let is_changed = fold::apply(&mut stored.state, &self.definition, change);
         if let Some(hash) = hash {
             stored.content_hash = hash;
         }
         Ok(is_changed)
+    }
+
+    /// Reads the fields of an event, or says why they cannot be applied. Those of another owner change nothing.
+    fn read_fields(&self, text: &str, owner: Owner) -> Result<Fields, String> {
+        let fields = json::parse(text).map_err(|fault| format!("fields: {fault}"))?;
+        let Value::Object(fields) = fields else { return Err("fields are no object".to_owned()) };
+        for (name, value) in &fields {
+            let Some(field) = self.definition.field(name).filter(|field| field.owner == owner) else { continue };
+            let read = field.kind.from_json(value).map_err(|fault| format!("field {name}: {fault}"))?;
+            if read != *value {
+                return Err(format!("field {name} is not in the normal form of its type"));
+            }
+            // One engine could not index a longer one. An older definition may have allowed it.
+            let is_too_long = |max: &usize| value.as_str().is_some_and(|text| text.chars().nth(*max).is_some());
+            if let Some(max) = self.typed.source_max.filter(is_too_long).filter(|_| name == SOURCE) {
+                return Err(format!("field {SOURCE} is longer than {max}"));
+            }
+        }
+        Ok(fields)
     }
 
     /// Writes the typed rows of records that readers see, and removes those of the others.

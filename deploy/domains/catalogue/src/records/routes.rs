@@ -1,6 +1,7 @@
 //! What is served of a collection's records, below `/api/v1/collections/{collection}`.
 
 mod bulk;
+mod fields;
 mod flags;
 mod history;
 mod list;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::{
     Router,
+    http::StatusCode,
     routing::{delete, get, post, put},
 };
 use daybook_projector::{generation::Generation, tables::FromRow};
@@ -22,7 +24,7 @@ use daybook_query_api::{
     loader::Loader,
 };
 use daybook_schemas::{position::Vector, topics::partition_of};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     Revision,
@@ -34,7 +36,12 @@ use super::{
 use crate::{
     collections::routes::{PREFIX, know_newest, log_end},
     definition::Definition,
-    record, values,
+    record::{
+        self, RecordFault,
+        fold::{self, Change, State},
+        json_line,
+    },
+    values,
 };
 
 /// What the routes need of a generation.
@@ -80,7 +87,7 @@ fn routes(prefix: &str) -> Router<Arc<App>> {
     Router::new()
         .route(&path("/records"), get(list::list))
         .route(&path("/records:bulk"), post(bulk::ingest))
-        .route(&path("/records/{record_id}"), put(one::put).get(one::show).delete(one::remove))
+        .route(&path("/records/{record_id}"), put(one::put).patch(fields::set).get(one::show).delete(one::remove))
         .route(&path("/records/{record_id}/flags/{flag}"), put(flags::set))
         .route(&path("/records/{record_id}/history"), get(history::show))
         .route(&path("/takedowns"), post(takedowns::take_down))
@@ -166,11 +173,33 @@ fn definition_of_writes(app: &App, view: &View) -> Arc<Definition> {
     }
 }
 
+/// The answer to a request with a mistake in one field.
+fn refused(field: &str, code: &str, message: String) -> ApiError {
+    let body = json!({"code": code, "message": message, "field": field});
+    ApiError::Shaped { status: StatusCode::BAD_REQUEST, message, body }
+}
+
+/// The answer to a record with a fault.
+fn refused_record(fault: RecordFault) -> ApiError {
+    refused(&fault.field, fault.code, fault.detail)
+}
+
+/// The JSON object of a request.
+fn read_object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    json_line::parse(bytes).map_err(|fault| refused(fault.field().unwrap_or("body"), fault.code(), fault.to_string()))
+}
+
+/// The state of a record after a change; `None` if it changes nothing.
+fn after(definition: &Definition, state: Option<&State>, change: Change) -> Option<State> {
+    let mut state = state.cloned().unwrap_or_default();
+    fold::apply(&mut state, definition, change).then_some(state)
+}
+
 /// A record as JSON.
 fn body(shown: &Shown) -> Result<Value, ApiError> {
     let flags: Map<String, Value> =
         serde_json::from_str(&shown.flags).map_err(|error| ApiError::Internal(error.to_string()))?;
-    Ok(serde_json::json!({
+    Ok(json!({
         "record_id": shown.record_id,
         "revision": shown.revision,
         "flags": flags,

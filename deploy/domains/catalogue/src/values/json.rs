@@ -30,6 +30,14 @@ impl JsonFault {
         }
     }
 
+    /// The key that it is about.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Syntax(_) => None,
+            Self::DuplicateKey(key) => Some(key),
+        }
+    }
+
     pub(super) fn into_value_fault(self) -> ValueFault {
         ValueFault::new(self.code(), self.to_string())
     }

@@ -27,8 +27,8 @@ use serde_json::{Value, json};
 
 use self::body::{Encoding, Given};
 use super::{
-    View, caught_up, definition_of_writes,
-    one::{is_set, merged, says_the_same, upserted},
+    View, after, caught_up, definition_of_writes,
+    one::{is_set, merge_of, says_the_same, upserted},
     view,
 };
 use crate::{
@@ -179,8 +179,8 @@ async fn changes(
         let (known, hash) = (known?, content_hash(&input.fields, definition));
         if merge {
             let before = states.get(&input.record_id).or(known.as_ref().map(|stored| &stored.state));
-            match merged(definition, before, input) {
-                Some(after) => drop(states.insert(&input.record_id, after)),
+            match after(definition, before, merge_of(input)) {
+                Some(state) => drop(states.insert(&input.record_id, state)),
                 // What the live generation does not keep may be new to another one.
                 None if is_live => continue,
                 None => {}

@@ -10,12 +10,12 @@ use daybook_query_api::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    body, definition_of_writes, id_of_path, view,
+    after, body, definition_of_writes, id_of_path, read_object, refused, refused_record, view,
     write::{Kind, Write},
 };
 use crate::{
     definition::Definition,
-    record::{self, Coverage, RecordInput, Source, content_hash, fold, json_line},
+    record::{self, Coverage, RecordInput, Source, content_hash, fold::Change},
     records::{
         events::{Event, RecordRemoved, RecordUpserted},
         states::Stored,
@@ -46,16 +46,16 @@ pub(super) async fn put(
 ) -> Result<Response, ApiError> {
     let (view, merge) = (view(&live)?, is_set(&query, "merge")?);
     let (record_id, definition) = (id_of_path(&view, &record_id)?, definition_of_writes(&app, &view));
-    let mut given = json_line::parse(&bytes).map_err(|fault| ApiError::invalid("body", fault.to_string()))?;
+    let mut given = read_object(&bytes)?;
     let key = definition.key.as_str();
     if !given.contains_key(key) {
         given.insert(key.to_owned(), key_value(&definition, &record_id));
     }
     let coverage = if merge { Coverage::Partial } else { Coverage::Whole };
-    let input = record::read(&definition, given, Source::Json, coverage);
-    let input = input.map_err(|fault| ApiError::invalid(&fault.field, fault.detail))?;
+    let input = record::read(&definition, given, Source::Json, coverage).map_err(refused_record)?;
     if input.record_id != record_id {
-        return Err(ApiError::invalid(key, format!("{key} is {}, and the path names {record_id}", input.record_id)));
+        let message = format!("{key} is {}, and the path names {record_id}", input.record_id);
+        return Err(refused(key, "other-record", message));
     }
     let ignored: Vec<&String> = input.unknown.iter().chain(&input.ignored).collect();
     let notes = [("ignored_fields", json!(ignored)), ("truncated", json!(input.shortened))];
@@ -66,7 +66,7 @@ pub(super) async fn put(
     let is_live = Arc::ptr_eq(&definition, &view.definition);
     let decide = move |state: Option<&Stored>| {
         let is_same = match merge {
-            true => is_live && merged(&definition, state.map(|stored| &stored.state), &input).is_none(),
+            true => is_live && after(&definition, state.map(|stored| &stored.state), merge_of(&input)).is_none(),
             false => says_the_same(state, &hash),
         };
         Ok((!is_same).then(|| upserted(&collection, &input, &hash, merge)))
@@ -80,11 +80,9 @@ pub(super) fn says_the_same(state: Option<&Stored>, hash: &str) -> bool {
     state.is_some_and(|stored| stored.state.raw.is_some() && stored.content_hash.as_deref() == Some(hash))
 }
 
-/// The state of a record after some of its fields; `None` if they change nothing.
-pub(super) fn merged(definition: &Definition, state: Option<&fold::State>, input: &RecordInput) -> Option<fold::State> {
-    let mut state = state.cloned().unwrap_or_default();
-    let change = fold::Change::Upserted { fields: input.fields.clone(), merge: true };
-    fold::apply(&mut state, definition, change).then_some(state)
+/// What some fields of a record change.
+pub(super) fn merge_of(input: &RecordInput) -> Change {
+    Change::Upserted { fields: input.fields.clone(), merge: true }
 }
 
 /// The event of a record that was read.
