@@ -27,6 +27,10 @@ BY_PROVIDER = {name: value for value, names in AUTHORITY.items() for name in nam
 WORDS = "harbour boat pier dusk heron reed water stone bridge canal bird lamp roof field snow".split()
 
 
+def id_of(number):
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
 def record(number, dice):
     tags = []
     for _ in range(12):
@@ -41,7 +45,7 @@ def record(number, dice):
         tags.append(tag)
     scheme = dice.choice(["", "", "https://"])
     return {
-        "identifier": f"00000000-0000-4000-8000-{number:012}",
+        "identifier": id_of(number),
         "title": " ".join(dice.choices(WORDS, k=5)), "creator": dice.choice(WORDS), "license": dice.choice(["BY", "CC0"]),
         "provider": dice.choice(list(BY_PROVIDER) + ["eol"]), "source": "eol", "width": dice.randrange(1, 4000),
         "height": dice.randrange(1, 3000), "url": f"{scheme}img.example/{number}.JPG", "creator_url": "img.example/me",

@@ -62,11 +62,15 @@ class Requests:
         while not self.stopped.is_set():
             method, path, body = self.make()
             began = time.monotonic()
-            connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
-            answer = connection.getresponse()
-            answer.read()
+            try:
+                connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+                answer = connection.getresponse()
+                answer.read()
+                self.failed += answer.status >= 300
+            except (OSError, http.client.HTTPException):
+                connection.close()
+                self.failed += 1
             self.took.append((began, time.monotonic() - began))
-            self.failed += answer.status >= 300
 
     def end(self):
         self.stopped.set()
@@ -92,22 +96,32 @@ def reads(base, runs):
     return Requests(base, read)
 
 
-def rebuild(base, pids):
-    """Seconds of each state of a rebuild, documents of its index, and the most memory that a process had."""
-    begun = json.loads(urllib.request.urlopen(urllib.request.Request(f"{base}/api/v1/rebuilds", b"{}", method="POST")).read())
-    seconds, memory, before = {}, [0] * len(pids), time.monotonic()
+def follow(base, rebuild, look):
+    """Seconds of each state of a rebuild until it is ready. `look` is called with its progress again and again."""
+    seconds, before = {}, time.monotonic()
     while True:
-        with urllib.request.urlopen(f"{base}/api/v1/rebuilds/{begun['rebuild']}") as answer:
-            state = json.load(answer)
-        now = time.monotonic()
-        seconds[state["state"]] = seconds.get(state["state"], 0) + now - before
+        with urllib.request.urlopen(f"{base}/api/v1/rebuilds/{rebuild}") as answer:
+            progress = json.load(answer)
+        state, now = progress["state"], time.monotonic()
+        seconds[state] = seconds.get(state, 0) + now - before
         before = now
-        memory = [max(*pair) for pair in zip(memory, map(resident_mib, pids))]
-        if state["state"] not in ("planned", "loading", "indexing", "tailing", "verifying"):
-            if state["state"] != "ready":
-                raise SystemExit(f"the rebuild is {state}")
-            return begun["generation"], seconds, memory
+        look(progress)
+        if state not in ("planned", "loading", "indexing", "tailing", "verifying"):
+            if state != "ready":
+                raise SystemExit(f"the rebuild is {progress}")
+            return seconds
         time.sleep(LOOK)
+
+
+def rebuild(base, pids):
+    """Seconds of each state of a rebuild, and the most memory that a process had."""
+    memory = [0] * len(pids)
+
+    def look(_):
+        memory[:] = map(max, memory, map(resident_mib, pids))
+
+    begun = post(base, "/api/v1/rebuilds", "{}")
+    return begun["generation"], follow(base, begun["rebuild"], look), memory
 
 
 def copy_seconds(postgres, schema):
@@ -133,6 +147,20 @@ def copy_seconds(postgres, schema):
     return rows, seconds
 
 
+def switch(base, path):
+    """When a switch began and what it took, and how many were withdrawn before it."""
+    withdrawn = 0
+    while True:
+        since = time.monotonic()
+        try:
+            post(base, path, "{}")
+            return (since, time.monotonic() - since), withdrawn
+        except urllib.error.HTTPError as error:
+            if error.code != 409:
+                raise
+            withdrawn += 1
+
+
 def switches(base, generation, count):
     """Promotes and rolls back under writers and readers."""
     post(base, "/flows/Writes", "{}")
@@ -141,17 +169,9 @@ def switches(base, generation, count):
     time.sleep(3)
     began, took, withdrawn = time.monotonic(), [], 0
     for number in range(count):
-        to = generation if number % 2 == 0 else 1
-        while True:
-            since = time.monotonic()
-            try:
-                post(base, f"/api/v1/generations/{to}/promote", "{}")
-                took.append((since, time.monotonic() - since))
-                break
-            except urllib.error.HTTPError as error:
-                if error.code != 409:
-                    raise
-                withdrawn += 1
+        switched, again = switch(base, f"/api/v1/generations/{generation if number % 2 == 0 else 1}/promote")
+        took.append(switched)
+        withdrawn += again
     ended = time.monotonic()
     for name, clients in (("writes", writers), ("reads", readers)):
         all_took = [one for client in clients for one in client.end()]

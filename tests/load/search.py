@@ -109,6 +109,15 @@ class Recorder(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def start_recorder(target):
+    """Starts a proxy of Elasticsearch that records."""
+    Recorder.target = target
+    Recorder.bodies.clear()
+    recorder = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
+    threading.Thread(target=recorder.serve_forever, daemon=True).start()
+    return recorder
+
+
 def call(target, method, path, body=None):
     connection = http.client.HTTPConnection(target, timeout=120)
     connection.request(method, path, body, {"Content-Type": "application/json"})
@@ -133,14 +142,20 @@ def send(target, body):
         time.sleep(0.1)
 
 
-def rest(target):
-    """Waits until Elasticsearch merges nothing any more, as it does for a while after a load, and says how long that took."""
+def wait_for_rest(target):
+    """Waits until Elasticsearch merges nothing any more, as it does for a while after a load."""
     began = time.monotonic()
     while time.monotonic() - began < 600:
         nodes = call(target, "GET", "/_nodes/stats/indices/merge")["nodes"].values()
         if not any(node["indices"]["merges"]["current"] for node in nodes):
             break
         time.sleep(0.5)
+
+
+def rest(target):
+    """Waits until Elasticsearch is at rest, and says how long that took."""
+    began = time.monotonic()
+    wait_for_rest(target)
     print(f"at rest   {time.monotonic() - began:>9.1f} s later", flush=True)
 
 
@@ -348,9 +363,7 @@ def main():
         return
     stop(process)
     if target:
-        Recorder.target = target
-        recorder = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Recorder)
-        threading.Thread(target=recorder.serve_forever, daemon=True).start()
+        recorder = start_recorder(target)
         call(target, "DELETE", f"/{index}")
         recorded = [*base_options, "--search", f"http://127.0.0.1:{recorder.server_port}/{name}"]
         process, base, _ = start(given.daybook, recorded)
