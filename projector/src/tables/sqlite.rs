@@ -3,11 +3,8 @@
 //! Commits that a power cut loses are applied again from the log. One writer at a time, on the caller's thread. Reads run
 //! on their own threads (`sqlite_readers`), with separate ones for short reads, long lists and background reads.
 
-<<<<<<< HEAD
-mod control;
-=======
 mod added_columns;
->>>>>>> refresh-limits
+mod control;
 mod joint;
 pub(super) mod row_functions;
 
@@ -31,12 +28,6 @@ use crate::tables::{
     sqlite_readers::{Readers, ReadingThreads},
 };
 
-<<<<<<< HEAD
-=======
-const CONTROL: &str = include_str!("sqlite/control.sql");
-/// The name of control storage.
-const CONTROL_SCHEMA: &str = "control";
->>>>>>> refresh-limits
 const OPEN: &str = include_str!("sqlite/open.sql");
 /// Statements that a connection keeps prepared.
 const STATEMENTS_MAX: usize = 128;
@@ -97,15 +88,6 @@ impl SqliteStore {
         run().map_err(|e| error("create schema", &e))
     }
 
-<<<<<<< HEAD
-=======
-    /// Adds columns to control storage of earlier builds.
-    fn add_columns(&self) -> Result<(), TablesError> {
-        let add = || added_columns::add(&Connection::open(self.path(CONTROL_SCHEMA))?);
-        add().map_err(|e| error("create schema", &e))
-    }
-
->>>>>>> refresh-limits
     fn open_file(&self, schema: &str) -> Result<Arc<dyn Tables>, TablesError> {
         let path = self.path(schema);
         let open = || -> rusqlite::Result<Connection> {
