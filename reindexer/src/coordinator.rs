@@ -8,19 +8,15 @@ mod ended;
 mod late;
 mod live_name;
 mod room;
+mod verified;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use daybook_projector::{
-    bookkeeping::{checkpoints, quarantine},
-    chain,
-    generation::Generation,
-    tables::TablesError,
-};
+use daybook_projector::{bookkeeping::quarantine, chain, generation::Generation, tables::TablesError};
 use daybook_schemas::position::{Partition, Position, Vector};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
-use self::ended::Ended;
+use self::{ended::Ended, verified::verified};
 use crate::{
     control::{ChangeError, Control, Entry, NewState, State},
     lease::Assignment,
@@ -33,10 +29,7 @@ use crate::{
     },
     switching::{Flip, Switching},
     upgrade,
-    verify::{
-        self, Indexed, Limits, Report, VerifyError,
-        inspect::{Inspected, Side},
-    },
+    verify::{Limits, Report, VerifyError},
     version::Version,
     watcher::Serving,
 };
@@ -195,7 +188,7 @@ impl Coordinator {
     /// Whether there is nothing to do for a generation.
     fn is_done(&self, entry: &Entry) -> bool {
         let is_removed = || matches!(self.ended.get(&entry.generation), Some(Ended::Removed));
-        !entry.state.is_unpromoted() && (!entry.state.has_ended() || is_removed())
+        !entry.state.is_unpromoted() && (!entry.is_gone() || is_removed())
     }
 
     /// Tries to make the announced candidate live, until it is, or too late.
@@ -473,34 +466,4 @@ async fn refuses_more(max: u64, live: &Generation, candidate: &Generation) -> Re
         let more = if found.len() > 1 { format!(" ({} records in all)", found.len()) } else { String::new() };
         format!("it refuses {position}, which generation {} has applied{more}: {reason}", live.number)
     }))
-}
-
-/// Compares a candidate with the live generation. The report, and what is different, if anything is.
-async fn verified(platform: &Platform, live: &Open, open: &Open, limits: &Limits) -> Result<Report, VerifyError> {
-    let index_of = |open: &Open| open.search.as_ref().and_then(|search| search.index());
-    let (index, of_live) = (index_of(open), index_of(live));
-    let indexed = index.as_deref().zip(platform.version.documents.as_deref()).map(|(index, documents)| Indexed {
-        index,
-        documents,
-        live: of_live.as_deref(),
-        canaries: &platform.settings.canaries,
-    });
-    let (live, candidate, throttle) = (&live.generation, &open.generation, platform.lease.throttle());
-    let projection = &platform.version.projection;
-    let mut report = verify::verify(live, candidate, projection, indexed, limits, &|_, _| {}, throttle).await?;
-    if let Some(inspector) = &platform.version.inspector {
-        let documents = platform.version.documents.as_deref();
-        let mut live = Side { generation: live, index: of_live.as_deref() };
-        let candidate = Side { generation: candidate, index: index.as_deref() };
-        let since = checkpoints::read(candidate.generation.tables.as_ref()).await?;
-        candidate.catch_up(documents).await?;
-        match live.catch_up(documents).await {
-            // A new one may take its place because of that.
-            Err(VerifyError::Behind { .. } | VerifyError::Search(_)) => live.index = None,
-            reached => reached?,
-        }
-        let refused = report.index.as_ref().map_or(0, |index| index.counts.refused);
-        report.add(inspector.inspect(Inspected { live, candidate, since, refused, throttle }).await?);
-    }
-    Ok(report)
 }
