@@ -8,6 +8,7 @@ mod catalogue;
 mod catalogue_api_fields;
 mod catalogue_commands;
 mod catalogue_import;
+mod catalogue_input;
 mod catalogue_refresh;
 mod catalogue_revisions;
 mod catalogue_search;

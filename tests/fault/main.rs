@@ -4,6 +4,7 @@
 //! Each test prints its seed; `DAYBOOK_TEST_SEED` repeats it. `DAYBOOK_FAULT_ROUNDS` makes the random ones longer, as
 //! `tests/run --long` does.
 
+mod catalogue;
 mod damaged;
 mod every_call;
 mod failover;

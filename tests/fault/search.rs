@@ -9,9 +9,9 @@ use std::{
 
 use daybook_tests::{
     api::{Api, of_metaflow},
+    bulk_proxy::{BulkProxy, Harm},
     documents::{compare_documents, last_positions},
     model::Model,
-    overloaded::Overloaded,
     process::{Backend, Place, Server},
     random::Random,
     services::{self, OwnServices},
@@ -131,7 +131,7 @@ async fn an_index_that_is_red_is_waited_for_until_its_shards_are_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_elasticsearch_that_refuses_requests_and_items_has_every_document_in_the_end() {
     let mut random = Random::seeded("overloaded");
-    let overloaded = Overloaded::start(&services::elasticsearch()).await;
+    let overloaded = BulkProxy::start(&services::elasticsearch(), Harm::Overload).await;
     let place = Place::new("overloaded", Backend::Distributed).with_search(Some(overloaded.url.clone()));
     let server = Server::start(&place);
     let steps = [Step::make(&server.api, "F").await];

@@ -2,12 +2,12 @@
 //! that do harm, and an independent model of the fold.
 
 pub mod api;
+pub mod bulk_proxy;
 pub mod comparison;
 pub mod documents;
 pub mod fuzz;
 pub mod locks;
 pub mod model;
-pub mod overloaded;
 pub mod process;
 pub mod proxy;
 pub mod random;

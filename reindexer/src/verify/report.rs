@@ -256,9 +256,13 @@ impl Report {
         hold("rows that differ", sum(differing), unless_accepted(limits.differing), &|| named(differing));
         hold("rows that the candidate lacks", sum(missing), unless_accepted(limits.missing), &|| named(missing));
         hold("rows that only the candidate has", sum(extra), Some(limits.extra), &|| named(extra));
-        if let Some(IndexReport { counts, .. }) = &self.index {
-            let IndexCounts { missing, extra, stale, altered, .. } = counts;
-            let of_kinds = || format!("{missing} missing, {extra} extra, {stale} stale, {altered} altered");
+        if let Some(index) = &self.index {
+            let counts = &index.counts;
+            let of_kinds = || {
+                let IndexCounts { missing, extra, stale, altered, .. } = counts;
+                let kinds = format!("{missing} missing, {extra} extra, {stale} stale, {altered} altered");
+                index.first().map_or_else(|| kinds.clone(), |id| format!("{kinds}, the first is {id}"))
+            };
             hold("documents that are not as the tables make them", counts.faults(), Some(limits.documents), &of_kinds);
         }
         let QuarantineReport { newly_quarantined: newly, newly_quarantined_count: count, .. } = &self.quarantine;
@@ -293,6 +297,13 @@ impl Report {
     }
 }
 
+impl IndexReport {
+    /// The id of a document that is not as the tables make it.
+    fn first(&self) -> Option<&str> {
+        [&self.missing, &self.extra, &self.stale, &self.altered].into_iter().flatten().next().map(String::as_str)
+    }
+}
+
 impl IndexCounts {
     /// Documents that are not as the tables make them.
     pub(super) fn faults(&self) -> u64 {
@@ -315,7 +326,12 @@ mod tests {
         let newly = NewlyQuarantined { position: "t/0@5".to_owned(), reason: "bad".to_owned() };
         Report {
             tables: vec![table("runs", 1, 0), table("flows", 2, 4)],
-            index: Some(IndexReport { counts, complete: true, ..IndexReport::default() }),
+            index: Some(IndexReport {
+                counts,
+                missing: vec!["book/7".to_owned()],
+                complete: true,
+                ..IndexReport::default()
+            }),
             quarantine: QuarantineReport {
                 newly_quarantined_count: 1,
                 newly_quarantined: vec![newly],
@@ -346,7 +362,8 @@ mod tests {
         let report = judged(Limits { missing: 4, ..Limits::default() });
         let reasons = [
             "rows that differ: 3 (1 of runs, 2 of flows), at most 0 may be",
-            "documents that are not as the tables make them: 3 (1 missing, 0 extra, 2 stale, 0 altered), at most 0 may be",
+            "documents that are not as the tables make them: 3 (1 missing, 0 extra, 2 stale, 0 altered, the first is \
+             book/7), at most 0 may be",
             "quarantined records that the live generation has applied: 1 (the first is t/0@5: bad), at most 0 may be",
         ];
         assert_eq!((report.passed, report.reasons), (false, reasons.map(str::to_owned).to_vec()));

@@ -6,6 +6,7 @@ use std::{
 };
 
 use daybook_books::projection::Books;
+use daybook_catalogue::records::events as of_records;
 use daybook_ingest::log::{self, BoxFuture};
 use daybook_metaflow::{events::TOPICS, projection::Metaflow};
 use daybook_projector::{
@@ -19,8 +20,9 @@ use daybook_projector::{
         state::Search,
     },
 };
-use daybook_schemas::Topic;
+use daybook_schemas::{Envelope, Topic, topics};
 use daybook_tests::wait;
+use serde_json::json;
 use tokio::sync::watch;
 
 use super::{
@@ -28,6 +30,7 @@ use super::{
     pair::{Pair, books, flow},
 };
 use crate::{
+    records,
     search::engines,
     tables::{Place, places},
 };
@@ -57,21 +60,34 @@ async fn split(pair: &Pair, documents: &dyn Documents, keys: i64) -> Vec<KeyRang
     ranges.unwrap_or_else(|error| panic!("{error}"))
 }
 
-async fn filled<P: Projection + 'static>(place: &Place, projection: P, topics: &[Topic]) -> Pair {
-    let projection: Arc<dyn Projection> = Arc::new(projection);
+async fn filled(place: &Place, projection: Arc<dyn Projection>, topics: &[Topic]) -> Pair {
     Pair::start(place, Arc::clone(&projection), projection, topics).await
+}
+
+/// A collection with records.
+async fn collection(place: &Place) -> (Pair, Arc<dyn Documents>) {
+    let (definition, topic) = (records::definition(), of_records::topic("folded"));
+    topics::declare(&[topic]);
+    let parts = daybook_catalogue::records::parts(1, Arc::clone(&definition));
+    let parts = parts.unwrap_or_else(|error| panic!("{error}"));
+    let pair = filled(place, parts.projection, &[topic]).await;
+    let events = (1..=29).map(|number| records::upserted(&definition, &json!({"id": format!("r{number}")})));
+    pair.append(&events.map(|event| Envelope::new(1_700_000_000_000, event)).collect::<Vec<_>>()).await;
+    (pair, parts.documents.unwrap_or_else(|| panic!("the collection has no documents")))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ranges_of_any_size_hold_every_document_once() {
     for place in places("ranges") {
-        let metaflow = filled(&place, Metaflow, &TOPICS).await;
+        let metaflow = filled(&place, Arc::new(Metaflow), &TOPICS).await;
         for name in ["A", "Ä", "a-b", "z"] {
             metaflow.append(&flow(name, 1..=3, None)).await;
         }
-        let toy = filled(&place, Books, &[daybook_books::events::BOOKS]).await;
+        let toy = filled(&place, Arc::new(Books), &[daybook_books::events::BOOKS]).await;
         toy.append(&books(1..=29)).await;
-        for (pair, documents) in [(&metaflow, &Metaflow as &dyn Documents), (&toy, &Books)] {
+        let (collection, of_records) = collection(&place).await;
+        let all = [(&metaflow, &Metaflow as &dyn Documents), (&toy, &Books), (&collection, of_records.as_ref())];
+        for (pair, documents) in all {
             let name = format!("{}, {}", place.store.describe(), pair.candidate.domain);
             let whole = counted(pair, documents, &split(pair, documents, RANGE_KEYS).await).await;
             assert!(whole.len() > 28, "{name}: {}", whole.len());
@@ -93,7 +109,7 @@ async fn processes_divide_a_build_and_another_goes_on_with_what_one_has_left() {
     for place in places("builds") {
         for engine in engines("builds", &Metaflow.shape()).await {
             let name = format!("{}, {}", place.store.describe(), engine.name);
-            let pair = filled(&place, Metaflow, &TOPICS).await;
+            let pair = filled(&place, Arc::new(Metaflow), &TOPICS).await;
             pair.append(&flow("F", 1..=9, None)).await;
             let all = log::partitions(pair.log.as_ref());
             let (first, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|partition| partition.id == 0);

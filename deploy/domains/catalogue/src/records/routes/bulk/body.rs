@@ -62,7 +62,7 @@ impl Encoding {
 }
 
 fn of_json(line: &[u8], number: u64) -> Result<Map<String, Value>, Value> {
-    let refused = |fault: json_line::LineFault| refusal(number, fault.code(), &fault.to_string());
+    let refused = |fault: json_line::LineFault| refusal(number, fault.field(), fault.code(), &fault.to_string());
     json_line::parse(line).map_err(refused)
 }
 
@@ -72,11 +72,13 @@ fn rows(format: Format, body: &[u8]) -> Result<Box<dyn Iterator<Item = Given> + 
         // After the header nothing fails: the body is in memory.
         Some(match rows.next_row().ok()?? {
             Ok(row) => Given { number: row.line, fields: Ok(row.into_fields(rows.columns())) },
-            Err(RowFault { line, code, detail }) => Given { number: line, fields: Err(refusal(line, code, &detail)) },
+            Err(RowFault { line, code, detail }) => {
+                Given { number: line, fields: Err(refusal(line, None, code, &detail)) }
+            }
         })
     })))
 }
 
-fn refusal(number: u64, code: &str, detail: &str) -> Value {
-    json!({"line": number, "record_id": null, "code": code, "detail": detail})
+fn refusal(number: u64, field: Option<&str>, code: &str, detail: &str) -> Value {
+    json!({"line": number, "record_id": null, "field": field, "code": code, "detail": detail})
 }

@@ -1,0 +1,189 @@
+//! Faults under a collection: an Elasticsearch that refuses documents or takes them late, a broker that denies a topic, and
+//! many who ask for a refresh at a time.
+
+use daybook_tests::{
+    api::Api,
+    bulk_proxy::{BulkProxy, Harm},
+    process::{Backend, Place, Server},
+    services, wait,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+const IMAGES: &str = "collection = 'image'\nkey = 'id'\n[fields]\nid = 'text'\ntitle = 'text'\n";
+const COLLECTION: &str = "/api/v1/collections/image";
+const OF_COLLECTION: &str = "domain=collection.image";
+/// More than the proxy takes in one request.
+const RECORDS: usize = 300;
+/// Who ask for a refresh at a time, and how often.
+const CALLERS: usize = 24;
+const TURNS: usize = 4;
+
+async fn define(api: &Api) {
+    let made = api.send(Method::PUT, COLLECTION, Some(IMAGES.to_owned()), &[]).await;
+    assert!([200, 201].contains(&made.status), "{}", made.text);
+}
+
+/// Writes records, and waits until they are found.
+async fn fill(api: &Api) {
+    let lines = (0..RECORDS).map(|number| json!({"id": format!("r{number:03}"), "title": "A pier"}).to_string());
+    let lines: Vec<String> = lines.collect();
+    let sent = api.post_text(&format!("{COLLECTION}/records:bulk"), &lines.join("\n")).await;
+    assert_eq!(sent.json()["upserted"], RECORDS, "{}", sent.text);
+    wait::until("all records are found", async || found(api, "").await == RECORDS).await;
+}
+
+/// How many records a search finds.
+async fn found(api: &Api, query: &str) -> usize {
+    let answer = api.get(&format!("{COLLECTION}/search?{query}")).await;
+    answer.json()["total"].as_u64().and_then(|total| total.try_into().ok()).unwrap_or(usize::MAX)
+}
+
+/// Refreshes the collection until the refresh has ended; the state of its generation, and its report.
+async fn refresh(api: &Api) -> (Value, Value) {
+    let begun = api.post(&format!("/api/v1/rebuilds?{OF_COLLECTION}"), &json!({"promote": true})).await;
+    assert_eq!(begun.status, 202, "{}", begun.text);
+    let number = begun.json()["generation"].clone();
+    // The answer ends with the refresh.
+    let events = api.get(&format!("/api/v1/rebuilds/collection.image-{number}/events")).await;
+    assert_eq!(events.status, 200, "{}", events.text);
+    let state = api.get(&format!("/api/v1/generations/{number}?{OF_COLLECTION}")).await.json();
+    let report = api.get(&format!("/api/v1/generations/{number}/report?{OF_COLLECTION}")).await.json();
+    (state, report)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_the_index_refuses_fails_the_refresh_that_names_it_and_the_next_one_has_it() {
+    let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
+    let place = Place::new("refuseddocument", Backend::Distributed).with_search(Some(proxy.url.clone()));
+    let server = Server::start(&place);
+    let api = &server.api;
+    define(api).await;
+    fill(api).await;
+    proxy.set(Harm::Refuse("r007".to_owned()));
+    let (state, report) = refresh(api).await;
+    assert_eq!(state["state"], "failed", "{state}");
+    let reason = state["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("r007"), "{reason}");
+    let index = &report["index"];
+    assert_eq!((&index["missing"], &report["passed"]), (&json!(["r007"]), &json!(false)), "{report}");
+    assert_eq!(found(api, "").await, RECORDS, "a refresh that failed changed what is live");
+    let is_empty = async || !place.parts().await.iter().any(|part| part.contains("_g0002"));
+    wait::until("what was made for it is removed", is_empty).await;
+    proxy.set(Harm::Keep);
+    let (state, report) = refresh(api).await;
+    assert_eq!((&state["state"], &report["passed"]), (&json!("live"), &json!(true)), "{report}");
+    assert_eq!(found(api, "record_id=r007").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_on_an_overloaded_elasticsearch_has_every_document_in_the_end() {
+    let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
+    let place = Place::new("overloadedrefresh", Backend::Distributed).with_search(Some(proxy.url.clone()));
+    let server = Server::start(&place);
+    let api = &server.api;
+    define(api).await;
+    fill(api).await;
+    proxy.set(Harm::Overload);
+    let (state, report) = refresh(api).await;
+    assert_eq!((&state["state"], &report["passed"]), (&json!("live"), &json!(true)), "{state} {report}");
+    assert_eq!(report["inspection"]["conservation"]["documents"], RECORDS, "{report}");
+    let (whole, in_part) = proxy.refused();
+    assert!(whole > 1 && in_part > 0, "{whole} requests were refused, {in_part} in part");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_request_that_comes_after_a_takedown_shows_nothing() {
+    let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
+    let place = Place::new("latebulk", Backend::Distributed).with_search(Some(proxy.url.clone()));
+    let server = Server::start(&place);
+    let api = &server.api;
+    define(api).await;
+    fill(api).await;
+    let ids: Vec<String> = (0..RECORDS / 2).map(|number| format!("r{number:03}")).collect();
+    let down = api.post(&format!("{COLLECTION}/takedowns"), &json!({"ids": ids, "reason": "licence"})).await;
+    assert_eq!(down.status, 200, "{}", down.text);
+    let removed = api.send(Method::DELETE, &format!("{COLLECTION}/records/r299"), None, &[]).await;
+    assert_eq!(removed.status, 200, "{}", removed.text);
+    let shown = RECORDS - ids.len() - 1;
+    wait::until("they are hidden", async || found(api, "").await == shown).await;
+    let statuses = proxy.send_again().await;
+    assert!(statuses.iter().filter(|status| **status == 409).count() > ids.len(), "{statuses:?}");
+    // What has been written since is visible, and so is what the late requests have done.
+    let written = api.send(Method::PUT, &format!("{COLLECTION}/records/new"), Some("{}".to_owned()), &[]).await;
+    assert_eq!(written.status, 200, "{}", written.text);
+    wait::until("the new record is found", async || found(api, "record_id=new").await == 1).await;
+    assert_eq!(found(api, "").await, shown + 1, "a late request showed what is hidden");
+    let (state, report) = refresh(api).await;
+    assert_eq!((&state["state"], &report["passed"]), (&json!("live"), &json!(true)), "{report}");
+}
+
+/// Many ask for a refresh at a time, through several processes; the answers.
+async fn ask(servers: &[Server]) -> Vec<(u16, String)> {
+    let mut callers = JoinSet::new();
+    for caller in 0..CALLERS {
+        let api = servers[caller % servers.len()].api.clone();
+        callers.spawn(async move {
+            let answer = api.post(&format!("/api/v1/rebuilds?{OF_COLLECTION}"), &json!({})).await;
+            (answer.status, answer.text)
+        });
+    }
+    callers.join_all().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_refreshes_that_are_asked_for_at_a_time_one_runs_and_the_others_name_it() {
+    for (backend, processes) in [(Backend::Embedded, 1), (Backend::Distributed, 2)] {
+        let place = Place::new("manyrefreshes", backend);
+        let servers: Vec<Server> = (0..processes).map(|_| Server::start(&place)).collect();
+        for server in &servers {
+            define(&server.api).await;
+        }
+        fill(&servers[0].api).await;
+        for turn in 0..TURNS {
+            let generation = turn + 2;
+            let answers = ask(&servers).await;
+            let (begun, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(status, _)| *status == 202);
+            assert_eq!(begun.len(), 1, "{backend:?}, turn {turn}: {begun:?} {refused:?}");
+            let holder = format!("generation {generation} of collection.image is ");
+            let names_it = |(status, text): &(u16, String)| *status == 409 && text.contains(&holder);
+            assert!(refused.iter().all(names_it), "{backend:?}, turn {turn}: {refused:?}");
+            let path = format!("/api/v1/generations/{generation}/cancel?{OF_COLLECTION}");
+            let cancelled = servers[0].api.post(&path, &json!({"reason": "the next turn"})).await;
+            assert_eq!(cancelled.status, 200, "{}", cancelled.text);
+        }
+        let listed = servers[0].api.get(&format!("/api/v1/generations?{OF_COLLECTION}")).await.json();
+        assert_eq!(listed.as_array().map(Vec::len), Some(TURNS + 1), "{listed}");
+        for server in servers {
+            assert!(server.stop());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_the_broker_denies_leaves_nothing_of_the_collection_and_the_answer_names_the_command() {
+    let place = Place::new("denied", Backend::Distributed);
+    let server = Server::start(&place);
+    let (bootstrap, prefix) = place.topics();
+    // Kafka denies a topic whose name differs from that of another one in dots and underscores alone.
+    let other = format!("{prefix}_collection_image");
+    services::python("fault/topics.py", &["create", bootstrap, prefix, &other]);
+    let put = async || server.api.send(Method::PUT, COLLECTION, Some(IMAGES.to_owned()), &[]).await;
+    for _ in 0..2 {
+        let denied = put().await;
+        assert_eq!(denied.status, 503, "{}", denied.text);
+        let command =
+            format!("kafka-topics.sh --bootstrap-server HOST:PORT --create --topic {prefix}.collection.image");
+        assert!(denied.text.contains(&command), "{}", denied.text);
+    }
+    assert_eq!(server.api.get(COLLECTION).await.status, 404);
+    assert_eq!(server.api.get("/api/v1/collections").await.json()["collections"], json!([]));
+    let defined = place.events().into_iter().filter(|event| event.to_string().contains("CollectionDefined")).count();
+    assert_eq!(defined, 0, "a collection without a topic was recorded");
+    services::python("fault/topics.py", &["delete", bootstrap, prefix, &other]);
+    wait::until("the topic is allowed", async || put().await.status == 201).await;
+    let written = server.api.send(Method::PUT, &format!("{COLLECTION}/records/a"), Some("{}".to_owned()), &[]).await;
+    assert_eq!(written.status, 200, "{}", written.text);
+    assert!(server.stop());
+}
