@@ -21,6 +21,7 @@ use crate::{
     error::ApiError,
     live::Live,
     pagination,
+    routes::search,
 };
 
 pub(crate) const PREVIEW: HeaderName = HeaderName::from_static("daybook-preview");
@@ -130,9 +131,10 @@ fn refused(refusal: Refusal) -> ApiError {
     }
 }
 
-/// The generation that a list's cursor belongs to, while that is open.
+/// The generation that the cursor of a list or a search belongs to, while that is open.
 fn of_cursor(domain: &Domain, uri: &Uri) -> Option<GenerationId> {
-    let number = pagination::generation_of(uri.query()?)?;
+    let query = uri.query()?;
+    let number = pagination::generation_of(query).or_else(|| search::generation_of(query))?;
     domain.serving().open.contains_key(&number).then_some(GenerationId(number))
 }
 

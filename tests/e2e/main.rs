@@ -13,6 +13,7 @@ mod catalogue_input;
 mod catalogue_refresh;
 mod catalogue_revisions;
 mod catalogue_search;
+mod catalogue_switches;
 mod catalogue_terms;
 mod catalogue_words;
 mod catalogue_workers;

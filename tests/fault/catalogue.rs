@@ -69,6 +69,8 @@ async fn a_document_that_the_index_refuses_fails_the_refresh_that_names_it_and_t
     let index = &report["index"];
     assert_eq!((&index["missing"], &report["passed"]), (&json!(["r007"]), &json!(false)), "{report}");
     assert_eq!(found(api, "").await, RECORDS, "a refresh that failed changed what is live");
+    let is_empty = async || !place.parts().await.iter().any(|part| part.contains("_g0002"));
+    wait::until("what was made for it is removed", is_empty).await;
     proxy.set(Harm::Keep);
     let (state, report) = refresh(api).await;
     assert_eq!((&state["state"], &report["passed"]), (&json!("live"), &json!(true)), "{report}");

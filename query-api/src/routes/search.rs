@@ -39,7 +39,7 @@ async fn search(
 ) -> Result<Response, ApiError> {
     let began = Instant::now();
     let index = index(&app, &live, &headers).await?;
-    let place = format!("{}/{}", live.generation.number, index.id());
+    let place = Cursor::place(live.generation.number, index.id());
     let shape = index.shape();
     let Parameters { request, hits_wanted, asked } = Parameters::parse(shape, &query, &place, now_ms())?;
     let asked_for = request.clone();
@@ -64,6 +64,15 @@ async fn search(
         "took_ms": u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
     Ok(json::respond(StatusCode::OK, &body))
+}
+
+/// The generation that a query's cursor belongs to, if it has one.
+pub(crate) fn generation_of(query: &str) -> Option<i64> {
+    if !query.contains("cursor=") {
+        return None;
+    }
+    let query = Query::parse(query).ok()?;
+    Cursor::parse(query.get("cursor")?)?.generation()
 }
 
 /// The routes of a domain's search, below its prefix.

@@ -180,17 +180,29 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
+    /// The name of an index of a generation.
+    pub(super) fn place(generation: i64, index_id: &str) -> String {
+        format!("{generation}/{index_id}")
+    }
+
+    /// The generation that it belongs to.
+    pub(super) fn generation(&self) -> Option<i64> {
+        self.place.split_once('/')?.0.parse().ok()
+    }
+
+    /// Reads a cursor; `None` if it is none.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let text = Some(text).filter(|text| text.len() <= CURSOR_BYTES_MAX)?;
+        serde_json::from_slice(&BASE64.decode(text.trim_end_matches('=')).ok()?).ok()
+    }
+
     pub(super) fn encode(&self) -> String {
         BASE64.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
     fn decode(shape: &IndexShape, text: &str, place: &str, asked: u64, sort: Sort) -> Result<Start, ApiError> {
         let wrong = |reason: &str| ApiError::invalid("cursor", reason);
-        if text.len() > CURSOR_BYTES_MAX {
-            return Err(wrong("the cursor is not valid"));
-        }
-        let bytes = BASE64.decode(text.trim_end_matches('=')).map_err(|_| wrong("the cursor is not valid"))?;
-        let cursor: Self = serde_json::from_slice(&bytes).map_err(|_| wrong("the cursor is not valid"))?;
+        let cursor = Self::parse(text).ok_or_else(|| wrong("the cursor is not valid"))?;
         if cursor.place != place {
             return Err(wrong("the cursor belongs to an index that is no longer served; begin again"));
         }
@@ -290,6 +302,7 @@ mod tests {
         let start = Start::After { value: SortValue::Int(5), key: 6 };
         let cursor = Cursor { place: "1/i".to_owned(), asked, start: start.clone() };
         let text = cursor.encode();
+        assert_eq!(Cursor::parse(&text).and_then(|cursor| cursor.generation()), Some(1));
         assert_eq!(parse(&format!("q=a&sort=-run&cursor={text}")).map(|it| it.request.start).ok(), Some(start));
         for wrong in ["q=b&sort=-run", "q=a&sort=run", "q=a&sort=-user", "q=a&sort=-run&tag=x"] {
             assert!(parse(&format!("{wrong}&cursor={text}")).is_err(), "{wrong}");
