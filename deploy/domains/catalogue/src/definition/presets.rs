@@ -88,13 +88,13 @@ impl Preset {
         });
         clean.exclude.retain(|exclusion| exclusion.when.keys().all(|name| declared.contains(name.as_str())));
         let clean = serde_json::to_value(clean)?;
-        let index = |shards: u64| json!({"shards": shards, "language": "english", "mapping_file": self.mapping_file()});
+        let index = json!({"language": "english", "mapping_file": self.mapping_file()});
         let filtered = json!({"fields": SENSITIVE_FIELDS});
         Ok(match self {
-            Self::OpenverseAudio => json!({"clean": clean, "filtered": filtered, "index": index(1)}),
+            Self::OpenverseAudio => json!({"clean": clean, "filtered": filtered, "index": index}),
             Self::OpenverseImage | Self::OpenverseImage2 => {
                 let refresh = json!({"deadline": {"total": "4d", "import": "12h"}});
-                json!({"clean": clean, "filtered": filtered, "index": index(18), "refresh": refresh})
+                json!({"clean": clean, "filtered": filtered, "index": index, "refresh": refresh})
             }
         })
     }

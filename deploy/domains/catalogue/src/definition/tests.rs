@@ -103,7 +103,7 @@ fn a_preset_lies_under_what_is_given() {
     assert!(matches!(deny_exact, Terms::List(list) if list.to_string() == "tags-exact@3"));
     assert_eq!(drop_providers.as_slice(), ["rekognition".to_owned()]);
     assert_eq!(definition.clean.exclude[0].id, "gone");
-    assert_eq!((definition.index.shards, definition.index.replicas), (18, Some(2)));
+    assert_eq!((definition.index.shards, definition.index.replicas), (1, Some(2)));
     assert_eq!(definition.index.mapping_file.as_deref(), Some("image.mapping.json"));
     assert_eq!(definition.refresh.deadline.import.to_string(), "12h");
     let updated = definition.field("updated_on").and_then(|field| field.default.clone());
@@ -255,7 +255,7 @@ fn each_value_has_its_origin() {
         ("/fields/url/max_length", json!(1000), "given"),
         ("/fields/url/required", json!(false), "default"),
         ("/fields/title/on_long", json!("truncate"), "given"),
-        ("/index/shards", json!(18), "preset"),
+        ("/index/language", json!("english"), "preset"),
         ("/index/replicas", json!(2), "given"),
         ("/refresh/deadline/total", json!("5d"), "given"),
         ("/refresh/deadline/import", json!("12h"), "preset"),
