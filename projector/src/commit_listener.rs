@@ -39,7 +39,7 @@ impl Notification {
 /// Listens until the task is dropped; returns immediately if no other process can change the tables. `instance` is the
 /// name of this process.
 pub async fn listen(instance: String, generation: Arc<Generation>) {
-    let mut polled_at = Instant::now();
+    let (mut polled_at, mut is_read) = (Instant::now(), false);
     let mut listening = None;
     loop {
         if listening.is_none() {
@@ -49,7 +49,7 @@ pub async fn listen(instance: String, generation: Arc<Generation>) {
                     listening = Some(receiver);
                     // Commits before this were not heard, and another server may have taken over.
                     polled_at = Instant::now();
-                    read_checkpoints(&generation).await;
+                    is_read = read_checkpoints(&generation).await;
                 }
                 Err(error) => tracing::warn!(error = %error, "cannot listen for commits: {error}"),
             }
@@ -58,19 +58,19 @@ pub async fn listen(instance: String, generation: Arc<Generation>) {
         match received.as_deref().map(Notification::parse) {
             Some(Some(notification)) if notification.instance == instance => {}
             Some(Some(notification)) => generation.note_reached(&notification.reached),
-            None if polled_at.elapsed() < AWAITED_POLL || !generation.progress.awaited() => {}
+            None if polled_at.elapsed() < AWAITED_POLL || is_read && !generation.progress.awaited() => {}
             _ => {
                 polled_at = Instant::now();
-                read_checkpoints(&generation).await;
+                is_read = read_checkpoints(&generation).await;
             }
         }
     }
 }
 
-async fn read_checkpoints(generation: &Generation) {
-    if let Err(error) = generation.look().await {
-        tracing::debug!(error = %error, "cannot read the checkpoints: {error}");
-    }
+/// Reads the checkpoints; false if that failed.
+async fn read_checkpoints(generation: &Generation) -> bool {
+    let read = generation.look().await;
+    read.inspect_err(|error| tracing::debug!(error = %error, "cannot read the checkpoints: {error}")).is_ok()
 }
 
 /// The next notification, or `None` after a while without one. A receiver whose sender is gone is dropped.

@@ -36,7 +36,8 @@ pub fn fingerprints(projection: &dyn Projection, shape: Option<&IndexShape>) -> 
 pub fn mapping(shape: &IndexShape) -> String {
     let of_engines = [search::elasticsearch::definition(shape), search::tantivy::definition(shape)];
     let of_engines = of_engines.map(|it| it.to_string());
-    hash([format!("{shape:?}").as_bytes(), of_engines[0].as_bytes(), of_engines[1].as_bytes()])
+    let shape = serde_json::to_string(shape).unwrap_or_default();
+    hash([shape.as_bytes(), of_engines[0].as_bytes(), of_engines[1].as_bytes()])
 }
 
 fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {

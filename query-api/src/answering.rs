@@ -43,7 +43,8 @@ impl<'a> Answering<'a> {
     pub(crate) fn begin(app: &'a App, domain: &'a Domain, http: &http::Request<Body>) -> Result<Self, ApiError> {
         let named = match previewed(http.method(), http.headers())? {
             Some(previewed) => Some(previewed),
-            None => of_cursor(domain, http.uri()),
+            None if is_read(http.method()) => of_cursor(domain, http.uri()),
+            None => None,
         };
         let request = Request::begin(&local(app, domain), named, app.lease.now()).map_err(refused)?;
         let number = request.generation.0;
@@ -138,10 +139,14 @@ fn of_cursor(domain: &Domain, uri: &Uri) -> Option<GenerationId> {
     domain.serving().open.contains_key(&number).then_some(GenerationId(number))
 }
 
+fn is_read(method: &Method) -> bool {
+    [Method::GET, Method::HEAD].contains(method)
+}
+
 /// The generation that a preview names. Only reads can be previewed.
 fn previewed(method: &Method, headers: &HeaderMap) -> Result<Option<GenerationId>, ApiError> {
     let Some(value) = headers.get(PREVIEW) else { return Ok(None) };
-    if method != Method::GET && method != Method::HEAD {
+    if !is_read(method) {
         return Err(ApiError::invalid(PREVIEW_FIELD, "only reads can be previewed"));
     }
     let number = value.to_str().ok().and_then(|text| text.trim().parse().ok()).filter(|number| *number > 0);

@@ -1,8 +1,8 @@
 //! Takes the candidate of a domain from one state to the next, and carries out promotions and retirements.
 //!
-//! One process coordinates the generations of one version: the one to which the first partition is assigned. If two disagree for a moment, they
-//! repeat each other's steps: every step is a compare-and-set in control storage, and so is what a new coordinator finds
-//! after a crash.
+//! One process coordinates the generations of one version: the one to which the first partition is assigned. If two
+//! disagree for a moment, they repeat each other's steps: every step is a compare-and-set in control storage, and so is
+//! what a new coordinator finds after a crash.
 
 mod ended;
 mod late;
@@ -282,12 +282,12 @@ impl Coordinator {
         candidate: &Entry,
         entries: &[Entry],
     ) -> Result<(), StepError> {
-        if candidate.state == State::Planned {
-            return self.make(platform, candidate).await;
-        }
         let serving = self.serving.borrow().clone();
         if self.stop_late(platform, candidate, &serving).await? {
             return Ok(());
+        }
+        if candidate.state == State::Planned {
+            return self.make(platform, candidate).await;
         }
         let Some(open) = serving.open.get(&candidate.generation) else { return Ok(()) };
         let live = &serving.current;

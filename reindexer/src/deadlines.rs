@@ -30,6 +30,7 @@ impl Deadlines {
     /// The deadline that a rebuild has passed that has had its state, and has been worked on, for so long.
     pub(crate) fn passed(&self, state: State, in_state: Duration, in_all: Duration) -> Option<Passed> {
         let (name, of_state) = match state {
+            State::Planned => ("total", None),
             State::Loading => ("load", self.load),
             State::Indexing => ("index", self.index),
             State::Tailing | State::Verifying => ("ready", self.ready),
@@ -77,12 +78,12 @@ mod tests {
                 "by default there is none"
             );
         }
-        for state in State::ALL
-            .into_iter()
-            .filter(|state| !matches!(state, State::Loading | State::Indexing | State::Tailing | State::Verifying))
-        {
+        for state in State::ALL.into_iter().filter(|state| {
+            !matches!(state, State::Planned | State::Loading | State::Indexing | State::Tailing | State::Verifying)
+        }) {
             assert_eq!(passed(state, 1000, 1000), None, "nobody works on one that is {}", state.as_str());
         }
+        assert_eq!(passed(State::Planned, 11, 11), Some("total"));
         let text = deadlines.passed(State::Loading, seconds(2), seconds(2)).map(|passed| passed.to_string());
         assert_eq!(text.as_deref(), Some("loading has passed the deadline load of 1s"));
     }

@@ -252,9 +252,13 @@ pub(crate) async fn make_candidate(platform: &Platform, entry: &Entry) -> Result
         Some(State::Planned) => {
             tracing::info!(domain, generation = number, "generation {number} of {domain} is loading")
         }
-        // It was cancelled meanwhile.
+        // It was cancelled meanwhile, or a deadline has stopped it, and what others have made is kept.
         Some(state) if state.has_ended() => {
             let entries = control.generations(domain).await.map_err(failed)?;
+            let is_kept = entries.iter().any(|it| it.generation == number && !it.is_gone());
+            if is_kept {
+                return Ok(());
+            }
             upgrade::remove(&platform.stores(), domain, entry, &entries).await.map_err(failed)?;
         }
         // Somebody else was faster.

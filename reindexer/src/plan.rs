@@ -290,6 +290,10 @@ pub(crate) async fn configuration_differs(platform: &Platform, live: &Entry) -> 
 
 /// Notes how long a rebuild took until it was ready, for estimates of later ones.
 pub(crate) async fn note_ready(control: &Control, domain: &str, entry: &Entry) -> Result<(), TablesError> {
+    // One that was resumed, or is verified again, says nothing about that.
+    if entry.began_at != entry.created_at {
+        return Ok(());
+    }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let took = i64::try_from(now.as_millis()).unwrap_or(i64::MAX).saturating_sub(entry.created_at);
     control.note(domain, entry.generation, READY_MS, took.max(1).to_string()).await

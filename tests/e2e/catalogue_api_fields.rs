@@ -128,3 +128,24 @@ async fn what_the_api_has_set_is_there_after_upserts_refreshes_rollbacks_and_rem
         assert_eq!(of_log, expected.len(), "daybook log cat shows {events:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_that_adds_and_drops_fields_of_the_api_is_refreshed() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let place = Place::new("apichange", backend);
+        let server = Server::start(&place);
+        let api = &server.api;
+        define(api, IMAGES).await;
+        put(api, "a", &json!({"title": "A"})).await;
+        set(api, "a", &json!({"views": 5, "note": "old"})).await;
+        let without_note: String =
+            IMAGES.lines().filter(|line| !line.starts_with("note")).collect::<Vec<_>>().join("\n");
+        define(api, &format!("{without_note}\nlikes = {{ type = \"int\", owner = \"api\" }}\n")).await;
+        set(api, "a", &json!({"likes": 3})).await;
+        let generation = begin(api, true).await;
+        until(api, generation, "live").await;
+        let expected = json!({"id": "a", "title": "A", "views": 5, "likes": 3});
+        wait::until("it answers from the new generation", async || shown(api, "a").await.1 == "2").await;
+        assert_eq!(shown(api, "a").await.0, expected, "{backend:?}");
+    }
+}

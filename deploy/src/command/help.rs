@@ -357,7 +357,7 @@ help!(
         "  3  no such domain or rebuild",
         "  5  another rebuild is under way, or it was not promoted",
         "  6  verification found differences",
-        "  7  unavailable",
+        "  7  unavailable, or a deadline has passed",
         "  8  cancelled",
         "130  interrupted (the rebuild goes on)"
     ]

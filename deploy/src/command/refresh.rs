@@ -87,7 +87,8 @@ pub(crate) struct RetryOptions {
     /// What the new generation is called.
     #[arg(long, value_name = "LABEL")]
     pub(crate) name: Option<String>,
-    /// Promotes the new generation as soon as it is ready. Left out: as `refresh.promote` of the definition says.
+    /// Promotes the new generation as soon as it is ready. Left out: as `refresh.promote` of the definition says; one that
+    /// goes on after a deadline: as it was begun.
     #[arg(long, conflicts_with = "no_promote")]
     pub(crate) promote: bool,
     /// Leaves the new generation ready, whatever the definition says.

@@ -286,7 +286,7 @@ impl EventLog for KafkaLog {
 
     fn end(&self, topics: &[Topic]) -> Result<Vector, LogError> {
         let end = self.fetch_end(topics);
-        self.condition.note_end(end.as_ref().map(|_| ()).map_err(LogError::to_string));
+        self.condition.note_end(topics, end.as_ref().map(|_| ()).map_err(LogError::to_string));
         end
     }
 

@@ -1,8 +1,7 @@
 //! Search on Elasticsearch, by its official client: one index for each generation, behind an alias that is deleted with
 //! it.
 //!
-//! Versions are external: a revision older than the stored one gets a conflict, which counts as written. An index has
-//! one primary shard, so that counts are exact. Acknowledged bulk requests are durable; they are visible after a refresh.
+//! Versions are external: a revision older than the stored one gets a conflict, which counts as written. Acknowledged bulk requests are durable; they are visible after a refresh.
 
 mod answer;
 mod bulk;
@@ -39,6 +38,8 @@ use crate::space::Space;
 
 /// Bulk requests in flight: while one is processed, the next is built.
 const WRITES_MAX: usize = 3;
+/// Answers are those of all shards, or none.
+const WHOLE: &str = "allow_partial_search_results=false";
 /// How long Elasticsearch may wait for a shard that is not there; then it says so.
 const SHARD_WAIT_MAX: &str = "5s";
 /// How long one call may take.
@@ -274,9 +275,10 @@ impl SearchIndex for ElasticsearchIndex {
             let path = format!("/{}/_refresh", self.alias);
             let (status, answer) = self.store.call(Method::Post, &path, None).await?;
             let shards = &accepted(status, answer)?["_shards"];
-            // A missing shard is counted in neither.
-            if shards["failed"] != 0 || shards["successful"] == 0 {
-                return Err(SearchError::Unavailable(format!("the shard was not refreshed: {shards}")));
+            // A missing shard is counted in neither. Replicas are counted, too.
+            let successful = shards["successful"].as_u64().unwrap_or(0);
+            if shards["failed"] != 0 || successful < self.shape.storage.shards {
+                return Err(SearchError::Unavailable(format!("not every shard was refreshed: {shards}")));
             }
             Ok(())
         })
@@ -287,7 +289,7 @@ impl SearchIndex for ElasticsearchIndex {
             if self.store.id_of(&self.name).await? != self.id {
                 return Err(SearchError::Gone(format!("{} was made again", self.name)));
             }
-            let path = format!("/{}/_search?allow_partial_search_results=false", self.name);
+            let path = format!("/{}/_search?{WHOLE}", self.name);
             let body = json!({"size": 0, "aggs": {"newest": {"max": {"field": "applied"}}}});
             let (status, answer) = self.store.call(Method::Post, &path, Some(body)).await?;
             // A whole number up to 2^53 is exact as a float.
@@ -298,7 +300,10 @@ impl SearchIndex for ElasticsearchIndex {
 
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>> {
         Box::pin(async move {
-            let path = format!("/{}/_search?timeout={SEARCH_MAX}", self.alias);
+            // Otherwise each shard rates words by how rare they are there.
+            let is_divided = self.shape.storage.shards > 1 && request.sort.field.is_none();
+            let kind = if is_divided { "dfs_query_then_fetch" } else { "query_then_fetch" };
+            let path = format!("/{}/_search?timeout={SEARCH_MAX}&{WHOLE}&search_type={kind}", self.alias);
             let body = queries::search(&self.shape, &request).to_string().into_bytes();
             let (status, text) = self.store.send(Method::Post, &path, HeaderMap::new(), Some(body)).await?;
             if !is_good(status) {
@@ -322,11 +327,11 @@ impl SearchIndex for ElasticsearchIndex {
         Box::pin(async move {
             let fields = "filter_path=responses.status,responses.error,responses.timed_out,responses.hits.total,responses.hits.hits.fields";
             let path = format!("/{}/_msearch?{fields}", self.alias);
-            let mut body = Vec::new();
+            let (mut body, header) = (Vec::new(), json!({"allow_partial_search_results": false}));
             for request in &requests {
                 let mut search = queries::parents(&self.shape, request);
                 search["timeout"] = SEARCH_MAX.into();
-                body.extend_from_slice(format!("{{}}\n{search}\n").as_bytes());
+                body.extend_from_slice(format!("{header}\n{search}\n").as_bytes());
             }
             let (status, text) = self.store.send(Method::Post, &path, ndjson(), Some(body)).await?;
             if !is_good(status) {

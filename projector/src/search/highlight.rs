@@ -6,7 +6,7 @@ use super::{
     document::{Document, cut},
     query::Expression,
     shape::{Field, FieldId, IndexShape},
-    words::{Word, is_mark, words},
+    words::{Word, english::English, is_mark, words},
 };
 
 /// Fragments of one hit, at most.
@@ -34,13 +34,25 @@ struct Mark<'a> {
 impl Mark<'_> {
     /// How many words from the first of `rest` on it marks.
     fn marks(&self, rest: &[Seen]) -> usize {
-        let is_meant = |(term, seen): (&String, &Seen)| match (self.prefix, self.field) {
-            (true, _) => seen.word.term.starts_with(term),
-            (false, Field::Stems(_)) => seen.stem.as_ref() == Some(term),
-            (false, _) => seen.word.term == *term,
-        };
-        let holds = rest.len() >= self.terms.len() && self.terms.iter().zip(rest).all(is_meant);
-        if holds { self.terms.len() } else { 0 }
+        let of_stems = matches!(self.field, Field::Stems(_));
+        let (mut terms, mut marked) = (self.terms.iter(), 0);
+        for (at, seen) in rest.iter().enumerate() {
+            // A possessive ending is no word of its own.
+            if of_stems && seen.stem.is_none() && at > 0 {
+                continue;
+            }
+            let Some(term) = terms.next() else { return marked };
+            let is_meant = match (self.prefix, of_stems) {
+                (true, _) => seen.word.term.starts_with(term),
+                (false, true) => seen.stem.as_ref() == Some(term),
+                (false, false) => seen.word.term == *term,
+            };
+            if !is_meant {
+                return 0;
+            }
+            marked = at + 1;
+        }
+        if terms.len() == 0 { marked } else { 0 }
     }
 }
 
@@ -51,8 +63,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn all(shape: &IndexShape, text: &str) -> Vec<Self> {
-        let stem = |word: &Word| shape.stemming.as_ref().and_then(|english| english.stem(text, word));
+    fn all(stemming: Option<&English>, text: &str) -> Vec<Self> {
+        let stem = |word: &Word| stemming.and_then(|english| english.stem(text, word));
         words(text).map(|word| Self { stem: stem(&word), word }).collect()
     }
 }
@@ -102,7 +114,8 @@ fn collect<'a>(expression: &'a Expression, marks: &mut Vec<Mark<'a>>) {
 
 /// The places of what is marked in a text, in order; those without anything between them are one.
 fn places(shape: &IndexShape, text: &str, marks: &[&Mark<'_>]) -> Vec<(usize, usize)> {
-    let words = Seen::all(shape, text);
+    let has_stems = marks.iter().any(|mark| matches!(mark.field, Field::Stems(_)));
+    let words = Seen::all(shape.stemming.as_ref().filter(|_| has_stems), text);
     let (mut places, mut marked): (Vec<(usize, usize)>, usize) = (Vec::new(), 0);
     for (at, Seen { word, .. }) in words.iter().enumerate() {
         let longest = marks.iter().map(|mark| mark.marks(&words[at..])).max().unwrap_or(0);
@@ -161,7 +174,6 @@ mod tests {
         super::{
             query::parse,
             shape::{FieldShape, example::library},
-            words::english::English,
         },
         *,
     };
@@ -200,6 +212,7 @@ mod tests {
         for (query, found) in [
             ("boats harbour", vec!["The <em>boat</em>'s <em>harbours</em>"]),
             ("title:harbour", vec!["The boat's <em>harbours</em>"]),
+            ("boats-harbour", vec!["The <em>boat</em>'<em>s</em> <em>harbours</em>"]),
             ("\"harbour\"", vec![]),
         ] {
             let query = parse(&shape, query).ok().flatten().unwrap_or(Expression::Nothing);

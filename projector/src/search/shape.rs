@@ -64,14 +64,17 @@ pub struct IndexShape {
     pub has_hidden: bool,
 }
 
-/// How a search server stores an index. The embedded index has one shard, and is refreshed as documents come.
+/// How a search server stores an index. The embedded index has one shard, and is refreshed as documents come. What can be
+/// changed without building the index again does not shape it: it counts for the next one that is built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Storage {
     /// Parts of it.
     pub shards: u64,
     /// Copies of each part; `None` for one where there are two servers.
+    #[serde(skip)]
     pub replicas: Option<u64>,
     /// How often it shows new documents.
+    #[serde(skip)]
     pub refresh: Duration,
 }
 
@@ -83,7 +86,7 @@ impl Default for Storage {
 
 impl Storage {
     fn is_default(&self) -> bool {
-        *self == Self::default()
+        self.shards == Self::default().shards
     }
 }
 

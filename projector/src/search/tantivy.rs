@@ -354,7 +354,9 @@ impl Parts {
         let query = queries::on_page(&self.fields, matching, request.sort, &request.start);
         if request.sort.field.is_none() {
             let skipped = if let Start::Skip(count) = request.start { count } else { 0 };
-            if let Some((rank, _)) = self.fields.sorted(self.shape.rank) {
+            if let Some((rank, _)) = self.fields.sorted(self.shape.rank)
+                && request.query.as_ref().is_some_and(queries::has_score)
+            {
                 let ranked = RankedQuery::new(query, rank);
                 return best(searcher, &ranked, skipped, request.hits_max);
             }

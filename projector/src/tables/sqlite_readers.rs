@@ -1,14 +1,13 @@
-//! Threads that read the SQLite files of a store: some for short reads; some of lower priority for long lists, so that a
-//! list never delays a short read or a write; and one of lower priority for background reads.
+//! Threads that read the SQLite files of a store: some for short reads; some of lower priority for long lists and for
+//! background reads, so that these delay neither a short read nor a write.
 //!
 //! Each thread keeps connections to the files that it read last.
 
+mod queue;
+
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        mpsc::{self as blocking, RecvTimeoutError},
-    },
+    sync::{Arc, Weak},
     thread,
     time::Duration,
 };
@@ -17,32 +16,38 @@ use daybook_ingest::{log::BoxFuture, sqlite::wal::WriteAheadLog};
 use rusqlite::{Connection, OpenFlags};
 use tokio::{runtime::Handle, sync::oneshot};
 
+use self::queue::Queue;
 use crate::{
     priority,
     tables::{Cell, ChunkSender, Chunks, Next, Params, Render, Row, Statement, TablesError, sqlite},
 };
 
 const OPEN: &str = include_str!("sqlite/open_reader.sql");
-/// Threads for short reads.
-const SHORT: usize = 2;
-/// Threads for lists.
-const LONG: usize = 4;
-/// Threads for background reads.
-const BACKGROUND: usize = 1;
-/// Reads that may wait for a thread; more are refused.
-const QUEUE_MAX: usize = 4096;
-/// Lists that may wait for a thread; more are refused.
-const LISTS_MAX: usize = 256;
 /// Files that a thread keeps open.
 const FILES_MAX: usize = 16;
 /// How long a thread waits for work until it closes files that are no longer used.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// Threads for reads of one kind.
+struct Pool {
+    name: &'static str,
+    threads: usize,
+    /// Of them, those that may read one file at a time.
+    of_file: usize,
+    /// Reads that may wait; more are refused.
+    waiting_max: usize,
+    is_low: bool,
+}
+
+const SHORT: Pool = Pool { name: "tables-read", threads: 2, of_file: 2, waiting_max: 4096, is_low: false };
+const LONG: Pool = Pool { name: "tables-list", threads: 8, of_file: 4, waiting_max: 256, is_low: true };
+const BACKGROUND: Pool = Pool { name: "tables-background", threads: 2, of_file: 1, waiting_max: 4096, is_low: true };
+
 /// The threads of a store. They end when it is dropped, and all of its tables.
 pub(super) struct ReadingThreads {
-    short: blocking::SyncSender<Job>,
-    long: blocking::SyncSender<Job>,
-    background: blocking::SyncSender<Job>,
+    short: Arc<Queue<Job>>,
+    long: Arc<Queue<Job>>,
+    background: Arc<Queue<Job>>,
 }
 
 /// Reads one file.
@@ -63,48 +68,64 @@ struct Job {
     read: Box<dyn FnOnce(Result<&Connection, TablesError>) + Send>,
 }
 
+impl queue::Job for Job {
+    fn file(&self) -> usize {
+        Arc::as_ptr(&self.file).addr()
+    }
+}
+
 /// A file that a thread has open.
 struct Opened {
     file: Weak<File>,
     connection: Connection,
 }
 
-impl ReadingThreads {
-    /// Starts the threads.
-    pub(super) fn start() -> Result<Self, TablesError> {
-        let pool = |name: &str, threads: usize, queue_max: usize, is_low: bool| {
-            let (sender, receiver) = blocking::sync_channel::<Job>(queue_max);
-            let receiver = Arc::new(Mutex::new(receiver));
-            for _ in 0..threads {
-                let receiver = Arc::clone(&receiver);
-                let run = move || {
-                    if is_low {
-                        priority::lower();
-                    }
-                    work(&receiver);
-                };
-                let started = thread::Builder::new().name(name.to_owned()).spawn(run);
-                started.map_err(|e| TablesError::Unavailable(format!("cannot start a reader: {e}")))?;
-            }
-            Ok(sender)
-        };
-        let short = pool("tables-read", SHORT, QUEUE_MAX, false)?;
-        let long = pool("tables-list", LONG, LISTS_MAX, true)?;
-        let background = pool("tables-background", BACKGROUND, QUEUE_MAX, true)?;
-        Ok(Self { short, long, background })
+impl Pool {
+    fn start(&self) -> Result<Arc<Queue<Job>>, TablesError> {
+        let queue = Queue::new(self.waiting_max, self.of_file);
+        for _ in 0..self.threads {
+            let (queue, is_low) = (Arc::clone(&queue), self.is_low);
+            let run = move || {
+                if is_low {
+                    priority::lower();
+                }
+                work(&queue);
+            };
+            let started = thread::Builder::new().name(self.name.to_owned()).spawn(run);
+            started.map_err(|e| TablesError::Unavailable(format!("cannot start a reader: {e}")))?;
+        }
+        Ok(queue)
     }
 }
 
-/// Reads until the store and its tables are dropped.
-fn work(receiver: &Mutex<blocking::Receiver<Job>>) {
+impl ReadingThreads {
+    /// Starts the threads.
+    pub(super) fn start() -> Result<Self, TablesError> {
+        Ok(Self { short: SHORT.start()?, long: LONG.start()?, background: BACKGROUND.start()? })
+    }
+}
+
+impl Drop for ReadingThreads {
+    fn drop(&mut self) {
+        for queue in [&self.short, &self.long, &self.background] {
+            queue.close();
+        }
+    }
+}
+
+/// Reads until the queue is closed.
+fn work(queue: &Queue<Job>) {
     let mut open: Vec<Opened> = Vec::new();
     loop {
-        // Holds the lock while waiting; the other threads wait for the lock.
-        let job = receiver.lock().unwrap_or_else(PoisonError::into_inner).recv_timeout(IDLE);
-        match job {
-            Ok(Job { file, read }) => read(take(&mut open, &file)),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+        match queue.next(IDLE) {
+            queue::Next::Read(job) => {
+                let number = queue::Job::file(&job);
+                let Job { file, read } = job;
+                read(take(&mut open, &file));
+                queue.ended(number);
+            }
+            queue::Next::Idle => {}
+            queue::Next::End => return,
         }
         open.retain(|opened| opened.file.strong_count() > 0);
     }
@@ -181,16 +202,16 @@ impl Readers {
             });
             handle.block_on(sender.end(outcome, may_wait));
         };
-        match self.threads.long.try_send(Job { file: Arc::clone(&self.file), read: Box::new(read) }) {
-            Ok(()) => chunks,
-            Err(_) => ChunkSender::refuse(TablesError::Unavailable("too many lists are being read".to_owned())),
+        match self.threads.long.push(Job { file: Arc::clone(&self.file), read: Box::new(read) }) {
+            true => chunks,
+            false => ChunkSender::refuse(TablesError::Unavailable("too many lists are being read".to_owned())),
         }
     }
 
     /// Queues a read for a thread.
     fn read_on(
         &self,
-        threads: &blocking::SyncSender<Job>,
+        queue: &Queue<Job>,
         statement: &'static Statement,
         params: Params,
     ) -> BoxFuture<'static, Result<Vec<Row>, TablesError>> {
@@ -199,9 +220,11 @@ impl Readers {
             // Fails only if the receiver was dropped.
             let _gone = done.send(connection.and_then(|connection| sqlite::read(connection, statement, &params)));
         };
-        let queued = threads.try_send(Job { file: Arc::clone(&self.file), read: Box::new(read) });
+        let is_queued = queue.push(Job { file: Arc::clone(&self.file), read: Box::new(read) });
         Box::pin(async move {
-            queued.map_err(|_| TablesError::Unavailable("too many reads wait".to_owned()))?;
+            if !is_queued {
+                return Err(TablesError::Unavailable("too many reads wait".to_owned()));
+            }
             outcome.await.unwrap_or_else(|_| Err(TablesError::Unavailable("the reader ended".to_owned())))
         })
     }

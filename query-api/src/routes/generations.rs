@@ -70,7 +70,8 @@ struct RebuildBody {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct ResumeBody {
-    promote: bool,
+    /// Left out: as it was.
+    promote: Option<bool>,
 }
 
 /// Why something is done.

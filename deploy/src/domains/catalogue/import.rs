@@ -69,6 +69,8 @@ struct Taken {
     #[serde(default)]
     ignored_fields: BTreeMap<String, u64>,
     #[serde(default)]
+    absent_fields: BTreeMap<String, u64>,
+    #[serde(default)]
     truncated: BTreeMap<String, u64>,
     #[serde(default)]
     positions: Vec<String>,
@@ -84,6 +86,7 @@ struct Imported {
     rejected: u64,
     rejects: Vec<Reject>,
     ignored_fields: BTreeMap<String, u64>,
+    absent_fields: BTreeMap<String, u64>,
     truncated: BTreeMap<String, u64>,
     /// The last position of each partition.
     positions: BTreeMap<String, String>,
@@ -178,6 +181,7 @@ impl Import<'_> {
         imported.unchanged += taken.unchanged;
         imported.rejected += taken.rejected;
         add(&mut imported.ignored_fields, taken.ignored_fields);
+        add(&mut imported.absent_fields, taken.absent_fields);
         add(&mut imported.truncated, taken.truncated);
         for position in taken.positions {
             let partition = position.split('@').next().unwrap_or_default().to_owned();
@@ -274,7 +278,9 @@ impl Import<'_> {
         }
         let begin = if out.is_terminal() { CLEAR } else { "" };
         writeln!(out, "{begin}{}, in {:.1} s", self.counts(), self.imported.seconds)?;
-        for (name, fields) in [("dropped", &self.imported.ignored_fields), ("shortened", &self.imported.truncated)] {
+        let Imported { ignored_fields, absent_fields, truncated, .. } = &self.imported;
+        let named = [("dropped", ignored_fields), ("absent, so null", absent_fields), ("shortened", truncated)];
+        for (name, fields) in named {
             let fields: Vec<String> = fields.iter().map(|(field, count)| format!("{field} ({count})")).collect();
             if !fields.is_empty() {
                 writeln!(out, "fields that are {name}: {}", fields.join(", "))?;

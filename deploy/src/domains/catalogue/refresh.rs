@@ -203,9 +203,10 @@ impl Refreshes<'_> {
 
     /// Lets a refresh go on that a deadline stopped. How it is shown.
     async fn resume(&self, generation: i64, options: &RetryOptions) -> Result<RebuildOptions> {
-        let promote = self.promotes(options).await?;
+        let promote = (options.promote || options.no_promote).then_some(options.promote);
         let path = format!("/api/v1/generations/{generation}/resume{}", domain_query(Some(&self.domain)));
-        let _begun: Value = change(self.server, &path, &json!({"promote": promote})).await?;
+        let begun: Value = change(self.server, &path, &json!({"promote": promote})).await?;
+        let promote = begun["promotes"] == true;
         let attach = Some(format!("{}-{generation}", self.domain));
         Ok(RebuildOptions { attach, domain: None, promote, no_wait: options.no_wait, ..self.rebuild() })
     }

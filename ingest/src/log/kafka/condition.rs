@@ -1,11 +1,14 @@
 //! What this process knows of the broker's condition: whether it answers, and whether the topics are still the same.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use daybook_schemas::position::{Offset, Partition, Position, Vector};
+use daybook_schemas::{
+    Topic,
+    position::{Offset, Partition, Position, Vector},
+};
 
 use crate::log::WAYS_OUT;
 
@@ -15,14 +18,22 @@ pub(super) struct Condition(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Appends timed out, and nothing has succeeded since: further ones are refused immediately, not after a time-out.
-    appends_fail: Option<String>,
-    /// The last query of watermarks failed.
-    end_fails: Option<String>,
+    /// Appends to a topic timed out, and nothing has succeeded there since: further ones are refused immediately, not after
+    /// a time-out.
+    appends_fail: BTreeMap<Topic, String>,
+    /// The last query of a topic's watermarks failed.
+    end_fails: BTreeMap<Topic, String>,
     /// A topic was recreated since it was opened. Set until the process restarts.
     recreated: Option<String>,
     /// The least offset that the next append to a partition can get.
     least: HashMap<Partition, Offset>,
+}
+
+impl State {
+    fn note_success(&mut self, topic: Topic) {
+        self.appends_fail.remove(&topic);
+        self.end_fails.remove(&topic);
+    }
 }
 
 impl Condition {
@@ -33,13 +44,14 @@ impl Condition {
     /// Why the log refuses appends now.
     pub(super) fn failure(&self) -> Option<String> {
         let state = self.lock();
-        state.recreated.as_ref().or(state.appends_fail.as_ref()).or(state.end_fails.as_ref()).cloned()
+        let failures = state.appends_fail.values().chain(state.end_fails.values());
+        state.recreated.iter().chain(failures).next().cloned()
     }
 
     /// Why an append is refused without trying it.
     pub(super) fn refusal(&self) -> Option<String> {
         let state = self.lock();
-        state.recreated.as_ref().or(state.appends_fail.as_ref()).cloned()
+        state.recreated.iter().chain(state.appends_fail.values()).next().cloned()
     }
 
     /// Sets the log's end as of its opening, before any append.
@@ -47,18 +59,20 @@ impl Condition {
         self.lock().least.extend(end.0.iter().map(|(partition, next)| (*partition, *next)));
     }
 
-    /// Records the outcome of a query of watermarks. After a success, appends are tried again.
-    pub(super) fn note_end(&self, outcome: Result<(), String>) {
+    /// Records the outcome of a query of the watermarks of some topics. After a success, appends are tried again.
+    pub(super) fn note_end(&self, topics: &[Topic], outcome: Result<(), String>) {
         let mut state = self.lock();
-        match outcome {
-            Ok(()) => (state.appends_fail, state.end_fails) = (None, None),
-            Err(reason) => state.end_fails = Some(reason),
+        for topic in topics {
+            match &outcome {
+                Ok(()) => state.note_success(*topic),
+                Err(reason) => drop(state.end_fails.insert(*topic, reason.clone())),
+            }
         }
     }
 
     /// Records that an append failed.
-    pub(super) fn note_failure(&self, reason: &str) {
-        self.lock().appends_fail = Some(reason.to_owned());
+    pub(super) fn note_failure(&self, topic: Topic, reason: &str) {
+        self.lock().appends_fail.insert(topic, reason.to_owned());
     }
 
     /// Records a successful append; false if its offset was already taken, which means that the topic was recreated.
@@ -75,41 +89,46 @@ impl Condition {
             return false;
         }
         *least = position.offset + 1;
-        (state.appends_fail, state.end_fails) = (None, None);
+        state.note_success(position.partition.topic);
         state.recreated.is_none()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::{
-        Topic,
-        topics::{Declaration, declare},
-    };
+    use daybook_schemas::topics::{Declaration, declare};
 
     use super::*;
 
+    fn topic() -> Topic {
+        Topic::new(&Declaration { name: "t", compacted: false, partitions: 1 })
+    }
+
     #[test]
     fn offsets_that_go_back_mean_a_recreated_topic_until_the_process_restarts() {
-        let topic = Topic::new(&Declaration { name: "t", compacted: false, partitions: 1 });
+        let topic = topic();
         declare(&[topic]);
         let (condition, at) = (Condition::default(), |offset| Position::new(topic, 0, offset));
         condition.note_opened(&"t/0@5".parse().unwrap_or_default());
         assert!(condition.note_append(at(5)) && condition.note_append(at(9)));
         assert!(!condition.note_append(at(9)));
-        condition.note_end(Ok(()));
+        condition.note_end(&[topic], Ok(()));
         assert!(!condition.note_append(at(20)));
         assert!(condition.refusal().is_some_and(|reason| reason.contains("recreated")));
     }
 
     #[test]
     fn a_broker_that_answers_again_is_tried_again() {
-        let condition = Condition::default();
-        condition.note_failure("timed out");
+        let (condition, topic) = (Condition::default(), topic());
+        condition.note_failure(topic, "timed out");
         assert!(condition.refusal().is_some());
-        condition.note_end(Err("no answer".to_owned()));
+        condition.note_end(&[topic], Err("no answer".to_owned()));
+        // What another topic does says nothing about this one.
+        let other = Topic::new(&Declaration { name: "other", compacted: false, partitions: 1 });
+        condition.note_end(&[other], Ok(()));
+        condition.note_end(&[], Ok(()));
         assert!(condition.refusal().is_some());
-        condition.note_end(Ok(()));
+        condition.note_end(&[topic], Ok(()));
         assert_eq!((condition.refusal(), condition.failure()), (None, None));
     }
 }

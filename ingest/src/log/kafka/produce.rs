@@ -214,8 +214,8 @@ impl Batch {
         report: Result<(PartitionId, Offset), KafkaError>,
     ) -> Result<Position, AppendError> {
         let (partition, offset) = report.map_err(|error| {
-            if unreachable(&error) {
-                self.condition.note_failure(&format!("the broker accepted no records: {error}"));
+            if let Some(topic) = topic.filter(|_| unreachable(&error)) {
+                self.condition.note_failure(topic, &format!("the broker accepted no records: {error}"));
             }
             append_error(&error)
         })?;

@@ -94,6 +94,11 @@ impl ElasticsearchStore {
 
     async fn make(&self, name: &str, binding: &Binding) -> Result<(), SearchError> {
         let mut index = schema::index(&binding.shape);
+        if let (Some(settings), Value::Object(more)) =
+            (index["settings"].as_object_mut(), schema::dynamic_settings(&binding.shape.storage))
+        {
+            settings.extend(more);
+        }
         index["mappings"]["_meta"] = json!(Bound::new(binding, &schema::fingerprint(&binding.shape)));
         index["aliases"] = json!({alias_of(name): {}});
         let (status, answer) = self.call(Method::Put, &format!("/{name}"), Some(index)).await?;

@@ -10,6 +10,9 @@ use crate::search::{
     words::composed,
 };
 
+/// Values of a facet that each of several shards sends, at most.
+const SHARD_VALUES_MAX: usize = 10_000;
+
 /// The body of a search.
 pub(super) fn search(shape: &IndexShape, request: &Request) -> Value {
     let matching = matching(shape, request);
@@ -122,6 +125,10 @@ fn words(name: &str, terms: &[String], prefix: bool) -> Value {
 fn facet(shape: &IndexShape, facet: &Facet) -> Value {
     let order = json!([{"_count": "desc"}, {"_key": "asc"}]);
     let mut terms = json!({"field": whole_name(shape, facet.field), "size": facet.values_max, "order": order});
+    if shape.storage.shards > 1 {
+        // Exact where a shard has no more values than this.
+        terms["shard_size"] = json!(SHARD_VALUES_MAX.max(facet.values_max));
+    }
     if !facet.prefix.is_empty() {
         let prefixes: Vec<String> = facet.prefixes().iter().map(|prefix| escape(prefix)).collect();
         terms["include"] = json!(format!("({}).*", prefixes.join("|")));

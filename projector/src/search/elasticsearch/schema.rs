@@ -12,7 +12,7 @@ use crate::search::{
     document::Document,
     inherited::Bounds,
     request::SortValue,
-    shape::{Field, FieldId, FieldShape, IndexShape, Kind, Words},
+    shape::{Field, FieldId, FieldShape, IndexShape, Kind, Storage, Words},
     words,
 };
 
@@ -54,7 +54,7 @@ pub(super) fn sorted_name(shape: &IndexShape, field: FieldId) -> String {
     format!("sort.{}", shape.field(field).name)
 }
 
-/// The body that makes an index, without its aliases.
+/// The body that makes an index, without its aliases and the settings that can be changed later.
 pub(super) fn index(shape: &IndexShape) -> Value {
     let (mut sorted, mut whole, mut composed, mut words) = (Map::new(), Map::new(), Map::new(), Map::new());
     let mut stems = Map::new();
@@ -106,7 +106,13 @@ pub(super) fn index(shape: &IndexShape) -> Value {
         properties["own_id"] = keyword();
     }
     json!({
-        "settings": settings(shape),
+        "settings": {
+            "number_of_shards": shape.storage.shards,
+            "sort.field": [sorted_name(shape, shape.time_field), "key"],
+            "sort.order": ["desc", "asc"],
+            // Parents are read as one page.
+            "max_result_window": Bounds::OF_SEARCHES.parents_max + 10_000,
+        },
         "mappings": {
             "dynamic": "strict",
             "_source": {"includes": ["document"]},
@@ -115,26 +121,13 @@ pub(super) fn index(shape: &IndexShape) -> Value {
     })
 }
 
-fn settings(shape: &IndexShape) -> Value {
-    let refresh = shape.storage.refresh;
-    let refresh = if refresh.subsec_millis() == 0 {
-        format!("{}s", refresh.as_secs())
-    } else {
-        format!("{}ms", refresh.as_millis())
-    };
-    let mut settings = json!({
-        "number_of_shards": shape.storage.shards,
-        "refresh_interval": refresh,
-        "sort.field": [sorted_name(shape, shape.time_field), "key"],
-        "sort.order": ["desc", "asc"],
-        // Parents are read as one page.
-        "max_result_window": Bounds::OF_SEARCHES.parents_max + 10_000,
-    });
-    match shape.storage.replicas {
-        Some(replicas) => settings["number_of_replicas"] = json!(replicas),
-        None => settings["auto_expand_replicas"] = json!("0-1"),
+/// The settings that can be changed later.
+pub(super) fn dynamic_settings(storage: &Storage) -> Value {
+    let refresh = json!(format!("{}ms", storage.refresh.as_millis()));
+    match storage.replicas {
+        Some(replicas) => json!({"refresh_interval": refresh, "number_of_replicas": replicas}),
+        None => json!({"refresh_interval": refresh, "auto_expand_replicas": "0-1"}),
     }
-    settings
 }
 
 fn keyword() -> Value {

@@ -51,6 +51,15 @@ pub(super) fn is_scored(query: &Expression) -> bool {
     }
 }
 
+/// Whether a query gives documents a score at all.
+pub(super) fn has_score(query: &Expression) -> bool {
+    match query {
+        Expression::Words { .. } => true,
+        Expression::All(parts) | Expression::Any(parts) => parts.iter().any(has_score),
+        Expression::Value { .. } | Expression::Time { .. } | Expression::Not(_) | Expression::Nothing => false,
+    }
+}
+
 /// What is matched and comes after where a page begins.
 pub(super) fn on_page(fields: &Fields, matching: Box<dyn Query>, sort: Sort, start: &Start) -> Box<dyn Query> {
     let (Start::After { value, key }, Some((_, handle))) = (start, fields.sorted(sort.field)) else { return matching };

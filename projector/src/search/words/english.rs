@@ -6,7 +6,7 @@
 use rust_stemmers::{Algorithm, Stemmer};
 use serde::Serialize;
 
-use super::{Word, words};
+use super::{Word, is_mark, words};
 use crate::search::shape::Name;
 
 /// How English words become stems.
@@ -40,7 +40,7 @@ impl English {
 /// Whether a word is the ending of the one before it, as in `dog's`.
 fn is_possessive(text: &str, word: &Word) -> bool {
     let before = text[..word.from].strip_suffix(['\'', '\u{2019}', '\u{ff07}']);
-    word.term == "s" && before.is_some_and(|before| before.ends_with(char::is_alphanumeric))
+    word.term == "s" && before.is_some_and(|before| before.trim_end_matches(is_mark).ends_with(char::is_alphanumeric))
 }
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ mod tests {
             ("dog's DOG'S dog\u{2019}s dogs", vec!["dog"; 4]),
             ("'s s x-s", vec!["s", "s", "x", "s"]),
             ("Atlético são 12 京", vec!["atlético", "são", "12", "京"]),
-            ("cafe\u{301}s caf\u{e9}s", vec!["café"; 2]),
+            ("cafe\u{301}s caf\u{e9}s cafe\u{301}'s caf\u{e9}'s", vec!["café"; 4]),
         ] {
             assert_eq!(english(false).stems(text), stems, "{text}");
         }

@@ -48,18 +48,24 @@ impl Listening {
     pub(super) async fn listen(&self, channel: &str) -> Result<mpsc::Receiver<String>, TablesError> {
         let mut asked = self.asked.lock().await;
         for _ in 0..ATTEMPTS {
-            let connection = match asked.take().filter(|connection| !connection.is_closed()) {
+            let connection = match asked.clone().filter(|connection| !connection.is_closed()) {
                 Some(connection) => connection,
-                None => self.connect().await?,
+                None => {
+                    let limit = 2 * self.session.wait_max;
+                    let connected = tokio::time::timeout(limit, self.connect()).await;
+                    let late =
+                        |_| TablesError::Unavailable(format!("no connection for notifications within {limit:?}"));
+                    asked.insert(connected.map_err(late)??).clone()
+                }
             };
             let (answer, answered) = oneshot::channel();
             let sent = connection.send(Ask { channel: channel.to_owned(), answer }).await;
             if sent.is_ok()
                 && let Ok(outcome) = answered.await
             {
-                *asked = Some(connection);
                 return outcome;
             }
+            *asked = None;
         }
         Err(TablesError::Unavailable("the connection for notifications ended".to_owned()))
     }
@@ -131,9 +137,11 @@ impl Connection {
         };
         let outcome = outcome.map(|()| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
-            let receivers = self.receivers.entry(ask.channel).or_default();
-            receivers.retain(|receiver| !receiver.is_closed());
-            receivers.push(sender);
+            self.receivers.retain(|_, receivers| {
+                receivers.retain(|receiver| !receiver.is_closed());
+                !receivers.is_empty()
+            });
+            self.receivers.entry(ask.channel).or_default().push(sender);
             receiver
         });
         // Who asked may be gone.

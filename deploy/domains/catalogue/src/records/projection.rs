@@ -195,9 +195,9 @@ impl Fold for Records {
 
     fn comparable(&self) -> Vec<Comparable> {
         // What a definition does not say is neither kept nor a change.
-        let of_fold = ["revision", "raw", "content_hash", "changed_at", "record_partition", "record_offset"];
+        let of_fold = ["revision", "raw", "api", "content_hash", "changed_at", "record_partition", "record_offset"];
         let state = Comparable::of("record_state").by_text("record_id");
-        let state = state.columns(["api", "flags", "takedown", "removed"]).columns_of_fold(of_fold);
+        let state = state.columns(["flags", "takedown", "removed"]).columns_of_fold(of_fold);
         let shown = Comparable::of("records").by_text("record_id").columns(["flags"]);
         vec![state, shown.columns_of_fold(["revision", "record_partition", "record_offset"])]
     }

@@ -32,7 +32,7 @@ use super::{
     view,
 };
 use crate::{
-    definition::Definition,
+    definition::{Definition, fields::Owner},
     record::{self, Coverage, RecordInput, Source, content_hash},
     records::events::Event,
 };
@@ -54,6 +54,8 @@ struct Outcome {
     rejects: Vec<Value>,
     /// How many lines have a field that is not kept, by its name.
     ignored_fields: BTreeMap<String, usize>,
+    /// How many lines do not have a field that becomes null by that, by its name.
+    absent_fields: BTreeMap<String, usize>,
     /// In how many lines the text of a field was too long, and was cut or became null.
     truncated: BTreeMap<String, usize>,
     positions: Vec<Position>,
@@ -73,20 +75,25 @@ impl Outcome {
         }
     }
 
-    /// Counts the fields of a line that are not kept as they are.
-    fn note(&mut self, input: &RecordInput) {
+    /// Counts the fields of a line that are not kept as they are, and those that it does not have.
+    fn note(&mut self, definition: &Definition, input: &RecordInput, coverage: Coverage) {
         let ignored = input.unknown.iter().chain(&input.ignored);
-        count_each(&mut self.ignored_fields, ignored);
-        count_each(&mut self.truncated, input.shortened.iter());
+        count_each(&mut self.ignored_fields, ignored.map(String::as_str));
+        count_each(&mut self.truncated, input.shortened.iter().map(String::as_str));
+        if coverage == Coverage::Whole {
+            let is_absent = |name: &&str| !input.fields.contains_key(*name);
+            let of_upstream = definition.fields.iter().filter(|(_, field)| field.owner == Owner::Upstream);
+            count_each(&mut self.absent_fields, of_upstream.map(|(name, _)| name.as_str()).filter(is_absent));
+        }
     }
 }
 
-fn count_each<'a>(counts: &mut BTreeMap<String, usize>, names: impl Iterator<Item = &'a String>) {
+fn count_each<'a>(counts: &mut BTreeMap<String, usize>, names: impl Iterator<Item = &'a str>) {
     for name in names {
         if let Some(count) = counts.get_mut(name) {
             *count += 1;
         } else if counts.len() < FIELDS_COUNTED_MAX {
-            counts.insert(name.clone(), 1);
+            counts.insert(name.to_owned(), 1);
         }
     }
 }
@@ -146,7 +153,7 @@ fn read(definition: &Definition, lines: Vec<Given>, source: Source, merge: bool,
             Err(refused) => refused,
             Ok(fields) => match record::read(definition, fields, source, coverage) {
                 Ok(input) => {
-                    outcome.note(&input);
+                    outcome.note(definition, &input, coverage);
                     records.push(Line { number, input });
                     continue;
                 }
@@ -248,7 +255,8 @@ async fn count(live: &Live, applied: &Applied<Event>, numbers: &[u64], outcome: 
 }
 
 fn shown(outcome: &Outcome) -> Value {
-    let Outcome { read, upserted, unchanged, rejected, rejects, ignored_fields, truncated, positions } = outcome;
+    let Outcome { read, upserted, unchanged, rejected, rejects, ignored_fields, absent_fields, truncated, positions } =
+        outcome;
     let positions: Vec<String> = newest(positions).iter().map(Position::to_string).collect();
     json!({
         "read": read,
@@ -257,6 +265,7 @@ fn shown(outcome: &Outcome) -> Value {
         "rejected": rejected,
         "rejects": rejects,
         "ignored_fields": ignored_fields,
+        "absent_fields": absent_fields,
         "truncated": truncated,
         "positions": positions,
     })
@@ -289,12 +298,15 @@ mod tests {
     use super::*;
     use crate::record::LINE_BYTES_MAX;
 
-    fn line(given: Value) -> RecordInput {
+    fn definition() -> Definition {
         let text = "collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\ntags = 'json'\n\
             title = { type = 'text', max_length = 3, on_long = 'truncate' }\nviews = { type = 'int', owner = 'api' }";
-        let definition = Definition::parse_toml(text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        Definition::parse_toml(text).unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
+    fn line(given: Value) -> RecordInput {
         let Value::Object(given) = given else { panic!("{given} is no object") };
-        record::read(&definition, given, Source::Json, Coverage::Whole).unwrap_or_else(|fault| panic!("{fault}"))
+        record::read(&definition(), given, Source::Json, Coverage::Whole).unwrap_or_else(|fault| panic!("{fault}"))
     }
 
     #[test]
@@ -316,13 +328,15 @@ mod tests {
     #[test]
     fn fields_that_are_not_kept_as_they_are_are_counted_by_name() {
         let mut outcome = Outcome::default();
-        outcome.note(&line(json!({"id": "a", "title": "long title", "height": 3, "views": 1})));
-        outcome.note(&line(json!({"id": "b", "title": "no", "height": 4})));
+        let mut note = |given: Value, coverage| outcome.note(&definition(), &line(given), coverage);
+        note(json!({"id": "a", "title": "long title", "height": 3, "views": 1}), Coverage::Whole);
+        note(json!({"id": "b", "title": "no", "height": 4, "tags": null}), Coverage::Whole);
+        note(json!({"id": "c", "title": "no"}), Coverage::Partial);
         let body = shown(&outcome);
         assert_eq!(body["ignored_fields"], json!({"height": 2, "views": 1}));
-        assert_eq!(body["truncated"], json!({"title": 1}));
+        assert_eq!((&body["truncated"], &body["absent_fields"]), (&json!({"title": 1}), &json!({"tags": 1})));
         for number in 0..2 * FIELDS_COUNTED_MAX {
-            outcome.note(&line(json!({"id": "a", format!("field_{number}"): 1})));
+            outcome.note(&definition(), &line(json!({"id": "a", format!("field_{number}"): 1})), Coverage::Whole);
         }
         assert_eq!(outcome.ignored_fields.len(), FIELDS_COUNTED_MAX);
     }

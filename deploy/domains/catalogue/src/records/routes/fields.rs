@@ -13,6 +13,7 @@ use super::{
     write::{Kind, Write},
 };
 use crate::{
+    definition::fields::Owner,
     record::{self, fold::Change},
     records::{
         events::{Event, RecordFieldsSet},
@@ -42,7 +43,8 @@ pub(super) async fn set(
     let notes = Map::from_iter([("truncated".to_owned(), json!(input.shortened))]);
     let (collection, id) = (definition.collection.to_string(), record_id.clone());
     // What the live generation does not keep may be new to another one.
-    let is_live = Arc::ptr_eq(&definition, &view.definition);
+    let is_kept = |name: &String| view.definition.field(name).is_some_and(|field| field.owner == Owner::Api);
+    let is_live = input.fields.keys().all(is_kept);
     let decide = move |state: Option<&Stored>| {
         let missing = || ApiError::NotFound(format!("{collection} has no record {id}"));
         let state = &state.ok_or_else(missing)?.state;
