@@ -62,10 +62,12 @@ struct File {
     write_ahead: WriteAheadLog,
 }
 
+type Read = Box<dyn FnOnce(Result<&Connection, TablesError>) + Send>;
+
 /// A read of a file. It gets a failure if the file cannot be opened.
 struct Job {
     file: Arc<File>,
-    read: Box<dyn FnOnce(Result<&Connection, TablesError>) + Send>,
+    read: Read,
 }
 
 impl queue::Job for Job {
