@@ -3,6 +3,7 @@
 //! Only one process writes, because it locks its data directory. Writing blocks the caller's thread, so indexing runs at
 //! the caller's priority. A crash loses writes that were not refreshed; the runner repeats them.
 
+mod best;
 mod counts;
 mod excluded;
 mod identity;
@@ -26,18 +27,18 @@ use std::{
 use daybook_ingest::log::BoxFuture;
 use sha2::{Digest, Sha256};
 use tantivy::{
-    DocAddress, DocSet, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TERMINATED, TantivyDocument,
-    TantivyError, Term,
+    DocAddress, Index, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TantivyDocument, TantivyError, Term,
     collector::{
-        SortKeyComputer, TopDocs,
-        sort_key::{SortBySimilarityScore, SortByStaticFastValue, SortByString},
+        TopDocs,
+        sort_key::{SortByStaticFastValue, SortByString},
     },
-    query::{BooleanQuery, EnableScoring, Occur, Query},
+    query::{BooleanQuery, Occur, Query},
     schema::Value,
 };
 use tokio::sync::Semaphore;
 
 use self::{
+    best::{best, first},
     counts::Counts,
     identity::{IDENTITY, bound, identity, make, remove, usable},
     prefixes::Prefixes,
@@ -438,40 +439,6 @@ impl Parts {
         let source = stored.get_first(self.fields.source).and_then(|value| value.as_str()).unwrap_or_default();
         serde_json::from_str(source).map_err(|error| TantivyError::InternalError(format!("stored document: {error}")))
     }
-}
-
-/// A page of documents none of which fits better than another, in the order that all of them would have by score.
-fn first(searcher: &Searcher, query: &dyn Query, skipped: usize, hits_max: usize) -> tantivy::Result<Page> {
-    let weight = query.weight(EnableScoring::enabled_from_searcher(searcher))?;
-    let mut found = Page::new();
-    for (segment, reader) in (0..).zip(searcher.segment_readers()) {
-        let mut documents = weight.scorer(reader, 1.0)?;
-        while documents.doc() != TERMINATED && found.len() < skipped + hits_max {
-            let document = documents.doc();
-            if reader.alive_bitset().is_none_or(|alive| alive.is_alive(document)) {
-                found.push((Some(documents.score()), DocAddress::new(segment, document)));
-            }
-            documents.advance();
-        }
-    }
-    found.drain(..skipped.min(found.len()));
-    Ok(found)
-}
-
-/// A page of the documents that fit best. Equal scores are ordered by address, so that pages do not overlap; the library's
-/// own merge of segments (tantivy 0.27, `order_by_score`) drops any of them.
-fn best(searcher: &Searcher, query: &dyn Query, skipped: usize, hits_max: usize) -> tantivy::Result<Page> {
-    let weight = query.weight(EnableScoring::enabled_from_searcher(searcher))?;
-    let mut found = Vec::new();
-    for (segment, reader) in (0..).zip(searcher.segment_readers()) {
-        let wanted = skipped + hits_max;
-        found.extend(SortBySimilarityScore.collect_segment_top_k(wanted, weight.as_ref(), reader, segment)?);
-    }
-    found.sort_unstable_by(|(score, address), (other_score, other)| {
-        other_score.total_cmp(score).then_with(|| address.cmp(other))
-    });
-    let page = found.into_iter().skip(skipped).take(hits_max);
-    Ok(page.map(|(score, address)| (Some(score), address)).collect())
 }
 
 async fn blocking<T: Send + 'static>(
