@@ -53,7 +53,7 @@ class Requests:
 
     def __init__(self, base, make):
         self.place, self.make, self.stopped = urllib.parse.urlparse(base).netloc, make, threading.Event()
-        self.took, self.failed = [], 0
+        self.took, self.failures = [], []
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
@@ -65,11 +65,12 @@ class Requests:
             try:
                 connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
                 answer = connection.getresponse()
-                answer.read()
-                self.failed += answer.status >= 300
-            except (OSError, http.client.HTTPException):
+                content = answer.read()
+                if answer.status >= 300:
+                    self.failures.append(f"{answer.status} {content[:200].decode(errors='replace')}")
+            except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                self.failed += 1
+                self.failures.append(repr(error))
             self.took.append((began, time.monotonic() - began))
 
     def end(self):
@@ -175,7 +176,7 @@ def switches(base, generation, count):
     ended = time.monotonic()
     for name, clients in (("writes", writers), ("reads", readers)):
         all_took = [one for client in clients for one in client.end()]
-        failed = sum(client.failed for client in clients)
+        failed = sum(len(client.failures) for client in clients)
         print(f"{name:<13} idle: {shown([one for one in all_took if one[0] < began])}")
         print(f"              switching: {shown([one for one in all_took if began <= one[0] < ended])}, {failed} failed")
     print(f"switches      {count}, p50 {at(took, 0.5):.0f} ms, longest {at(took, 1):.0f} ms, {withdrawn} withdrawn", flush=True)

@@ -19,6 +19,7 @@ Each line begins with the measure of the specification that it is about. With --
 the processors that were busy meanwhile: daybook's, of all. Runs with several --records show what memory depends on. Needs
 psql for the network stores. Nothing is asserted."""
 import argparse
+import collections
 import itertools
 import json
 import random
@@ -142,13 +143,16 @@ class Measurement:
         switches = [self.switch(before if number % 2 else refreshed.generation) for number in range(self.given.switches)]
         time.sleep(AFTERMATH)
         took = {kind: [one for client in of_kind for one in client.end()] for kind, of_kind in clients.items()}
-        failed = {kind: sum(client.failed for client in of_kind) for kind, of_kind in clients.items()}
+        failures = [(kind, failure) for kind, of_kind in clients.items() for client in of_kind for failure in client.failures]
         show_refresh("", "refresh beside readers", refreshed)
         for kind in READS:
-            show_beside(kind, took[kind], began, failed[kind])
+            show_beside(kind, took[kind], began)
         show_switches(switches)
         for kind in took:
-            show_stall(kind, took[kind], switches, failed[kind])
+            show_stall(kind, took[kind], switches)
+        say("P9", f"{len(failures)} requests failed")
+        for (kind, failure), count in collections.Counter(failures).most_common(5):
+            say("P9", f"{count} {kind}: {failure}")
 
     def switch(self, generation):
         """When a switch began and what it took. Those that were withdrawn are said."""
@@ -203,10 +207,10 @@ def changed_records(half):
     return write
 
 
-def show_beside(kind, took, began, failed):
+def show_beside(kind, took, began):
     quiet, beside = [one for one in took if began - QUIET_SECONDS <= one[0] < began], [one for one in took if one[0] >= began]
     say("P9", f"{kind} quiet: {shown(quiet)}")
-    say("P9", f"{kind} beside the refresh and its switches: {shown(beside)}, {failed} failed: p99 is {at(beside, 0.99) / at(quiet, 0.99):.1f} times")
+    say("P9", f"{kind} beside the refresh and its switches: {shown(beside)}: p99 is {at(beside, 0.99) / at(quiet, 0.99):.1f} times")
 
 
 def show_switches(switches):
@@ -214,12 +218,12 @@ def show_switches(switches):
     say("P9", f"first promotion {first:.0f} ms; {len(others)} switches back and forth: p50 {at(others, 0.5):.0f} ms, longest {at(others, 1):.0f} ms")
 
 
-def show_stall(kind, took, switches, failed):
+def show_stall(kind, took, switches):
     """The longest request that was under way in a switch, beside the longest of those in between."""
     is_in_switch = lambda one: any(one[0] < began + seconds + AFTERMATH and one[0] + one[1] > began for began, seconds in switches)
     inside = [one for one in took if is_in_switch(one)]
     before = [one for one in took if not is_in_switch(one) and one[0] > switches[0][0] - QUIET_SECONDS / 2]
-    say("P9", f"{kind} in switches: longest {at(inside, 1):.0f} ms of {len(inside)}; before them: longest {at(before, 1):.0f} ms of {len(before)}; {failed} failed")
+    say("P9", f"{kind} in switches: longest {at(inside, 1):.0f} ms of {len(inside)}; before them: longest {at(before, 1):.0f} ms of {len(before)}")
 
 
 class Takedowns:
