@@ -17,6 +17,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
@@ -54,7 +55,7 @@ class Requests:
     def __init__(self, base, make):
         self.place, self.make, self.stopped = urllib.parse.urlparse(base).netloc, make, threading.Event()
         self.took, self.failures = [], []
-        self.thread = threading.Thread(target=self.run)
+        self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def run(self):

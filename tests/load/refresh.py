@@ -26,6 +26,7 @@ import random
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.parse
 
 from catch_up import post
@@ -143,16 +144,14 @@ class Measurement:
         switches = [self.switch(before if number % 2 else refreshed.generation) for number in range(self.given.switches)]
         time.sleep(AFTERMATH)
         took = {kind: [one for client in of_kind for one in client.end()] for kind, of_kind in clients.items()}
-        failures = [(kind, failure) for kind, of_kind in clients.items() for client in of_kind for failure in client.failures]
+        failures = [f"{kind}: {failure}" for kind, of_kind in clients.items() for client in of_kind for failure in client.failures]
         show_refresh("", "refresh beside readers", refreshed)
         for kind in READS:
             show_beside(kind, took[kind], began)
         show_switches(switches)
         for kind in took:
             show_stall(kind, took[kind], switches)
-        say("P9", f"{len(failures)} requests failed")
-        for (kind, failure), count in collections.Counter(failures).most_common(5):
-            say("P9", f"{count} {kind}: {failure}")
+        show_failures("P9", failures)
 
     def switch(self, generation):
         """When a switch began and what it took. Those that were withdrawn are said."""
@@ -171,6 +170,7 @@ class Measurement:
         self.collection.promote(refreshed.generation)
         say("P10", f"takedown until the live search does not find it: {shown(took)}; {takedowns.during} of {len(took)} while the refresh went on; "
             f"of them {self.collection.found(f'q={MARK}')} are found once it is live")
+        show_failures("P10", takedowns.failures)
 
 
 def paced(base, per_second, make):
@@ -213,6 +213,12 @@ def show_beside(kind, took, began):
     say("P9", f"{kind} beside the refresh and its switches: {shown(beside)}: p99 is {at(beside, 0.99) / at(quiet, 0.99):.1f} times")
 
 
+def show_failures(measure, failures):
+    say(measure, f"{len(failures)} requests failed")
+    for failure, count in collections.Counter(failures).most_common(5):
+        say(measure, f"{count} {failure}")
+
+
 def show_switches(switches):
     first, others = switches[0][1] * 1000, [switched for switched in switches[1:]]
     say("P9", f"first promotion {first:.0f} ms; {len(others)} switches back and forth: p50 {at(others, 0.5):.0f} ms, longest {at(others, 1):.0f} ms")
@@ -231,8 +237,8 @@ class Takedowns:
 
     def __init__(self, base, pause):
         self.base, self.pause, self.during, self.state = base, pause, 0, "planned"
-        self.answered, self.gone = {}, {}
-        self.threads = [threading.Thread(target=of) for of in (self.take_down, self.watch)]
+        self.answered, self.gone, self.failures = {}, {}, []
+        self.threads = [threading.Thread(target=of, daemon=True) for of in (self.take_down, self.watch)]
         self.began = threading.Event()
         for thread in self.threads:
             thread.start()
@@ -252,7 +258,11 @@ class Takedowns:
     def watch(self):
         self.began.wait()
         while len(self.gone) < MARKED:
-            found = {hit["record_id"] for hit in get(self.base, f"{SEARCH}?q={MARK}&limit={MARKED}")["hits"]}
+            try:
+                found = {hit["record_id"] for hit in get(self.base, f"{SEARCH}?q={MARK}&limit={MARKED}")["hits"]}
+            except urllib.error.HTTPError as error:
+                self.failures.append(f"searches: {error.code} {error.read()[:200].decode(errors='replace')}")
+                continue
             now = time.monotonic()
             for number in range(MARKED):
                 if id_of(number) not in found:
