@@ -200,12 +200,17 @@ async fn an_instance_that_starts_during_a_switch_answers_from_the_new_generation
         };
         wait::until("an instance opens its tables", opened).await;
         second.signal("STOP");
-        let switched = match switch % 2 {
-            0 => promote(&first.api, candidate).await,
-            _ => first.api.post("/api/v1/generations/1/rollback", &json!({})).await,
+        let is_switched = async || {
+            let answer = match switch % 2 {
+                0 => promote(&first.api, candidate).await,
+                _ => first.api.post("/api/v1/generations/1/rollback", &json!({})).await,
+            };
+            // A candidate that did not catch up in time is not promoted, and is asked again.
+            assert!([200, 409].contains(&answer.status), "{}", answer.text);
+            answer.status == 200
         };
+        wait::until("the switch is made", is_switched).await;
         second.signal("CONT");
-        assert_eq!(switched.status, 200, "{}", switched.text);
         let is_ready = async || second.api.get("/health/ready").await.status == 200;
         wait::until("the instance that was frozen is ready", is_ready).await;
         let made = first.api.post(&format!("{}/task", step.path()), &json!({})).await;

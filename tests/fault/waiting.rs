@@ -38,72 +38,76 @@ async fn rest(mut stream: TcpStream) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_do_not_come_hold_nobody_up_and_are_answered_408() {
-    for backend in [Backend::Embedded, Backend::Distributed] {
-        let place = Place::new("unsent", backend);
-        let server = Server::start_with(&place, &["--requests-max", "10"]);
-        let mut stalled = Vec::new();
-        for index in 0..10 {
-            for path in [format!("/flows/stalled{index}"), "/api/v1/events".to_owned()] {
-                let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{");
-                stalled.push((path, begin(&server, &head).await));
-            }
+    tokio::join!(bodies_that_do_not_come(Backend::Embedded), bodies_that_do_not_come(Backend::Distributed));
+}
+
+async fn bodies_that_do_not_come(backend: Backend) {
+    let place = Place::new("unsent", backend);
+    let server = Server::start_with(&place, &["--requests-max", "10"]);
+    let mut stalled = Vec::new();
+    for index in 0..10 {
+        for path in [format!("/flows/stalled{index}"), "/api/v1/events".to_owned()] {
+            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{{");
+            stalled.push((path, begin(&server, &head).await));
         }
-        // One that sends in parts is answered as any other.
-        let head = "POST /flows/parts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{";
-        let mut parts = begin(&server, head).await;
-        for index in 0..50 {
-            for path in ["/health/live", "/health/ready", "/metrics", "/api/v1/status", "/flows"] {
-                let answer = server.api.get(path).await;
-                assert_eq!(answer.status, 200, "{path}: {}", answer.text);
-            }
-            let made = server.api.post(&format!("/flows/F{index}"), &json!({})).await;
-            assert_eq!(made.status, 200, "{}", made.text);
-        }
-        parts.write_all(b" }").await.unwrap_or_else(|error| panic!("{error}"));
-        assert!(rest(parts).await.starts_with("HTTP/1.1 200"));
-        for (path, stream) in stalled {
-            let answer = rest(stream).await;
-            let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-            assert!(head.starts_with("HTTP/1.1 408") && head.contains("connection: close"), "{path}: {answer}");
-            let body: Value = serde_json::from_str(body).unwrap_or_default();
-            assert_eq!(body["field"], "body", "{path}: {answer}");
-        }
-        assert!(server.api.metric("daybook_query_api_body_bytes").await.abs() < 0.5, "bytes are still held");
-        assert_eq!(server.api.get("/flows/stalled0").await.status, 404);
     }
+    // One that sends in parts is answered as any other.
+    let head = "POST /flows/parts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{";
+    let mut parts = begin(&server, head).await;
+    for index in 0..50 {
+        for path in ["/health/live", "/health/ready", "/metrics", "/api/v1/status", "/flows"] {
+            let answer = server.api.get(path).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        }
+        let made = server.api.post(&format!("/flows/F{index}"), &json!({})).await;
+        assert_eq!(made.status, 200, "{}", made.text);
+    }
+    parts.write_all(b" }").await.unwrap_or_else(|error| panic!("{error}"));
+    assert!(rest(parts).await.starts_with("HTTP/1.1 200"));
+    for (path, stream) in stalled {
+        let answer = rest(stream).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.starts_with("HTTP/1.1 408") && head.contains("connection: close"), "{path}: {answer}");
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        assert_eq!(body["field"], "body", "{path}: {answer}");
+    }
+    assert!(server.api.metric("daybook_query_api_body_bytes").await.abs() < 0.5, "bytes are still held");
+    assert_eq!(server.api.get("/flows/stalled0").await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_beyond_the_limit_on_descriptors_keep_nobody_out() {
-    for backend in [Backend::Embedded, Backend::Distributed] {
-        let place = Place::new("idle", backend);
-        let server = Server::start_with_descriptors(&place, 256);
-        let beginnings =
-            ["", "GET /flows HTTP/1.1\r\nHost: x\r\n", "POST /flows/F HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"];
-        let mut flood = Vec::new();
-        for index in 0..600 {
-            flood.push(begin(&server, beginnings[index % beginnings.len()]).await);
-            if index % 50 != 49 {
-                continue;
-            }
-            for path in ["/health/live", "/health/ready", "/metrics", "/flows"] {
-                // On a connection of its own.
-                let answer = Api::new(&server.api.base).get(path).await;
-                assert_eq!(answer.status, 200, "{index}: {path}: {}", answer.text);
-            }
+    // Each takes as long as the server waits for an idle connection.
+    tokio::join!(idle_connections(Backend::Embedded), idle_connections(Backend::Distributed));
+}
+
+async fn idle_connections(backend: Backend) {
+    let place = Place::new("idle", backend);
+    let server = Server::start_with_descriptors(&place, 256);
+    let beginnings = ["", "GET /flows HTTP/1.1\r\nHost: x\r\n", "POST /flows/F HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"];
+    let mut flood = Vec::new();
+    for index in 0..600 {
+        flood.push(begin(&server, beginnings[index % beginnings.len()]).await);
+        if index % 50 != 49 {
+            continue;
         }
-        let made = Api::new(&server.api.base).post("/flows/Made", &json!({})).await;
-        assert_eq!(made.status, 200, "{}", made.text);
-        assert!(server.api.metric("daybook_query_api_closed_connections_total").await > 0.5);
-        // The first ones were closed: at once, or with a body that did not come in time.
-        for mut stream in flood.drain(..100) {
-            let mut read = Vec::new();
-            let _reset = stream.read_to_end(&mut read).await;
-            let read = String::from_utf8_lossy(&read);
-            assert!(read.is_empty() || read.starts_with("HTTP/1.1 408"), "{read}");
+        for path in ["/health/live", "/health/ready", "/metrics", "/flows"] {
+            // On a connection of its own.
+            let answer = Api::new(&server.api.base).get(path).await;
+            assert_eq!(answer.status, 200, "{index}: {path}: {}", answer.text);
         }
-        assert!(!server.logged().iter().any(|line| line.contains("cannot accept")), "{:?}", server.logged());
     }
+    let made = Api::new(&server.api.base).post("/flows/Made", &json!({})).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    assert!(server.api.metric("daybook_query_api_closed_connections_total").await > 0.5);
+    // The first ones were closed: at once, or with a body that did not come in time.
+    for mut stream in flood.drain(..100) {
+        let mut read = Vec::new();
+        let _reset = stream.read_to_end(&mut read).await;
+        let read = String::from_utf8_lossy(&read);
+        assert!(read.is_empty() || read.starts_with("HTTP/1.1 408"), "{read}");
+    }
+    assert!(!server.logged().iter().any(|line| line.contains("cannot accept")), "{:?}", server.logged());
 }
 
 /// Sends a chunk of a body.

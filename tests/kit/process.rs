@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write as _},
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -25,6 +25,9 @@ pub enum Backend {
     /// Kafka and PostgreSQL.
     Distributed,
 }
+
+/// Lines of a process's log that a failure shows.
+const LINES_SHOWN: usize = 60;
 
 /// The program under test.
 const DAYBOOK: &str = "daybook";
@@ -426,10 +429,16 @@ impl Server {
         self.child.wait().is_ok_and(|status| status.success())
     }
 
-    /// Asks it to stop and waits for its end; true if it ended well.
+    /// Asks it to stop and waits for its end; true if it ended well. If not, what it logged last is printed.
     pub fn stop(mut self) -> bool {
         self.signal("TERM");
-        self.child.wait().is_ok_and(|status| status.success())
+        let ended = self.child.wait();
+        let is_well = ended.as_ref().is_ok_and(ExitStatus::success);
+        if !is_well {
+            let lines = self.logged();
+            eprintln!("{ended:?}:\n{}", lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n"));
+        }
+        is_well
     }
 
     fn end(&mut self) {

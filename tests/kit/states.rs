@@ -71,6 +71,28 @@ pub async fn control(place: &Place) -> Control {
     Control::open(store).await.unwrap_or_else(|error| panic!("cannot open control storage: {error}"))
 }
 
+/// Makes every phase of a switch last for some tenths of a second, so that harm can be done in each: the transaction that
+/// ends a phase takes that long.
+pub fn prolong_phases(place: &Place) {
+    match place.backend {
+        Backend::Distributed => place.alter(
+            "control",
+            "CREATE FUNCTION prolong() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END'; \
+             CREATE TRIGGER prolong BEFORE UPDATE ON domains FOR EACH ROW \
+             WHEN (OLD.phase <> NEW.phase) EXECUTE FUNCTION prolong()",
+        ),
+        Backend::Embedded => {
+            // SQLite cannot wait, but it can count.
+            let count = "CREATE VIEW slow AS WITH RECURSIVE number(n) AS \
+                (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1000000) SELECT count(*) AS total FROM number";
+            let prolong = "CREATE TRIGGER prolong BEFORE UPDATE ON domains WHEN OLD.phase <> NEW.phase \
+                BEGIN SELECT total FROM slow; END";
+            place.alter("control", count);
+            place.alter("control", prolong);
+        }
+    }
+}
+
 impl States {
     /// Watches a place until it is dropped.
     pub async fn watch(place: &Place) -> Self {
