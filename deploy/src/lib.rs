@@ -14,6 +14,7 @@ mod generations_command;
 mod listener;
 mod log_command;
 mod migration_command;
+mod outage;
 mod output;
 mod prepare_command;
 mod quarantine_command;

@@ -24,6 +24,7 @@ use crate::{
     command::{OnlyPart, RebuildOptions},
     config::Server,
     exit::{Code, Failure},
+    outage::Outage,
     output,
 };
 
@@ -165,17 +166,19 @@ fn ways_back(begun: &Progress) -> String {
 
 /// Shows the progress of a rebuild until it has ended.
 async fn follow(server: &Server, begun: &Progress, shown: &mut Shown) -> Result<Progress> {
-    let mut answered = Instant::now();
-    let mut is_absent = false;
+    let mut outage = Outage::default();
     loop {
-        let watched = watch(server, &begun.rebuild, &mut answered, shown).await;
+        let watched = watch(server, &begun.rebuild, &mut outage, shown).await;
         match watched {
             Ok(Some(last)) => return Ok(last),
-            Ok(None) => is_absent = false,
+            Ok(None) => {}
             Err(error) if code(&error) != Some(Code::Unavailable) => return Err(error),
-            Err(error) if answered.elapsed() > ABSENT_MAX => return Err(error),
             Err(error) => {
-                if !std::mem::replace(&mut is_absent, true) {
+                let is_first = !outage.lasts();
+                if outage.note_failure(Instant::now()) > ABSENT_MAX {
+                    return Err(error);
+                }
+                if is_first {
                     shown.end()?;
                     output::tell(&format!("waiting for the server: {error:#}"));
                 }
@@ -190,14 +193,14 @@ fn code(error: &anyhow::Error) -> Option<Code> {
 }
 
 /// Shows progress as the server sends it. What was sent last if the rebuild has ended; none if the server has.
-async fn watch(server: &Server, id: &str, answered: &mut Instant, shown: &mut Shown) -> Result<Option<Progress>> {
+async fn watch(server: &Server, id: &str, outage: &mut Outage, shown: &mut Shown) -> Result<Option<Progress>> {
     let client = Client::builder().connect_timeout(SILENCE_MAX).read_timeout(SILENCE_MAX).build()?;
     let sent = client.get(format!("{}/api/v1/rebuilds/{}/events", server.url, encode(id))).send().await;
     let mut answer = accepted(server, sent).await?;
     let (mut text, mut last) = (Vec::new(), None::<Progress>);
     // A server that ends cuts the answer off: it is asked again.
     while let Ok(Some(bytes)) = answer.chunk().await {
-        *answered = Instant::now();
+        outage.note_success();
         text.extend_from_slice(&bytes);
         while let Some(end) = text.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = text.drain(..=end).collect();

@@ -19,6 +19,7 @@ use crate::{
     config::{Config, Log, Tables},
     domains::Domain,
     exit::{Code, Failure},
+    outage::Outage,
     running::Base,
     start::Start,
     wire::{self, Parts},
@@ -106,7 +107,7 @@ async fn check(all: &[Lent]) -> Result<()> {
 
 /// Takes part in rebuilds until there was none for some time, or until it cannot any longer.
 async fn work(parts: &Parts, all: &mut Vec<Lent>, until_idle: Option<Duration>) -> Result<()> {
-    let (mut busy, mut well, mut reports) = (Instant::now(), Instant::now(), BTreeMap::new());
+    let (mut busy, mut outage, mut reports) = (Instant::now(), Outage::default(), BTreeMap::new());
     let mut changes = parts.base.control.changes();
     loop {
         changes.mark_unchanged();
@@ -131,8 +132,8 @@ async fn work(parts: &Parts, all: &mut Vec<Lent>, until_idle: Option<Duration>) 
             continue;
         }
         match failure {
-            None => well = Instant::now(),
-            Some(failure) if well.elapsed() >= FAILURES_MAX => {
+            None => outage.note_success(),
+            Some(failure) if outage.note_failure(Instant::now()) >= FAILURES_MAX => {
                 return Err(Failure::new(Code::Unavailable, format!("cannot take part in rebuilds: {failure}")).into());
             }
             Some(_) => {}
