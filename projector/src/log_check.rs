@@ -4,10 +4,7 @@
 //! checked: no checkpoint is beyond the log's end, and the last applied record of each partition still stands where it
 //! was applied. Of a compacted topic it may have been removed; then nothing can be compared.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
 use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record, WAYS_OUT};
 use daybook_schemas::{
@@ -89,8 +86,9 @@ pub enum CheckError {
 pub fn check(log: &dyn EventLog, tables: &dyn Tables) -> Result<(), CheckError> {
     // In this order: the log only grows.
     let checkpoints = checkpoints::read_blocking(tables)?;
-    let topics: BTreeSet<Topic> = checkpoints.next.0.keys().map(|partition| partition.topic).collect();
-    let topics: Vec<Topic> = topics.into_iter().collect();
+    // Partitions are in the order of their topics.
+    let mut topics: Vec<Topic> = checkpoints.next.0.keys().map(|partition| partition.topic).collect();
+    topics.dedup();
     check_ends(&checkpoints.next, &log.end(&topics)?)?;
     let (mut unproven, began) = (Unproven::new(&checkpoints, |_| true), Instant::now());
     while !unproven.0.is_empty() {

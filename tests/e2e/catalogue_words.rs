@@ -8,7 +8,8 @@ use daybook_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const COLLECTION: &str = "/api/v1/collections/image";
+use crate::catalogue_revisions::{COLLECTION, define, until};
+
 const DOMAIN: &str = "domain=collection.image";
 
 const PRESET: &str = r#"
@@ -34,11 +35,6 @@ words = "text[]"
 likes = "int"
 "#;
 
-async fn define(api: &Api, definition: &str) {
-    let defined = api.send(Method::PUT, COLLECTION, Some(definition.to_owned()), &[]).await;
-    assert!([200, 201].contains(&defined.status), "{}", defined.text);
-}
-
 /// Writes records, and returns the positions after them.
 async fn write(api: &Api, records: &[Value]) -> String {
     let lines: Vec<String> = records.iter().map(Value::to_string).collect();
@@ -61,8 +57,7 @@ async fn refresh(api: &Api, generation: i64, only: &str) {
     let asked = json!({"only": only, "promote": true});
     let begun = api.post(&format!("/api/v1/rebuilds?{DOMAIN}"), &asked).await;
     assert_eq!(begun.status, 202, "{}", begun.text);
-    let path = format!("/api/v1/generations/{generation}?{DOMAIN}");
-    wait::until("the rebuild is live", async || api.get(&path).await.json()["state"] == "live").await;
+    until(api, generation, "live").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! Search on Elasticsearch, by its official client: one index for each generation, behind an alias that is deleted with
 //! it.
 //!
-//! Versions are external: a revision older than the stored one gets a conflict, which counts as written. Acknowledged bulk requests are durable; they are visible after a refresh.
+//! Versions are external: a revision older than the stored one gets a conflict, which counts as written. Acknowledged
+//! bulk requests are durable; they are visible after a refresh.
 
 mod answer;
 mod bulk;

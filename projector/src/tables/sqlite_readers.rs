@@ -70,9 +70,9 @@ struct Job {
     read: Read,
 }
 
-impl queue::Job for Job {
-    fn file(&self) -> usize {
-        Arc::as_ptr(&self.file).addr()
+impl Job {
+    fn push_to(self, queue: &Queue<Self>) -> bool {
+        queue.push(Arc::as_ptr(&self.file).addr(), self)
     }
 }
 
@@ -120,9 +120,7 @@ fn work(queue: &Queue<Job>) {
     let mut open: Vec<Opened> = Vec::new();
     loop {
         match queue.next(IDLE) {
-            queue::Next::Read(job) => {
-                let number = queue::Job::file(&job);
-                let Job { file, read } = job;
+            queue::Next::Read(number, Job { file, read }) => {
                 read(take(&mut open, &file));
                 queue.ended(number);
             }
@@ -204,10 +202,14 @@ impl Readers {
             });
             handle.block_on(sender.end(outcome, may_wait));
         };
-        match self.threads.long.push(Job { file: Arc::clone(&self.file), read: Box::new(read) }) {
+        match self.job(read).push_to(&self.threads.long) {
             true => chunks,
             false => ChunkSender::refuse(TablesError::Unavailable("too many lists are being read".to_owned())),
         }
+    }
+
+    fn job(&self, read: impl FnOnce(Result<&Connection, TablesError>) + Send + 'static) -> Job {
+        Job { file: Arc::clone(&self.file), read: Box::new(read) }
     }
 
     /// Queues a read for a thread.
@@ -222,7 +224,7 @@ impl Readers {
             // Fails only if the receiver was dropped.
             let _gone = done.send(connection.and_then(|connection| sqlite::read(connection, statement, &params)));
         };
-        let is_queued = queue.push(Job { file: Arc::clone(&self.file), read: Box::new(read) });
+        let is_queued = self.job(read).push_to(queue);
         Box::pin(async move {
             if !is_queued {
                 return Err(TablesError::Unavailable("too many reads wait".to_owned()));

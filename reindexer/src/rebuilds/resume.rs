@@ -1,9 +1,7 @@
 //! Lets a rebuild go on that a deadline stopped.
 
-use daybook_projector::bookkeeping::checkpoints;
-
 use super::{Known, Rebuilds, RequestError};
-use crate::control::{Entry, State};
+use crate::{control::State, upgrade::is_usable};
 
 impl Rebuilds {
     /// Lets a rebuild go on where a deadline stopped it, unless another generation would be built now. `promotes` says
@@ -19,7 +17,7 @@ impl Rebuilds {
         if entry.is_past() && promotes == Some(true) {
             return refuse("it shows the past, and cannot be promoted".to_owned());
         }
-        if stopped != State::Planned && !self.has_tables(&entry).await? {
+        if stopped != State::Planned && !is_usable(self.platform.control.store().as_ref(), &entry.schema).await? {
             return refuse("its tables are gone: begin another rebuild".to_owned());
         }
         let newest = if entry.is_search_only() {
@@ -43,15 +41,5 @@ impl Rebuilds {
         }
         tracing::info!(domain, generation, "generation {generation} of {domain} is resumed");
         self.show(generation).await
-    }
-
-    /// Whether the tables of a generation are there.
-    async fn has_tables(&self, entry: &Entry) -> Result<bool, RequestError> {
-        let tables = self.platform.control.store().open(&entry.schema).await?;
-        match checkpoints::read(tables.as_ref()).await {
-            Ok(reached) => Ok(!reached.0.is_empty()),
-            Err(error) if error.is_retryable() => Err(error.into()),
-            Err(_) => Ok(false),
-        }
     }
 }

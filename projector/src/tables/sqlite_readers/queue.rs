@@ -7,15 +7,18 @@ use std::{
     time::Duration,
 };
 
-/// What is queued: a read of a file.
-pub(super) trait Job {
-    /// A number that no other file has while the read is queued or runs.
-    fn file(&self) -> usize;
+/// A number that no other file has while a read of it is queued or runs.
+pub(super) type FileNumber = usize;
+
+/// A read of a file that waits.
+struct Waiting<R> {
+    file: FileNumber,
+    read: R,
 }
 
 /// The queue.
-pub(super) struct Queue<J> {
-    state: Mutex<State<J>>,
+pub(super) struct Queue<R> {
+    state: Mutex<State<R>>,
     changed: Condvar,
     /// Reads that may wait.
     waiting_max: usize,
@@ -23,54 +26,54 @@ pub(super) struct Queue<J> {
     of_file_max: usize,
 }
 
-struct State<J> {
-    waiting: VecDeque<J>,
+struct State<R> {
+    waiting: VecDeque<Waiting<R>>,
     /// How many reads of a file run.
-    running: HashMap<usize, usize>,
+    running: HashMap<FileNumber, usize>,
     is_closed: bool,
 }
 
 /// What a thread is to do next.
-pub(super) enum Next<J> {
-    /// This read, and then to say that it has ended.
-    Read(J),
+pub(super) enum Next<R> {
+    /// This read of a file, and then to say that it has ended.
+    Read(FileNumber, R),
     /// There was nothing to read for some time.
     Idle,
     /// To end.
     End,
 }
 
-impl<J: Job> Queue<J> {
+impl<R> Queue<R> {
     pub(super) fn new(waiting_max: usize, of_file_max: usize) -> Arc<Self> {
         let state = State { waiting: VecDeque::new(), running: HashMap::new(), is_closed: false };
         Arc::new(Self { state: Mutex::new(state), changed: Condvar::new(), waiting_max, of_file_max })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<J>> {
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues a read; false if too many wait.
-    pub(super) fn push(&self, job: J) -> bool {
+    pub(super) fn push(&self, file: FileNumber, read: R) -> bool {
         let mut state = self.lock();
         if state.is_closed || state.waiting.len() >= self.waiting_max {
             return false;
         }
-        state.waiting.push_back(job);
+        state.waiting.push_back(Waiting { file, read });
         drop(state);
         self.changed.notify_one();
         true
     }
 
     /// The first read of a file that may have a thread. Waits for one, but no longer than `idle`.
-    pub(super) fn next(&self, idle: Duration) -> Next<J> {
+    pub(super) fn next(&self, idle: Duration) -> Next<R> {
         let mut state = self.lock();
         loop {
             if state.is_closed {
                 return Next::End;
             }
-            if let Some(job) = state.take(self.of_file_max) {
-                return Next::Read(job);
+            if let Some(Waiting { file, read }) = state.take(self.of_file_max) {
+                return Next::Read(file, read);
             }
             let (locked, waited) = self.changed.wait_timeout(state, idle).unwrap_or_else(PoisonError::into_inner);
             state = locked;
@@ -81,7 +84,7 @@ impl<J: Job> Queue<J> {
     }
 
     /// Notes that a read has ended.
-    pub(super) fn ended(&self, file: usize) {
+    pub(super) fn ended(&self, file: FileNumber) {
         let mut state = self.lock();
         if let Some(running) = state.running.get_mut(&file) {
             *running -= 1;
@@ -106,14 +109,14 @@ impl<J: Job> Queue<J> {
     }
 }
 
-impl<J: Job> State<J> {
-    fn take(&mut self, of_file_max: usize) -> Option<J> {
+impl<R> State<R> {
+    fn take(&mut self, of_file_max: usize) -> Option<Waiting<R>> {
         let running = &self.running;
-        let may_run = |job: &J| running.get(&job.file()).is_none_or(|running| *running < of_file_max);
+        let may_run = |waiting: &Waiting<R>| running.get(&waiting.file).is_none_or(|running| *running < of_file_max);
         let at = self.waiting.iter().position(may_run)?;
-        let job = self.waiting.remove(at)?;
-        *self.running.entry(job.file()).or_default() += 1;
-        Some(job)
+        let taken = self.waiting.remove(at)?;
+        *self.running.entry(taken.file).or_default() += 1;
+        Some(taken)
     }
 }
 
@@ -121,17 +124,9 @@ impl<J: Job> State<J> {
 mod tests {
     use super::*;
 
-    struct Read(usize);
-
-    impl Job for Read {
-        fn file(&self) -> usize {
-            self.0
-        }
-    }
-
-    fn next(queue: &Queue<Read>) -> Option<usize> {
+    fn next(queue: &Queue<()>) -> Option<FileNumber> {
         match queue.next(Duration::ZERO) {
-            Next::Read(Read(file)) => Some(file),
+            Next::Read(file, ()) => Some(file),
             Next::Idle | Next::End => None,
         }
     }
@@ -139,14 +134,14 @@ mod tests {
     #[test]
     fn a_file_has_a_part_of_the_threads_and_others_pass_it() {
         let queue = Queue::new(4, 2);
-        assert!([1, 1, 1, 2].map(Read).into_iter().all(|read| queue.push(read)));
-        assert!(!queue.push(Read(3)), "more wait than may");
+        assert!([1, 1, 1, 2].into_iter().all(|file| queue.push(file, ())));
+        assert!(!queue.push(3, ()), "more wait than may");
         assert_eq!([next(&queue), next(&queue), next(&queue), next(&queue)], [Some(1), Some(1), Some(2), None]);
         queue.ended(2);
         assert_eq!(next(&queue), None);
         queue.ended(1);
         assert_eq!(next(&queue), Some(1));
         queue.close();
-        assert!(!queue.push(Read(1)) && matches!(queue.next(Duration::ZERO), Next::End));
+        assert!(!queue.push(1, ()) && matches!(queue.next(Duration::ZERO), Next::End));
     }
 }
