@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use axum::{
@@ -30,7 +30,7 @@ pub enum Harm {
     /// Nothing but that they are kept, to be sent again.
     Keep,
     /// Every one of many items is refused. Of four others one is refused with 429, one loses half of its items, one is
-    /// refused with 503.
+    /// refused with 503. Every second search is refused.
     Overload,
     /// The document with this id is refused for good.
     Refuse(String),
@@ -54,6 +54,8 @@ struct Shared {
     turn: AtomicUsize,
     refused: AtomicUsize,
     refused_in_part: AtomicUsize,
+    /// Whether the last search was refused.
+    search_refused: AtomicBool,
 }
 
 impl BulkProxy {
@@ -64,9 +66,9 @@ impl BulkProxy {
     pub async fn start(target: &str, harm: Harm) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("{error}"));
         let url = listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default();
-        let (kept, turn, refused, refused_in_part) = Default::default();
+        let (kept, turn, refused, refused_in_part, search_refused) = Default::default();
         let (target, client, harm) = (target.to_owned(), Client::new(), Mutex::new(harm));
-        let shared = Arc::new(Shared { target, client, harm, kept, turn, refused, refused_in_part });
+        let shared = Arc::new(Shared { target, client, harm, kept, turn, refused, refused_in_part, search_refused });
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, routes).await {
@@ -108,10 +110,13 @@ impl Drop for BulkProxy {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, BYTES_MAX).await else { return plain(StatusCode::BAD_REQUEST, &Value::Null) };
-    if !parts.uri.path().ends_with("/_bulk") {
-        return shared.pass_on(&parts, body).await;
-    }
     let harm = shared.harm.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if !parts.uri.path().ends_with("/_bulk") {
+        return match harm {
+            Harm::Overload if parts.uri.path().ends_with("-live/_search") => shared.overload_search(&parts, body).await,
+            _ => shared.pass_on(&parts, body).await,
+        };
+    }
     match harm {
         Harm::Keep => {
             shared.kept.lock().unwrap_or_else(PoisonError::into_inner).push((parts.clone(), body.clone()));
@@ -133,6 +138,15 @@ impl Shared {
             2 => self.refuse(503, "cluster_block_exception"),
             _ => self.pass_on(parts, body).await,
         }
+    }
+
+    /// Refuses every second search.
+    async fn overload_search(&self, parts: &Parts, body: Bytes) -> Response {
+        if self.search_refused.fetch_xor(true, Ordering::Relaxed) {
+            return self.pass_on(parts, body).await;
+        }
+        let error = json!({"type": "circuit_breaking_exception", "reason": "for a test"});
+        plain(StatusCode::TOO_MANY_REQUESTS, &json!({"status": 429, "error": error}))
     }
 
     /// Passes a bulk request on without one document, and refuses that.

@@ -3,7 +3,10 @@
 pub(super) mod parameters;
 pub mod values;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -13,14 +16,17 @@ use axum::{
     routing::get,
 };
 use daybook_ingest::append::now_ms;
-use daybook_projector::search::{
-    SearchIndex,
-    document::Document,
-    highlight::highlights,
-    inherited::{self, Answer},
-    query::Expression,
-    request::{Counts, Facet, Hit, Request},
-    shape::IndexShape,
+use daybook_projector::{
+    backoff::Backoff,
+    search::{
+        SearchIndex,
+        document::Document,
+        highlight::highlights,
+        inherited::{self, Answer},
+        query::Expression,
+        request::{Counts, Facet, Hit, Request},
+        shape::IndexShape,
+    },
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value, json};
@@ -28,6 +34,11 @@ use serde_json::{Map, Value, json};
 use self::parameters::{Cursor, Parameters};
 use crate::{app::App, error::ApiError, json, live::Live, query::Query, server};
 
+/// Pauses between attempts of one search.
+const RETRY_FIRST: Duration = Duration::from_millis(50);
+const RETRY_LONGEST: Duration = Duration::from_millis(500);
+/// How long after a search began it is tried again.
+const RETRY_MAX: Duration = Duration::from_secs(2);
 /// What is encoded in a segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
@@ -99,10 +110,21 @@ async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result<Arc<dyn Se
     }
 }
 
-/// Searches, for a bounded time.
+/// Searches, for a bounded time. An engine that is overloaded for a moment is asked again.
 async fn within(app: &App, index: &dyn SearchIndex, request: Request) -> Result<Answer, ApiError> {
-    let answer = tokio::time::timeout(app.config.wait_max, inherited::search(index, request)).await;
-    Ok(answer.map_err(|_| ApiError::Unavailable("search does not answer in time".to_owned()))??)
+    let late = |_| ApiError::Unavailable("search does not answer in time".to_owned());
+    let (began, mut backoff) = (Instant::now(), Backoff::new(RETRY_FIRST, RETRY_LONGEST));
+    loop {
+        let left = app.config.wait_max.saturating_sub(began.elapsed());
+        let answer = tokio::time::timeout(left, inherited::search(index, request.clone())).await.map_err(late)?;
+        match answer {
+            Err(error) if error.is_retryable() && began.elapsed() < RETRY_MAX => {
+                tracing::debug!(error = %error, "search is tried again: {error}");
+                tokio::time::sleep(backoff.pause()).await;
+            }
+            answer => return Ok(answer?),
+        }
+    }
 }
 
 fn show(shape: &IndexShape, hit: Hit, query: Option<&Expression>) -> Value {
