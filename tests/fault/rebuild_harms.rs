@@ -32,8 +32,6 @@ const WRITERS: usize = 3;
 const WRITES_MIN: usize = 20;
 /// Lines of each instance's log that a failure shows.
 const LINES_SHOWN: usize = 60;
-/// How long a stage is waited for.
-const STAGE_MAX: Duration = Duration::from_secs(20);
 /// How long a rebuild, or a switch, may take with all kills.
 const END_MAX: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
@@ -222,7 +220,7 @@ impl Stand {
 
     /// Waits for a stage, for a bounded time: one that lasts for milliseconds can be missed.
     async fn sees(&self, wanted: impl Fn(Stage) -> bool) -> bool {
-        timeout(STAGE_MAX, self.states.wait_for(wanted)).await.unwrap_or(false)
+        timeout(END_MAX, self.states.wait_for(wanted)).await.unwrap_or(false)
     }
 
     /// A rebuild that is promoted by itself, whatever is done.

@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use axum::{
@@ -30,7 +30,7 @@ pub enum Harm {
     /// Nothing but that they are kept, to be sent again.
     Keep,
     /// Every one of many items is refused. Of four others one is refused with 429, one loses half of its items, one is
-    /// refused with 503. Every second search is refused.
+    /// refused with 503. Every third search is refused.
     Overload,
     /// The document with this id is refused for good.
     Refuse(String),
@@ -54,8 +54,8 @@ struct Shared {
     turn: AtomicUsize,
     refused: AtomicUsize,
     refused_in_part: AtomicUsize,
-    /// Whether the last search was refused.
-    search_refused: AtomicBool,
+    /// Searches that came.
+    searches: AtomicUsize,
 }
 
 impl BulkProxy {
@@ -66,9 +66,9 @@ impl BulkProxy {
     pub async fn start(target: &str, harm: Harm) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("{error}"));
         let url = listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default();
-        let (kept, turn, refused, refused_in_part, search_refused) = Default::default();
+        let (kept, turn, refused, refused_in_part, searches) = Default::default();
         let (target, client, harm) = (target.to_owned(), Client::new(), Mutex::new(harm));
-        let shared = Arc::new(Shared { target, client, harm, kept, turn, refused, refused_in_part, search_refused });
+        let shared = Arc::new(Shared { target, client, harm, kept, turn, refused, refused_in_part, searches });
         let routes = Router::new().fallback(answer).with_state(Arc::clone(&shared));
         let task = tokio::spawn(async move {
             if let Err(error) = axum::serve(listener, routes).await {
@@ -140,9 +140,9 @@ impl Shared {
         }
     }
 
-    /// Refuses every second search.
+    /// Refuses every third search.
     async fn overload_search(&self, parts: &Parts, body: Bytes) -> Response {
-        if self.search_refused.fetch_xor(true, Ordering::Relaxed) {
+        if self.searches.fetch_add(1, Ordering::Relaxed) % 3 > 0 {
             return self.pass_on(parts, body).await;
         }
         let error = json!({"type": "circuit_breaking_exception", "reason": "for a test"});

@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(4);
 /// How long the removal of a generation is taken to last after its end was noted.
 const REMOVING: Duration = Duration::from_millis(1000);
 /// How long a stage is waited for.
-const STAGE_MAX: Duration = Duration::from_secs(120);
+const STAGE_MAX: Duration = Duration::from_secs(300);
 const DOMAIN: &str = "metaflow";
 
 /// A state of all generations of a domain together.
@@ -125,11 +125,11 @@ impl States {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).last().map_or(STAGES[0], |(_, stage)| *stage)
     }
 
-    /// Waits until a stage is there, or another one that is late enough; false if neither comes.
+    /// Waits until a stage is there, or was there since this was called; false if none comes.
     pub async fn wait_for(&self, wanted: impl Fn(Stage) -> bool) -> bool {
-        let mut pace = tokio::time::interval(LOOK);
+        let (mut pace, from) = (tokio::time::interval(LOOK), Instant::now());
         let seen = async {
-            while !wanted(self.last()) {
+            while !self.between(from, Instant::now()).into_iter().any(&wanted) {
                 pace.tick().await;
             }
         };
