@@ -97,6 +97,7 @@ impl Attributes {
             stemming,
             rank,
             storage,
+            literal: None,
             has_hidden: true,
         };
         Self { shape: Arc::new(shape), renamed }
