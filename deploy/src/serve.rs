@@ -183,6 +183,7 @@ async fn new_app(
         log: Arc::clone(&parts.base.log),
         sequencer: parts.sequencer(domains, start).await?,
         lease: Arc::clone(&parts.base.lease),
+        indexes: parts.base.indexes.clone(),
         domains: parts.domains.all().iter().map(|running| served(running)).collect(),
         schemas: Domain::schemas_of(domains),
         readiness,

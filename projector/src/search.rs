@@ -70,6 +70,9 @@ pub enum SearchError {
     /// The index belongs to something else. Terminal: the configuration, or the index, has to change.
     #[error("the search index is not this installation's: {0}")]
     Foreign(String),
+    /// It cannot make an index of this shape. Terminal: the literal mapping, or the search server, has to change.
+    #[error("the index cannot be made: {0}")]
+    Unsupported(String),
     /// It refuses the request. Terminal: a bug, or a foreign index.
     #[error("search refused a request: {0}")]
     Refused(String),
@@ -115,6 +118,8 @@ pub trait SearchIndex: Send + Sync {
 pub trait SearchStore: Send + Sync {
     /// Whether the index of a binding may be used, or made. Changes nothing.
     fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>>;
+    /// Whether an index of a shape can be made: [`SearchError::Unsupported`] if not. Changes nothing.
+    fn check_shape<'a>(&'a self, shape: &'a IndexShape) -> BoxFuture<'a, Result<(), SearchError>>;
     /// Opens the index of a binding, making it if there is none or if it has another fingerprint.
     fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>>;
     /// What the index of a binding takes, and what is free beside it.

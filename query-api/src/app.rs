@@ -13,7 +13,11 @@ use daybook_ingest::{
     log::{BoxFuture, EventLog},
     sequence::Sequencer,
 };
-use daybook_projector::{projection::Projection, search::source::Documents, tables::Statement};
+use daybook_projector::{
+    projection::Projection,
+    search::{SearchStore, source::Documents},
+    tables::Statement,
+};
 use daybook_reindexer::{
     lease::Lease, rebuilds::Rebuilds, running::Open, settings::VersionSettings, verify::inspect::Inspect,
     version::Versions, watcher::Serving,
@@ -227,6 +231,8 @@ pub struct App {
     pub sequencer: Sequencer,
     /// This process's lease: without it, it must not answer.
     pub lease: Arc<Lease>,
+    /// Where indexes live, unless search is switched off.
+    pub indexes: Option<Arc<dyn SearchStore>>,
     /// The domains, by name. Some may be added while the process serves.
     domains: RwLock<BTreeMap<&'static str, Arc<Domain>>>,
     /// The names of those whose routes are served.
@@ -251,6 +257,8 @@ pub struct Parts {
     pub sequencer: Sequencer,
     /// This process's lease.
     pub lease: Arc<Lease>,
+    /// Where indexes live, unless search is switched off.
+    pub indexes: Option<Arc<dyn SearchStore>>,
     /// The domains.
     pub domains: Vec<Domain>,
     /// The released schemas of all domains.
@@ -262,14 +270,28 @@ pub struct Parts {
 impl App {
     /// An app that serves domains.
     pub fn new(config: Config, parts: Parts) -> Self {
-        let Parts { log, sequencer, lease, domains, schemas, readiness } = parts;
+        let Parts { log, sequencer, lease, indexes, domains, schemas, readiness } = parts;
         let appender = Appender::new(Arc::clone(&log));
         let served = domains.iter().map(|domain| domain.api.name).collect();
         let domains = domains.into_iter().map(|domain| (domain.api.name, Arc::new(domain))).collect();
         let (requests, bodies) = (Arc::new(Semaphore::new(config.requests_max)), Bodies::new(config.body_bytes_max));
         let started = Instant::now();
         let (served, domains) = (watch::Sender::new(served), RwLock::new(domains));
-        Self { config, log, appender, sequencer, lease, domains, served, schemas, readiness, started, requests, bodies }
+        Self {
+            config,
+            log,
+            appender,
+            sequencer,
+            lease,
+            indexes,
+            domains,
+            served,
+            schemas,
+            readiness,
+            started,
+            requests,
+            bodies,
+        }
     }
 
     /// The domains, in order of name.

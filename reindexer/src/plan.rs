@@ -111,6 +111,7 @@ impl Rebuilds {
                 Err(error) => foreign = Some(error.to_string()),
             }
         }
+        self.check_shape(&newest.version).await?;
         let parts = parts_of(&newest, notes.get(&live.generation), &live)?;
         let candidate = entries.iter().find(|entry| entry.is_under_way());
         let log = Arc::clone(&self.platform.log);
@@ -162,6 +163,14 @@ impl Rebuilds {
             ))
         };
         self.platform.of(&live.fingerprint).map(|platform| platform.version).ok_or_else(other)
+    }
+
+    /// Refuses a version whose index the search store cannot make.
+    pub(crate) async fn check_shape(&self, version: &Version) -> Result<(), RequestError> {
+        match (&self.platform.indexes, &version.documents) {
+            (Some(store), Some(documents)) => Ok(store.check_shape(&documents.shape()).await?),
+            _ => Ok(()),
+        }
     }
 
     async fn disk(&self, live: &Entry, only_search: bool) -> Result<Disk, RequestError> {

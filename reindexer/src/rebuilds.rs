@@ -9,7 +9,7 @@ mod resume;
 use std::{sync::Arc, time::Duration};
 
 use daybook_ingest::log::LogError;
-use daybook_projector::tables::TablesError;
+use daybook_projector::{search::SearchError, tables::TablesError};
 use tokio::{sync::watch, time::Instant};
 
 pub use self::known::{Known, Pace, PartitionProgress};
@@ -91,6 +91,9 @@ pub enum RequestError {
     /// It was noted, but not carried out in time. It may be later.
     #[error("{0}")]
     Late(String),
+    /// The search store failed, or cannot make the index.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// Control storage, or tables, failed.
     #[error(transparent)]
     Tables(#[from] TablesError),
@@ -149,14 +152,16 @@ impl Rebuilds {
             self.check(until, wanted.promotes).await?;
         }
         let (domain, log_id) = (self.domain(), self.platform.log.id().to_owned());
-        let mut fingerprint = self.platform.newest().version.fingerprint;
+        let mut version = self.platform.newest().version;
         let mut of_live = None;
         if wanted.only_search {
             self.check_only_search(wanted.until.is_some())?;
             let (live, _) = self.live_and_all().await?;
-            fingerprint = self.version_on(&live).await?.fingerprint;
+            version = self.version_on(&live).await?;
             of_live = Some(live.schema);
         }
+        self.check_shape(&version).await?;
+        let fingerprint = version.fingerprint;
         let store = Arc::clone(self.platform.control.store());
         let decide = move |row: &ControlRow, entries: Vec<Entry>| {
             if let Some(other) = entries.iter().find(|entry| entry.is_under_way()) {

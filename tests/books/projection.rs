@@ -83,6 +83,7 @@ impl NumberedTable for Books {
             stemming: None,
             rank: None,
             storage: Storage::default(),
+            literal: None,
             has_hidden: false,
         }
     }

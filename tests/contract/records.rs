@@ -69,7 +69,7 @@ static ROWS: Statement = Statement {
 
 /// The definition of the collection of these tests.
 pub(crate) fn definition() -> Arc<Definition> {
-    Arc::new(Definition::parse_toml(DEFINITION).unwrap_or_else(|faults| panic!("{faults:?}")))
+    Arc::new(Definition::parse(DEFINITION).unwrap_or_else(|faults| panic!("{faults:?}")))
 }
 
 /// Some fields of a record, with values that differ from time to time.
@@ -289,7 +289,7 @@ async fn engines_agree_on_a_long_source_whether_it_has_an_index_or_not() {
         (0..4096).map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[random.below(36)])).collect();
     for (source, is_stored) in [("\"text\"", true), ("{ type = \"text\", max_length = 80 }", false)] {
         let text = DEFINITION.replace("source = \"text\"", &format!("source = {source}"));
-        let definition = Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let definition = Definition::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
         let definition = Arc::new(definition);
         let parts = records::parts(1, Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
         let events = [json!({"id": "a", "source": long}), json!({"id": "b", "source": "eol"})];

@@ -10,6 +10,7 @@ mod catalogue_commands;
 mod catalogue_deadlines;
 mod catalogue_import;
 mod catalogue_input;
+mod catalogue_mapping;
 mod catalogue_refresh;
 mod catalogue_revisions;
 mod catalogue_search;

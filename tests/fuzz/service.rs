@@ -87,6 +87,7 @@ async fn serve() -> Result<Router, Failure> {
         log: event_log,
         sequencer: Sequencer::new(Arc::new(control), SEQUENCES.map(|sequence| (sequence, 0))),
         lease,
+        indexes: None,
         domains: vec![Domain::new(api, rebuilds, serving, versions)],
         schemas: SchemaSets(vec![CoreEvent::schemas(), &SCHEMAS]),
         readiness: Arc::new(Vec::new),

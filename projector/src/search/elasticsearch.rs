@@ -6,6 +6,7 @@
 
 mod answer;
 mod bulk;
+mod check;
 mod live_alias;
 mod place;
 mod queries;
@@ -183,6 +184,10 @@ fn passing(reason: String) -> SearchError {
 impl SearchStore for ElasticsearchStore {
     fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move { self.find(binding).await.map(|_| ()) })
+    }
+
+    fn check_shape<'a>(&'a self, shape: &'a IndexShape) -> BoxFuture<'a, Result<(), SearchError>> {
+        Box::pin(self.simulate(shape))
     }
 
     fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {

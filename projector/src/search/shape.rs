@@ -7,13 +7,17 @@
 //! newest document comes first where nothing else is asked for.
 
 mod field;
+mod literal;
 
 use std::{borrow::Cow, time::Duration};
 
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::field::{FieldShape, Filter, Kind, Words};
+pub use self::{
+    field::{FieldShape, Filter, Kind, Words},
+    literal::{ANALYZERS_TAKEN, LITERAL_OBJECT, LiteralMapping},
+};
 use super::{
     document::Document,
     query::Expression,
@@ -60,6 +64,9 @@ pub struct IndexShape {
     /// How an index is stored where a search server stores it.
     #[serde(skip_serializing_if = "Storage::is_default")]
     pub storage: Storage,
+    /// Further fields that Elasticsearch indexes. Another engine refuses such an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub literal: Option<LiteralMapping>,
     /// Whether there are documents of entities that are hidden. These have no type, and searches leave them out.
     pub has_hidden: bool,
 }
@@ -343,6 +350,7 @@ pub(super) mod example {
             stemming: None,
             rank: None,
             storage: Storage::default(),
+            literal: None,
             has_hidden: false,
         }
     }

@@ -87,6 +87,10 @@ impl SearchStore for TantivyStore {
         })
     }
 
+    fn check_shape<'a>(&'a self, shape: &'a IndexShape) -> BoxFuture<'a, Result<(), SearchError>> {
+        Box::pin(async move { refuse_literal(shape) })
+    }
+
     fn open<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<Arc<dyn SearchIndex>, SearchError>> {
         Box::pin(async move {
             let (folder, binding) = (self.folder.join(&binding.index), binding.clone());
@@ -151,6 +155,7 @@ impl TantivyIndex {
         if let Some(fault) = shape.fault() {
             return Err(SearchError::Refused(fault));
         }
+        refuse_literal(&shape)?;
         let fields = Fields::new(&shape);
         let bound = bound(binding, &fields);
         let opened = usable(folder, &bound)?.and_then(|id| {
@@ -218,6 +223,12 @@ impl TantivyIndex {
             failed(error)
         })
     }
+}
+
+/// Refuses a shape with a literal mapping.
+fn refuse_literal(shape: &IndexShape) -> Result<(), SearchError> {
+    let text = "a literal mapping needs Elasticsearch (--search http://host:9200)";
+    if shape.literal.is_none() { Ok(()) } else { Err(SearchError::Unsupported(text.to_owned())) }
 }
 
 /// The schema of an index of a shape.

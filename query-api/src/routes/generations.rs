@@ -13,6 +13,7 @@ use axum::{
     response::Response,
     routing::{get, post},
 };
+use daybook_projector::search::SearchError;
 use daybook_reindexer::{
     control::State as Stage,
     rebuilds::{Known, PartitionProgress, Rebuilds, RequestError, Wanted},
@@ -384,6 +385,8 @@ fn refused(error: RequestError) -> ApiError {
         RequestError::Invalid { field, reason } => ApiError::invalid(field, reason),
         RequestError::Conflict(reason) => ApiError::Duplicate(reason),
         RequestError::Late(reason) => ApiError::Unavailable(reason),
+        RequestError::Search(error @ SearchError::Unsupported(_)) => ApiError::Duplicate(error.to_string()),
+        RequestError::Search(error) => error.into(),
         RequestError::Tables(error) => error.into(),
         RequestError::Log(error) => ApiError::Unavailable(error.to_string()),
     }

@@ -76,6 +76,7 @@ fn library() -> IndexShape {
         stemming: Some(English { overrides: vec![("trains".into(), "train".into())], overrides_see_case: true }),
         rank: Some(FieldId(5)),
         storage: Storage::default(),
+        literal: None,
         has_hidden: false,
     }
 }

@@ -17,6 +17,7 @@ pub mod terms;
 pub mod verify;
 
 mod effective;
+mod mapping;
 mod reader;
 mod successor;
 mod toml_text;
@@ -39,6 +40,7 @@ use self::{
     verify::{Canary, Verify},
 };
 use crate::values::{
+    self,
     canonical::{canonical_json, sha256_hex},
     json::holds_nul,
     kind,
@@ -150,10 +152,21 @@ impl Upstream {
 }
 
 impl Definition {
-    /// Reads a definition from TOML.
-    pub fn parse_toml(text: &str) -> Result<Self, Vec<Fault>> {
-        check_size(text.len())?;
-        Self::parse_json(&toml_text::to_json(text)?)
+    /// Reads a definition from TOML or, if the text begins so, from a JSON object.
+    pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+        Self::parse_json(&Self::read_tree(text)?)
+    }
+
+    /// Reads a text as TOML or, if it begins so, as a JSON object, without looking at what it says.
+    pub fn read_tree(text: &str) -> Result<Value, Vec<Fault>> {
+        if !text.trim_start().starts_with('{') {
+            check_size(text.len())?;
+            return toml_text::to_json(text);
+        }
+        values::json::parse(text).map_err(|fault| {
+            let (field, code, detail) = (String::new(), fault.code(), fault.to_string());
+            vec![Fault { field, code, detail, line: None }]
+        })
     }
 
     /// Reads a definition from JSON.
@@ -231,8 +244,7 @@ fn read(given: &Value, faults: &Faults) -> Option<Definition> {
             json!({})
         }
     };
-    let under = without_mapping_file(preset_tree.clone(), given);
-    let merged = tree::overlay(under, given);
+    let merged = tree::overlay(preset_tree.clone(), given);
     let root = Section::root(merged.as_object()?, faults);
     root.required("collection");
     root.required("key");
@@ -252,7 +264,7 @@ fn read(given: &Value, faults: &Faults) -> Option<Definition> {
         tables,
         clean: clean::read(&root, &declared, key.as_ref()),
         filtered: indexes::read_filtered(&root, &declared, preset),
-        index: indexes::read_index(&root, &declared),
+        index: indexes::read_index(&root, &declared, preset),
         verify: verify::read(&root),
         canaries: verify::read_canaries(&root),
         lists: lists::read(&root),
@@ -267,15 +279,6 @@ fn read(given: &Value, faults: &Faults) -> Option<Definition> {
         Err(error) => faults.add("", "not-json", format!("the definition has no JSON: {error}")),
     }
     Some(definition)
-}
-
-/// The preset without its mapping file if a mapping is given.
-fn without_mapping_file(mut preset: Value, given: &Value) -> Value {
-    let is_given = given.get("index").and_then(|index| index.get("mapping")).is_some();
-    if let Some(index) = preset.get_mut("index").and_then(Value::as_object_mut).filter(|_| is_given) {
-        index.remove("mapping_file");
-    }
-    preset
 }
 
 #[cfg(test)]

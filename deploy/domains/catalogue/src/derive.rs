@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::Fields;
+use crate::{Fields, definition::presets::Preset};
 
 /// Fields that a document takes as they are.
 const UNCHANGED: [&str; 12] = [
@@ -28,6 +28,30 @@ const UNCHANGED: [&str; 12] = [
     "license_version",
     "filetype",
 ];
+
+/// Fields that follow from others, in documents of images and of audio records.
+const DERIVED: [&str; 9] = [
+    "license",
+    "license_url",
+    "description",
+    "tags",
+    "mature",
+    "standardized_popularity",
+    "authority_boost",
+    "max_boost",
+    "min_boost",
+];
+const DERIVED_OF_IMAGES: [&str; 3] = ["size", "aspect_ratio", "extension"];
+const DERIVED_OF_AUDIO: [&str; 2] = ["length", "extension"];
+
+/// The fields that documents of a preset may have.
+pub fn document_fields(preset: Preset) -> Vec<&'static str> {
+    let of_preset = match preset {
+        Preset::OpenverseAudio => &DERIVED_OF_AUDIO[..],
+        Preset::OpenverseImage | Preset::OpenverseImage2 => &DERIVED_OF_IMAGES[..],
+    };
+    [&UNCHANGED[..], &DERIVED[..], of_preset].concat()
+}
 
 /// What a collection can choose about its documents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

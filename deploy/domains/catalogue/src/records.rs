@@ -1,7 +1,7 @@
 //! The domain of one collection: its records in typed tables, made from its definition at run time.
 
 mod counts;
-mod documents;
+pub(crate) mod documents;
 pub mod events;
 mod inspection;
 pub mod projection;

@@ -1,5 +1,7 @@
 //! `daybook collection`, `term-list`, `takedown` and `reinstate`: what people do with collections on a running server.
 
+mod definition;
+
 use std::{
     fs,
     io::{self, Read, Write},
@@ -7,11 +9,11 @@ use std::{
 };
 
 use anyhow::Result;
-use daybook_catalogue::definition::{Definition, Fault};
 use reqwest::{Client, Method};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use self::definition::DefinitionFile;
 use crate::{
     ask::{accepted, ask, cut_off},
     command::{CollectionCommand, ReinstateOptions, TakedownOptions, TermListCommand},
@@ -31,8 +33,7 @@ const PAGE: usize = 500;
 pub(crate) async fn run(server: &Server, command: &CollectionCommand) -> Result<()> {
     match command {
         CollectionCommand::Apply { file, note, dry_run, .. } => {
-            let text = read(file)?;
-            let definition = parse(&text)?;
+            let DefinitionFile { definition, text } = DefinitionFile::read(file)?;
             let path = format!("{COLLECTIONS}/{}{}", definition.collection, query(note.as_deref(), *dry_run));
             print(&change(server, Method::PUT, &path, text).await?)
         }
@@ -51,7 +52,7 @@ pub(crate) async fn run(server: &Server, command: &CollectionCommand) -> Result<
 
 /// Checks a definition without a server.
 pub(crate) fn lint(file: &str) -> Result<()> {
-    let definition = parse(&read(file)?)?;
+    let DefinitionFile { definition, .. } = DefinitionFile::read(file)?;
     let lists: Vec<String> = definition.needed().iter().map(|(name, _)| (*name).to_owned()).collect();
     print(&json!({"collection": definition.collection, "hash": definition.hash(), "term_lists": lists}))
 }
@@ -130,23 +131,6 @@ fn read(file: &str) -> Result<String> {
     };
     read.map_err(|error| Failure::because(Code::Usage, format!("cannot read {file}"), error))?;
     Ok(text)
-}
-
-/// Reads a definition, and names every mistake.
-fn parse(text: &str) -> Result<Definition> {
-    let parsed = match text.trim_start().starts_with('{') {
-        false => Definition::parse_toml(text),
-        true => {
-            let json = serde_json::from_str(text)
-                .map_err(|error| Failure::because(Code::Usage, "the definition is no JSON", error))?;
-            Definition::parse_json(&json)
-        }
-    };
-    let named = |fault: &Fault| match fault.line {
-        Some(line) => format!("line {line}: {fault}"),
-        None => fault.to_string(),
-    };
-    Ok(parsed.map_err(|faults| refused(&faults.iter().map(named).collect::<Vec<_>>()))?)
 }
 
 fn refused(faults: &[String]) -> Failure {
@@ -240,13 +224,5 @@ mod tests {
         assert_eq!(read("source"), None);
         let both = ["source=a", "source=b"].map(str::to_owned);
         assert!(all_conditions(&both).is_err() && all_conditions(&both[..1]).is_ok());
-    }
-
-    #[test]
-    fn every_mistake_of_a_definition_is_named() {
-        let error =
-            parse("collection = 'c'\nkey = 'absent'\n[fields]\nx = 'txt'\n").err().unwrap_or_else(|| panic!("read"));
-        let text = error.to_string();
-        assert!(text.contains("mistakes: 2") && text.contains("fields.x.type") && text.contains("key: "), "{text}");
     }
 }

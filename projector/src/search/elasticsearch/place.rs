@@ -8,7 +8,7 @@ use std::sync::Arc;
 use elasticsearch::http::Method;
 use serde_json::{Value, json};
 
-use super::{ElasticsearchIndex, ElasticsearchStore, accepted, schema};
+use super::{ElasticsearchIndex, ElasticsearchStore, accepted, check, schema};
 use crate::search::{
     SearchError,
     binding::{Binding, Bound},
@@ -104,6 +104,9 @@ impl ElasticsearchStore {
         let (status, answer) = self.call(Method::Put, &format!("/{name}"), Some(index)).await?;
         if answer["error"]["type"] == "resource_already_exists_exception" {
             return Ok(());
+        }
+        if status == 400 && binding.shape.literal.is_some() {
+            return Err(check::refused(&answer));
         }
         accepted(status, answer)?;
         tracing::info!(index = name, "search index {name} created");

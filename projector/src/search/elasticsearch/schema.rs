@@ -12,7 +12,7 @@ use crate::search::{
     document::Document,
     inherited::Bounds,
     request::SortValue,
-    shape::{Field, FieldId, FieldShape, IndexShape, Kind, Storage, Words},
+    shape::{Field, FieldId, FieldShape, IndexShape, Kind, LITERAL_OBJECT, LiteralMapping, Storage, Words},
     words,
 };
 
@@ -105,7 +105,7 @@ pub(super) fn index(shape: &IndexShape) -> Value {
         properties["parent"] = keyword();
         properties["own_id"] = keyword();
     }
-    json!({
+    let mut index = json!({
         "settings": {
             "number_of_shards": shape.storage.shards,
             "sort.field": [sorted_name(shape, shape.time_field), "key"],
@@ -118,7 +118,12 @@ pub(super) fn index(shape: &IndexShape) -> Value {
             "_source": {"includes": ["document"]},
             "properties": properties,
         },
-    })
+    });
+    if let Some(LiteralMapping { properties, analysis }) = &shape.literal {
+        index["mappings"]["properties"][LITERAL_OBJECT] = json!({"dynamic": false, "properties": properties});
+        index["settings"]["analysis"] = json!(analysis);
+    }
+    index
 }
 
 /// The settings that can be changed later.
@@ -174,6 +179,9 @@ pub(super) struct Source<'a> {
     stems: Option<OfStems<'a>>,
     #[serde(flatten)]
     inheritance: Option<OfInheritance<'a>>,
+    /// What a literal mapping indexes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    record: BTreeMap<&'a str, &'a Value>,
     document: &'a Document,
 }
 
@@ -218,6 +226,7 @@ impl<'a> Source<'a> {
                 parent: shape.values(document, Field::Parent),
                 own_id: shape.values(document, Field::OwnId),
             }),
+            record: literal_values(shape, document),
             document,
         };
         for (id, field) in shape.all() {
@@ -237,6 +246,12 @@ impl<'a> Source<'a> {
         }
         source
     }
+}
+
+/// The attributes of a document that a literal mapping names, as they are.
+fn literal_values<'a>(shape: &'a IndexShape, document: &'a Document) -> BTreeMap<&'a str, &'a Value> {
+    let named = shape.literal.iter().flat_map(|literal| literal.properties.keys());
+    named.filter_map(|name| Some((name.as_str(), document.source.get(name)?))).collect()
 }
 
 impl<'a> OfStems<'a> {

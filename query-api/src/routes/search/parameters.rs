@@ -246,6 +246,7 @@ mod tests {
             stemming: None,
             rank: None,
             storage: Storage::default(),
+            literal: None,
             has_hidden: false,
         }
     }

@@ -10,7 +10,7 @@ use axum::{
     routing::{any, get, put},
 };
 use daybook_ingest::log::LogError;
-use daybook_projector::{chain, tables::FromRow};
+use daybook_projector::{chain, search::SearchError, tables::FromRow};
 use daybook_query_api::{
     app::{ApiVersion, App, DomainApi},
     bodies::Bounded,
@@ -35,7 +35,6 @@ use crate::{
     clean::Cleaner,
     definition::{Definition, Fault},
     records::{self, Revision},
-    values,
 };
 
 /// The prefix of the paths.
@@ -83,7 +82,7 @@ async fn apply(
         Some(_) => return Err(ApiError::invalid("dry_run", "dry_run is not true or false")),
     };
     let text = std::str::from_utf8(&body).map_err(|_| ApiError::invalid("body", "the definition is not UTF-8"))?;
-    let definition = read_text(text).map_err(|faults| refused(&faults))?;
+    let definition = Definition::parse(text).map_err(|faults| refused(&faults))?;
     if definition.collection.as_str() != collection {
         let fault = Fault {
             field: "collection".to_owned(),
@@ -97,6 +96,7 @@ async fn apply(
     let expected = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().map(str::to_owned));
     let expected = expected.collect::<Result<Vec<String>, _>>();
     let expected = expected.map_err(|_| ApiError::invalid("If-Match", "If-Match is not plain text"))?;
+    check_index(&app, &definition).await?;
     let application = Application { expected, ..Application::of(&live, definition, note).await? };
     if is_dry_run {
         return application.dry_run().await;
@@ -112,6 +112,19 @@ async fn apply(
         return Err(ApiError::Unavailable("recorded, but the collection is not served yet".to_owned()));
     }
     Ok(response)
+}
+
+/// Refuses a definition whose index cannot be made where this process searches. A plan checks it again: the definition may
+/// have been applied where search is switched off.
+async fn check_index(app: &App, definition: &Definition) -> Result<(), ApiError> {
+    let Some(indexes) = &app.indexes else { return Ok(()) };
+    match indexes.check_shape(&records::documents::shape_of(definition)).await {
+        Err(error @ SearchError::Unsupported(_)) => {
+            let (field, detail) = ("index.mapping".to_owned(), error.to_string());
+            Err(refused(&[Fault { field, code: "unsupported-mapping", detail, line: None }]))
+        }
+        checked => Ok(checked?),
+    }
 }
 
 /// Where a topic of the log ends now.
@@ -148,18 +161,6 @@ async fn is_served(app: &App, collection: &str, revision: i64) {
     if let Some(domain) = app.domain(&name) {
         domain.until_newest(|served: &Revision| served.number >= revision).await;
     }
-}
-
-/// Reads a definition from TOML or, if it begins so, as a JSON object.
-fn read_text(text: &str) -> Result<Definition, Vec<Fault>> {
-    if !text.trim_start().starts_with('{') {
-        return Definition::parse_toml(text);
-    }
-    let value = values::json::parse(text).map_err(|fault| {
-        let (field, code, detail) = (String::new(), fault.code(), fault.to_string());
-        vec![Fault { field, code, detail, line: None }]
-    })?;
-    Definition::parse_json(&value)
 }
 
 /// An answer with every mistake of a definition.

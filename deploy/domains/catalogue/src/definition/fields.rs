@@ -119,6 +119,14 @@ impl<'a> Declared<'a> {
         self.0.contains_key(name)
     }
 
+    /// Checks a key that is the name of a field.
+    pub(super) fn check_name(&self, section: &Section<'_>, name: &str) {
+        if !self.contains(name) {
+            let nearest = section.nearest(name, self.0.keys().copied());
+            section.fault(name, "unknown-field", format!("{name} is not a declared field{nearest}"));
+        }
+    }
+
     /// Checks the name of a field that is used elsewhere; it has one of some types unless there are none.
     pub(super) fn check(&self, section: &Section<'_>, key: &str, name: &Identifier, types: &[FieldType]) {
         let Some(kind) = self.0.get(name.as_str()) else {

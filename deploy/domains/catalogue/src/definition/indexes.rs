@@ -1,16 +1,21 @@
 //! The indexes of a collection: mapping and settings of the main index, and what the filtered index leaves out.
 
+use daybook_projector::search::shape::LiteralMapping;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
     fields::Declared,
+    mapping,
     measures::Period,
     presets::Preset,
     reader::Section,
     terms::{self, Terms},
 };
 use crate::values::FieldType;
+
+/// The key of the file with a literal mapping, which a command reads.
+pub const MAPPING_FILE: &str = "mapping_file";
 
 /// The mapping and settings of an index.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,18 +27,12 @@ pub struct Index {
     pub replicas: Option<u64>,
     /// How often it shows new documents.
     pub refresh_interval: Period,
-    /// The file of its mapping.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mapping_file: Option<String>,
-    /// Its mapping, in place of a file.
+    /// Its literal mapping: `properties`, by field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mapping: Option<Map<String, Value>>,
-    /// Further settings.
+    /// What that needs of the index: `analysis`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub settings: Option<Map<String, Value>>,
-    /// The analyser that replaces one that the engine does not have.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub analysis_fallback: Option<String>,
     /// The language of its texts.
     pub language: Language,
     /// The field with a number of 0 to 100 by which relevance grows.
@@ -41,6 +40,17 @@ pub struct Index {
     pub rank: Option<String>,
     /// Whether the extension of a document leaves out the query of its URL.
     pub strip_query: bool,
+}
+
+impl Index {
+    /// The literal mapping, in which fields have other names where `name_of` says so.
+    pub(crate) fn literal(&self, name_of: impl Fn(&str) -> String) -> Option<LiteralMapping> {
+        let table = |table: Option<&Value>| table.and_then(Value::as_object).cloned().unwrap_or_default();
+        let properties = table(self.mapping.as_ref()?.get("properties"));
+        let properties = properties.into_iter().map(|(name, mapping)| (name_of(&name), mapping)).collect();
+        let analysis = table(self.settings.as_ref().and_then(|settings| settings.get("analysis")));
+        Some(LiteralMapping { properties, analysis })
+    }
 }
 
 /// The language of texts, whose words have stems.
@@ -68,37 +78,30 @@ pub struct Filtered {
 }
 
 /// Reads the table `index`.
-pub(super) fn read_index(root: &Section<'_>, declared: &Declared<'_>) -> Index {
+pub(super) fn read_index(root: &Section<'_>, declared: &Declared<'_>, preset: Option<Preset>) -> Index {
     let section = root.section("index");
     let options = [
         "shards",
         "replicas",
         "refresh_interval",
-        "mapping_file",
+        MAPPING_FILE,
         "mapping",
         "settings",
-        "analysis_fallback",
         "language",
         "rank",
         "strip_query",
     ];
     section.only(&options);
-    if section.get("mapping").is_some() && section.get("mapping_file").is_some() {
-        section.fault("mapping", "conflict", "mapping and mapping_file are both given");
+    if section.get(MAPPING_FILE).is_some() {
+        let detail = "only `daybook collection apply` and `lint` read a file; a request gives its content as mapping";
+        section.fault(MAPPING_FILE, "not-inlined", detail);
     }
-    let text = |key| section.text(key).map(str::to_owned);
-    let table = |key| {
-        let table = section.section(key);
-        table.is_present().then(|| table.entries().map(|(key, value)| (key.to_owned(), value.clone())).collect())
-    };
     Index {
         shards: section.whole("shards", 1..=1_024).unwrap_or(1),
         replicas: section.whole("replicas", 0..=32),
         refresh_interval: section.parsed("refresh_interval", "not-a-duration").unwrap_or(Period::from_seconds(1)),
-        mapping_file: text("mapping_file"),
-        mapping: table("mapping"),
-        settings: table("settings"),
-        analysis_fallback: text("analysis_fallback"),
+        mapping: mapping::read_mapping(&section, declared, preset),
+        settings: mapping::read_settings(&section),
         language: section
             .one_of("language", &[("english", Language::English), ("none", Language::None)])
             .unwrap_or(Language::None),

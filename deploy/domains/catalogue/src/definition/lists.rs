@@ -129,7 +129,7 @@ mod tests {
         [filtered]\nterms = 'sensitive@latest'\nfields = ['id']\n";
 
     fn definition() -> Definition {
-        Definition::parse_toml(TEXT).unwrap_or_else(|faults| panic!("{faults:?}"))
+        Definition::parse(TEXT).unwrap_or_else(|faults| panic!("{faults:?}"))
     }
 
     #[test]

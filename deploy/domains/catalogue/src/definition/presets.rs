@@ -68,14 +68,6 @@ impl Preset {
         Ok(CleanDefinition { rules, exclude: vec![Exclusion { id: "gone".to_owned(), enabled: true, when }] })
     }
 
-    fn mapping_file(self) -> &'static str {
-        match self {
-            Self::OpenverseImage => "image.mapping.json",
-            Self::OpenverseAudio => "audio.mapping.json",
-            Self::OpenverseImage2 => "image-2.mapping.json",
-        }
-    }
-
     /// The preset as a definition without fields, for the fields that are declared.
     pub(super) fn tree(self, declared: &Declared<'_>) -> Result<Value, PresetFault> {
         let mut clean = self.clean()?;
@@ -88,7 +80,7 @@ impl Preset {
         });
         clean.exclude.retain(|exclusion| exclusion.when.keys().all(|name| declared.contains(name.as_str())));
         let clean = serde_json::to_value(clean)?;
-        let index = json!({"language": "english", "mapping_file": self.mapping_file()});
+        let index = json!({"language": "english"});
         let filtered = json!({"fields": SENSITIVE_FIELDS});
         Ok(match self {
             Self::OpenverseAudio => json!({"clean": clean, "filtered": filtered, "index": index}),

@@ -54,7 +54,6 @@ also_exclude = ["mature"]
 [index]
 replicas = 2
 refresh_interval = "5s"
-analysis_fallback = "standard"
 [verify]
 min_documents = 1
 max_drop = "2 %"
@@ -72,12 +71,12 @@ deadline = { total = "5d" }
 const TINY: &str = "collection = \"c\"\nkey = \"id\"\n[fields]\nid = \"text\"\nset = \"json\"\n";
 
 fn parsed(text: &str) -> Definition {
-    Definition::parse_toml(text).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    Definition::parse(text).unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
 
 /// The paths and codes of the faults of a text.
 fn faults(text: &str) -> Vec<(String, &'static str)> {
-    let faults = Definition::parse_toml(text).err().unwrap_or_default();
+    let faults = Definition::parse(text).err().unwrap_or_default();
     faults.into_iter().map(|fault| (fault.field, fault.code)).collect()
 }
 
@@ -104,7 +103,6 @@ fn a_preset_lies_under_what_is_given() {
     assert_eq!(drop_providers.as_slice(), ["rekognition".to_owned()]);
     assert_eq!(definition.clean.exclude[0].id, "gone");
     assert_eq!((definition.index.shards, definition.index.replicas), (1, Some(2)));
-    assert_eq!(definition.index.mapping_file.as_deref(), Some("image.mapping.json"));
     assert_eq!(definition.refresh.deadline.import.to_string(), "12h");
     let updated = definition.field("updated_on").and_then(|field| field.default.clone());
     assert_eq!(updated, Some(json!("2018-11-09T09:31:06.000000Z")));
@@ -187,7 +185,7 @@ fn every_mistake_is_named_in_one_call() {
 #[test]
 fn unknown_names_are_faults_that_name_the_nearest_one() {
     let detail = |text: &str| {
-        let faults = Definition::parse_toml(text).err().unwrap_or_default();
+        let faults = Definition::parse(text).err().unwrap_or_default();
         faults.first().map(|fault| fault.detail.clone()).unwrap_or_default()
     };
     for (text, expected) in [
@@ -213,9 +211,7 @@ fn unknown_names_are_faults_that_name_the_nearest_one() {
 
 #[test]
 fn an_error_of_syntax_names_its_line_and_shows_no_value() {
-    let Err(faults) = Definition::parse_toml("collection = \"c\"\nkey = \"hidden\" x") else {
-        panic!("this is no TOML")
-    };
+    let Err(faults) = Definition::parse("collection = \"c\"\nkey = \"hidden\" x") else { panic!("this is no TOML") };
     assert_eq!((faults.len(), faults[0].code, faults[0].line), (1, "syntax", Some(2)));
     assert!(!faults[0].detail.contains("hidden"), "{faults:?}");
 }
@@ -226,7 +222,7 @@ fn a_large_definition_full_of_mistakes_has_a_bounded_answer() {
     let found = faults(&format!("collection = 'c'\nkey = 'field_0'\n[fields]\n{many}"));
     assert_eq!(found, [("fields".to_owned(), "too-many")], "fields are read beyond the bound");
     let many: String = (0..5000).map(|n| format!("unknown_{n} = 1\n")).collect();
-    let found = Definition::parse_toml(&format!("{many}{TINY}")).err().unwrap_or_default();
+    let found = Definition::parse(&format!("{many}{TINY}")).err().unwrap_or_default();
     assert!(found.len() <= 500, "{} faults", found.len());
     let nearest = found.iter().filter(|fault| fault.detail.contains("the nearest is")).count();
     assert!((1..=50).contains(&nearest), "{nearest} faults name the nearest");

@@ -53,6 +53,8 @@ fn check(upstream: Value, flags: &[&str], changed: Value, document: Value) {
     let derived = derive(fields.clone());
     assert_eq!(Value::Object(derived.clone()), document, "document of {name}");
     assert!(derived.values().all(|value| !value.is_null()), "{name} has null");
+    let known = document_fields(if is_audio { Preset::OpenverseAudio } else { Preset::OpenverseImage });
+    assert!(derived.keys().all(|field| known.contains(&field.as_str())), "{derived:?}");
     // Cleaning the upstream values of changed fields again gives the same row.
     let mut again = fields.clone();
     again.extend(upstream);

@@ -21,7 +21,7 @@ updated_on = { type = 'timestamp', volatile = true }
 ";
 
 fn definition(text: &str) -> Definition {
-    Definition::parse_toml(text).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    Definition::parse(text).unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
 
 fn read_as(source: Source, coverage: Coverage, given: Value) -> Result<RecordInput, RecordFault> {

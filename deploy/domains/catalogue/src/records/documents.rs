@@ -39,6 +39,11 @@ const RECORDS_MAX: usize = 1000;
 
 const BY_ID: KeyOrder<RecordIdRow> = KeyOrder::new("record", &IDS_AFTER);
 
+/// The shape of a collection's documents, but for the attribute of its filtered search.
+pub(crate) fn shape_of(definition: &Definition) -> Arc<IndexShape> {
+    Attributes::of(definition, None).shape
+}
+
 /// The documents of one collection.
 pub(super) struct RecordDocuments {
     typed: &'static Typed,

@@ -379,7 +379,7 @@ mod tests {
 
     fn definition(fields: &str) -> Definition {
         let text = format!("collection = \"image\"\nkey = \"id\"\n[fields]\nid = \"text\"\n{fields}");
-        Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}"))
+        Definition::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"))
     }
 
     #[test]

@@ -93,7 +93,8 @@ fn parts_are_checked() {
                 ("tables.counts.name", "reserved-name"),
             ],
         ),
-        ("[index]\nmapping = {}\nmapping_file = 'x'", vec![("index.mapping", "conflict")]),
+        ("[index]\nmapping_file = 'x'", vec![("index.mapping_file", "not-inlined")]),
+        ("[index]\nanalysis_fallback = 'standard'", vec![("index.analysis_fallback", "unknown-key")]),
         ("[index]\nshards = 0", vec![("index.shards", "out-of-range")]),
         ("[filtered]\nterms = 'a@1'", vec![("filtered.fields", "missing")]),
         ("[filtered]\nkind = 'view'", vec![("filtered.kind", "unknown-value")]),
@@ -110,4 +111,40 @@ fn parts_are_checked() {
         let found: Vec<_> = found.iter().map(|(field, code)| (field.as_str(), *code)).collect();
         assert_eq!(found, expected, "{text}");
     }
+}
+
+#[test]
+fn a_literal_mapping_is_of_fields_that_documents_have() {
+    for (index, expected) in [
+        ("mapping = { properties = { id = { type = 'keyword' }, set = { enabled = false } } }", vec![]),
+        ("mapping = {}", vec![("index.mapping.properties", "missing")]),
+        ("mapping = { dynamic = true, properties = {} }", vec![("index.mapping.dynamic", "unknown-key")]),
+        ("mapping = { properties = { id = 'text' } }", vec![("index.mapping.properties.id", "wrong-type")]),
+        ("mapping = { properties = { ids = {} } }", vec![("index.mapping.properties.ids", "unknown-field")]),
+        (
+            "mapping = { properties = { set = { properties = { x = { copy_to = ['record.id', 'text'] } } } } }",
+            vec![("index.mapping.properties.set.properties.x.copy_to", "conflict")],
+        ),
+        ("mapping = { properties = { set = { copy_to = 'record.id' } } }", vec![]),
+        ("settings = { analysis = {} }", vec![("index.settings", "conflict")]),
+        ("mapping = { properties = {} }\nsettings = { shards = 3 }", vec![("index.settings.shards", "unknown-key")]),
+        ("mapping = { properties = {} }\nsettings = { analysis = 3 }", vec![("index.settings.analysis", "wrong-type")]),
+        (
+            "mapping = { properties = {} }\nsettings = { analysis = { analyzer = { whitespace = { type = 'stop' } } } }",
+            vec![("index.settings.analysis.analyzer.whitespace", "reserved-name")],
+        ),
+    ] {
+        let found = faults(&format!("{TINY}[index]\n{index}"));
+        let found: Vec<_> = found.iter().map(|(field, code)| (field.as_str(), *code)).collect();
+        assert_eq!(found, expected, "{index}");
+    }
+    // The documents of a preset have fields of their own.
+    let image = |property: &str| {
+        faults(&format!(
+            "preset = 'openverse-image'\n{TINY}[index]\nmapping = {{ properties = {{ {property} = {{}} }} }}"
+        ))
+    };
+    assert_eq!(image("standardized_popularity"), []);
+    let unknown = |name: &str| [(format!("index.mapping.properties.{name}"), "unknown-field")];
+    assert_eq!((image("id").as_slice(), image("length").as_slice()), (&unknown("id")[..], &unknown("length")[..]));
 }

@@ -20,7 +20,7 @@ views = { type = 'int', owner = 'api', default = 0 }
 ";
 
 fn definition() -> Definition {
-    Definition::parse_toml(DEFINITION).unwrap_or_else(|faults| panic!("{faults:#?}"))
+    Definition::parse(DEFINITION).unwrap_or_else(|faults| panic!("{faults:#?}"))
 }
 
 fn fields(value: Value) -> Fields {

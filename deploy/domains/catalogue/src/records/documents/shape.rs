@@ -87,6 +87,7 @@ impl Attributes {
         let (index, rank) = (&definition.index, id_of(RANK));
         let storage =
             Storage { shards: index.shards, replicas: index.replicas, refresh: index.refresh_interval.duration() };
+        let literal = index.literal(|name| renamed.get(name).cloned().unwrap_or_else(|| name.to_owned()));
         let shape = IndexShape {
             version: VERSION.wrapping_add(digest(definition, sensitivity)),
             fields,
@@ -97,6 +98,7 @@ impl Attributes {
             stemming,
             rank,
             storage,
+            literal,
             has_hidden: true,
         };
         Self { shape: Arc::new(shape), renamed }
@@ -186,7 +188,7 @@ mod tests {
 
     fn attributes(fields: &str, more: &str) -> Attributes {
         let text = format!("collection = \"c\"\nkey = \"id\"\n{more}\n[fields]\nid = \"text\"\n{fields}");
-        Attributes::of(&Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}")), None)
+        Attributes::of(&Definition::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}")), None)
     }
 
     #[test]
@@ -216,5 +218,17 @@ mod tests {
             (&"map".into(), &"other".into())
         );
         assert_eq!(document.source["title"], "Pier");
+    }
+
+    #[test]
+    fn a_literal_mapping_is_of_attributes_and_changes_the_index_alone() {
+        let fields = "type = \"text\"\ntitle = \"text\"";
+        let index = "[index.mapping.properties]\ntype = { type = \"keyword\" }\n";
+        let (plain, literal) = (attributes(fields, "").shape, attributes(fields, index).shape);
+        let of_literal = literal.literal.as_ref().map(|it| it.properties.keys().cloned().collect::<Vec<_>>());
+        assert_eq!(of_literal.as_deref(), Some(&["type_field".to_owned()][..]));
+        assert_eq!(literal.fault(), None);
+        assert_eq!(*plain, IndexShape { literal: None, ..IndexShape::clone(&literal) });
+        assert!(!json!(*plain).to_string().contains("literal"), "the fingerprint of others has changed");
     }
 }

@@ -155,7 +155,7 @@ mod tests {
 
     fn broken(verify: &str, before: &[(&str, u64)], after: &[(&str, u64)], emptied: u64) -> Vec<String> {
         let text = format!("collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\nsource = 'text'\n[verify]\n{verify}");
-        let definition = Definition::parse_toml(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let definition = Definition::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
         let change = Change::between(&held(before), &held(after), emptied);
         Limited::of(&definition.verify, &change).iter().filter_map(Limited::reason).collect()
     }

@@ -301,7 +301,7 @@ mod tests {
     fn definition() -> Definition {
         let text = "collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\ntags = 'json'\n\
             title = { type = 'text', max_length = 3, on_long = 'truncate' }\nviews = { type = 'int', owner = 'api' }";
-        Definition::parse_toml(text).unwrap_or_else(|faults| panic!("{faults:?}"))
+        Definition::parse(text).unwrap_or_else(|faults| panic!("{faults:?}"))
     }
 
     fn line(given: Value) -> RecordInput {

@@ -62,6 +62,7 @@ pub(super) fn shape() -> IndexShape {
         stemming: None,
         rank: None,
         storage: Storage::default(),
+        literal: None,
         has_hidden: false,
     }
 }
