@@ -214,7 +214,10 @@ async fn paced(backend: Backend) {
     }
     let goes_on = async || {
         let (mut seen, goal) = (written.subscribe(), *written.borrow() + BETWEEN);
-        wait::until("records are written", async || *seen.borrow_and_update() >= goal).await;
+        // A writer that has failed listens no more.
+        let is_over = || stop.receiver_count() < WRITERS;
+        wait::until("records are written", async || is_over() || *seen.borrow_and_update() >= goal).await;
+        assert!(!is_over(), "{backend:?}: a writer has failed");
     };
     goes_on().await;
     define(api, 2).await;
