@@ -108,6 +108,12 @@ pub trait SearchIndex: Send + Sync {
     fn writes_max(&self) -> usize;
     /// Whether writes survive the failure of a later call; if not, they do only after a refresh.
     fn keeps_writes(&self) -> bool;
+    /// Readies it for searches by everybody, once it is built: settings that can be changed are as its shape says, and each
+    /// part of it answers. What is short of that, and may remain so, is returned for people. Retryable while a part or a
+    /// copy of it is on its way.
+    fn finish(&self) -> BoxFuture<'_, Result<Option<String>, SearchError>> {
+        Box::pin(async { Ok(None) })
+    }
     /// Releases resources that only writes need, when no write is expected for a while.
     fn rest(&self) {}
     /// A short description for people: kind and place, never a secret.

@@ -134,7 +134,11 @@ pub async fn verify(
     let began = Instant::now();
     let at = checkpoints::read(live.tables.as_ref()).await?;
     wait_for(candidate, &at).await?;
-    let mut report = Report { at: at.to_string(), ..Report::default() };
+    let warnings = match &indexed {
+        Some(indexed) => documents::finish(indexed.index).await?.into_iter().collect(),
+        None => Vec::new(),
+    };
+    let mut report = Report { at: at.to_string(), warnings, ..Report::default() };
     let steps = Steps { done: AtomicU64::new(0), all: 0, progress };
     let mut comparison = Comparison { live, candidate, steps, throttle };
     let mut tables = Vec::new();

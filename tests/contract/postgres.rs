@@ -1,13 +1,19 @@
 //! What PostgreSQL, or a pooler before it, must be able to do is asked at start: what cannot heal by itself is refused
 //! with the remedy, and what can is retryable.
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use daybook_projector::tables::{
-    Store, TablesError,
+    Params, Statement, Store, Tables, TablesError,
     postgres::{Address, Config, PostgresStore},
 };
-use daybook_tests::services::{self, OwnServices, sql};
+use daybook_tests::{
+    services::{self, OwnServices, sql},
+    wait,
+};
 
 use crate::tables::generation;
 
@@ -86,4 +92,39 @@ async fn a_pooler_in_session_mode_works_and_one_in_transaction_mode_is_refused_b
     let parameter = format!("{}?options=-c%20work_mem%3D8MB", own.url("pgbouncer"));
     let refused = refusal(&parameter).await;
     assert!(matches!(&refused, TablesError::Unusable(text) if text.contains("startup parameter")), "{refused:?}");
+}
+
+/// More connections than a store keeps while nobody uses them.
+const MANY: usize = 60;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_of_many_schemas_closes_connections_that_nobody_uses_before_the_server_has_none_left() {
+    static ONE: Statement = Statement { name: "one", postgres: "SELECT 1::BIGINT", sqlite: "SELECT 1", columns: None };
+    let (url, name) = (services::postgres(), services::unique("crowd"));
+    let store = store(&format!("{url}?application_name={name}"), &name);
+    store.control().await.unwrap_or_else(|error| panic!("{error}"));
+    // As many pools as schemas would have.
+    let read = async || -> Arc<dyn Tables> {
+        let tables = store.open(&name).await.unwrap_or_else(|error| panic!("{error}"));
+        tables.read(&ONE, Params::One(Vec::new())).await.unwrap_or_else(|error| panic!("{error}"));
+        tables
+    };
+    let count = || {
+        let count = format!("SELECT count(*) FROM pg_stat_activity WHERE application_name = '{name}'");
+        sql(&url, &count).parse::<usize>().unwrap_or_else(|error| panic!("{error}"))
+    };
+    let (began, mut tables) = (Instant::now(), Vec::new());
+    for _ in 0..MANY {
+        tables.push(read().await);
+    }
+    wait::until("what nobody uses is closed", async || {
+        tables.push(read().await);
+        count() < MANY / 2
+    })
+    .await;
+    assert!(began.elapsed() < Duration::from_secs(30), "they were closed because of their age alone");
+    for tables in &tables {
+        tables.read(&ONE, Params::One(Vec::new())).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+    sql(&url, &format!("DROP SCHEMA {name} CASCADE"));
 }

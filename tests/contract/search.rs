@@ -1,6 +1,7 @@
 //! The search port, on every engine, against a model that knows nothing of indexes.
 
 mod binding;
+mod finish;
 mod literal;
 mod model;
 mod unicode;

@@ -12,7 +12,7 @@ use daybook_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const IMAGES: &str = r#"
+pub(super) const IMAGES: &str = r#"
 collection = "image"
 key = "identifier"
 preset = "openverse-image"
@@ -91,18 +91,22 @@ fn csv(record: &Value) -> String {
 
 /// What an independent script counts.
 fn counted(file: &str, changes: Option<&str>, taken_down: &[String]) -> Value {
+    let changes = changes.into_iter().flat_map(|changes| ["--changes", changes]);
+    let down = if taken_down.is_empty() { None } else { Some("--taken-down") };
+    let taken_down = down.into_iter().chain(taken_down.iter().map(String::as_str));
+    script(file, &changes.chain(taken_down).collect::<Vec<_>>())
+}
+
+/// What the independent script says of a file.
+pub(super) fn script(file: &str, options: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/count_catalogue.py");
     let mut command = std::process::Command::new(address("DAYBOOK_TEST_PYTHON"));
-    command.arg(script).args(["--kind", "image", file]);
-    command.args(changes.into_iter().flat_map(|changes| ["--changes", changes]));
-    if !taken_down.is_empty() {
-        command.arg("--taken-down").args(taken_down);
-    }
+    command.arg(script).args(["--kind", "image", file]).args(options);
     let output = command.output().unwrap_or_else(|error| panic!("{error}"));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-fn refresh(server: &Server, code: i32, arguments: &[&str]) -> Output {
+pub(super) fn refresh(server: &Server, code: i32, arguments: &[&str]) -> Output {
     let output = server.command(&[&["refresh"], arguments, &["--collection", "image"]].concat());
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
     output
@@ -113,7 +117,7 @@ fn report(server: &Server, arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
-async fn define(server: &Server, definition: &str) {
+pub(super) async fn define(server: &Server, definition: &str) {
     let path = "/api/v1/collections/image";
     let answer = server.api.send(Method::PUT, path, Some(definition.to_owned()), &[]).await;
     assert_eq!(answer.status, 201, "{}", answer.text);

@@ -1,10 +1,10 @@
-"""Counts what a catalogue must hold after an import of a CSV file and a refresh.
+"""Counts what a catalogue must hold after an import of a CSV file and a refresh, or prints the cleaned fields.
 
 This is an independent check: it was written from the description of the presets' rules, not from their code, and
 shares none with the server. It prints one JSON document with sorted keys; the same keys stand in it for both kinds,
 empty or 0 where a rule or a field does not exist for the kind.
 
-    count_catalogue.py --kind image|audio FILE.csv[.gz] [--changes CHANGES.ndjson] [--taken-down ID ...]
+    count_catalogue.py --kind image|audio FILE.csv[.gz] [--changes CHANGES.ndjson] [--taken-down ID ...] [--cleaned]
 """
 import argparse
 import gzip
@@ -154,6 +154,20 @@ def repair_urls(row, changed):
             row[name] = repaired_url(value)
 
 
+def cleaned_tags(tags):
+    """Tags without those that go; null and the empty object stay as they are."""
+    if tags is None or tags == {}:
+        return tags
+    return [tag for tag in tags if reason_to_drop(tag) is None] if isinstance(tags, list) else []
+
+
+def cleaned(records):
+    """The fields of each image that a rule cleans."""
+    def fields(row):
+        return {"tags": cleaned_tags(row.get("tags")), **{name: repaired_url(row.get(name)) for name in URL_FIELDS}}
+    return {identifier: fields(row) for identifier, row in records.items()}
+
+
 def image_fields(row):
     """Lists of the values that an image's document has in each derived field (4c)."""
     width, height, url = row.get("width"), row.get("height"), row.get("url") or ""
@@ -215,11 +229,13 @@ def main():
     parser.add_argument("file", metavar="FILE", help="records: CSV with a header, plain or gzip")
     parser.add_argument("--changes", metavar="FILE", help="whole records as NDJSON that replace or add, after the file")
     parser.add_argument("--taken-down", metavar="ID", nargs="+", action="extend", default=[])
+    parser.add_argument("--cleaned", action="store_true", help="print the cleaned fields of each image")
     arguments = parser.parse_args()
     records = by_identifier(csv_records(arguments.file))
     if arguments.changes:
         records.update(by_identifier(changed_records(arguments.changes)))
-    result = count(arguments.kind, records, {str(uuid.UUID(text)) for text in arguments.taken_down})
+    taken_down = {str(uuid.UUID(text)) for text in arguments.taken_down}
+    result = cleaned(records) if arguments.cleaned else count(arguments.kind, records, taken_down)
     json.dump(result, sys.stdout, indent=1, sort_keys=True, ensure_ascii=False)
     print()
 

@@ -94,6 +94,49 @@ async fn a_refresh_on_an_overloaded_elasticsearch_has_every_document_in_the_end(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_is_ready_with_the_settings_of_its_definition_whatever_an_index_got_while_it_was_built() {
+    let elasticsearch = Api::new(&services::elasticsearch());
+    let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
+    let place = Place::new("indexsettings", Backend::Distributed).with_search(Some(proxy.url.clone()));
+    let server = Server::start(&place);
+    let api = &server.api;
+    define(api).await;
+    fill(api).await;
+    // A single server takes no copies: the index keeps its one for others to come.
+    let definition = format!("{IMAGES}[index]\nreplicas = 1\nrefresh_interval = '3s'\n");
+    let made = api.send(Method::PUT, COLLECTION, Some(definition), &[]).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    proxy.set(Harm::RefuseAll);
+    let begun = api.post(&format!("/api/v1/rebuilds?{OF_COLLECTION}"), &json!({})).await;
+    assert_eq!(begun.status, 202, "{}", begun.text);
+    let index = async || place.parts().await.into_iter().find(|part| part.contains('-') && part.ends_with("_g0002"));
+    wait::until("the index is made", async || index().await.is_some()).await;
+    let path = format!("/{}/_settings", index().await.unwrap_or_default());
+    let by_hand = json!({"number_of_replicas": 0, "refresh_interval": "-1"}).to_string();
+    let json = [("content-type", "application/json")];
+    let set = elasticsearch.send(Method::PUT, &path, Some(by_hand), &json).await;
+    assert_eq!(set.status, 200, "{}", set.text);
+    proxy.set(Harm::Keep);
+    let events = api.get("/api/v1/rebuilds/collection.image-2/events").await;
+    assert_eq!(events.status, 200, "{}", events.text);
+    let state = api.get(&format!("/api/v1/generations/2?{OF_COLLECTION}")).await.json();
+    assert_eq!(state["state"], "ready", "{state}");
+    let settings = elasticsearch.get(&path).await.text;
+    for expected in [r#""number_of_replicas":"1""#, r#""refresh_interval":"3000ms""#] {
+        assert!(settings.contains(expected), "{settings}");
+    }
+    let report = api.get(&format!("/api/v1/generations/2/report?{OF_COLLECTION}")).await.json();
+    let warning = report["warnings"][0].as_str().unwrap_or_default();
+    assert!(warning.starts_with("copies of shards of ") && warning.ends_with(" without a server: 1"), "{report}");
+    let printed = server.command(&["refresh", "report", "--collection", "image", "2", "--json"]);
+    assert!(String::from_utf8_lossy(&printed.stdout).contains(warning), "{printed:?}");
+    // An index that is yellow for that reason alone can be promoted.
+    let promoted = api.post(&format!("/api/v1/generations/2/promote?{OF_COLLECTION}"), &json!({})).await;
+    assert_eq!(promoted.status, 200, "{}", promoted.text);
+    assert_eq!(found(api, "").await, RECORDS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_request_that_comes_after_a_takedown_shows_nothing() {
     let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
     let place = Place::new("latebulk", Backend::Distributed).with_search(Some(proxy.url.clone()));

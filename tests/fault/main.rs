@@ -16,6 +16,7 @@ mod lost_answers;
 mod network;
 mod outages;
 mod overload;
+mod paced_refreshes;
 mod races;
 mod rebuild_harms;
 mod refreshes;

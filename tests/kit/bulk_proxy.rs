@@ -34,6 +34,8 @@ pub enum Harm {
     Overload,
     /// The document with this id is refused for good.
     Refuse(String),
+    /// Every request is refused with 503.
+    RefuseAll,
 }
 
 /// A running proxy; ends when dropped.
@@ -124,6 +126,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         Harm::Overload => shared.overload(&parts, body).await,
         Harm::Refuse(id) => shared.refuse_one(&parts, body, &id).await,
+        Harm::RefuseAll => shared.refuse(503, "cluster_block_exception"),
     }
 }
 

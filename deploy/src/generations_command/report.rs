@@ -21,6 +21,9 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> Result<()> {
     for reason in &report.reasons {
         writeln!(out, "  because      {}", output::cut(reason, usize::MAX))?;
     }
+    for warning in &report.warnings {
+        writeln!(out, "  warning      {}", output::cut(warning, usize::MAX))?;
+    }
     writeln!(out, "  at           {}", report.at)?;
     for table in &report.tables {
         write_table(out, table)?;
@@ -140,6 +143,7 @@ mod tests {
     fn people_see_each_difference_in_words() {
         let report: Report = serde_json::from_value(json!({
             "at": "t/0@7", "passed": false, "reasons": ["rows that differ: 1"], "duration_ms": 12,
+            "warnings": ["copies of shards of i without a server: 1"],
             "tables": [
                 {"name": "runs", "live_rows": 3, "candidate_rows": 4, "differing_count": 1, "extra_count": 1,
                     "differing": [{"key": {"run": 1}, "live": {"user": "ann"}, "candidate": null}]},
@@ -162,6 +166,7 @@ mod tests {
         for part in [
             "verified in 12 ms: not to be promoted\n",
             "because      rows that differ: 1\n",
+            "warning      copies of shards of i without a server: 1\n",
             "table        runs: 4 rows, 3 in the live generation: 1 differ, 1 extra\n",
             "key        {\"run\":1}\n",
             "live     {\"user\":\"ann\"}\n",

@@ -7,6 +7,7 @@
 mod answer;
 mod bulk;
 mod check;
+mod health;
 mod live_alias;
 mod place;
 mod queries;
@@ -353,6 +354,16 @@ impl SearchIndex for ElasticsearchIndex {
 
     fn keeps_writes(&self) -> bool {
         true
+    }
+
+    fn finish(&self) -> BoxFuture<'_, Result<Option<String>, SearchError>> {
+        Box::pin(async move {
+            let path = format!("/{}/_settings", self.name);
+            let settings = schema::dynamic_settings(&self.shape.storage);
+            let (status, answer) = self.store.call(Method::Put, &path, Some(settings)).await?;
+            accepted(status, answer)?;
+            self.store.health(&self.name).await
+        })
     }
 
     fn describe(&self) -> String {

@@ -11,6 +11,7 @@ mod joint;
 mod listening;
 mod lists;
 mod names;
+mod open_count;
 mod plan;
 mod session;
 mod values;
@@ -34,6 +35,7 @@ use self::{
     failures::error,
     listening::Listening,
     names::schema_name,
+    open_count::OpenCount,
     session::Session,
     values::{bind, cells},
 };
@@ -70,8 +72,9 @@ impl Config {
 pub struct PostgresStore {
     config: Config,
     handle: Handle,
-    /// Shared by all pools.
+    /// Both shared by all pools.
     epoch: Epoch,
+    open_count: OpenCount,
     /// Shared by all schemas.
     listening: Listening,
 }
@@ -124,6 +127,8 @@ const REMOVE_SCHEMA: &str = include_str!("postgres/remove_schema.sql");
 const LOCK: Statement = statement!("postgres/lock");
 /// How long to wait for a connection, unless the address says something else.
 const WAIT_MAX: Duration = Duration::from_secs(5);
+/// Connections that are kept while nobody uses them; more, if the pools of one schema may have more.
+const KEPT_MAX: usize = 50;
 /// How long a joint transaction waits for a lock, and how long its client may be silent.
 const JOINT_WAIT_MAX: Duration = Duration::from_millis(250);
 /// The statement's name in errors of plans.
@@ -138,7 +143,9 @@ impl PostgresStore {
         // It reads no tables.
         let session = Session { exists: false, ..Session::of(&config, &config.schema, &[]) };
         let listening = Listening::new(handle.clone(), session, epoch.clone());
-        Self { config, handle, epoch, listening }
+        let of_pools = usize::try_from(2 * config.connections_max).unwrap_or(usize::MAX);
+        let open_count = OpenCount::new(of_pools.max(KEPT_MAX));
+        Self { config, handle, epoch, open_count, listening }
     }
 
     /// Sessions on a schema that exists.
@@ -147,7 +154,7 @@ impl PostgresStore {
     }
 
     fn connections(&self, schema: &str, count_max: u32, options: &[(&'static str, &str)]) -> Connections {
-        Connections::new(&self.handle, self.session(schema, options), count_max, &self.epoch)
+        Connections::new(&self.handle, self.session(schema, options), count_max, &self.epoch, &self.open_count)
     }
 
     fn tables(&self, schema: &str) -> Result<PostgresTables, TablesError> {

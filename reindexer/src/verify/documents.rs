@@ -188,6 +188,14 @@ fn keep(document: &Document, buckets: &BTreeSet<usize>, states: &mut BTreeMap<St
     }
 }
 
+/// Readies an index for searches by everybody; what is short of that. One that is gone is found so later.
+pub(super) async fn finish(index: &dyn SearchIndex) -> Result<Option<String>, SearchError> {
+    match index.finish().await {
+        Err(SearchError::Gone(_)) => Ok(None),
+        finished => finished,
+    }
+}
+
 /// Steps of the progress that an index is expected to take.
 pub(super) async fn expected(index: &dyn SearchIndex) -> Result<u64, SearchError> {
     match index.search(Request::all(index.shape(), 0)).await {

@@ -42,9 +42,9 @@ pub struct Inspected<'a> {
     pub live: Side<'a>,
     /// The candidate.
     pub candidate: Side<'a>,
-    /// What its tables had applied before its index caught up.
+    /// What the tables of both had applied before their indexes caught up.
     pub since: Vector,
-    /// Documents that its index has refused, as the live one's did.
+    /// Documents that the candidate's index has refused, as the live one's did.
     pub refused: u64,
     /// Slows it down while reads are slow.
     pub throttle: &'a Throttle,

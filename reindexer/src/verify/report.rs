@@ -50,6 +50,8 @@ pub struct Report {
     pub passed: bool,
     /// Why not.
     pub reasons: Vec<String>,
+    /// What people should know, and blocks nothing.
+    pub warnings: Vec<String>,
     /// How long it took.
     pub duration_ms: u64,
 }

@@ -1,6 +1,6 @@
 //! Reads topics by position: partitions are assigned by hand, no consumer group and no committed offsets.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use daybook_schemas::{
     Topic,
@@ -65,16 +65,19 @@ impl TopicReader {
     }
 }
 
+/// Milliseconds until a time, rounded up. The consumer waits for whole ones, and asks without a pause for the rest of one:
+/// many idle readers would keep a processor busy.
+fn until(time: Instant) -> Duration {
+    let left = time.saturating_duration_since(Instant::now()).as_micros().div_ceil(1000);
+    Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX))
+}
+
 impl Reader for TopicReader {
     fn read(&mut self, limits: ReadLimits) -> Result<Vec<Record>, LogError> {
         let deadline = Instant::now() + limits.wait;
         let (mut records, mut bytes) = (Vec::new(), 0);
         while records.len() < limits.records_max && bytes < limits.bytes_max {
-            let wait = if records.is_empty() {
-                deadline.saturating_duration_since(Instant::now())
-            } else {
-                std::time::Duration::ZERO
-            };
+            let wait = if records.is_empty() { until(deadline) } else { Duration::ZERO };
             let polled = match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => self.partition(message.topic(), message.partition()).map(|partition| Record {

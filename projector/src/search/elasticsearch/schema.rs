@@ -130,7 +130,9 @@ pub(super) fn index(shape: &IndexShape) -> Value {
 pub(super) fn dynamic_settings(storage: &Storage) -> Value {
     let refresh = json!(format!("{}ms", storage.refresh.as_millis()));
     match storage.replicas {
-        Some(replicas) => json!({"refresh_interval": refresh, "number_of_replicas": replicas}),
+        Some(replicas) => {
+            json!({"refresh_interval": refresh, "auto_expand_replicas": false, "number_of_replicas": replicas})
+        }
         None => json!({"refresh_interval": refresh, "auto_expand_replicas": "0-1"}),
     }
 }

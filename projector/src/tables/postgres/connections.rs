@@ -26,7 +26,10 @@ use deadpool::{
 use sqlx::PgConnection;
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
-use super::session::{self, Session};
+use super::{
+    open_count::{Counted, OpenCount},
+    session::{self, Session},
+};
 use crate::tables::TablesError;
 
 /// How long a connection is used for, at most.
@@ -34,8 +37,10 @@ const AGE_MAX: Duration = Duration::from_secs(1800);
 /// How long a connection is used after its server has shown that it takes writes. Connections that the server closed at
 /// a restart are found by the same question, not by a request.
 const PROOF: Duration = Duration::from_secs(1);
-/// How long a connection that nobody uses is kept, so that a schema that is rarely used takes no connections.
+/// How long a connection that nobody uses is kept, so that a schema that is rarely used takes no connections; and how long
+/// where the store has many.
 const IDLE_MAX: Duration = Duration::from_secs(60);
+const IDLE_MAX_OF_MANY: Duration = Duration::from_secs(1);
 /// How long nothing is committed to another server than before: longer than `PROOF`, so that clocks may differ in speed
 /// and a statement may begin a little after it was decided on.
 const HOLD: Duration = Duration::from_millis(1500);
@@ -131,16 +136,22 @@ pub(super) struct Connections {
 
 impl Connections {
     /// A pool of at most so many connections, opened on demand. Callers wait for a free one for a bounded time.
-    pub(super) fn new(handle: &Handle, session: Session, count_max: u32, epoch: &Epoch) -> Self {
+    pub(super) fn new(
+        handle: &Handle,
+        session: Session,
+        count_max: u32,
+        epoch: &Epoch,
+        open_count: &OpenCount,
+    ) -> Self {
         let mut config = PoolConfig::new(usize::try_from(count_max).unwrap_or(usize::MAX));
         let (wait, create) = (Some(session.wait_max), Some(session.wait_max + PATIENCE));
         config.timeouts = Timeouts { wait, create, recycle: wait };
         config.queue_mode = QueueMode::Lifo;
-        let maker = Maker { session, epoch: epoch.clone() };
+        let maker = Maker { session, epoch: epoch.clone(), open_count: open_count.clone() };
         let pool = managed::Pool::builder(maker).config(config).runtime(Runtime::Tokio1).build();
         // Building fails only without a runtime.
         let pool = pool.expect("a runtime is named");
-        handle.spawn(close_idle(pool.weak()));
+        handle.spawn(close_idle(pool.weak(), open_count.clone()));
         Self { pool, epoch: epoch.clone() }
     }
 
@@ -160,11 +171,16 @@ impl Connections {
 }
 
 /// Closes connections that nobody uses, until the pool is dropped.
-async fn close_idle(pool: WeakPool<Maker>) {
+async fn close_idle(pool: WeakPool<Maker>, open_count: OpenCount) {
+    let mut grown = open_count.grown();
     loop {
-        tokio::time::sleep(IDLE_MAX / 4).await;
+        let idle_max = tokio::select! {
+            () = tokio::time::sleep(IDLE_MAX / 4) => IDLE_MAX,
+            // The sender lives as long as this.
+            _ = grown.changed() => IDLE_MAX_OF_MANY,
+        };
         let Some(pool) = pool.upgrade() else { return };
-        pool.retain(|_, metrics| metrics.last_used() < IDLE_MAX);
+        pool.retain(|_, metrics| metrics.last_used() < idle_max);
     }
 }
 
@@ -202,6 +218,7 @@ impl Drop for Taken {
 struct Maker {
     session: Session,
     epoch: Epoch,
+    open_count: OpenCount,
 }
 
 /// An open connection.
@@ -210,6 +227,8 @@ struct Opened {
     epoch: u64,
     /// When it was asked whether its server takes writes.
     proven_at: Instant,
+    /// Until it is closed.
+    _counted: Counted,
 }
 
 impl managed::Manager for Maker {
@@ -221,7 +240,8 @@ impl managed::Manager for Maker {
             let begun = self.epoch.now();
             let (connection, look) = self.session.open().await?;
             if let Some(epoch) = self.epoch.join(begun, look.server) {
-                return Ok(Opened { connection, epoch, proven_at: look.asked_at });
+                let (proven_at, _counted) = (look.asked_at, self.open_count.add());
+                return Ok(Opened { connection, epoch, proven_at, _counted });
             }
         }
         Err(TablesError::Unavailable("the server of PostgreSQL is being changed".to_owned()))

@@ -1,8 +1,8 @@
 //! What a rebuild counts of the generation that it has built, beside the live one: records and documents by source, what
 //! each rule did, and that no record is lost between the log and the index.
 //!
-//! Records are written meanwhile, and no snapshot is held: numbers that must be equal may differ by as many records as
-//! were applied while they were counted.
+//! Records are written meanwhile, and no snapshot is held: numbers that must be equal, and those that are limited, may
+//! differ by as many records as were applied while they were counted.
 
 mod canaries;
 mod change;
@@ -18,11 +18,13 @@ use daybook_projector::{
         request::{Facet, Request, VALUES_MAX},
         shape::Field,
     },
+    tables::TablesError,
 };
 use daybook_reindexer::verify::{
     VerifyError,
     inspect::{Inspect, Inspected, Inspection, Side},
 };
+use daybook_schemas::position::Vector;
 use serde_json::json;
 
 use self::{
@@ -79,9 +81,10 @@ impl Inspector {
             of_live = Held::of(Side { index: None, ..live }).await;
         }
         let (of_live, held, named) = (of_live?, Held::of(candidate).await?, counts::named(tables).await?);
+        let counting = applied_since(&since, live).await? + applied_since(&since, candidate).await?;
         let pass = Pass::over(tables, definition, &self.cleaner, &self.documents, throttle).await?;
         let after = checkpoints::read(tables).await?;
-        let meanwhile = u64::try_from(since.lag(&after)).unwrap_or(u64::MAX);
+        let meanwhile = since.lag(&after).unsigned_abs();
         let change = Change::between(&of_live, &held, pass.emptied);
         let documents = held.indexed.as_ref().map(|indexed| indexed.documents);
         let sensitive = held.indexed.as_ref().and_then(|indexed| indexed.sensitive);
@@ -97,7 +100,7 @@ impl Inspector {
             .map(|(law, found, expected, _)| format!("{law}: this does not hold: {found} is not {expected}"))
             .collect();
         let holds = reasons.is_empty();
-        let limited = Limited::of(&definition.verify, &change);
+        let limited = Limited::of(&definition.verify, &change, counting);
         reasons.extend(limited.iter().filter_map(Limited::reason));
         let mut canaries = Vec::new();
         if let Some(index) = candidate.index {
@@ -112,6 +115,7 @@ impl Inspector {
             "lists": definition.lists,
             "at": after.to_string(),
             "applied_meanwhile": meanwhile,
+            "applied_while_counting": counting,
             "rows": change.rows.show(),
             "documents": change.documents.map(Counted::show),
             "by_source": change.show_by_source(),
@@ -136,6 +140,12 @@ impl Inspector {
         });
         Ok(Inspection { content, reasons })
     }
+}
+
+/// How many records the tables of a generation have applied since they were there.
+async fn applied_since(since: &Vector, side: Side<'_>) -> Result<u64, TablesError> {
+    let now = checkpoints::read(side.generation.tables.as_ref()).await?;
+    Ok(since.lag(&now).unsigned_abs())
 }
 
 impl Inspect for Inspector {

@@ -22,6 +22,7 @@ pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json
             "reason": reason,
             "passed": report.passed,
             "reasons": report.reasons,
+            "warnings": report.warnings,
             "duration_ms": report.duration_ms,
         });
         if let (Some(document), Some(inspection)) = (document.as_object_mut(), inspection.as_object()) {
@@ -33,6 +34,9 @@ pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json
     writeln!(out, "{domain}-{number}, {state}: definition {}, {verdict}", inspection["revision"])?;
     for reason in &report.reasons {
         writeln!(out, "  because    {}", output::cut(reason, usize::MAX))?;
+    }
+    for warning in &report.warnings {
+        writeln!(out, "  warning    {}", output::cut(warning, usize::MAX))?;
     }
     writeln!(out, "  rows       {}", change(&inspection["rows"]))?;
     writeln!(out, "  documents  {}", change(&inspection["documents"]))?;

@@ -96,35 +96,38 @@ fn beside(before: &BySource, after: &BySource) -> BTreeMap<Option<String>, Count
 }
 
 impl Limited {
-    /// Holds a change to the limits of a definition. What was not there before can lose nothing.
-    pub(super) fn of(verify: &Verify, change: &Change) -> Vec<Self> {
+    /// Holds a change to the limits of a definition. What was not there before can lose nothing, and what `counting` says
+    /// was applied while both generations were counted may make as much of a difference.
+    pub(super) fn of(verify: &Verify, change: &Change, counting: u64) -> Vec<Self> {
         let all = change.documents.unwrap_or(change.rows);
         let mut limited = Vec::new();
         if all.before > 0 {
             let is_held = all.after >= verify.min_documents;
             let (found, max) = (all.after.to_string(), format!("at least {}", verify.min_documents));
             limited.push(Self { limit: "min_documents", source: None, found, max, is_held });
-            limited.push(Self::percent("max_drop", None, all.lost(), all.before, verify.max_drop));
+            limited.push(Self::percent("max_drop", None, (all.lost(), all.before), counting, verify.max_drop));
             let grown = all.after.saturating_sub(all.before);
-            limited.push(Self::percent("max_growth", None, grown, all.before, verify.max_growth));
+            limited.push(Self::percent("max_growth", None, (grown, all.before), counting, verify.max_growth));
         }
         let emptied = (change.emptied, change.rows.after);
-        limited.push(Self::percent("max_records_emptied", None, emptied.0, emptied.1, verify.max_records_emptied));
+        limited.push(Self::percent("max_records_emptied", None, emptied, 0, verify.max_records_emptied));
         for (source, counted) in change.by_source().filter(|(_, counted)| counted.lost() > 0) {
             let may_vanish =
                 counted.after == 0 && source.as_ref().is_some_and(|it| verify.sources_may_vanish.contains(it));
             let name = source.clone().unwrap_or_else(|| "(none)".to_owned());
             if !may_vanish {
-                let (lost, max) = (counted.lost(), verify.max_drop_per_source);
-                limited.push(Self::percent("max_drop_per_source", Some(name), lost, counted.before, max));
+                let (lost, max) = ((counted.lost(), counted.before), verify.max_drop_per_source);
+                limited.push(Self::percent("max_drop_per_source", Some(name), lost, counting, max));
             }
         }
         limited
     }
 
-    fn percent(limit: &'static str, source: Option<String>, part: u64, whole: u64, max: Percent) -> Self {
-        let found = format!("{part} of {whole}");
-        Self { limit, source, found, max: max.to_string(), is_held: max.covers(part, whole) }
+    /// A part of a whole, of which as many as `allowed` count for nothing.
+    fn percent(limit: &'static str, source: Option<String>, of: (u64, u64), allowed: u64, max: Percent) -> Self {
+        let (part, whole) = of;
+        let is_held = max.covers(part.saturating_sub(allowed), whole);
+        Self { limit, source, found: format!("{part} of {whole}"), max: max.to_string(), is_held }
     }
 
     /// Why the candidate must not be promoted.
@@ -154,10 +157,20 @@ mod tests {
     }
 
     fn broken(verify: &str, before: &[(&str, u64)], after: &[(&str, u64)], emptied: u64) -> Vec<String> {
+        broken_while(0, verify, before, after, emptied)
+    }
+
+    fn broken_while(
+        counting: u64,
+        verify: &str,
+        before: &[(&str, u64)],
+        after: &[(&str, u64)],
+        emptied: u64,
+    ) -> Vec<String> {
         let text = format!("collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\nsource = 'text'\n[verify]\n{verify}");
         let definition = Definition::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
         let change = Change::between(&held(before), &held(after), emptied);
-        Limited::of(&definition.verify, &change).iter().filter_map(Limited::reason).collect()
+        Limited::of(&definition.verify, &change, counting).iter().filter_map(Limited::reason).collect()
     }
 
     #[test]
@@ -178,6 +191,13 @@ mod tests {
         assert_eq!(broken("", &before, &before, 10), none);
         assert_eq!(broken("", &before, &before, 11).len(), 1, "too many records are emptied");
         assert_eq!(broken("min_documents = 1001", &before, &before, 0).len(), 1);
+    }
+
+    #[test]
+    fn what_was_applied_while_it_was_counted_may_be_lost_and_one_more_may_not() {
+        let (before, after) = ([("a", 100), ("b", 900)], [("a", 85), ("b", 885)]);
+        assert_eq!(broken_while(9, "", &before, &after, 0).len(), 1);
+        assert_eq!(broken_while(10, "", &before, &after, 0), [""; 0]);
     }
 
     #[test]
