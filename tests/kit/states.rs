@@ -72,19 +72,19 @@ pub async fn control(place: &Place) -> Control {
 }
 
 /// Makes every phase of a switch last for some tenths of a second, so that harm can be done in each: the transaction that
-/// ends a phase takes that long.
+/// ends a phase counts to a million, or more.
 pub fn prolong_phases(place: &Place) {
     match place.backend {
         Backend::Distributed => place.alter(
             "control",
-            "CREATE FUNCTION prolong() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END'; \
+            "CREATE FUNCTION prolong() RETURNS trigger LANGUAGE plpgsql AS \
+             'BEGIN PERFORM count(*) FROM generate_series(1, 3000000); RETURN NEW; END'; \
              CREATE TRIGGER prolong BEFORE UPDATE ON domains FOR EACH ROW \
              WHEN (OLD.phase <> NEW.phase) EXECUTE FUNCTION prolong()",
         ),
         Backend::Embedded => {
-            // SQLite cannot wait, but it can count.
             let count = "CREATE VIEW slow AS WITH RECURSIVE number(n) AS \
-                (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 1000000) SELECT count(*) AS total FROM number";
+                (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 2000000) SELECT count(*) AS total FROM number";
             let prolong = "CREATE TRIGGER prolong BEFORE UPDATE ON domains WHEN OLD.phase <> NEW.phase \
                 BEGIN SELECT total FROM slow; END";
             place.alter("control", count);
