@@ -85,6 +85,15 @@ impl SearchError {
     }
 }
 
+/// How an index takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Writes {
+    /// Useful number of concurrent writes. If it is 1, a write blocks the caller's thread.
+    pub concurrent_max: usize,
+    /// Whether writes survive the failure of a later call; if not, they do only after a refresh.
+    pub are_kept: bool,
+}
+
 /// One index: that of one generation.
 pub trait SearchIndex: Send + Sync {
     /// Its id, which changes when the index is recreated.
@@ -104,10 +113,8 @@ pub trait SearchIndex: Send + Sync {
     fn scan<'a>(&'a self, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>>;
     /// Finds parents in what is visible, for each of the requests, in that order.
     fn parents(&self, requests: Vec<ParentsRequest>) -> BoxFuture<'_, Result<Vec<ParentsFound>, SearchError>>;
-    /// Useful number of concurrent writes. If it is 1, a write blocks the caller's thread.
-    fn writes_max(&self) -> usize;
-    /// Whether writes survive the failure of a later call; if not, they do only after a refresh.
-    fn keeps_writes(&self) -> bool;
+    /// How it takes writes.
+    fn writes(&self) -> Writes;
     /// Readies it for searches by everybody, once it is built: settings that can be changed are as its shape says, and each
     /// part of it answers. What is short of that, and may remain so, is returned for people. Retryable while a part or a
     /// copy of it is on its way.

@@ -30,7 +30,7 @@ use serde_json::{Value, json};
 
 use self::scan::Scan;
 use super::{
-    Refused, SearchError, SearchIndex, SearchStore,
+    Refused, SearchError, SearchIndex, SearchStore, Writes,
     binding::Binding,
     document::Document,
     request::{Found, ParentsFound, ParentsRequest, Request},
@@ -348,12 +348,8 @@ impl SearchIndex for ElasticsearchIndex {
         })
     }
 
-    fn writes_max(&self) -> usize {
-        WRITES_MAX
-    }
-
-    fn keeps_writes(&self) -> bool {
-        true
+    fn writes(&self) -> Writes {
+        Writes { concurrent_max: WRITES_MAX, are_kept: true }
     }
 
     fn finish(&self) -> BoxFuture<'_, Result<Option<String>, SearchError>> {

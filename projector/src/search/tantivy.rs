@@ -49,7 +49,7 @@ use self::{
     times::{TimeQuery, Times},
 };
 use super::{
-    Refused, SearchError, SearchIndex, SearchStore,
+    Refused, SearchError, SearchIndex, SearchStore, Writes,
     binding::Binding,
     document::Document,
     request::{Found, Hit, ParentsFound, ParentsRequest, Request, Sort, SortValue, Start},
@@ -306,13 +306,9 @@ impl SearchIndex for TantivyIndex {
         self.with_permit(move |parts| requests.iter().map(|request| parts.parents(request)).collect())
     }
 
-    fn writes_max(&self) -> usize {
-        1
-    }
-
-    fn keeps_writes(&self) -> bool {
+    fn writes(&self) -> Writes {
         // A failure takes along what the writer held.
-        false
+        Writes { concurrent_max: 1, are_kept: false }
     }
 
     fn rest(&self) {

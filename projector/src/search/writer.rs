@@ -83,7 +83,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(index: Arc<dyn SearchIndex>, search: Arc<Search>, tables: Arc<dyn Tables>, gate: Gate) -> Self {
         Self {
-            writes_max: index.writes_max(),
+            writes_max: index.writes().concurrent_max,
             destination: Destination::new(index, search),
             tables,
             gate,
@@ -108,7 +108,7 @@ impl Writer {
 
     /// Whether as much was written as may be invisible.
     pub(super) fn is_due(&self) -> bool {
-        self.unrefreshed >= UNSEEN_MAX && !self.destination.index.keeps_writes()
+        self.unrefreshed >= UNSEEN_MAX && !self.destination.index.writes().are_kept
     }
 
     /// The outcome of the writes since the last call.
@@ -138,7 +138,7 @@ impl Writer {
         let applied = checkpoints::read(self.tables.as_ref()).await?.count();
         documents.iter_mut().for_each(|document| document.applied = applied);
         let count = documents.len();
-        if self.destination.index.writes_max() > 1 {
+        if self.destination.index.writes().concurrent_max > 1 {
             self.complete(self.writes_max - 1).await?;
             let destination = self.destination.clone();
             self.under_way.spawn(async move { Ok((count, destination.write(&documents).await?)) });
@@ -155,7 +155,7 @@ impl Writer {
 
     /// Makes everything that was taken durable.
     pub(super) async fn flush(&mut self) -> Result<(), SourceError> {
-        if !self.destination.index.keeps_writes() {
+        if !self.destination.index.writes().are_kept {
             return self.refresh().await;
         }
         self.send().await
@@ -277,7 +277,7 @@ impl Destination {
 
     /// Shows a failure and pauses, if the call can be repeated.
     async fn pause_after(&self, error: SearchError, tries: &mut Tries) -> Result<(), SearchError> {
-        if !error.is_retryable() || !self.index.keeps_writes() {
+        if !error.is_retryable() || !self.index.writes().are_kept {
             return Err(error);
         }
         tracing::warn!(error = %error, "search waits for its index: {error}");

@@ -100,7 +100,7 @@ impl Worker {
         let topics = self.setting.documents.topics();
         let all: usize =
             topics.iter().filter_map(|it| usize::try_from(self.setting.log.partition_count(*it)).ok()).sum();
-        let writes_max = index.writes_max() * mine.len() / all.max(1);
+        let writes_max = index.writes().concurrent_max * mine.len() / all.max(1);
         self.writer(index).of_rebuild(Arc::clone(&self.setting.generation), writes_max.max(1))
     }
 
