@@ -63,7 +63,8 @@ async fn a_refresh_that_passes_a_deadline_keeps_what_it_has_built_and_is_resumed
         let server = written(&place).await;
         let late = refresh(&server, "image", 7, &["start", "--promote"]);
         assert!(said(&late).contains("loading has passed the deadline load of 1ms"), "{late:?}");
-        assert!(said(&late).contains(&format!("of {RECORDS} records")) || said(&late).contains("not open"), "{late:?}");
+        // How many there are, unless the tables were not open yet. A producer that gets no answer may write one twice.
+        assert!(said(&late).contains(" records are applied") || said(&late).contains("not open"), "{late:?}");
         assert_eq!(newest(&server).await, (2, "failed".to_owned(), "loading".to_owned()));
         // The same deadline again.
         refresh(&server, "image", 7, &["retry"]);
