@@ -59,6 +59,7 @@ async fn settings_that_somebody_has_changed_are_as_the_shape_says_once_an_index_
     made.set(json!({"auto_expand_replicas": "0-all", "refresh_interval": "-1"})).await;
     assert_eq!(made.index.finish().await.ok(), Some(None));
     assert_eq!(made.settings().await, by_shape);
+    made.call(Method::DELETE, &made.path, Value::Null).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,4 +79,5 @@ async fn copies_without_a_server_are_a_warning_and_a_shard_without_one_is_waited
     }
     made.set(json!({"index.routing.allocation.require._name": null})).await;
     made.index.finish().await.unwrap_or_else(|error| panic!("{error}"));
+    made.call(Method::DELETE, &made.path, Value::Null).await;
 }
