@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// The time in which every try has failed. A process that was stopped or suspended tries nothing meanwhile: that is no
-/// failure, so the time before the first try that fails does not count.
+/// The time in which every try has failed, from the first failure on. A process that was stopped or suspended before that
+/// has tried nothing meanwhile, so that time does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Outage {
     first_failure: Option<Instant>,

@@ -171,7 +171,7 @@ async fn follow(server: &Server, begun: &Progress, shown: &mut Shown) -> Result<
         let watched = watch(server, &begun.rebuild, &mut outage, shown).await;
         match watched {
             Ok(Some(last)) => return Ok(last),
-            Ok(None) => {}
+            Ok(None) => outage.note_success(),
             Err(error) if code(&error) != Some(Code::Unavailable) => return Err(error),
             Err(error) => {
                 let is_first = !outage.lasts();

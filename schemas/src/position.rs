@@ -102,12 +102,6 @@ impl Vector {
     pub fn lag(&self, end: &Self) -> i64 {
         end.0.iter().map(|(partition, next)| (next - self.next(*partition)).max(0)).sum()
     }
-
-    /// What both cover.
-    #[must_use]
-    pub fn common(&self, other: &Self) -> Self {
-        Self(self.0.iter().map(|(partition, next)| (*partition, (*next).min(other.next(*partition)))).collect())
-    }
 }
 
 impl fmt::Display for Vector {

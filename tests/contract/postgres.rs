@@ -94,8 +94,9 @@ async fn a_pooler_in_session_mode_works_and_one_in_transaction_mode_is_refused_b
     assert!(matches!(&refused, TablesError::Unusable(text) if text.contains("startup parameter")), "{refused:?}");
 }
 
-/// More connections than a store keeps while nobody uses them.
-const MANY: usize = 60;
+/// More connections than a store keeps while nobody uses them, and those that it keeps, with some of its own.
+const MANY: usize = 80;
+const KEPT: usize = 55;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_of_many_schemas_closes_connections_that_nobody_uses_before_the_server_has_none_left() {
@@ -117,11 +118,8 @@ async fn a_store_of_many_schemas_closes_connections_that_nobody_uses_before_the_
     for _ in 0..MANY {
         tables.push(read().await);
     }
-    wait::until("what nobody uses is closed", async || {
-        tables.push(read().await);
-        count() < MANY / 2
-    })
-    .await;
+    // Some are kept, though nobody uses them.
+    wait::until("what nobody uses is closed", async || count() <= KEPT).await;
     assert!(began.elapsed() < Duration::from_secs(30), "they were closed because of their age alone");
     for tables in &tables {
         tables.read(&ONE, Params::One(Vec::new())).await.unwrap_or_else(|error| panic!("{error}"));

@@ -41,7 +41,8 @@ fn definition(generation: u64) -> String {
     };
     format!(
         "collection = \"image\"\nkey = \"id\"\n[fields]\nid = \"text\"\ntitle = \"text\"\nwidth = \"int\"\n\
-         [clean]\nrules = {rules}\n[filtered]\nterms = [\"bird\"]\nfields = [\"title\"]\n"
+         [clean]\nrules = {rules}\n[filtered]\nterms = [\"bird\"]\nfields = [\"title\"]\n\
+         [verify]\nmax_drop = \"50 %\"\nmax_drop_per_source = \"50 %\"\n"
     )
 }
 

@@ -32,6 +32,8 @@ const WRITERS: usize = 3;
 const WRITES_MIN: usize = 20;
 /// Lines of each instance's log that a failure shows.
 const LINES_SHOWN: usize = 60;
+/// How long a stage of a rebuild that is cancelled is waited for.
+const STAGE_MAX: Duration = Duration::from_secs(20);
 /// How long a rebuild, or a switch, may take with all kills.
 const END_MAX: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
@@ -218,13 +220,24 @@ impl Stand {
         self.servers.iter().map(last).collect::<Vec<_>>().join("\n\n")
     }
 
-    /// Waits for a stage, for a bounded time: one that lasts for milliseconds can be missed.
+    /// Waits for a stage, for a bounded time.
     async fn sees(&self, wanted: impl Fn(Stage) -> bool) -> bool {
-        timeout(END_MAX, self.states.wait_for(wanted)).await.unwrap_or(false)
+        timeout(STAGE_MAX, self.states.wait_for(wanted)).await.unwrap_or(false)
+    }
+
+    /// Waits until a stage of a rebuild, or a later one, was there since it began. One that lasts for milliseconds can be
+    /// missed: then the rebuild is live.
+    async fn reaches(&self, generation: i64, began: Instant, wanted: Stage) {
+        let is_reached = |stage| REBUILD.contains(&index(stage)) && index(stage) >= index(wanted);
+        tokio::select! {
+            _ = self.states.wait_since(began, is_reached) => {}
+            () = self.until(generation, |state| state == State::Live) => {}
+        }
     }
 
     /// A rebuild that is promoted by itself, whatever is done.
     async fn harmed_rebuild(&mut self, random: &mut Random, harm: Harm) -> i64 {
+        let began = Instant::now();
         let generation = self.rebuild(true).await;
         let first = random.below(REBUILD.len());
         // After a kill, the next process finds the state as it was.
@@ -237,8 +250,11 @@ impl Stand {
         for stage in &STAGES[REBUILD] {
             let is_wanted = self.is_missing(stage, harm) || index(stage) == REBUILD.start + first;
             let is_due = is_wanted && (!BRIEF.contains(stage) || brief.is_none_or(|brief| brief == *stage));
-            if is_due && self.sees(|it| index(it) >= index(stage)).await && self.states.last() == *stage {
-                self.harm(harm).await;
+            if is_due {
+                self.reaches(generation, began, stage).await;
+                if self.states.last() == *stage {
+                    self.harm(harm).await;
+                }
             }
         }
         self.until(generation, |state| state == State::Live).await;
@@ -371,6 +387,7 @@ async fn harms(place: Place, stores: Stores, instances: usize, harms: Vec<Harm>,
     }
     stand.print(backend);
     assert!(!is_whole || stand.missing().is_empty(), "states in which nothing was done: {:?}", stand.missing());
+    assert!(!stand.done.is_empty(), "nothing was done");
     // What was left undone is asked for again.
     if let Some(previous) = stand.control.domain(DOMAIN).await.ok().flatten().and_then(|row| row.previous) {
         let path = format!("/api/v1/generations/{}/retire", previous.0);

@@ -127,7 +127,12 @@ impl States {
 
     /// Waits until a stage is there, or was there since this was called; false if none comes.
     pub async fn wait_for(&self, wanted: impl Fn(Stage) -> bool) -> bool {
-        let (mut pace, from) = (tokio::time::interval(LOOK), Instant::now());
+        self.wait_since(Instant::now(), wanted).await
+    }
+
+    /// Waits until a stage is there, or was there since a time; false if none comes.
+    pub async fn wait_since(&self, from: Instant, wanted: impl Fn(Stage) -> bool) -> bool {
+        let mut pace = tokio::time::interval(LOOK);
         let seen = async {
             while !self.between(from, Instant::now()).into_iter().any(&wanted) {
                 pace.tick().await;

@@ -114,13 +114,15 @@ async fn index(app: &App, live: &Live, headers: &HeaderMap) -> Result<Arc<dyn Se
 async fn within(app: &App, index: &dyn SearchIndex, request: Request) -> Result<Answer, ApiError> {
     let late = |_| ApiError::Unavailable("search does not answer in time".to_owned());
     let (began, mut backoff) = (Instant::now(), Backoff::new(RETRY_FIRST, RETRY_LONGEST));
+    let retry_max = RETRY_MAX.min(app.config.wait_max);
     loop {
         let left = app.config.wait_max.saturating_sub(began.elapsed());
         let answer = tokio::time::timeout(left, inherited::search(index, request.clone())).await.map_err(late)?;
+        let pause = backoff.pause();
         match answer {
-            Err(error) if error.is_retryable() && began.elapsed() < RETRY_MAX => {
+            Err(error) if error.is_retryable() && began.elapsed() + pause < retry_max => {
                 tracing::debug!(error = %error, "search is tried again: {error}");
-                tokio::time::sleep(backoff.pause()).await;
+                tokio::time::sleep(pause).await;
             }
             answer => return Ok(answer?),
         }

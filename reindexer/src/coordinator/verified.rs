@@ -32,8 +32,7 @@ pub(super) async fn verified(
         let documents = platform.version.documents.as_deref();
         let mut live = Side { generation: live, index: of_live.as_deref() };
         let candidate = Side { generation: candidate, index: index.as_deref() };
-        let applied = checkpoints::read(live.generation.tables.as_ref()).await?;
-        let since = applied.common(&checkpoints::read(candidate.generation.tables.as_ref()).await?);
+        let since = checkpoints::read(candidate.generation.tables.as_ref()).await?;
         candidate.catch_up(documents).await?;
         match live.catch_up(documents).await {
             // A new one may take its place because of that.

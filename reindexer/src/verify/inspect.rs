@@ -42,7 +42,7 @@ pub struct Inspected<'a> {
     pub live: Side<'a>,
     /// The candidate.
     pub candidate: Side<'a>,
-    /// What the tables of both had applied before their indexes caught up.
+    /// What the candidate's tables had applied before its index caught up.
     pub since: Vector,
     /// Documents that the candidate's index has refused, as the live one's did.
     pub refused: u64,

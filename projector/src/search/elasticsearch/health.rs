@@ -1,7 +1,7 @@
 //! Whether all shards of an index have servers.
 
 use elasticsearch::http::Method;
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::{ElasticsearchStore, SHARD_WAIT_MAX, failure, is_good};
 use crate::search::SearchError;
@@ -25,32 +25,40 @@ impl ElasticsearchStore {
         if !is_good(status) && status != NOT_IN_TIME {
             return Err(failure(status, &answer));
         }
-        read(name, &answer)
+        let unreadable = |error| SearchError::Unavailable(format!("the health of {name} cannot be read: {error}"));
+        serde_json::from_value::<Health>(answer).map_err(unreadable)?.judge(name)
     }
 }
 
-fn read(name: &str, health: &Value) -> Result<Option<String>, SearchError> {
-    let count = |of: &str| health[of].as_u64().unwrap_or(0);
-    let (unassigned, initializing) = (count("unassigned_shards"), count("initializing_shards"));
-    if health["timed_out"] == true {
-        let found = format!("shards without a server: {unassigned}, on their way: {initializing}");
-        return Err(SearchError::Unavailable(format!("index {name} is {}: {found}", health["status"])));
+/// What Elasticsearch says of an index.
+#[derive(Debug, Deserialize)]
+struct Health {
+    timed_out: bool,
+    status: String,
+    unassigned_shards: u64,
+    initializing_shards: u64,
+}
+
+impl Health {
+    fn judge(self, name: &str) -> Result<Option<String>, SearchError> {
+        let Self { timed_out, status, unassigned_shards: unassigned, initializing_shards: initializing } = self;
+        if timed_out {
+            let found = format!("shards without a server: {unassigned}, on their way: {initializing}");
+            return Err(SearchError::Unavailable(format!("index {name} is {status}: {found}")));
+        }
+        Ok((unassigned > 0).then(|| format!("copies of shards of {name} without a server: {unassigned}")))
     }
-    Ok((unassigned > 0).then(|| format!("copies of shards of {name} without a server: {unassigned}")))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn a_shard_without_a_server_is_waited_for_and_a_copy_is_a_warning() {
         let health = |timed_out, status: &str, unassigned, initializing| {
-            let health = json!({"timed_out": timed_out, "status": status, "unassigned_shards": unassigned,
-                "initializing_shards": initializing});
-            read("index", &health)
+            let (status, unassigned_shards, initializing_shards) = (status.to_owned(), unassigned, initializing);
+            Health { timed_out, status, unassigned_shards, initializing_shards }.judge("index")
         };
         assert!(matches!(health(false, "green", 0, 0), Ok(None)));
         let warning = health(false, "yellow", 2, 0).ok().flatten();

@@ -174,13 +174,19 @@ impl Connections {
 async fn close_idle(pool: WeakPool<Maker>, open_count: OpenCount) {
     let mut grown = open_count.grown();
     loop {
-        let idle_max = tokio::select! {
-            () = tokio::time::sleep(IDLE_MAX / 4) => IDLE_MAX,
+        let next_look = if open_count.surplus() > 0 { IDLE_MAX_OF_MANY } else { IDLE_MAX / 4 };
+        tokio::select! {
+            () = tokio::time::sleep(next_look) => {}
             // The sender lives as long as this.
-            _ = grown.changed() => IDLE_MAX_OF_MANY,
-        };
+            _ = grown.changed() => {}
+        }
         let Some(pool) = pool.upgrade() else { return };
-        pool.retain(|_, metrics| metrics.last_used() < idle_max);
+        let mut surplus = open_count.surplus();
+        pool.retain(|_, metrics| {
+            let is_surplus = surplus > 0 && metrics.last_used() >= IDLE_MAX_OF_MANY;
+            surplus -= usize::from(is_surplus);
+            !is_surplus && metrics.last_used() < IDLE_MAX
+        });
     }
 }
 

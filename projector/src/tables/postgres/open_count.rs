@@ -41,6 +41,11 @@ impl OpenCount {
     pub(super) fn grown(&self) -> watch::Receiver<()> {
         self.0.grown.subscribe()
     }
+
+    /// How many there are beyond those that may be kept.
+    pub(super) fn surplus(&self) -> usize {
+        self.0.open.load(Ordering::Relaxed).saturating_sub(self.0.kept_max)
+    }
 }
 
 impl Drop for Counted {
@@ -65,10 +70,10 @@ mod tests {
         let (_one, two) = (open_count.add(), open_count.add());
         assert!(!has_grown());
         let three = open_count.add();
-        assert!(has_grown());
+        assert!(has_grown() && open_count.surplus() == 1);
         drop((two, three));
         let _two = open_count.add();
-        assert!(!has_grown(), "closed connections are counted");
+        assert!(!has_grown() && open_count.surplus() == 0, "closed connections are counted");
         let _three = open_count.add();
         assert!(has_grown());
     }

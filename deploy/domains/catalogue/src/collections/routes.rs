@@ -96,8 +96,10 @@ async fn apply(
     let expected = headers.get_all(IF_MATCH).iter().map(|value| value.to_str().map(str::to_owned));
     let expected = expected.collect::<Result<Vec<String>, _>>();
     let expected = expected.map_err(|_| ApiError::invalid("If-Match", "If-Match is not plain text"))?;
-    check_index(&app, &definition).await?;
     let application = Application { expected, ..Application::of(&live, definition, note).await? };
+    if application.changes().await? {
+        check_index(&app, &application.definition).await?;
+    }
     if is_dry_run {
         return application.dry_run().await;
     }
@@ -118,7 +120,9 @@ async fn apply(
 /// have been applied where search is switched off.
 async fn check_index(app: &App, definition: &Definition) -> Result<(), ApiError> {
     let Some(indexes) = &app.indexes else { return Ok(()) };
-    match indexes.check_shape(&records::documents::shape_of(definition)).await {
+    let shape = records::documents::shape_of(definition);
+    let late = |_| ApiError::Unavailable("search does not answer in time".to_owned());
+    match tokio::time::timeout(app.config.wait_max, indexes.check_shape(&shape)).await.map_err(late)? {
         Err(error @ SearchError::Unsupported(_)) => {
             let (field, detail) = ("index.mapping".to_owned(), error.to_string());
             Err(refused(&[Fault { field, code: "unsupported-mapping", detail, line: None }]))
@@ -240,6 +244,13 @@ impl<'a> Application<'a> {
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(refused(&faults)) }
+    }
+
+    /// Whether the newest definition is another one.
+    async fn changes(&self) -> Result<bool, ApiError> {
+        let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
+        let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
+        Ok(newest.is_none_or(|newest| newest.hash != self.hash))
     }
 
     /// What the request would do, without doing it.

@@ -1,6 +1,6 @@
 //! How much a generation differs from the live one, and how much it may.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -17,6 +17,9 @@ pub(super) struct Counted {
     after: u64,
 }
 
+/// Numbers by source, of the live generation and of the candidate.
+type CountedBySource = BTreeMap<Option<String>, Counted>;
+
 /// What has changed.
 #[derive(Debug, Default)]
 pub(super) struct Change {
@@ -24,10 +27,10 @@ pub(super) struct Change {
     /// `None` if an index is not open.
     pub(super) documents: Option<Counted>,
     /// `None` if a generation has no sources.
-    rows_by_source: Option<BTreeMap<Option<String>, Counted>>,
-    documents_by_source: Option<BTreeMap<Option<String>, Counted>>,
+    rows_by_source: Option<CountedBySource>,
+    documents_by_source: Option<CountedBySource>,
     /// Records of which a rule leaves a field empty.
-    emptied: u64,
+    pub(super) emptied: u64,
 }
 
 /// A number beside its limit.
@@ -41,6 +44,12 @@ pub(super) struct Limited {
 }
 
 impl Counted {
+    /// The number of the candidate beside those of the live generation before and after that was counted: the nearest
+    /// one between them, which the live generation may have had at that moment.
+    fn beside([before, after]: [u64; 2], candidate: u64) -> Self {
+        Self { before: candidate.clamp(before.min(after), before.max(after)), after: candidate }
+    }
+
     pub(super) fn show(self) -> Value {
         let Self { before, after } = self;
         let change = i128::from(after) - i128::from(before);
@@ -55,18 +64,22 @@ impl Counted {
 }
 
 impl Change {
-    pub(super) fn between(live: &Held, candidate: &Held, emptied: u64) -> Self {
-        let indexed = live.indexed.as_ref().zip(candidate.indexed.as_ref());
-        let of_documents =
-            indexed.and_then(|(live, candidate)| live.by_source.as_ref().zip(candidate.by_source.as_ref()));
-        let of_rows = live.rows_by_source.as_ref().zip(candidate.rows_by_source.as_ref());
-        Self {
-            rows: Counted { before: live.rows, after: candidate.rows },
-            documents: indexed.map(|(live, candidate)| Counted { before: live.documents, after: candidate.documents }),
-            rows_by_source: of_rows.map(|(before, after)| beside(before, after)),
-            documents_by_source: of_documents.map(|(before, after)| beside(before, after)),
-            emptied,
+    /// Between the live generation, counted before and after the candidate, and that.
+    pub(super) fn between([before, after]: [&Held; 2], candidate: &Held) -> Self {
+        let mut change = Self {
+            rows: Counted::beside([before.rows, after.rows], candidate.rows),
+            rows_by_source: beside(
+                [before.rows_by_source.as_ref(), after.rows_by_source.as_ref()],
+                candidate.rows_by_source.as_ref(),
+            ),
+            ..Self::default()
+        };
+        if let (Some(before), Some(after), Some(candidate)) = (&before.indexed, &after.indexed, &candidate.indexed) {
+            change.documents = Some(Counted::beside([before.documents, after.documents], candidate.documents));
+            change.documents_by_source =
+                beside([before.by_source.as_ref(), after.by_source.as_ref()], candidate.by_source.as_ref());
         }
+        change
     }
 
     pub(super) fn show_by_source(&self) -> Option<Vec<Value>> {
@@ -84,50 +97,50 @@ impl Change {
     }
 }
 
-fn beside(before: &BySource, after: &BySource) -> BTreeMap<Option<String>, Counted> {
-    let mut all: BTreeMap<Option<String>, Counted> = BTreeMap::new();
-    for (source, count) in before {
-        all.entry(source.clone()).or_default().before = *count;
-    }
-    for (source, count) in after {
-        all.entry(source.clone()).or_default().after = *count;
-    }
-    all
+/// Numbers by source; `None` unless each of the three counts has them.
+fn beside([before, after]: [Option<&BySource>; 2], candidate: Option<&BySource>) -> Option<CountedBySource> {
+    let (before, after, candidate) = (before?, after?, candidate?);
+    let of = |counts: &BySource, source: &Option<String>| counts.get(source).copied().unwrap_or(0);
+    let sources: BTreeSet<&Option<String>> = before.keys().chain(after.keys()).chain(candidate.keys()).collect();
+    let counted =
+        |source: &Option<String>| Counted::beside([of(before, source), of(after, source)], of(candidate, source));
+    Some(sources.into_iter().map(|source| (source.clone(), counted(source))).collect())
 }
 
 impl Limited {
-    /// Holds a change to the limits of a definition. What was not there before can lose nothing, and what `counting` says
-    /// was applied while both generations were counted may make as much of a difference.
-    pub(super) fn of(verify: &Verify, change: &Change, counting: u64) -> Vec<Self> {
+    /// Holds a change to the limits of a definition. What was not there before can lose nothing.
+    pub(super) fn of(verify: &Verify, change: &Change) -> Vec<Self> {
         let all = change.documents.unwrap_or(change.rows);
         let mut limited = Vec::new();
         if all.before > 0 {
             let is_held = all.after >= verify.min_documents;
             let (found, max) = (all.after.to_string(), format!("at least {}", verify.min_documents));
             limited.push(Self { limit: "min_documents", source: None, found, max, is_held });
-            limited.push(Self::percent("max_drop", None, (all.lost(), all.before), counting, verify.max_drop));
+            limited.push(Self::percent("max_drop", None, all.lost(), all.before, verify.max_drop));
             let grown = all.after.saturating_sub(all.before);
-            limited.push(Self::percent("max_growth", None, (grown, all.before), counting, verify.max_growth));
+            limited.push(Self::percent("max_growth", None, grown, all.before, verify.max_growth));
         }
         let emptied = (change.emptied, change.rows.after);
-        limited.push(Self::percent("max_records_emptied", None, emptied, 0, verify.max_records_emptied));
+        limited.push(Self::percent("max_records_emptied", None, emptied.0, emptied.1, verify.max_records_emptied));
         for (source, counted) in change.by_source().filter(|(_, counted)| counted.lost() > 0) {
             let may_vanish =
                 counted.after == 0 && source.as_ref().is_some_and(|it| verify.sources_may_vanish.contains(it));
             let name = source.clone().unwrap_or_else(|| "(none)".to_owned());
             if !may_vanish {
-                let (lost, max) = ((counted.lost(), counted.before), verify.max_drop_per_source);
-                limited.push(Self::percent("max_drop_per_source", Some(name), lost, counting, max));
+                let (lost, max) = (counted.lost(), verify.max_drop_per_source);
+                limited.push(Self::percent("max_drop_per_source", Some(name), lost, counted.before, max));
             }
         }
         limited
     }
 
-    /// A part of a whole, of which as many as `allowed` count for nothing.
-    fn percent(limit: &'static str, source: Option<String>, of: (u64, u64), allowed: u64, max: Percent) -> Self {
-        let (part, whole) = of;
-        let is_held = max.covers(part.saturating_sub(allowed), whole);
-        Self { limit, source, found: format!("{part} of {whole}"), max: max.to_string(), is_held }
+    fn percent(limit: &'static str, source: Option<String>, part: u64, whole: u64, max: Percent) -> Self {
+        let found = format!("{part} of {whole}");
+        Self { limit, source, found, max: max.to_string(), is_held: max.covers(part, whole) }
+    }
+
+    pub(super) const fn is_held(&self) -> bool {
+        self.is_held
     }
 
     /// Why the candidate must not be promoted.
@@ -157,20 +170,15 @@ mod tests {
     }
 
     fn broken(verify: &str, before: &[(&str, u64)], after: &[(&str, u64)], emptied: u64) -> Vec<String> {
-        broken_while(0, verify, before, after, emptied)
+        broken_while(verify, [before, before], after, emptied)
     }
 
-    fn broken_while(
-        counting: u64,
-        verify: &str,
-        before: &[(&str, u64)],
-        after: &[(&str, u64)],
-        emptied: u64,
-    ) -> Vec<String> {
+    fn broken_while(verify: &str, live: [&[(&str, u64)]; 2], candidate: &[(&str, u64)], emptied: u64) -> Vec<String> {
         let text = format!("collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\nsource = 'text'\n[verify]\n{verify}");
         let definition = Definition::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
-        let change = Change::between(&held(before), &held(after), emptied);
-        Limited::of(&definition.verify, &change, counting).iter().filter_map(Limited::reason).collect()
+        let [before, after] = live.map(held);
+        let change = Change { emptied, ..Change::between([&before, &after], &held(candidate)) };
+        Limited::of(&definition.verify, &change).iter().filter_map(Limited::reason).collect()
     }
 
     #[test]
@@ -194,17 +202,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_applied_while_it_was_counted_may_be_lost_and_one_more_may_not() {
-        let (before, after) = ([("a", 100), ("b", 900)], [("a", 85), ("b", 885)]);
-        assert_eq!(broken_while(9, "", &before, &after, 0).len(), 1);
-        assert_eq!(broken_while(10, "", &before, &after, 0), [""; 0]);
+    fn what_the_live_generation_had_at_that_moment_is_no_loss() {
+        let none: [String; 0] = [];
+        let (before, after) = ([("a", 100), ("b", 900)], [("a", 50), ("b", 900), ("c", 500)]);
+        for candidate in [&before[..], &after[..], &[("a", 70), ("b", 900), ("c", 1)]] {
+            assert_eq!(broken_while("", [&before, &after], candidate, 0), none);
+        }
+        // The nearer number is the whole: of 50 of source a, six are lost.
+        let source = "verify.max_drop_per_source of source a: 6 of 50, the definition allows 10 %";
+        assert_eq!(broken_while("", [&before, &after], &[("a", 44), ("b", 900), ("c", 100)], 0), [source]);
     }
 
     #[test]
     fn the_first_refresh_has_nothing_to_lose_and_no_percentage() {
         let none: [String; 0] = [];
         assert_eq!(broken("min_documents = 5", &[], &[("a", 1)], 0), none);
-        let shown = Change::between(&held(&[]), &held(&[("a", 3)]), 0);
+        let shown = Change::between([&held(&[]), &held(&[])], &held(&[("a", 3)]));
         assert_eq!(shown.rows.show(), json!({"before": 0, "after": 3, "change": 3, "percent": null}));
         assert_eq!(shown.show_by_source().unwrap_or_default()[0]["documents"]["after"], 3);
     }
