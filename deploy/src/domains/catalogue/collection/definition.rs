@@ -4,7 +4,10 @@
 use std::{fs, path::Path};
 
 use anyhow::Result;
-use daybook_catalogue::definition::{Definition, Fault, indexes::MAPPING_FILE};
+use daybook_catalogue::{
+    definition::{Definition, Fault, indexes::MAPPING_FILE},
+    values::json,
+};
 use serde_json::{Map, Value, json};
 
 use super::{read, refused};
@@ -48,8 +51,8 @@ fn inline(index: &mut Map<String, Value>, folder: &Path) -> Result<(), String> {
     let path = folder.join(name.as_str().ok_or("it is not the name of a file")?);
     let shown = path.display();
     let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    let content: Map<String, Value> =
-        serde_json::from_str(&text).map_err(|error| format!("{shown} is no JSON object: {error}"))?;
+    let content = json::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
+    let Value::Object(content) = content else { return Err(format!("{shown} is no JSON object")) };
     for (key, value) in content {
         let (key, value) = match key.as_str() {
             "mappings" => ("mapping", value),
