@@ -1,7 +1,7 @@
 //! Harm right after each change of state of a rebuild, a promotion, a way back, a retirement and a cancellation, under
-//! writers: an instance is killed, or frozen until the others have taken over and then wakes up; or a store cannot be
-//! reached, or crashes and is started again. Each goes on by itself, nothing that was acknowledged is lost, and nothing is left over. Each test prints how
-//! often which harm was done in which state.
+//! writers: an instance is killed, or frozen until the others have taken over; or a store cannot be reached, or crashes.
+//! Each goes on by itself, nothing that was acknowledged is lost, and nothing is left over. Each test prints how often
+//! which harm was done in which state.
 
 use std::{collections::BTreeMap, time::Instant};
 
@@ -241,12 +241,8 @@ impl Stand {
         let generation = self.rebuild(true).await;
         let first = random.below(REBUILD.len());
         // After a kill, the next process finds the state as it was.
-        let brief = match harm {
-            Harm::Kill(_) => None,
-            Harm::Freeze(_) | Harm::Cut(_) | Harm::Restart(_) => {
-                BRIEF.into_iter().find(|stage| self.is_missing(stage, harm))
-            }
-        };
+        let is_kill = matches!(harm, Harm::Kill(_));
+        let brief = BRIEF.into_iter().find(|stage| !is_kill && self.is_missing(stage, harm));
         for stage in &STAGES[REBUILD] {
             let is_wanted = self.is_missing(stage, harm) || index(stage) == REBUILD.start + first;
             let is_due = is_wanted && (!BRIEF.contains(stage) || brief.is_none_or(|brief| brief == *stage));
