@@ -51,7 +51,7 @@ fn inline(index: &mut Map<String, Value>, folder: &Path) -> Result<(), String> {
     let path = folder.join(name.as_str().ok_or("it is not the name of a file")?);
     let shown = path.display();
     let text = fs::read_to_string(&path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    let content = json::parse(&text).map_err(|error| format!("{shown}: {error}"))?;
+    let content = json::parse(&text).map_err(|error| format!("{shown} is no JSON object: {error}"))?;
     let Value::Object(content) = content else { return Err(format!("{shown} is no JSON object")) };
     for (key, value) in content {
         let (key, value) = match key.as_str() {
