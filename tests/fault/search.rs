@@ -141,10 +141,12 @@ async fn an_elasticsearch_that_refuses_requests_and_items_has_every_document_in_
     assert_eq!(acknowledged.turned_away, 0, "writers were turned away");
     check(&place, &server, &acknowledged).await;
     // A search that is refused is tried again, and its client notices nothing.
+    overloaded.set(Harm::RefuseSearches);
     for _ in 0..4 {
         let found = server.api.get("/api/v1/search?q=F").await;
         assert_eq!(found.status, 200, "{}", found.text);
     }
+    overloaded.set(Harm::Overload);
     let (whole, in_part) = overloaded.refused();
     assert!(whole > 1 && in_part > 0, "{whole} requests were refused, {in_part} in part");
     // A rebuild sends what is refused again, too; verification compares each document.

@@ -30,8 +30,10 @@ pub enum Harm {
     /// Nothing but that they are kept, to be sent again.
     Keep,
     /// Every one of many items is refused. Of four others one is refused with 429, one loses half of its items, one is
-    /// refused with 503. Every third search is refused.
+    /// refused with 503.
     Overload,
+    /// Every second search is refused with 429, and nothing else.
+    RefuseSearches,
     /// The document with this id is refused for good.
     Refuse(String),
     /// Every request is refused with 503.
@@ -115,7 +117,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let harm = shared.harm.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if !parts.uri.path().ends_with("/_bulk") {
         return match harm {
-            Harm::Overload if parts.uri.path().ends_with("-live/_search") => shared.overload_search(&parts, body).await,
+            Harm::RefuseSearches if parts.uri.path().ends_with("-live/_search") => {
+                shared.refuse_search(&parts, body).await
+            }
             _ => shared.pass_on(&parts, body).await,
         };
     }
@@ -125,6 +129,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             shared.pass_on(&parts, body).await
         }
         Harm::Overload => shared.overload(&parts, body).await,
+        Harm::RefuseSearches => shared.pass_on(&parts, body).await,
         Harm::Refuse(id) => shared.refuse_one(&parts, body, &id).await,
         Harm::RefuseAll => shared.refuse(503, "cluster_block_exception"),
     }
@@ -143,9 +148,9 @@ impl Shared {
         }
     }
 
-    /// Refuses every third search.
-    async fn overload_search(&self, parts: &Parts, body: Bytes) -> Response {
-        if !self.searches.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
+    /// Refuses every second search.
+    async fn refuse_search(&self, parts: &Parts, body: Bytes) -> Response {
+        if !self.searches.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
             return self.pass_on(parts, body).await;
         }
         let error = json!({"type": "circuit_breaking_exception", "reason": "for a test"});
