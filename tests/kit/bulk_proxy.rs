@@ -32,7 +32,7 @@ pub enum Harm {
     /// Every one of many items is refused. Of four others one is refused with 429, one loses half of its items, one is
     /// refused with 503.
     Overload,
-    /// Every second search is refused with 429, and nothing else.
+    /// Every third search is refused with 429, and nothing else.
     RefuseSearches,
     /// The document with this id is refused for good.
     Refuse(String),
@@ -148,9 +148,9 @@ impl Shared {
         }
     }
 
-    /// Refuses every second search.
+    /// Refuses every third search.
     async fn refuse_search(&self, parts: &Parts, body: Bytes) -> Response {
-        if !self.searches.fetch_add(1, Ordering::Relaxed).is_multiple_of(2) {
+        if !self.searches.fetch_add(1, Ordering::Relaxed).is_multiple_of(3) {
             return self.pass_on(parts, body).await;
         }
         let error = json!({"type": "circuit_breaking_exception", "reason": "for a test"});
