@@ -34,6 +34,24 @@ async fn fill(api: &Api) {
     wait::until("all records are found", async || found(api, "").await == RECORDS).await;
 }
 
+/// A server that reaches Elasticsearch through a proxy, and whose collection has records.
+struct Filled {
+    proxy: BulkProxy,
+    place: Place,
+    server: Server,
+}
+
+impl Filled {
+    async fn start(test: &str) -> Self {
+        let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
+        let place = Place::new(test, Backend::Distributed).with_search(Some(proxy.url.clone()));
+        let server = Server::start(&place);
+        define(&server.api).await;
+        fill(&server.api).await;
+        Self { proxy, place, server }
+    }
+}
+
 /// How many records a search finds.
 async fn found(api: &Api, query: &str) -> usize {
     let answer = api.get(&format!("{COLLECTION}/search?{query}")).await;
@@ -55,12 +73,8 @@ async fn refresh(api: &Api) -> (Value, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_the_index_refuses_fails_the_refresh_that_names_it_and_the_next_one_has_it() {
-    let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
-    let place = Place::new("refuseddocument", Backend::Distributed).with_search(Some(proxy.url.clone()));
-    let server = Server::start(&place);
+    let Filled { proxy, place, server } = Filled::start("refuseddocument").await;
     let api = &server.api;
-    define(api).await;
-    fill(api).await;
     proxy.set(Harm::Refuse("r007".to_owned()));
     let (state, report) = refresh(api).await;
     assert_eq!(state["state"], "failed", "{state}");
@@ -79,12 +93,8 @@ async fn a_document_that_the_index_refuses_fails_the_refresh_that_names_it_and_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_on_an_overloaded_elasticsearch_has_every_document_in_the_end() {
-    let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
-    let place = Place::new("overloadedrefresh", Backend::Distributed).with_search(Some(proxy.url.clone()));
-    let server = Server::start(&place);
+    let Filled { proxy, place: _place, server } = Filled::start("overloadedrefresh").await;
     let api = &server.api;
-    define(api).await;
-    fill(api).await;
     proxy.set(Harm::Overload);
     let (state, report) = refresh(api).await;
     assert_eq!((&state["state"], &report["passed"]), (&json!("live"), &json!(true)), "{state} {report}");
@@ -96,12 +106,8 @@ async fn a_refresh_on_an_overloaded_elasticsearch_has_every_document_in_the_end(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_is_ready_with_the_settings_of_its_definition_whatever_an_index_got_while_it_was_built() {
     let elasticsearch = Api::new(&services::elasticsearch());
-    let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
-    let place = Place::new("indexsettings", Backend::Distributed).with_search(Some(proxy.url.clone()));
-    let server = Server::start(&place);
+    let Filled { proxy, place, server } = Filled::start("indexsettings").await;
     let api = &server.api;
-    define(api).await;
-    fill(api).await;
     // A single server takes no copies: the index keeps its one for others to come.
     let definition = format!("{IMAGES}[index]\nreplicas = 1\nrefresh_interval = '3s'\n");
     let made = api.send(Method::PUT, COLLECTION, Some(definition), &[]).await;
@@ -138,12 +144,8 @@ async fn a_refresh_is_ready_with_the_settings_of_its_definition_whatever_an_inde
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bulk_request_that_comes_after_a_takedown_shows_nothing() {
-    let proxy = BulkProxy::start(&services::elasticsearch(), Harm::Keep).await;
-    let place = Place::new("latebulk", Backend::Distributed).with_search(Some(proxy.url.clone()));
-    let server = Server::start(&place);
+    let Filled { proxy, place: _place, server } = Filled::start("latebulk").await;
     let api = &server.api;
-    define(api).await;
-    fill(api).await;
     let ids: Vec<String> = (0..RECORDS / 2).map(|number| format!("r{number:03}")).collect();
     let down = api.post(&format!("{COLLECTION}/takedowns"), &json!({"ids": ids, "reason": "licence"})).await;
     assert_eq!(down.status, 200, "{}", down.text);

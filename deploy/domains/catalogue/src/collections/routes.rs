@@ -250,7 +250,7 @@ impl<'a> Application<'a> {
     async fn changes(&self) -> Result<bool, ApiError> {
         let rows = self.live.read(&READ_NEWEST, vec![self.collection.as_str().into()]).await?;
         let newest = rows.first().map(|row| DefinitionRow::read(row)).transpose()?;
-        Ok(newest.is_none_or(|newest| newest.hash != self.hash))
+        Ok(newest.is_none_or(|newest| !self.is(newest.hash)))
     }
 
     /// What the request would do, without doing it.

@@ -6,7 +6,7 @@
 use daybook_projector::search::shape::{ANALYZERS_TAKEN, LITERAL_OBJECT};
 use serde_json::{Map, Value};
 
-use super::{fields::Declared, presets::Preset, reader::Section};
+use super::{fields::Declared, indexes::MAPPING_FILE, presets::Preset, reader::Section};
 use crate::derive;
 
 /// Reads `mapping`: its properties by field.
@@ -39,7 +39,7 @@ pub(super) fn read_settings(index: &Section<'_>) -> Option<Map<String, Value>> {
         return None;
     }
     section.only(&["analysis"]);
-    if index.get("mapping").is_none() && index.get("mapping_file").is_none() {
+    if index.get("mapping").is_none() && index.get(MAPPING_FILE).is_none() {
         index.fault("settings", "conflict", "settings mean nothing without mapping");
     }
     let analyzers = section.section("analysis").section("analyzer");
