@@ -24,6 +24,9 @@ const CLIENTS: usize = 8;
 const FULL_SPEED: Duration = Duration::from_secs(2);
 /// One round of the soak: 10 000 of them are half an hour.
 const ROUND: Duration = Duration::from_millis(180);
+/// Handles of what a server opens once, at its first use: a reader of Kafka has nine, with its threads' pipes. A busy machine
+/// may get to that after the first look. What leaks grows with the writes, of which there are hundreds.
+const OPENED_ONCE: usize = 27;
 
 /// What must stay flat.
 #[derive(Debug)]
@@ -100,8 +103,9 @@ async fn soak(backend: Backend) {
     }
     let [first, second, _, last] = looks.as_slice() else { panic!("four looks") };
     assert!(last.resident_mib <= first.resident_mib * 5 / 4 + 32, "memory grows");
-    assert!(last.handles <= first.handles + 8, "handles grow");
-    assert!(last.sockets <= first.sockets + 8, "connections grow");
+    assert!(last.written - first.written > 2 * OPENED_ONCE, "too few writes to see a leak");
+    assert!(last.handles <= first.handles + OPENED_ONCE, "handles grow");
+    assert!(last.sockets <= first.sockets + OPENED_ONCE, "connections grow");
     let (early, late) = (second.bytes_per_write(first), last.bytes_per_write(second));
     // The files grow in steps of their own.
     let step = 16 * 1024 * 1024 / u64::try_from(last.written - second.written).unwrap_or(1).max(1);
