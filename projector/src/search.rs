@@ -37,7 +37,7 @@ use daybook_ingest::log::BoxFuture;
 
 use self::{
     binding::Binding,
-    document::Document,
+    document::{Document, Stored},
     request::{Found, ParentsFound, ParentsRequest, Request},
     shape::IndexShape,
     source::{Sink, SourceError},
@@ -110,7 +110,7 @@ pub trait SearchIndex: Send + Sync {
     /// Searches what is visible.
     fn search(&self, request: Request) -> BoxFuture<'_, Result<Found, SearchError>>;
     /// Hands on every visible document, in any order. What becomes visible meanwhile may be left out.
-    fn scan<'a>(&'a self, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>>;
+    fn scan<'a>(&'a self, sink: &'a mut dyn Sink<Stored>) -> BoxFuture<'a, Result<(), SourceError>>;
     /// Finds parents in what is visible, for each of the requests, in that order.
     fn parents(&self, requests: Vec<ParentsRequest>) -> BoxFuture<'_, Result<Vec<ParentsFound>, SearchError>>;
     /// How it takes writes.

@@ -14,7 +14,7 @@ use daybook_metaflow::projection::Metaflow;
 use daybook_projector::search::{
     SearchIndex, SearchStore,
     binding::Binding,
-    document::Document,
+    document::{Document, Stored},
     elasticsearch::{self, Address, ElasticsearchStore},
     inherited::{self, Bounds},
     query::{Expression, parse},
@@ -306,9 +306,9 @@ async fn all_revisions(index: &dyn SearchIndex) -> BTreeMap<String, i64> {
 #[derive(Default)]
 struct Revisions(BTreeMap<String, i64>);
 
-impl Sink for Revisions {
-    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>> {
-        for Document { id, revision, .. } in documents {
+impl Sink<Stored> for Revisions {
+    fn take(&mut self, documents: Vec<Stored>) -> BoxFuture<'_, Result<(), SourceError>> {
+        for Stored { id, revision, .. } in documents {
             let before = self.0.insert(id.clone(), revision);
             assert_eq!(before, None, "{id} is handed on twice");
         }

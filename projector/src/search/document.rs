@@ -47,6 +47,11 @@ impl Document {
         }
     }
 
+    /// As JSON. Equal documents have equal texts.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
     /// A number by which documents that sort alike are put in order: the beginning of the id's digest.
     pub fn key(&self) -> i64 {
         let digest = Sha256::digest(&self.id);
@@ -61,6 +66,37 @@ impl Document {
             collect(value, &mut values);
         }
         values
+    }
+}
+
+/// A document as an index keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its id.
+    pub id: String,
+    /// How many events it has taken.
+    pub revision: i64,
+    /// All of it ([`Document::text`]).
+    pub text: String,
+}
+
+impl Stored {
+    /// A document by its text.
+    pub fn read(text: String) -> serde_json::Result<Self> {
+        #[derive(Deserialize)]
+        struct Identity {
+            id: String,
+            revision: i64,
+        }
+        let Identity { id, revision } = serde_json::from_str(&text)?;
+        Ok(Self { id, revision, text })
+    }
+}
+
+impl From<Document> for Stored {
+    fn from(document: Document) -> Self {
+        let text = document.text();
+        Self { id: document.id, revision: document.revision, text }
     }
 }
 

@@ -32,7 +32,7 @@ use self::scan::Scan;
 use super::{
     Refused, SearchError, SearchIndex, SearchStore, Writes,
     binding::Binding,
-    document::Document,
+    document::{Document, Stored},
     request::{Found, ParentsFound, ParentsRequest, Request},
     shape::IndexShape,
     source::{Sink, SourceError},
@@ -320,7 +320,7 @@ impl SearchIndex for ElasticsearchIndex {
         })
     }
 
-    fn scan<'a>(&'a self, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn scan<'a>(&'a self, sink: &'a mut dyn Sink<Stored>) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
             let mut scan = Scan::begin(self).await?;
             let outcome = scan.hand_on(sink).await;

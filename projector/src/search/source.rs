@@ -20,9 +20,9 @@ pub enum SourceError {
 }
 
 /// Takes documents, a bounded number at a time.
-pub trait Sink: Send {
+pub trait Sink<D = Document>: Send {
     /// Takes some documents.
-    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>>;
+    fn take(&mut self, documents: Vec<D>) -> BoxFuture<'_, Result<(), SourceError>>;
 }
 
 /// A projection's documents: a pure function of its rows.

@@ -51,7 +51,7 @@ use self::{
 use super::{
     Refused, SearchError, SearchIndex, SearchStore, Writes,
     binding::Binding,
-    document::Document,
+    document::{Document, Stored},
     request::{Found, Hit, ParentsFound, ParentsRequest, Request, Sort, SortValue, Start},
     shape::{IndexShape, Kind},
     source::{Sink, SourceError},
@@ -298,7 +298,7 @@ impl SearchIndex for TantivyIndex {
         self.with_permit(move |parts| parts.search(&request))
     }
 
-    fn scan<'a>(&'a self, sink: &'a mut dyn Sink) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn scan<'a>(&'a self, sink: &'a mut dyn Sink<Stored>) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(scan::hand_on(self, sink))
     }
 
@@ -442,10 +442,22 @@ impl Parts {
     }
 
     fn source(&self, searcher: &Searcher, address: DocAddress) -> tantivy::Result<Document> {
-        let stored: TantivyDocument = searcher.doc(address)?;
-        let source = stored.get_first(self.fields.source).and_then(|value| value.as_str()).unwrap_or_default();
-        serde_json::from_str(source).map_err(|error| TantivyError::InternalError(format!("stored document: {error}")))
+        serde_json::from_str(&self.text(searcher, address)?).map_err(unreadable)
     }
+
+    fn stored(&self, searcher: &Searcher, address: DocAddress) -> tantivy::Result<Stored> {
+        Stored::read(self.text(searcher, address)?).map_err(unreadable)
+    }
+
+    fn text(&self, searcher: &Searcher, address: DocAddress) -> tantivy::Result<String> {
+        let document: TantivyDocument = searcher.doc(address)?;
+        let text = document.get_first(self.fields.source).and_then(|value| value.as_str());
+        Ok(text.unwrap_or_default().to_owned())
+    }
+}
+
+fn unreadable(error: serde_json::Error) -> TantivyError {
+    TantivyError::InternalError(format!("stored document: {error}"))
 }
 
 async fn blocking<T: Send + 'static>(

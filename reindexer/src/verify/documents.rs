@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     hash::{DefaultHasher, Hash, Hasher},
-    io,
     sync::{Mutex, PoisonError},
 };
 
@@ -16,7 +15,7 @@ use daybook_projector::{
     generation::Generation,
     search::{
         SearchError, SearchIndex, bookkeeping,
-        document::Document,
+        document::Stored,
         ranges::{KeyRange, RANGE_KEYS},
         request::Request,
         source::{Documents, Sink, SourceError},
@@ -59,40 +58,23 @@ struct State {
 }
 
 impl State {
-    fn of(document: &Document) -> Self {
-        let mut hasher = DefaultHasher::new();
-        document.parent.hash(&mut hasher);
-        for (name, value) in &document.source {
-            name.hash(&mut hasher);
-            // Fails only if the hasher does.
-            let _hashed = serde_json::to_writer(Hashed(&mut hasher), value);
-        }
-        Self { revision: document.revision, content: hasher.finish() }
+    fn of(document: &Stored) -> Self {
+        Self { revision: document.revision, content: hash(&document.text) }
     }
 }
 
-/// Hashes what is written to it.
-struct Hashed<'a>(&'a mut DefaultHasher);
-
-impl io::Write for Hashed<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn hash(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn bucket_of(id: &str) -> usize {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    usize::try_from(hasher.finish() % BUCKETS as u64).unwrap_or(0)
+    usize::try_from(hash(id) % BUCKETS as u64).unwrap_or(0)
 }
 
 /// Sees documents.
-type Visit<'a> = &'a mut (dyn FnMut(&Document) + Send);
+type Visit<'a> = &'a mut (dyn FnMut(Stored) + Send);
 
 /// Hands each document on.
 struct Each<'a, 'v> {
@@ -101,10 +83,10 @@ struct Each<'a, 'v> {
     since: Instant,
 }
 
-impl Sink for Each<'_, '_> {
-    fn take(&mut self, documents: Vec<Document>) -> BoxFuture<'_, Result<(), SourceError>> {
+impl<D: Into<Stored> + Send> Sink<D> for Each<'_, '_> {
+    fn take(&mut self, documents: Vec<D>) -> BoxFuture<'_, Result<(), SourceError>> {
         let mut visit = self.visit.lock().unwrap_or_else(PoisonError::into_inner);
-        documents.iter().for_each(&mut **visit);
+        documents.into_iter().map(Into::into).for_each(&mut **visit);
         drop(visit);
         Box::pin(async move {
             self.throttle.rest(&mut self.since).await;
@@ -182,9 +164,10 @@ impl Compared<'_> {
     }
 }
 
-fn keep(document: &Document, buckets: &BTreeSet<usize>, states: &mut BTreeMap<String, State>) {
+fn keep(document: Stored, buckets: &BTreeSet<usize>, states: &mut BTreeMap<String, State>) {
     if buckets.contains(&bucket_of(&document.id)) {
-        states.insert(document.id.clone(), State::of(document));
+        let state = State::of(&document);
+        states.insert(document.id, state);
     }
 }
 
@@ -235,8 +218,8 @@ async fn compare_buckets(
     report: &mut IndexReport,
 ) -> Result<(), VerifyError> {
     let (mut made, mut indexed) = (Tally::new(steps), Tally::new(steps));
-    let from_tables = async { Ok(compared.each_made(&mut |document| made.add(document)).await?) };
-    let from_index = async { compared.each_indexed(&mut |document| indexed.add(document)).await };
+    let from_tables = async { Ok(compared.each_made(&mut |document| made.add(&document)).await?) };
+    let from_index = async { compared.each_indexed(&mut |document| indexed.add(&document)).await };
     tokio::try_join!(from_tables, from_index)?;
     (report.documents, report.counts.indexed) = (made.count, indexed.count);
     let mut suspects: Vec<(usize, u64)> = Vec::new();
@@ -273,13 +256,10 @@ impl<'a> Tally<'a> {
         Self { buckets: vec![Bucket::default(); BUCKETS], count: 0, steps }
     }
 
-    fn add(&mut self, document: &Document) {
-        let mut hasher = DefaultHasher::new();
-        let State { revision, content } = State::of(document);
-        (&document.id, revision, content).hash(&mut hasher);
+    fn add(&mut self, document: &Stored) {
         if let Some(bucket) = self.buckets.get_mut(bucket_of(&document.id)) {
             bucket.count += 1;
-            bucket.sum = bucket.sum.wrapping_add(hasher.finish());
+            bucket.sum = bucket.sum.wrapping_add(hash(&document.text));
         }
         self.count += 1;
         if self.count.is_multiple_of(STEP) {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{SEARCH_MAX, failure, is_good, schema::whole_name};
 use crate::search::{
     SearchError,
-    document::Document,
+    document::{Document, Stored},
     request::{Found, Hit, Parent, ParentsFound, ParentsRequest, Request},
     shape::{Field, IndexShape},
 };
@@ -81,7 +81,7 @@ struct Columns {
 
 /// A page of a scan.
 pub(super) struct Scanned {
-    pub(super) documents: Vec<Document>,
+    pub(super) documents: Vec<Stored>,
     /// Where the scan goes on; `None` without documents.
     pub(super) last: Option<Value>,
     pub(super) point_in_time: String,
@@ -115,7 +115,7 @@ pub(super) fn read_scanned(text: &str) -> Result<Scanned, SearchError> {
         return Err(late());
     }
     let last = answer.hits.hits.last().map(|hit| hit.sort.clone());
-    let documents = answer.hits.hits.into_iter().map(|hit| hit.source.document).collect();
+    let documents = answer.hits.hits.into_iter().map(|hit| hit.source.document.into()).collect();
     Ok(Scanned { documents, last, point_in_time: answer.pit_id })
 }
 

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{ElasticsearchIndex, SEARCH_MAX, accepted, answer, failure, is_good, read_value};
 use crate::search::{
     SearchError,
+    document::Stored,
     source::{Sink, SourceError},
 };
 
@@ -38,7 +39,7 @@ impl<'a> Scan<'a> {
     }
 
     /// Hands on all documents.
-    pub(super) async fn hand_on(&mut self, sink: &mut dyn Sink) -> Result<(), SourceError> {
+    pub(super) async fn hand_on(&mut self, sink: &mut dyn Sink<Stored>) -> Result<(), SourceError> {
         let mut after = None;
         loop {
             let page = self.page(after.as_ref()).await?;

@@ -4,7 +4,7 @@ use tantivy::{DocAddress, DocId, Searcher};
 
 use super::{Parts, TantivyIndex};
 use crate::search::{
-    document::Document,
+    document::Stored,
     source::{Sink, SourceError},
 };
 
@@ -13,12 +13,12 @@ const DOCUMENTS_MAX: DocId = 1000;
 
 /// Some documents of a segment, and the next one.
 struct Scanned {
-    documents: Vec<Document>,
+    documents: Vec<Stored>,
     next: Option<DocId>,
 }
 
 /// Hands on all visible documents.
-pub(super) async fn hand_on(index: &TantivyIndex, sink: &mut dyn Sink) -> Result<(), SourceError> {
+pub(super) async fn hand_on(index: &TantivyIndex, sink: &mut dyn Sink<Stored>) -> Result<(), SourceError> {
     // It holds the segments of this moment.
     let searcher = index.parts.reader.searcher();
     for segment in (0..).take(searcher.segment_readers().len()) {
@@ -39,6 +39,6 @@ fn read(parts: &Parts, searcher: &Searcher, from: DocAddress) -> tantivy::Result
     let to = from.doc_id.saturating_add(DOCUMENTS_MAX).min(segment.max_doc());
     let is_alive = |document: &DocId| segment.alive_bitset().is_none_or(|alive| alive.is_alive(*document));
     let documents = (from.doc_id..to).filter(is_alive);
-    let documents = documents.map(|document| parts.source(searcher, DocAddress::new(from.segment_ord, document)));
+    let documents = documents.map(|document| parts.stored(searcher, DocAddress::new(from.segment_ord, document)));
     Ok(Scanned { documents: documents.collect::<tantivy::Result<_>>()?, next: (to < segment.max_doc()).then_some(to) })
 }

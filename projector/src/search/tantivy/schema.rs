@@ -121,7 +121,7 @@ impl Fields {
         indexed.add_i64(self.revision, document.revision);
         indexed.add_i64(self.applied, document.applied);
         indexed.add_i64(self.key, document.key());
-        indexed.add_text(self.source, serde_json::to_string(document).unwrap_or_default());
+        indexed.add_text(self.source, document.text());
         for (field, handle) in &self.terms {
             for terms in shape.terms(document, *field) {
                 indexed.add_text(*handle, terms);
