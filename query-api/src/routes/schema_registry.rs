@@ -81,7 +81,7 @@ async fn root() -> Response {
 
 /// The routes while nothing can be answered: all paths have the same answer, in the registry's shape.
 pub(crate) fn closed<T: 'static>(answer: impl Handler<T, ()>) -> Router {
-    let closed = any(answer).layer(middleware::from_fn(in_shape));
+    let closed: MethodRouter = any(answer).layer(middleware::from_fn(in_shape));
     ["", "/", "/{*path}"]
         .into_iter()
         .fold(Router::new(), |routes, path| routes.route(&format!("{PREFIX}{path}"), closed.clone()))
