@@ -98,11 +98,15 @@ fn code_of(error: &anyhow::Error) -> Code {
         if let Some(SearchError::Foreign(_)) = cause.downcast_ref() {
             return Some(Code::Usage);
         }
-        let log = matches!(cause.downcast_ref(), Some(LogError::Unavailable(_)));
+        match cause.downcast_ref() {
+            Some(LogError::Denied(_)) => return Some(Code::Usage),
+            Some(LogError::Unavailable(_)) => return Some(Code::Unavailable),
+            _ => {}
+        }
         match cause.downcast_ref() {
             Some(TablesError::Unusable(_)) => Some(Code::Usage),
             Some(error) if TablesError::is_retryable(error) => Some(Code::Unavailable),
-            _ => log.then_some(Code::Unavailable),
+            _ => None,
         }
     };
     error.chain().find_map(code).unwrap_or(Code::Failed)
@@ -120,6 +124,8 @@ mod tests {
         assert_eq!(code_of(&missing), Code::NotFound);
         let log: Result<()> = Err(LogError::Unavailable("no broker".to_owned())).context("cannot open the log");
         assert_eq!(log.err().map(|error| code_of(&error)), Some(Code::Unavailable));
+        let denied: Result<()> = Err(LogError::Denied("no such user".to_owned())).context("cannot open the log");
+        assert_eq!(denied.err().map(|error| code_of(&error)), Some(Code::Usage));
         let tables: Result<()> = Err(TablesError::Unavailable(String::new())).context("a").context("b");
         assert_eq!(tables.err().map(|error| code_of(&error)), Some(Code::Unavailable));
         let unusable: Result<()> = Err(TablesError::Unusable(String::new())).context("a");

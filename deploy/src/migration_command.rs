@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use anyhow::Result;
 use reqwest::{Client, Method};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     command::{MigrationCommand, MigrationOptions},
@@ -65,7 +66,10 @@ async fn asked(server: &Server, method: Method, path: &str) -> Result<String> {
         return Ok(text);
     }
     let code = if status.as_u16() == 503 { Code::Unavailable } else { Code::Failed };
-    Err(Failure::new(code, format!("{place} answers {status}: {}", output::cut(&text, 1000))).into())
+    // A server that has no such API answers with a JSON object.
+    let message = serde_json::from_str::<Value>(&text).ok().and_then(|body| Some(body["message"].as_str()?.to_owned()));
+    let message = message.unwrap_or(text);
+    Err(Failure::new(code, format!("{place} answers {status}: {}", output::cut(&message, 1000))).into())
 }
 
 fn write(out: &mut impl Write, status: &Status) -> Result<()> {

@@ -2,7 +2,10 @@
 //! while the process serves.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,8 @@ use crate::{start::Start, wire::retry};
 /// Time between two looks at the progress while tables and search catch up, and between two lines of the log about it.
 const LOOK: Duration = Duration::from_millis(100);
 const REPORT: Duration = Duration::from_secs(2);
+/// How long a start waits for search, which everything else is served without.
+const SEARCH_MAX: Duration = Duration::from_secs(2);
 
 /// What every domain of this process runs on. Clones share it.
 #[derive(Clone)]
@@ -46,6 +51,8 @@ pub(crate) struct Base {
     pub(crate) settings: Arc<Settings>,
     /// Whether this process applies records.
     pub(crate) projects: bool,
+    /// Whether search did not answer in time when a domain was opened. Further domains do not wait for it.
+    pub(crate) is_search_silent: Arc<AtomicBool>,
 }
 
 /// The domains that run in this process. Clones share them.
@@ -138,7 +145,7 @@ impl Base {
         };
         let what = format!("the live generation of {}", platform.domain());
         let opened = retry(&what, start, || open::open(&platform), transient).await?;
-        refuse_foreign(&platform, &opened.generation).await?;
+        self.refuse_foreign(&platform, &opened.generation, start).await?;
         let watcher = Watcher::start(platform.clone(), &opened).await?;
         let (serving, generations) = (watcher.serving(), watcher.generations());
         let mut tasks = JoinSet::new();
@@ -146,6 +153,25 @@ impl Base {
         let (search, watcher) = (serving.borrow().live().search.clone(), Mutex::new(Some(watcher)));
         let tasks = Mutex::new(tasks);
         Ok(Running { api, versions, opened, serving, platform, search, generations, watcher, tasks })
+    }
+
+    /// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
+    async fn refuse_foreign(&self, platform: &Platform, generation: &Generation, start: &Start) -> Result<()> {
+        let (Some(store), Some(binding)) = (&self.indexes, platform.binding(generation)) else { return Ok(()) };
+        if self.is_search_silent.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        start.wait_for(format!("search ({})", store.describe()));
+        match tokio::time::timeout(SEARCH_MAX, store.check(&binding)).await {
+            Ok(Err(error @ SearchError::Foreign(_))) => Err(error.into()),
+            Ok(Ok(()) | Err(_)) => Ok(()),
+            Err(_) => {
+                let (place, seconds) = (store.describe(), SEARCH_MAX.as_secs());
+                tracing::warn!("search ({place}) has not answered for {seconds} s; the start does not wait for it");
+                self.is_search_silent.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -173,15 +199,6 @@ impl DomainVersions {
 pub(crate) fn version_of(parts: &DomainParts) -> Result<Version> {
     let version = Version::new(Arc::clone(&parts.projection), parts.documents.clone())?;
     Ok(Version { inspector: parts.inspector.clone(), settings: parts.settings, ..version })
-}
-
-/// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
-async fn refuse_foreign(platform: &Platform, generation: &Generation) -> Result<()> {
-    let (Some(store), Some(binding)) = (&platform.indexes, platform.binding(generation)) else { return Ok(()) };
-    match store.check(&binding).await {
-        Err(error @ SearchError::Foreign(_)) => Err(error.into()),
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 /// Watches the live generation until the task is dropped.

@@ -48,6 +48,7 @@ struct Generation {
     applied: String,
     lag_records: Option<i64>,
     quarantined_records: Option<i64>,
+    failure: Option<String>,
     search: Option<Search>,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
@@ -61,7 +62,7 @@ struct Search {
     lag_records: Option<i64>,
     failure: Option<String>,
     rebuilding_documents: Option<u64>,
-    refused: Vec<Refused>,
+    refused: Option<Vec<Refused>>,
     #[serde(flatten)]
     others: BTreeMap<String, Value>,
 }
@@ -96,6 +97,9 @@ fn write(out: &mut impl Write, status: &Status) -> Result<()> {
         writeln!(out, "    applied     {}", generation.applied)?;
         writeln!(out, "    lag         {}", records(generation.lag_records))?;
         writeln!(out, "    quarantine  {}", records(generation.quarantined_records))?;
+        if let Some(failure) = &generation.failure {
+            writeln!(out, "    tables      {}", output::cut(failure, 200))?;
+        }
         write_search(out, generation.search.as_ref())?;
     }
     Ok(())
@@ -108,7 +112,7 @@ fn write_search(out: &mut impl Write, search: Option<&Search>) -> Result<()> {
     if let Some(documents) = search.rebuilding_documents {
         writeln!(out, "    rebuilding  {documents} documents so far")?;
     }
-    for refused in &search.refused {
+    for refused in search.refused.iter().flatten() {
         writeln!(out, "    refused     {}: {}", output::cell(&refused.id), output::cut(&refused.reason, 200))?;
     }
     if let Some(failure) = &search.failure {
@@ -138,7 +142,8 @@ mod tests {
         let status = status(json!({
             "version": "0.1.0", "instance": "1-a", "ready": false, "reasons": ["log: down"],
             "log": {"id": "L", "place": "kafka://b", "end": null},
-            "generations": [{"domain": "d", "generation": 1, "state": "live", "lag_records": null, "search": search}],
+            "generations": [{"domain": "d", "generation": 1, "state": "live", "lag_records": null,
+                "failure": "no server", "search": search}],
         }));
         let mut out = Vec::new();
         assert!(write(&mut out, &status).is_ok());
@@ -149,6 +154,8 @@ mod tests {
             "log end   -\n",
             "d generation 1, live\n",
             "lag         unknown\n",
+            "quarantine  unknown\n",
+            "tables      no server\n",
             "search      http://e, lag 3 records\n",
             "rebuilding  7 documents so far\n",
             "refused     run/F/1: field\\ncreated_at\n",

@@ -195,7 +195,8 @@ impl Parts {
         background.spawn(async move { of_task.hear().await });
         let (indexes, settings) = (open_search(config)?, Arc::new(config.rebuild.settings.clone()));
         let projects = config.process.roles.projector;
-        let base = Base { log, control, lease, instance, indexes, settings, projects };
+        let base =
+            Base { log, control, lease, instance, indexes, settings, projects, is_search_silent: Arc::default() };
         Ok(Self { base, store, domains: Domains::default(), defining: Vec::new(), background })
     }
 

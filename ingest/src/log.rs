@@ -141,6 +141,9 @@ pub enum LogError {
     /// The log cannot be used as it is. Terminal until an operator fixes it.
     #[error("log is unusable: {0}")]
     Unusable(String),
+    /// The log refuses the credentials at the start. Terminal until an operator changes them.
+    #[error("the log refuses the credentials: {0}")]
+    Denied(String),
     /// A topic, or all that the log held, is not there, and must not be created. Terminal.
     #[error("{0}")]
     Absent(String),

@@ -129,6 +129,8 @@ pub trait SearchIndex: Send + Sync {
 
 /// Where indexes live.
 pub trait SearchStore: Send + Sync {
+    /// Where the indexes are, for people.
+    fn describe(&self) -> String;
     /// Whether the index of a binding may be used, or made. Changes nothing.
     fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>>;
     /// Whether an index of a shape can be made: [`SearchError::Unsupported`] if not. Changes nothing.

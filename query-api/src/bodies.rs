@@ -134,7 +134,8 @@ async fn next_part(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, 
         }
         let frame = timeout_at(deadline, body.frame()).await.map_err(|_| late())?;
         let Some(frame) = frame else { return Ok(None) };
-        let frame = frame.map_err(|_| ApiError::invalid("body", "the body ended early"))?;
+        let frame =
+            frame.map_err(|_| ApiError::invalid("body", "the body ended early, or its chunks are malformed"))?;
         match frame.into_data() {
             Ok(data) if !data.is_empty() => return Ok(Some(data)),
             _ => {}

@@ -1,7 +1,7 @@
 //! Every way a request can fail, with its status and body. No answer holds SQL or the name of a host.
 //!
-//! Bodies are `{"message", "field", "request_id"}`, unless a domain's clients expect another shape
-//! ([`ApiError::Shaped`]).
+//! Bodies are `{"message", "field", "request_id"}`, some with more members ([`ApiError::Detailed`]), unless a domain's
+//! clients expect another shape ([`ApiError::Shaped`]).
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -10,7 +10,7 @@ use axum::{
 use daybook_ingest::{log::AppendError, sequence::SequenceError};
 use daybook_projector::{search::SearchError, tables::TablesError};
 use daybook_schemas::rules::Violation;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Why a request failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -34,6 +34,16 @@ pub enum ApiError {
         message: String,
         /// The field, if it is only one.
         field: Option<String>,
+    },
+    /// A failure with more members than a message, such as a code that programs can compare.
+    #[error("{message}")]
+    Detailed {
+        /// The status.
+        status: StatusCode,
+        /// What is wrong.
+        message: String,
+        /// The other members of the body. `field` is null unless it is among them.
+        members: Map<String, Value>,
     },
     /// A failure with a body in the shape that a domain's clients expect.
     #[error("{message}")]
@@ -74,6 +84,20 @@ impl ApiError {
     /// A mistake in one field.
     pub fn invalid(field: &str, message: impl Into<String>) -> Self {
         Self::Invalid { message: message.into(), field: Some(field.to_owned()) }
+    }
+
+    /// A failure with a code.
+    pub fn detailed(status: StatusCode, code: &str, message: String) -> Self {
+        Self::Detailed { status, message, members: Map::new() }.with("code", code)
+    }
+
+    /// The same with one more member, if it can have any.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        if let Self::Detailed { members, .. } = &mut self {
+            members.insert(name.to_owned(), value.into());
+        }
+        self
     }
 
     /// A write is in the log, but not in the tables yet.
@@ -159,6 +183,11 @@ impl IntoResponse for ApiError {
             Self::Duplicate(_) => (StatusCode::CONFLICT, plain(None)),
             Self::Gone(_) => (StatusCode::GONE, plain(None)),
             Self::Invalid { field, .. } => (StatusCode::BAD_REQUEST, plain(field)),
+            Self::Detailed { status, mut members, .. } => {
+                members.insert("message".to_owned(), message.as_str().into());
+                members.entry("field").or_insert(Value::Null);
+                (status, Value::Object(members))
+            }
             Self::Shaped { status, body, .. } => (status, body),
             Self::Slow(_) => (StatusCode::REQUEST_TIMEOUT, plain(Some("body".to_owned()))),
             Self::TooLarge { field, .. } => (StatusCode::PAYLOAD_TOO_LARGE, plain(field)),
@@ -186,10 +215,10 @@ impl IntoResponse for ApiError {
 }
 
 /// The answer where there is no route.
-pub(crate) fn no_route() -> ApiError {
+pub fn no_route() -> ApiError {
     ApiError::NotFound("nothing is served at this path".to_owned())
 }
 
 /// An error body without the request's id.
 #[derive(Clone)]
-pub(crate) struct Message(pub(crate) serde_json::Map<String, Value>);
+pub(crate) struct Message(pub(crate) Map<String, Value>);

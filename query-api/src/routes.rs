@@ -33,8 +33,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/api/v1/quarantine", get(status::quarantine))
         .merge(generations::routes());
     let registry = Router::new()
-        .nest("/api/v1/schema-registry", schema_registry::routes(app))
-        .route("/api/v1/schema-registry/", schema_registry::root_with_slash());
+        .nest(schema_registry::PREFIX, schema_registry::routes(app))
+        .route(&format!("{}/", schema_registry::PREFIX), schema_registry::root_with_slash());
     let of_domain = |domain: &Arc<Domain>| {
         let mut routes = (domain.api.routes)(app);
         if domain.rebuilds.has_documents() {

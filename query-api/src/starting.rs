@@ -2,10 +2,16 @@
 
 use std::{sync::Arc, time::Instant};
 
-use axum::{Router, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{Router, http::StatusCode, routing::get};
 use serde_json::{Value, json};
 
-use crate::{app::Readiness, error::ApiError, json, routes::health, server};
+use crate::{
+    app::Readiness,
+    error::ApiError,
+    json,
+    routes::{health, schema_registry},
+    server,
+};
 
 /// What is known of a process while it starts.
 pub struct Starting {
@@ -32,17 +38,18 @@ pub fn router(starting: &Arc<Starting>) -> Router {
         json::respond(StatusCode::SERVICE_UNAVAILABLE, &body)
     };
     let status = move || async move { json::respond(StatusCode::OK, &of_status.status()) };
-    let unavailable = || async {
-        ApiError::Unavailable("this process is starting; /health/ready says what it waits for".to_owned())
-            .into_response()
-    };
     let routes = Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(health::metrics))
         .route("/api/v1/status", get(status))
+        .merge(schema_registry::closed(unavailable))
         .fallback(unavailable);
     server::outermost(routes)
+}
+
+async fn unavailable() -> ApiError {
+    ApiError::Unavailable("this process is starting; /health/ready says what it waits for".to_owned())
 }
 
 impl Starting {

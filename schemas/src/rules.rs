@@ -135,7 +135,12 @@ pub fn number(field: &str, value: i64, min: i64, max: i64) -> Result<(), Violati
 
 /// A list of tags, each and all together of bounded length.
 pub fn tags(field: &str, tags: &[String]) -> Result<(), Violation> {
-    tags.iter().try_for_each(|tag| text(field, tag, TAG_BYTES_MAX))?;
+    for (index, tag) in tags.iter().enumerate() {
+        if text(field, tag, TAG_BYTES_MAX).is_err() {
+            // Only here its name is needed.
+            return text(&format!("{field}[{index}]"), tag, TAG_BYTES_MAX);
+        }
+    }
     let bytes = tags.iter().map(String::len).sum();
     if bytes > TAGS_BYTES_MAX {
         return Err(Violation::TooLong { field: field.to_owned(), bytes, bytes_max: TAGS_BYTES_MAX });

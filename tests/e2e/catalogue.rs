@@ -288,11 +288,31 @@ async fn a_definition_is_tried_without_being_applied_and_only_over_the_expected_
         assert_eq!((&tried["changed"], &tried["revision"]), (&json!(false), &json!(1)), "{tried}");
         for other in ["2", "\"abc\""] {
             let refused = send("", &next, &[("if-match", other)]).await;
-            assert_eq!((refused.status, &refused.json()["code"]), (412, &json!("other-revision")), "{}", refused.text);
+            let body = refused.json();
+            assert_eq!((refused.status, &body["code"]), (412, &json!("other-revision")), "{body}");
+            assert_eq!(body["request_id"], refused.header("x-request-id"), "{body}");
+            assert!(body["message"].is_string() && body.get("field") == Some(&Value::Null), "{body}");
         }
         let hash = first.json()["hash"].as_str().unwrap_or_default().to_owned();
         let second = send("", &next, &[("if-match", &hash)]).await;
         assert_eq!((second.status, &second.json()["revision"]), (201, &json!(2)), "{}", second.text);
+        for (method, path, status) in [
+            (Method::GET, "nope", 404),
+            (Method::POST, "records/", 404),
+            (Method::DELETE, "search/", 404),
+            (Method::GET, "/search", 404),
+            (Method::POST, "counts", 405),
+            (Method::GET, "takedowns", 405),
+            (Method::GET, "%ff", 400),
+        ] {
+            let path = format!("/api/v1/collections/image/{path}");
+            let refused = server.api.send(method, &path, None, &[]).await;
+            let body = refused.json();
+            assert_eq!(refused.status, status, "{path}: {body}");
+            let keys: Vec<_> = body.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+            assert_eq!(keys, ["field", "message", "request_id"], "{path}: {body}");
+            assert!(status != 400 || body["field"] == "path", "{path}: {body}");
+        }
         // A retry gets the answer to the first request, although another revision came after it.
         let again = send("", IMAGES, &key).await;
         assert_eq!((again.status, &again.json()["revision"]), (200, &json!(1)), "{}", again.text);

@@ -1,5 +1,7 @@
 //! Errors of routing, decoding and limits have the documented shape, as all others have.
 
+use std::time::{Duration, Instant};
+
 use daybook_tests::{
     process::{Backend, Place, Server},
     wait::until,
@@ -8,7 +10,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 /// Sends a request whose path no client library would let pass; returns head and body of the answer.
@@ -98,6 +100,58 @@ async fn a_start_that_waits_says_what_for_in_health_and_status() {
     let (head, error) = raw(&server, "POST", "/flows/F", "{}").await;
     assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after"), "{head}");
     check("a request during the start", &head, &error);
+    for path in ["", "/", "/subjects", "/schemas/ids/1"] {
+        let answer = server.api.get(&format!("/api/v1/schema-registry{path}")).await;
+        let error = answer.json();
+        assert_eq!((answer.status, &error["error_code"]), (503, &json!(503)), "{path}: {error}");
+        assert_eq!(error.as_object().map(serde_json::Map::len), Some(2), "{path}: {error}");
+        assert_eq!(answer.header("content-type"), "application/vnd.schemaregistry.v1+json", "{path}");
+    }
+}
+
+/// A server that takes connections, and answers none of them. Each is closed immediately, unless it is `silent`.
+async fn mute_server(silent: bool) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("{error}"));
+    let port = listener.local_addr().unwrap_or_else(|error| panic!("{error}")).port();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            open.extend(Some(stream).filter(|_| silent));
+        }
+    });
+    port
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_its_log_names_the_reason_of_each_broker() {
+    let closed = mute_server(false).await;
+    for (brokers, named) in [
+        ("no-such-broker.invalid:9092".to_owned(), "no-such-broker.invalid".to_owned()),
+        // It is no broker.
+        (format!("127.0.0.1:{closed}"), format!("127.0.0.1:{closed}/bootstrap")),
+        ("127.0.0.1:1".to_owned(), "refused".to_owned()),
+    ] {
+        let place = Place::on("brokers", &format!("kafka://{brokers}/x"), &daybook_tests::services::postgres());
+        let server = Server::begin(&place, &[]);
+        let reasons = async || server.api.get("/api/v1/status").await.json()["reasons"].to_string();
+        until("the reason is named", async || {
+            let reasons = reasons().await;
+            reasons.contains("the log on Kafka: ") && reasons.contains(&named)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_elasticsearch_that_says_nothing_holds_up_no_start_and_is_named() {
+    let place = Place::new("silent_search", Backend::Embedded).with_program("daybook-books");
+    let search = format!("http://127.0.0.1:{}", mute_server(true).await);
+    let began = Instant::now();
+    let server = Server::start_with(&place, &["--search", &search]);
+    assert!(began.elapsed() < Duration::from_secs(10), "the start took {:?}", began.elapsed());
+    assert_eq!(server.api.send(Method::POST, "/flows/F", Some("{}".to_owned()), &[]).await.status, 200);
+    let is_named = async || server.api.get("/api/v1/status").await.text.contains("Elasticsearch does not answer");
+    until("it is named", is_named).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

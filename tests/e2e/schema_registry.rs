@@ -54,6 +54,10 @@ async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
                 (format!("/subjects/{subject}/versions/1/referencedby"), json!([])),
                 ("/config".to_owned(), json!({"compatibilityLevel": "BACKWARD_TRANSITIVE"})),
                 (format!("/mode/{subject}"), json!({"mode": "READONLY"})),
+                ("/mode/unknown".to_owned(), json!({"mode": "READONLY"})),
+                ("/config/unknown".to_owned(), json!({"compatibilityLevel": "BACKWARD_TRANSITIVE"})),
+                ("/config/:.:".to_owned(), json!({"compatibilityLevel": "BACKWARD_TRANSITIVE"})),
+                ("/contexts".to_owned(), json!(["."])),
             ] {
                 let answer = api.get(&format!("{PREFIX}{path}{slash}?deleted=false&defaultToGlobal=true")).await;
                 assert_eq!((answer.status, &answer.json()), (200, &expected), "{path}{slash}: {}", answer.text);
@@ -65,7 +69,18 @@ async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
         // What the registry takes for no limit.
         let all = api.get(&format!("{PREFIX}/subjects?offset=0&limit=-1")).await.json();
         assert!(all.as_array().is_some_and(|all| all.contains(&json!(subject))), "{all}");
+        for prefix in [":*:", ":.:", ""] {
+            assert_eq!(api.get(&format!("{PREFIX}/subjects?subjectPrefix={prefix}")).await.json(), all, "{prefix}");
+        }
+        let of_all = api.get(&format!("{PREFIX}/schemas?latestOnly=true&subjectPrefix=:*:{subject}")).await.json();
+        assert_eq!(of_all[0]["id"], 100, "{of_all}");
+        // A client that reads pages until one is empty comes to an end.
+        assert_eq!(api.get(&format!("{PREFIX}/contexts?offset=1")).await.json(), json!([]));
+        let candidate = json!({"schema": schema.to_string()});
+        let new = api.post(&format!("{PREFIX}/compatibility/subjects/new/versions"), &candidate).await;
+        assert_eq!((new.status, new.json()), (200, json!({"is_compatible": true})), "{}", new.text);
         assert_eq!(api.get(&format!("{PREFIX}/schemas/ids/100?fetchMaxId=true")).await.json()["maxId"], 301);
+        let in_capitals = format!("/subjects/{subject}/versions/LATEST");
         for (method, path, status, code) in [
             (Method::GET, "/nothing", 404, 404),
             (Method::GET, "/associations/resources/cluster/topic?resourceType=topic", 404, 404),
@@ -81,6 +96,10 @@ async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
             (Method::GET, "/subjects?limit=x", 400, 400),
             (Method::GET, "/schemas?offset=1.5", 400, 400),
             (Method::GET, "/schemas/ids/100/subjects?limit=99999999999999999999", 400, 400),
+            (Method::GET, "/config/x", 404, 40401),
+            (Method::GET, "/mode/x?defaultToGlobal=false", 404, 40401),
+            (Method::POST, "/compatibility/subjects/x/versions/latest", 404, 40401),
+            (Method::GET, in_capitals.as_str(), 422, 42202),
             (Method::GET, "/schemas/ids/x", 404, 40403),
             (Method::GET, "/schemas/ids/99999999999999999999", 404, 40403),
             (Method::POST, "/schemas/types", 405, 405),

@@ -48,6 +48,14 @@ async fn a_broker_and_a_database_that_are_killed_and_come_back_lose_nothing_and_
     assert_eq!(server.api.get("/health/live").await.status, 200);
     let refused = server.api.get("/flows/F").await;
     assert!(refused.status == 503 && !refused.header("retry-after").is_empty(), "{}: {}", refused.status, refused.text);
+    let status = server.api.get("/api/v1/status").await;
+    let body = status.json();
+    let generation = &body["generations"][0];
+    assert_eq!((status.status, &generation["quarantined_records"]), (200, &json!(null)), "{body}");
+    assert!(generation["failure"].is_string() && body["log"]["end"].is_string(), "{body}");
+    let (shown, table) = server.command_on_terminal(&["status"]);
+    assert!(shown && table.contains("quarantine  unknown"), "{table}");
+    assert_eq!(server.api.get("/api/v1/quarantine").await.status, 503);
     writers.wait_for_refusal().await;
     own.start_again("postgres");
     until(&server, "/health/ready", 200).await;

@@ -8,6 +8,7 @@ mod condition;
 mod options;
 mod produce;
 mod reader;
+mod reports;
 mod topics;
 mod url;
 
@@ -21,12 +22,7 @@ use daybook_schemas::{
     position::{Offset, Partition, PartitionId, Vector},
     topics::declare,
 };
-use rdkafka::{
-    ClientConfig,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
-    producer::Producer as _,
-};
+use rdkafka::{ClientConfig, consumer::Consumer, error::KafkaError, producer::Producer as _};
 
 pub use self::url::{Address, InvalidUrl};
 use crate::{
@@ -37,6 +33,7 @@ use crate::{
             condition::Condition,
             produce::{DeliveryReports, ProduceQueue, Producer},
             reader::TopicReader,
+            reports::{Metadata, Reports},
             topics::Counts,
         },
     },
@@ -61,7 +58,7 @@ pub struct KafkaLog {
     producer: Producer,
     queue: ProduceQueue,
     /// Asks for watermarks.
-    metadata: Arc<BaseConsumer>,
+    metadata: Arc<Metadata>,
     /// The topics, each with the number of its partitions.
     counts: RwLock<Counts>,
     /// Held while topics are added.
@@ -80,8 +77,13 @@ impl KafkaLog {
     pub async fn open_creating(address: Address, declared: &[Topic], creatable: &[Topic]) -> Result<Self, LogError> {
         declare(declared);
         let topics = in_order(declared.to_vec());
-        let metadata: Arc<BaseConsumer> = Arc::new(address.consumer().create().map_err(configuration)?);
-        let counts = self::topics::ensure(&address, &topics, Arc::clone(&metadata), creatable).await?;
+        let metadata: Metadata = address.consumer().create_with_context(Reports::default()).map_err(configuration)?;
+        let metadata = Arc::new(metadata);
+        let ensured = self::topics::ensure(&address, &topics, Arc::clone(&metadata), creatable).await;
+        let counts = ensured.map_err(|error| match (metadata.context().denial(), error) {
+            (Some(reason), LogError::Unavailable(_)) => LogError::Denied(reason),
+            (_, error) => error,
+        })?;
         let producer: Producer = address.producer().create_with_context(DeliveryReports).map_err(configuration)?;
         let condition: Arc<Condition> = Arc::default();
         let queue = ProduceQueue::start(producer.clone(), address.prefix.clone(), Arc::clone(&condition));

@@ -47,6 +47,8 @@ const WHOLE: &str = "allow_partial_search_results=false";
 const SHARD_WAIT_MAX: &str = "5s";
 /// How long one call may take.
 const CALL_MAX: Duration = Duration::from_secs(15);
+/// The same for a look at where an index is, before it is used: a silent server is named soon.
+const LOOK_MAX: Duration = Duration::from_secs(3);
 /// How long Elasticsearch may look for answers to one search.
 const SEARCH_MAX: &str = "10s";
 
@@ -115,6 +117,12 @@ impl ElasticsearchStore {
         Ok((status, read_value(text)))
     }
 
+    /// The answer to a look, within a shorter time than any call.
+    async fn look(&self, path: &str) -> Result<(u16, Value), SearchError> {
+        let (status, text) = self.send_within(Some(LOOK_MAX), Method::Get, path, HeaderMap::new(), None).await?;
+        Ok((status, read_value(text)))
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -122,8 +130,22 @@ impl ElasticsearchStore {
         headers: HeaderMap,
         body: Option<Vec<u8>>,
     ) -> Result<(u16, String), SearchError> {
-        let unavailable = |error: elasticsearch::Error| SearchError::Unavailable(chain(&error));
-        let sent = self.client.send(method, path, headers, None::<&()>, body, None).await;
+        self.send_within(None, method, path, headers, body).await
+    }
+
+    /// The same within another time than any call.
+    async fn send_within(
+        &self,
+        limit: Option<Duration>,
+        method: Method,
+        path: &str,
+        headers: HeaderMap,
+        body: Option<Vec<u8>>,
+    ) -> Result<(u16, String), SearchError> {
+        let unavailable = |error: elasticsearch::Error| {
+            SearchError::Unavailable(format!("Elasticsearch does not answer: {}", chain(&error)))
+        };
+        let sent = self.client.send(method, path, headers, None::<&()>, body, limit).await;
         let response = sent.map_err(unavailable)?;
         let status = response.status_code().as_u16();
         Ok((status, response.text().await.map_err(unavailable)?))
@@ -159,7 +181,11 @@ pub fn definition(shape: &IndexShape) -> Value {
 
 /// The answer to a call, if it is a good one.
 fn accepted(status: u16, answer: Value) -> Result<Value, SearchError> {
-    if is_good(status) { Ok(answer) } else { Err(failure(status, &answer)) }
+    match (is_good(status), &answer) {
+        (true, Value::String(_)) => Err(SearchError::Unavailable(no_elasticsearch(status))),
+        (true, _) => Ok(answer),
+        (false, _) => Err(failure(status, &answer)),
+    }
 }
 
 const fn is_good(status: u16) -> bool {
@@ -168,12 +194,22 @@ const fn is_good(status: u16) -> bool {
 
 /// What an answer that is not a good one means.
 fn failure(status: u16, answer: &Value) -> SearchError {
-    let reason = format!("{status} {}: {}", answer["error"]["type"], answer["error"]["reason"]);
+    let error = &answer["error"];
+    let reason = if error.is_null() && status != 404 {
+        no_elasticsearch(status)
+    } else {
+        format!("{status} {}: {}", error["type"], error["reason"])
+    };
     match status {
         404 => SearchError::Gone(reason),
         400 | 413 => SearchError::Refused(reason),
         _ => passing(reason),
     }
+}
+
+/// What an answer means that Elasticsearch does not give: it comes from another server, or from one in between.
+fn no_elasticsearch(status: u16) -> String {
+    format!("the answer, {status}, is not that of Elasticsearch: another server is at this address, or one in between")
 }
 
 /// A failure that passes. Block 12 is the one that Elasticsearch sets when a disk is full, its flood stage.
@@ -183,6 +219,12 @@ fn passing(reason: String) -> SearchError {
 }
 
 impl SearchStore for ElasticsearchStore {
+    fn describe(&self) -> String {
+        let address = &self.address.url;
+        let (host, port) = (address.host_str().unwrap_or_default(), address.port_or_known_default().unwrap_or(0));
+        format!("Elasticsearch at {host}:{port}")
+    }
+
     fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move { self.find(binding).await.map(|_| ()) })
     }
@@ -363,9 +405,7 @@ impl SearchIndex for ElasticsearchIndex {
     }
 
     fn describe(&self) -> String {
-        let address = &self.store.address.url;
-        let (host, port) = (address.host_str().unwrap_or_default(), address.port_or_known_default().unwrap_or(0));
-        format!("Elasticsearch at {host}:{port}, {}", self.alias)
+        format!("{}, {}", self.store.describe(), self.alias)
     }
 }
 
@@ -382,5 +422,18 @@ mod tests {
         for wrong in ["", "es:9200", "ftp://es", "http://es/Upper", "http://es/_x", "http://es/?a=b"] {
             assert!(Address::parse(wrong).is_err(), "{wrong:?} was accepted");
         }
+    }
+
+    #[test]
+    fn an_answer_of_another_server_is_named_and_one_of_elasticsearch_says_why() {
+        let said = |status, answer: Value| accepted(status, answer).map_err(|error| error.to_string());
+        for (status, answer) in [(200, json!("<html>")), (501, json!("no such method")), (502, json!({"status": 502}))]
+        {
+            let error = said(status, answer).err().unwrap_or_default();
+            assert!(error.contains(&status.to_string()) && error.contains("not that of Elasticsearch"), "{error}");
+        }
+        let answer = json!({"error": {"type": "overloaded", "reason": "too many"}, "status": 503});
+        assert!(said(503, answer).is_err_and(|error| error.contains("overloaded") && error.contains("too many")));
+        assert_eq!(said(200, json!({"acknowledged": true})), Ok(json!({"acknowledged": true})));
     }
 }

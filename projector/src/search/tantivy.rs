@@ -80,6 +80,10 @@ impl TantivyStore {
 }
 
 impl SearchStore for TantivyStore {
+    fn describe(&self) -> String {
+        format!("tantivy in {}", self.folder.display())
+    }
+
     fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
         Box::pin(async move {
             let (folder, fields) = (self.folder.join(&binding.index), Fields::new(&binding.shape));

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::State,
+    handler::Handler,
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, any, get, post},
 };
 use daybook_schemas::{
     Topic,
@@ -32,6 +33,8 @@ use crate::{
     server,
 };
 
+/// The prefix of the paths.
+pub(super) const PREFIX: &str = "/api/v1/schema-registry";
 /// Every later version can read what any earlier one wrote: tests of the schemas check it.
 const LEVEL: &str = "BACKWARD_TRANSITIVE";
 const MODE: &str = "READONLY";
@@ -76,6 +79,14 @@ async fn root() -> Response {
     shown(&json!({}))
 }
 
+/// The routes while nothing can be answered: all paths have the same answer, in the registry's shape.
+pub(crate) fn closed<T: 'static>(answer: impl Handler<T, ()>) -> Router {
+    let closed: MethodRouter = any(answer).layer(middleware::from_fn(in_shape));
+    ["", "/", "/{*path}"]
+        .into_iter()
+        .fold(Router::new(), |routes, path| routes.route(&format!("{PREFIX}{path}"), closed.clone()))
+}
+
 /// The root with a slash at its end, which a nested router does not take.
 pub(super) fn root_with_slash() -> MethodRouter<Arc<App>> {
     get(root).layer(middleware::from_fn(in_shape))
@@ -89,7 +100,9 @@ fn subjects_of(app: &App, domain: &Domain) -> Vec<String> {
 
 /// Every version of every subject that begins with the prefix of the query.
 fn all<'a>(app: &'a App, query: &'a Query) -> impl Iterator<Item = (String, &'static [Released])> + 'a {
-    let prefix = subject_name(query.get("subjectPrefix").unwrap_or_default());
+    let prefix = query.get("subjectPrefix").unwrap_or_default();
+    // The subjects of all contexts are those of the only one.
+    let prefix = prefix.strip_prefix(":*:").unwrap_or_else(|| subject_name(prefix));
     let of_domain = |domain: Arc<Domain>| {
         let released = domain.api.schemas.released();
         subjects_of(app, &domain).into_iter().map(move |subject| (subject, released))
@@ -224,12 +237,21 @@ async fn versions_of_schema(State(app): State<Arc<App>>, Path(id): Path<String>,
     Ok(shown(&versions))
 }
 
+/// Refuses a subject that is not there, unless the global settings count for it. The default context has them, too.
+fn check_has_settings(app: &App, subject: &str, query: &Query) -> Result<(), Refusal> {
+    let subject = subject_name(subject);
+    if subject.is_empty() || is_set(query, "defaultToGlobal") {
+        return Ok(());
+    }
+    released_of(app, subject).map(|_| ())
+}
+
 fn level() -> Response {
     shown(&json!({"compatibilityLevel": LEVEL}))
 }
 
-async fn level_of_subject(State(app): State<Arc<App>>, Path(subject): Path<String>) -> Answer {
-    released_of(&app, subject_name(&subject))?;
+async fn level_of_subject(State(app): State<Arc<App>>, Path(subject): Path<String>, query: Query) -> Answer {
+    check_has_settings(&app, &subject, &query)?;
     Ok(level())
 }
 
@@ -237,11 +259,11 @@ fn mode() -> Response {
     shown(&json!({"mode": MODE}))
 }
 
-async fn mode_of_subject(State(app): State<Arc<App>>, Path(subject): Path<String>) -> Answer {
-    released_of(&app, subject_name(&subject))?;
+async fn mode_of_subject(State(app): State<Arc<App>>, Path(subject): Path<String>, query: Query) -> Answer {
+    check_has_settings(&app, &subject, &query)?;
     Ok(mode())
 }
 
-async fn contexts() -> Response {
-    shown(&["."])
+async fn contexts(query: Query) -> Answer {
+    Ok(shown(&page(&query, ["."].into_iter())?))
 }

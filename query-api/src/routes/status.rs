@@ -1,33 +1,36 @@
 //! The status of this process with the live generation of each domain, and the records in quarantine.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::StatusCode, response::Response};
+use daybook_ingest::log::EventLog;
 use daybook_projector::{
     bookkeeping::quarantine::{self, Quarantined},
-    search::{bookkeeping, state::Search},
+    chain,
+    search::{Refused, bookkeeping, state::Search},
+    tables::TablesError,
 };
 use daybook_schemas::position::{Position, Vector};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::search::parameters::{check_names, number};
 use crate::{app::App, error::ApiError, json, live::Live, query::Query};
 
 /// Documents that the index refused in one answer, at most.
 const REFUSED_MAX: i64 = 20;
+/// How long the log and the tables may take to say something of the status.
+const READ_MAX: Duration = Duration::from_secs(2);
 /// Entries of quarantine in one answer, at most.
 const QUARANTINE_MAX: usize = 500;
 
-pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Response, ApiError> {
-    let log = Arc::clone(&app.log);
-    let end = tokio::task::spawn_blocking(move || log.end(&log.topics()))
-        .await
-        .map_err(|e| ApiError::Internal(e.to_string()))?;
-    let end = end.ok();
-    let mut generations = Vec::new();
-    for domain in app.domains() {
-        generations.push(show_generation(&domain.live(), end.as_ref()).await?);
-    }
+/// What is known now. What the log or the tables do not say in time is null.
+pub(super) async fn show(State(app): State<Arc<App>>) -> Response {
+    let domains: Vec<Live> = app.domains().iter().map(|domain| domain.live()).collect();
+    let (end, kept) = tokio::join!(end_of(&app.log), join_all(domains.iter().map(Kept::read)));
+    let generations = domains.iter().zip(&kept).map(|(live, kept)| show_generation(live, kept, end.as_ref()));
+    let generations: Vec<Value> = generations.collect();
     let (config, reasons) = (&app.config, (app.readiness)());
     let body = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -41,46 +44,75 @@ pub(super) async fn show(State(app): State<Arc<App>>) -> Result<Response, ApiErr
         "default_domain": app.default_domain().map(|domain| domain.api.name),
         "generations": generations,
     });
-    Ok(json::respond(StatusCode::OK, &body))
+    json::respond(StatusCode::OK, &body)
+}
+
+/// Where the log ends, if it says so in time.
+async fn end_of(log: &Arc<dyn EventLog>) -> Option<Vector> {
+    let log = Arc::clone(log);
+    let end = tokio::task::spawn_blocking(move || log.end(&log.topics()));
+    timeout(READ_MAX, end).await.ok()?.ok()?.ok()
+}
+
+/// What the tables of a generation keep about it; `None` where they do not say it.
+#[derive(Default)]
+struct Kept {
+    quarantined: Option<i64>,
+    refused: Option<Vec<Refused>>,
+    failure: Option<String>,
+}
+
+impl Kept {
+    async fn read(live: &Live) -> Self {
+        let (tables, index) = (live.generation.tables.as_ref(), live.search.as_ref().and_then(|search| search.index()));
+        let read = async {
+            let quarantined = quarantine::count(tables).await?;
+            let refused = match index {
+                Some(index) => bookkeeping::list_quarantine(tables, index.id(), REFUSED_MAX).await?,
+                None => Vec::new(),
+            };
+            Ok::<_, TablesError>((quarantined, refused))
+        };
+        match timeout(READ_MAX, read).await {
+            Ok(Ok((quarantined, refused))) => {
+                Self { quarantined: Some(quarantined), refused: Some(refused), failure: None }
+            }
+            Ok(Err(error)) => Self { failure: Some(chain(&error)), ..Self::default() },
+            Err(_) => Self { failure: Some("the tables do not answer in time".to_owned()), ..Self::default() },
+        }
+    }
 }
 
 /// A generation and its progress. The lag is relative to the log's end, if that is known.
-async fn show_generation(live: &Live, end: Option<&Vector>) -> Result<Value, ApiError> {
+fn show_generation(live: &Live, kept: &Kept, end: Option<&Vector>) -> Value {
     let generation = &live.generation;
     let applied = generation.progress.applied();
-    let search = match &live.search {
-        Some(search) => show_search(live, search, end).await?,
-        None => Value::Null,
-    };
-    Ok(json!({
+    json!({
         "domain": generation.domain,
         "generation": generation.number,
         "state": "live",
         "schema": generation.schema,
         "applied": applied.to_string(),
         "lag_records": end.map(|end| applied.lag_in_own(end)),
-        "quarantined_records": quarantine::count(generation.tables.as_ref()).await?,
-        "search": search,
-    }))
+        "quarantined_records": kept.quarantined,
+        "failure": kept.failure,
+        "search": live.search.as_ref().map(|search| show_search(search, kept, end)),
+    })
 }
 
 /// The progress of search, and what its index refused. The lag is relative to the log's end, if that is known.
-async fn show_search(live: &Live, search: &Search, end: Option<&Vector>) -> Result<Value, ApiError> {
+fn show_search(search: &Search, kept: &Kept, end: Option<&Vector>) -> Value {
     let health = search.health();
-    let index = search.index();
-    let refused = match &index {
-        Some(index) => bookkeeping::list_quarantine(live.generation.tables.as_ref(), index.id(), REFUSED_MAX).await?,
-        None => Vec::new(),
-    };
-    let refused = refused.iter().map(|it| json!({"id": it.id, "revision": it.revision, "reason": it.reason}));
-    Ok(json!({
-        "place": index.map(|index| index.describe()),
+    let shown = |it: &Refused| json!({"id": it.id, "revision": it.revision, "reason": it.reason});
+    let refused = kept.refused.as_ref().map(|refused| refused.iter().map(shown).collect::<Vec<_>>());
+    json!({
+        "place": search.index().map(|index| index.describe()),
         "visible": search.visible().to_string(),
         "lag_records": end.map(|end| search.lag(end)),
         "failure": health.failure,
         "rebuilding_documents": health.building.map(|building| building.documents),
-        "refused": refused.collect::<Vec<_>>(),
-    }))
+        "refused": refused,
+    })
 }
 
 /// Records in quarantine, in order of position. `after` is the position to begin after, `limit` how many to show, and

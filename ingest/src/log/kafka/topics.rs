@@ -10,12 +10,14 @@ use daybook_schemas::{Topic, position::PartitionId};
 use rdkafka::{
     admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    consumer::Consumer,
     types::RDKafkaErrorCode,
 };
 
-use super::{Address, CALL_MAX, RECORD_BYTES_MAX, blocking, configuration};
+use super::{
+    Address, CALL_MAX, RECORD_BYTES_MAX, blocking, configuration,
+    reports::{self, Metadata},
+};
 use crate::log::LogError;
 
 /// How long new topics may take until every partition has a leader.
@@ -40,7 +42,7 @@ fn required(topic: Topic) -> Vec<(&'static str, &'static str)> {
 pub(super) async fn ensure(
     address: &Address,
     topics: &[Topic],
-    metadata: Arc<BaseConsumer>,
+    metadata: Arc<Metadata>,
     creatable: &[Topic],
 ) -> Result<Counts, LogError> {
     let admin: AdminClient<DefaultClientContext> = address.base().create().map_err(configuration)?;
@@ -61,7 +63,7 @@ pub(super) async fn ensure(
 }
 
 /// Refuses a log of the earlier layout: a new log must not start beside an old one.
-async fn refuse_earlier_layout(metadata: &Arc<BaseConsumer>, prefix: &str) -> Result<(), LogError> {
+async fn refuse_earlier_layout(metadata: &Arc<Metadata>, prefix: &str) -> Result<(), LogError> {
     let earlier = format!("{prefix}.{EARLIER}");
     if count(metadata, &earlier).await?.is_none() {
         return Ok(());
@@ -75,7 +77,7 @@ async fn refuse_earlier_layout(metadata: &Arc<BaseConsumer>, prefix: &str) -> Re
 async fn ensure_one(
     address: &Address,
     admin: &AdminClient<DefaultClientContext>,
-    metadata: &Arc<BaseConsumer>,
+    metadata: &Arc<Metadata>,
     topic: Topic,
 ) -> Result<PartitionId, LogError> {
     let name = topic.full_name(&address.prefix);
@@ -97,16 +99,17 @@ async fn ensure_one(
 }
 
 /// How many partitions the topic has; `None` where it does not exist or some partition has no leader yet.
-async fn count(metadata: &Arc<BaseConsumer>, name: &str) -> Result<Option<PartitionId>, LogError> {
+async fn count(metadata: &Arc<Metadata>, name: &str) -> Result<Option<PartitionId>, LogError> {
     let (metadata, name) = (Arc::clone(metadata), name.to_owned());
-    let count = move || -> Result<Option<PartitionId>, KafkaError> {
-        let found = metadata.fetch_metadata(Some(&name), CALL_MAX)?;
+    let count = move || -> Result<Option<PartitionId>, String> {
+        let found = metadata.fetch_metadata(Some(&name), CALL_MAX);
+        let found = found.map_err(|error| reports::reason(&metadata, &error))?;
         let topic = found.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
         let partitions = topic.map(|topic| topic.partitions()).filter(|partitions| !partitions.is_empty());
         let led = partitions.filter(|partitions| partitions.iter().all(|partition| partition.leader() >= 0));
         Ok(led.map(|partitions| PartitionId::try_from(partitions.len()).unwrap_or(PartitionId::MAX)))
     };
-    blocking(count).await?.map_err(|e| LogError::Unavailable(format!("no metadata from Kafka: {e}")))
+    blocking(count).await?.map_err(|reason| LogError::Unavailable(format!("no metadata from Kafka: {reason}")))
 }
 
 async fn create(

@@ -54,7 +54,7 @@ impl ElasticsearchStore {
     /// Whether an index has its alias. Refuses one that leads elsewhere, too.
     async fn has_alias(&self, name: &str) -> Result<bool, SearchError> {
         let alias = alias_of(name);
-        let (status, found) = self.call(Method::Get, &format!("/{alias}"), None).await?;
+        let (status, found) = self.look(&format!("/{alias}")).await?;
         if status == 404 {
             return Ok(false);
         }

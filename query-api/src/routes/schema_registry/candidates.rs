@@ -50,14 +50,14 @@ pub(super) async fn is_compatible(
     Ok(verdict(&candidate(&body)?, std::slice::from_ref(released), &query))
 }
 
-/// Whether a schema can read what was written with any version.
+/// Whether a schema can read what was written with any version. A subject that is not there has none.
 pub(super) async fn is_compatible_with_all(
     State(app): State<Arc<App>>,
     Path(subject): Path<String>,
     query: Query,
     Bounded(body): Bounded,
 ) -> Answer {
-    let released = released_of(&app, subject_name(&subject))?;
+    let released = released_of(&app, subject_name(&subject)).unwrap_or_default();
     Ok(verdict(&candidate(&body)?, released, &query))
 }
 

@@ -153,7 +153,7 @@ pub(super) async fn pin(app: &App, live: &Live, context: &WriteContext, collecti
         // A definition that somebody applied meanwhile is not replaced by an earlier one.
         let application = application.expecting(newest.hash);
         match create::create(app, live, &context, application).await {
-            Ok(_) | Err(ApiError::Shaped { status: StatusCode::PRECONDITION_FAILED, .. }) => {}
+            Ok(_) | Err(ApiError::Detailed { status: StatusCode::PRECONDITION_FAILED, .. }) => {}
             Err(error) => return Err(error),
         }
     }

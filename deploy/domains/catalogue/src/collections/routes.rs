@@ -1,6 +1,6 @@
 //! What is served of definitions: `PUT /api/v1/collections/{collection}` applies one, the others show them.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Router,
@@ -16,7 +16,7 @@ use daybook_query_api::{
     bodies::Bounded,
     context::WriteContext,
     create::{self, Creation, ReadBack},
-    error::ApiError,
+    error::{ApiError, no_route},
     idempotency::Recorded,
     json,
     live::Live,
@@ -49,14 +49,17 @@ pub fn api() -> DomainApi {
         name: super::DOMAIN,
         topics: vec![CATALOGUE],
         schemas: &SCHEMAS,
-        routes: Arc::new(|_app| {
+        routes: Arc::new(|app: &App| {
+            let running = running(app);
+            let without_route =
+                move |live: Live, path: Path<(String, String)>| not_served(Arc::clone(&running), live, path);
             Router::new()
                 .route(PREFIX, get(list))
                 .route(&format!("{PREFIX}/{{collection}}"), put(apply).get(show))
                 .route(&format!("{PREFIX}/{{collection}}/definition"), get(show_definition))
                 .route(lists::PREFIX, get(lists::list))
                 .route(&format!("{}/{{list}}", lists::PREFIX), put(lists::set).get(lists::show))
-                .route(&format!("{PREFIX}/{{collection}}/{{*of_records}}"), any(not_served))
+                .route(&format!("{PREFIX}/{{collection}}/{{*path}}"), any(without_route))
         }),
         streamed: Vec::new(),
         search_prefix: PREFIX.to_owned(),
@@ -170,8 +173,7 @@ async fn is_served(app: &App, collection: &str, revision: i64) {
 /// An answer with every mistake of a definition.
 fn refused(faults: &[Fault]) -> ApiError {
     let message = format!("the definition cannot be used; mistakes: {}", faults.len());
-    let body = json!({"code": "definition-invalid", "message": message, "faults": faults});
-    ApiError::Shaped { status: StatusCode::BAD_REQUEST, message, body }
+    ApiError::detailed(StatusCode::BAD_REQUEST, "definition-invalid", message).with("faults", json!(faults))
 }
 
 /// A definition that is applied.
@@ -224,8 +226,7 @@ impl<'a> Application<'a> {
             None => format!("there is no collection {}", self.collection),
             Some((hash, revision)) => format!("{} is at revision {revision}, {hash}", self.collection),
         };
-        let body = json!({"code": "other-revision", "message": message});
-        Err(ApiError::Shaped { status: StatusCode::PRECONDITION_FAILED, message, body })
+        Err(ApiError::detailed(StatusCode::PRECONDITION_FAILED, "other-revision", message))
     }
 
     /// Refuses a definition that cannot take the place of the earlier ones.
@@ -422,9 +423,21 @@ async fn show_definition(live: Live, Path(collection): Path<String>, query: Quer
     Ok(json::respond(StatusCode::OK, &body))
 }
 
-/// The answer to a request about records where this process does not run the collection: it may have been defined a
-/// moment ago.
-async fn not_served(live: Live, Path((collection, _of_records)): Path<(String, String)>) -> Result<Response, ApiError> {
+/// The domains whose routes are served beside these ones.
+fn running(app: &App) -> Arc<BTreeSet<&'static str>> {
+    Arc::new(app.domains().iter().map(|domain| domain.api.name).collect())
+}
+
+/// The answer below a collection where no route is. This process may not run the collection yet: it may have been defined
+/// a moment ago.
+async fn not_served(
+    running: Arc<BTreeSet<&'static str>>,
+    live: Live,
+    Path((collection, _path)): Path<(String, String)>,
+) -> Result<Response, ApiError> {
+    if running.contains(records::events::domain_name(&collection).as_str()) {
+        return Err(no_route());
+    }
     let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
     match rows.is_empty() {
         true => Err(unknown(&collection)),

@@ -175,8 +175,7 @@ fn definition_of_writes(app: &App, view: &View) -> Arc<Definition> {
 
 /// The answer to a request with a mistake in one field.
 fn refused(field: &str, code: &str, message: String) -> ApiError {
-    let body = json!({"code": code, "message": message, "field": field});
-    ApiError::Shaped { status: StatusCode::BAD_REQUEST, message, body }
+    ApiError::detailed(StatusCode::BAD_REQUEST, code, message).with("field", field)
 }
 
 /// The answer to a record with a fault.

@@ -242,7 +242,7 @@ impl Load<'_> {
         if !(0..=now + 86_400_000).contains(&envelope.occurred_at) {
             return Err(ApiError::invalid(
                 "occurred_at",
-                "occurred_at is not a time in milliseconds between 1970 and now",
+                "occurred_at is not a time in milliseconds between 1970 and a day from now",
             ));
         }
         rules::check_envelope(&envelope)?;

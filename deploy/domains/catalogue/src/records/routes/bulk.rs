@@ -287,10 +287,10 @@ fn within(rejects_max: Option<usize>, outcome: &Outcome) -> Result<(), ApiError>
         return Ok(());
     }
     let message = format!("{} lines are refused", outcome.rejected);
-    let mut body = shown(outcome);
-    body["code"] = "too-many-rejects".into();
-    body["message"] = message.as_str().into();
-    Err(ApiError::Shaped { status: StatusCode::UNPROCESSABLE_ENTITY, message, body })
+    let refused = ApiError::detailed(StatusCode::UNPROCESSABLE_ENTITY, "too-many-rejects", message);
+    let counts = shown(outcome);
+    let counts = counts.as_object().into_iter().flatten();
+    Err(counts.fold(refused, |refused, (name, count)| refused.with(name, count.clone())))
 }
 
 #[cfg(test)]

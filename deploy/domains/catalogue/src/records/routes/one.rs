@@ -117,8 +117,7 @@ pub(super) fn is_set(query: &Query, name: &str) -> Result<bool, ApiError> {
 /// The answer about a record that is taken down.
 pub(super) fn taken_down(record_id: &str, reason: &str) -> ApiError {
     let message = format!("record {record_id} is taken down");
-    let body = json!({"code": "taken-down", "message": message, "reason": reason});
-    ApiError::Shaped { status: StatusCode::GONE, message, body }
+    ApiError::detailed(StatusCode::GONE, "taken-down", message).with("reason", reason)
 }
 
 /// Shows a record, or with `?raw=true` what its source said.

@@ -75,7 +75,11 @@ pub(super) async fn take_down(
     let body: Body = serde_json::from_slice(&bytes).map_err(|error| ApiError::invalid("body", error.to_string()))?;
     let Body { ids, conditions, reason, reference, dry_run, expect } = body;
     if reason.is_empty() {
-        return Err(refused(StatusCode::BAD_REQUEST, "reason-required", "a takedown needs a reason".to_owned()));
+        return Err(ApiError::detailed(
+            StatusCode::BAD_REQUEST,
+            "reason-required",
+            "a takedown needs a reason".to_owned(),
+        ));
     }
     if ids.is_empty() == conditions.is_empty() {
         return Err(ApiError::invalid("ids", "a takedown names ids, or where: the values that records must have"));
@@ -88,7 +92,7 @@ pub(super) async fn take_down(
     };
     if !conditions.is_empty() && ids.len() > FOUND_MAX {
         let message = format!("more than {FOUND_MAX} records have these values; name more values");
-        return Err(refused(StatusCode::CONFLICT, "too-many", message));
+        return Err(ApiError::detailed(StatusCode::CONFLICT, "too-many", message));
     }
     if conditions.is_empty() && ids.len() > IDS_MAX {
         return Err(ApiError::invalid("ids", format!("{} ids are more than {IDS_MAX}", ids.len())));
@@ -104,7 +108,7 @@ pub(super) async fn take_down(
     let new: BTreeSet<&String> = ids.difference(&before).collect();
     if let Some(expected) = expect.filter(|expected| *expected != new.len()) {
         let message = format!("{} records would be taken down, not {expected}", new.len());
-        return Err(refused(StatusCode::CONFLICT, "too-many", message));
+        return Err(ApiError::detailed(StatusCode::CONFLICT, "too-many", message));
     }
     if dry_run {
         return Ok(answer(&new, true));
@@ -160,11 +164,6 @@ fn answer(ids: &BTreeSet<&String>, dry_run: bool) -> Response {
 fn positions(response: &Response) -> Vec<Position> {
     let text = response.headers().get("daybook-position").and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(',').filter_map(|position| position.parse().ok()).collect()
-}
-
-fn refused(status: StatusCode, code: &str, message: String) -> ApiError {
-    let body = json!({"code": code, "message": message});
-    ApiError::Shaped { status, message, body }
 }
 
 struct Reinstatement;

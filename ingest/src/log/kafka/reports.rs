@@ -1,0 +1,88 @@
+//! What librdkafka reports of its connections. A call that failed says no more than that there is no connection; why, it
+//! reports beside the call.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientContext,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+/// Asks for metadata and watermarks.
+pub(super) type Metadata = BaseConsumer<Reports>;
+
+/// Reports that are read after a call, at most, and how long one is waited for.
+const REPORTS_MAX: usize = 100;
+const REPORT_WAIT: Duration = Duration::from_millis(100);
+
+/// The last report.
+#[derive(Default)]
+pub(super) struct Reports(Mutex<Option<Report>>);
+
+#[derive(Clone)]
+struct Report {
+    code: RDKafkaErrorCode,
+    reason: String,
+}
+
+impl Reports {
+    fn note(&self, code: RDKafkaErrorCode, reason: &str) {
+        // It follows the reports of each broker, and says less.
+        if code != RDKafkaErrorCode::AllBrokersDown {
+            let report = Report { code, reason: reason.to_owned() };
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(report);
+        }
+    }
+
+    fn last(&self) -> Option<Report> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How the credentials were refused, if that is the last report.
+    pub(super) fn denial(&self) -> Option<String> {
+        let is_denial = |report: &Report| {
+            matches!(report.code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
+        };
+        self.last().filter(is_denial).map(|report| report.reason)
+    }
+}
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(error = %error, "librdkafka: {reason}");
+        if let Some(code) = error.rdkafka_error_code() {
+            self.note(code, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Reports {}
+
+/// Why a call failed: what was reported of the connections, or else its own error. Blocks for a moment.
+pub(super) fn reason(metadata: &Metadata, error: &KafkaError) -> String {
+    // A report is noted when it is polled for. No partition is assigned, so that nothing else comes.
+    let reported = (0..REPORTS_MAX).take_while(|_| metadata.poll(REPORT_WAIT).is_some()).count();
+    tracing::debug!(reported, "librdkafka reported {reported} errors of its connections");
+    metadata.context().last().map_or_else(|| error.to_string(), |report| format!("{} ({error})", report.reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_report_that_names_a_reason_counts() {
+        let reports = Reports::default();
+        let say = |code, reason: &str| reports.error(KafkaError::Global(code), reason);
+        assert!(reports.last().is_none() && reports.denial().is_none());
+        say(RDKafkaErrorCode::Authentication, "invalid credentials");
+        say(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
+        assert_eq!(reports.denial().as_deref(), Some("invalid credentials"));
+        say(RDKafkaErrorCode::Resolve, "unknown name");
+        assert_eq!((reports.denial(), reports.last().map(|it| it.reason).as_deref()), (None, Some("unknown name")));
+    }
+}
