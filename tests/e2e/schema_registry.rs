@@ -80,7 +80,15 @@ async fn what_user_interfaces_ask_is_answered_in_the_registry_s_shapes() {
         let new = api.post(&format!("{PREFIX}/compatibility/subjects/new/versions"), &candidate).await;
         assert_eq!((new.status, new.json()), (200, json!({"is_compatible": true})), "{}", new.text);
         assert_eq!(api.get(&format!("{PREFIX}/schemas/ids/100?fetchMaxId=true")).await.json()["maxId"], 301);
-        let in_capitals = format!("/subjects/{subject}/versions/LATEST");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_answered_in_the_registry_s_shape() {
+    on_both("registry_mistakes", |_place, server| async move {
+        let api = &server.api;
+        let in_capitals = format!("/subjects/{}/versions/LATEST", subject(api).await);
         for (method, path, status, code) in [
             (Method::GET, "/nothing", 404, 404),
             (Method::GET, "/associations/resources/cluster/topic?resourceType=topic", 404, 404),
