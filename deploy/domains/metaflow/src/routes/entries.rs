@@ -63,7 +63,7 @@ pub(super) fn read<T>(
             Ok(entry) => kept.push(entry),
             Err(ApiError::Invalid { message, field }) => skipped.add(message, field),
             Err(ApiError::TooLarge { message, field }) if !is_unlimited(field.as_deref()) => {
-                skipped.add(message, field)
+                skipped.add(message, field);
             }
             Err(error) => return Err(error),
         }
