@@ -14,6 +14,7 @@ use serde::Serialize;
 
 pub use self::{
     body::{Object, array, object},
+    column_text::{NAN, string},
     writer::{ObjectWriter, write_text},
 };
 

@@ -18,7 +18,7 @@ async fn task(api: &Api) -> String {
 
 /// Metadata that cannot be stored, each with the field because of which. The first ones as clients post them: no log
 /// group, a string with a NUL, a file name that is not UTF-8.
-const METADATA: [(&str, &str); 16] = [
+const METADATA: [(&str, &str); 18] = [
     (r#""field_name": "aws-batch-awslogs-group", "value": null"#, "value"),
     (r#""field_name": "foreach-stack", "value": ["x=a\u0000b"]"#, "value"),
     (r#""field_name": "foreach-stack", "value": ["x=f\udcff.csv"]"#, "value"),
@@ -35,6 +35,8 @@ const METADATA: [(&str, &str); 16] = [
     (r#""field_name": "x", "system_tags": {"a": "\u0000"}"#, "system_tags"),
     (r#""field_name": "x", "tags": [1e400]"#, "tags"),
     (r#""field_name": "x", "tags": ["\u0000"]"#, "tags"),
+    (r#""field_name": "x", "tags": [NaN]"#, "tags"),
+    (r#""field_name": "x", "value": [NaN, "a"]"#, "value"),
 ];
 /// Artifacts that cannot be stored.
 const ARTIFACTS: [(&str, &str); 11] = [
@@ -71,12 +73,54 @@ async fn an_entry_that_cannot_be_stored_is_left_out_and_named_and_the_others_are
             assert_eq!(alone.header("daybook-skipped"), "1");
         }
         let metrics = server.api.get("/metrics").await.text;
-        for (kind, count) in [("metadata", 32), ("artifacts", 22)] {
+        for (kind, count) in [("metadata", 36), ("artifacts", 22)] {
             let line = format!("daybook_query_api_skipped_entries_total{{kind=\"{kind}\"}} {count}");
             assert!(metrics.contains(&line), "{line} is not in {metrics}");
         }
         let whole = server.api.post(&format!("{task}/metadata"), &json!([{"field_name": "x"}])).await;
         assert_eq!(whole.header("daybook-skipped"), "");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_with_a_text_over_the_limit_is_left_out_unless_the_original_has_no_limit_there() {
+    on_both("long_entries", |_place, server: Server| async move {
+        let task = task(&server.api).await;
+        let (name, value, tag) = ("x".repeat(1025), "x".repeat(1024 * 1024 + 1), "x".repeat(16 * 1024 + 1));
+        for (kind, count, field, text) in [
+            ("metadata", "metadata_created", "field_name", &name),
+            ("metadata", "metadata_created", "type", &name),
+            ("metadata", "metadata_created", "user_name", &name),
+            ("artifact", "artifacts_created", "name", &name),
+            ("artifact", "artifacts_created", "location", &value),
+            ("artifact", "artifacts_created", "ds_type", &name),
+            ("artifact", "artifacts_created", "sha", &name),
+            ("artifact", "artifacts_created", "type", &name),
+            ("artifact", "artifacts_created", "content_type", &name),
+            ("artifact", "artifacts_created", "user_name", &name),
+        ] {
+            let mut wrong = json!({"name": field});
+            wrong[field] = json!(text);
+            let good = json!({"name": format!("kept beside {field}")});
+            let answer = server.api.post(&format!("{task}/{kind}"), &json!([wrong, good])).await;
+            assert_eq!((answer.status, answer.json()), (200, json!({count: 1})), "{kind} {field}");
+            assert_eq!(answer.header("daybook-skipped-fields"), format!("[0].{field}"));
+        }
+        let before = server.api.get(&format!("{task}/metadata")).await.text;
+        for (kind, field, text) in [
+            ("metadata", "value", json!(value)),
+            ("metadata", "tags", json!([tag])),
+            ("metadata", "system_tags", json!([tag])),
+            ("artifact", "tags", json!([tag])),
+            ("artifact", "system_tags", json!([tag])),
+        ] {
+            let mut wrong = json!({});
+            wrong[field] = text;
+            let answer = server.api.post(&format!("{task}/{kind}"), &json!([{}, wrong])).await;
+            assert_eq!((answer.status, &answer.json()["field"]), (413, &json!(format!("[1].{field}"))), "{kind}");
+        }
+        assert_eq!(server.api.get(&format!("{task}/metadata")).await.text, before, "something was stored");
     })
     .await;
 }
@@ -121,7 +165,15 @@ async fn values_are_the_texts_that_the_original_stores() {
             (r#"["nan", "-inf", 2.5]"#, "{NaN,-Infinity,2.5}"),
             ("NaN", "NaN"),
             ("-Infinity", "-Infinity"),
+            ("1796055908594.0312", "1796055908594.0312"),
+            ("-233891771783429.62", "-233891771783429.62"),
+            ("100000000000000.62", "100000000000000.62"),
             ("[NaN, Infinity, 2.5]", "{NaN,Infinity,2.5}"),
+            ("[[1], [NaN]]", "{{1},{NaN}}"),
+            ("[1, NaN]", "{1,NaN}"),
+            ("[Infinity, 5]", "{Infinity,5}"),
+            ("[NaN, 12345678901]", "{NaN,12345678901}"),
+            (r#"["-inf", NaN]"#, "{-Infinity,NaN}"),
             (r#"["NaN \" Infinity"]"#, r#"{"NaN \" Infinity"}"#),
             (r#"[["1", 2], [null, 9223372036854775807]]"#, "{{1,2},{NULL,9223372036854775807}}"),
             (r#"["yes", false]"#, "{t,f}"),
@@ -143,6 +195,10 @@ async fn values_are_the_texts_that_the_original_stores() {
             assert_eq!(artifact[field], text, "{field}");
         }
         assert_eq!(artifact["type"], Value::Null);
+        let attempt = r#"[{"name": "attempt", "attempt_id": "\u000b4"}]"#;
+        assert_eq!(server.api.post_text(&format!("{task}/artifact"), attempt).await.status, 200);
+        let attempt = server.api.get(&format!("{task}/artifacts/attempt/attempt/4")).await.json();
+        assert_eq!(attempt["attempt_id"], 4);
         let flow = server.api.post_text("/flows/H", r#"{"user_name": 18446744073709551616}"#).await.json();
         assert_eq!(flow["user_name"], "18446744073709551616");
         assert_eq!(server.api.get("/flows/H").await.json(), flow);
@@ -171,6 +227,53 @@ async fn a_heartbeat_from_the_future_does_not_outlive_the_next_one() {
         let beat = api.get(&path).await.json()["last_heartbeat_ts"].as_i64().unwrap_or_default();
         assert!(beat > 0 && beat < ahead / 1000 - 3600, "the next beat was not recorded: {beat}");
         assert_eq!(running().await, 1);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_from_the_future_does_not_outlive_the_next_heartbeat() {
+    on_both("registered_ahead", |_place, server: Server| async move {
+        let api = &server.api;
+        api.post("/flows/F", &json!({})).await;
+        // Also by little: whether a time is in the future must not depend on when it is read.
+        for (run, ahead) in [(1, 9_000), (2, 95_000), (3, 7_200_000)] {
+            let flow = api.post(&format!("/flows/Of{run}"), &json!({})).await.json();
+            let now = flow["ts_epoch"].as_i64().unwrap_or_default();
+            let at = now + ahead;
+            let line = |kind: &str, mut event: Value| {
+                event["flow_id"] = json!("F");
+                event["run_number"] = json!(run);
+                json!({"type": kind, "event": event, "occurred_at": at}).to_string()
+            };
+            let task = |id: i64| line("TaskRegistered", json!({"step_name": "s", "task_id": id, "heartbeat": true}));
+            let step = line("StepRegistered", json!({"step_name": "s"}));
+            let lines = [line("RunStarted", json!({"heartbeat": true})), step, task(10 * run)].join("\n");
+            let answer = api.post_text("/api/v1/events", &lines).await;
+            assert_eq!(answer.json()["accepted"], 3, "{}", answer.text);
+            let path = format!("/flows/F/runs/{run}");
+            let task_path = format!("{path}/steps/s/tasks/{}", 10 * run);
+            assert_eq!(api.get(&path).await.json()["last_heartbeat_ts"], at / 1000, "nothing else is known");
+            assert_eq!(api.post_text(&format!("{task_path}/heartbeat"), "").await.status, 200);
+            // A later registration from the future decides nothing either.
+            assert_eq!(api.post_text("/api/v1/events", &task(10 * run + 1)).await.json()["accepted"], 1);
+            let listed = api.get("/flows/F/runs").await.json();
+            let tasks = api.get(&format!("{path}/steps/s/tasks")).await.json();
+            let of = |list: &Value, field: &str, number: i64| {
+                let found = list.as_array().into_iter().flatten().find(|object| object[field] == number);
+                found.map(|object| object["last_heartbeat_ts"].clone())
+            };
+            let beat = api.get(&path).await.json()["last_heartbeat_ts"].clone();
+            let seconds = beat.as_i64().unwrap_or_default();
+            assert!((now / 1000..at / 1000).contains(&seconds), "{ahead}: {beat}");
+            assert_eq!(of(&listed, "run_number", run), Some(beat.clone()));
+            assert_eq!(api.get(&task_path).await.json()["last_heartbeat_ts"], beat);
+            assert_eq!(of(&tasks, "task_id", 10 * run), Some(beat.clone()));
+            for filter in ["status=running".to_owned(), format!("last_heartbeat_ts={beat}")] {
+                let found = api.get(&format!("/flows/F/runs?run_number={run}&{filter}")).await.json();
+                assert_eq!(found.as_array().map(Vec::len), Some(1), "{filter}: {found}");
+            }
+        }
     })
     .await;
 }

@@ -296,6 +296,49 @@ async fn the_run_s_tags_are_shown_on_everything_below_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn system_tags_that_cannot_be_removed_are_shown_as_python_shows_a_set() {
+    on_both("python_set", |_place, server| async move {
+        let api = &server.api;
+        api.post("/flows/F", &json!({})).await;
+        for (tag, shown) in [
+            ("user:o'brien", r#""user:o'brien""#),
+            (r#"a'b"c"#, r#"'a\'b"c'"#),
+            ("a\\b\n", r"'a\\b\n'"),
+            ("a\u{a0}\u{200b}é", r"'a\xa0\u200bé'"),
+        ] {
+            let run = api.post("/flows/F/run", &json!({"system_tags": [tag]})).await.json()["run_number"].clone();
+            let mutate = format!("/flows/F/runs/{run}/tag/mutate");
+            let answer = api.patch(&mutate, &json!({"tags_to_remove": [tag, "absent", tag]})).await;
+            let expected = format!("Cannot remove tags that are existing system tags {{{shown}}}");
+            assert_eq!((answer.status, answer.json()), (422, json!(expected)), "{tag}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_no_run_can_have_is_removed_without_effect_and_is_not_added() {
+    on_both("impossible_tags", |_place, server| async move {
+        let (_, run, _) = task(&server.api, "F").await;
+        let mutate = format!("/flows/F/runs/{run}/tag/mutate");
+        let patch = async |body: String| server.api.send(reqwest::Method::PATCH, &mutate, Some(body), &[]).await;
+        let long = format!("\"{}\"", "x".repeat(16 * 1024 + 1));
+        for (tag, refused) in [(r#""a\u0000""#, 400), (r#""\ud800""#, 400), (long.as_str(), 413)] {
+            let removed = patch(format!("{{\"tags_to_remove\": [{tag}]}}")).await;
+            assert_eq!((removed.status, removed.json()), (200, json!({"tags": ["t"]})), "{tag}");
+            assert_eq!(patch(format!("{{\"tags_to_add\": [{tag}]}}")).await.status, refused, "{tag}");
+        }
+        for body in [r#"{"tags_to_remove": [1]}"#, r#"{"tags_to_add": [NaN]}"#] {
+            let answer = patch(body.to_owned()).await;
+            assert_eq!((answer.status, answer.json()), (400, json!("All tag values must be strings")), "{body}");
+        }
+        let removed = patch(r#"{"tags_to_remove": ["a\u0000", "t"]}"#.to_owned()).await;
+        assert_eq!((removed.status, removed.json()), (200, json!({"tags": []})));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_latest_attempt_of_one_artifact_is_that_of_the_artifact_called_name() {
     on_both("attempts", |_place, server| async move {
         let (path, _, _) = task(&server.api, "F").await;
@@ -355,10 +398,13 @@ async fn objects_are_reached_by_number_and_by_name_and_paths_are_decoded_after_m
         assert_eq!(api.post("/flows/a%2Fb/runs/argo-x/steps/start/step", &json!({})).await.status, 200);
         let task = api.post("/flows/a%2Fb/runs/argo-x/steps/start/task", &json!({"task_id": "t-x"})).await.json();
         assert_eq!((&task["run_number"], &task["task_id"]), (&json!("argo-x"), &json!("t-x")));
-        for numeric in ["7", "٣"] {
-            assert_eq!(api.post("/flows/a%2Fb/run", &json!({"run_number": numeric})).await.status, 400, "{numeric}");
+        for (name, status) in [("7", 400), ("٣", 400), ("²", 400), ("½", 400), ("一", 200), ("NaN", 200)] {
+            assert_eq!(api.post("/flows/a%2Fb/run", &json!({"run_number": name})).await.status, status, "{name}");
         }
-        assert_eq!(api.post("/flows/a%2Fb/run", &json!({"run_number": 7})).await.status, 400);
+        for number in ["7", "NaN", "Infinity"] {
+            let body = format!("{{\"run_number\": {number}}}");
+            assert_eq!(api.post_text("/flows/a%2Fb/run", &body).await.status, 400, "{number}");
+        }
         for path in ["//flows/a%2Fb", "/ping/", "/flows//runs"] {
             let answer = api.get(path).await;
             assert_eq!((answer.status, &answer.json()["field"]), (404, &Value::Null), "{path}: {}", answer.text);
@@ -399,6 +445,13 @@ async fn filters_and_the_run_s_status_follow_the_metadata_of_the_end_step() {
         let unfiltered = api.get(&format!("{end}/filtered_tasks?metadata_field_name=&pattern=")).await;
         assert_eq!(unfiltered.json(), tasks.json(), "an empty parameter counts as absent");
         assert_eq!(api.get(&format!("{end}/filtered_tasks?pattern=(")).await.status, 400);
+        // A dot matches a newline, and a brace that begins no bound stands for itself.
+        let lines = json!([{"field_name": "lines", "value": "l1\nx{,2}"}]);
+        api.post(&format!("{end}/tasks/{id}/metadata"), &lines).await;
+        for pattern in ["^(?:.*)$", "%7B", "x%7B,", "^l1.x%7B,2%7D$"] {
+            let query = format!("metadata_field_name=lines&pattern={pattern}");
+            assert_eq!(api.get(&format!("{end}/filtered_tasks?{query}")).await.json(), tasks.json(), "{pattern}");
+        }
         assert_eq!(api.get("/flows/F/runs?_limit=x").await.status, 400);
         assert_eq!(api.get("/flows/F/runs?_cursor=zz").await.json(), json!("Invalid cursor"));
     })

@@ -30,6 +30,9 @@ pub struct Model {
     run_names: BTreeSet<(String, String)>,
     task_names: BTreeSet<(RunKey, String, String)>,
     keys: BTreeSet<(String, String)>,
+    /// The last registrations that count as heartbeats of runs, in seconds.
+    registrations: BTreeMap<RunKey, i64>,
+    /// The last beats of the heartbeat topic, in seconds.
     run_beats: BTreeMap<RunKey, i64>,
     task_beats: BTreeMap<(String, i64), i64>,
 }
@@ -100,10 +103,11 @@ impl Model {
             "MetadataRegistered" => self.register_metadata(&run, event, at),
             "RunTagsMutated" => self.mutate_tags(&run, event),
             "HeartbeatRecorded" => {
+                let at = at.div_euclid(1000);
                 match event["task_id"].as_i64() {
-                    Some(task) => beat(&mut self.task_beats, (flow, task), at),
-                    None => beat(&mut self.run_beats, run, at),
-                }
+                    Some(task) => self.task_beats.insert((flow, task), at),
+                    None => self.run_beats.insert(run, at),
+                };
                 Outcome::Applied
             }
             _ => Outcome::Applied,
@@ -135,7 +139,7 @@ impl Model {
         }
         self.run_names.extend(name);
         if event["heartbeat"] == true {
-            beat(&mut self.run_beats, run.clone(), at);
+            self.registrations.insert(run.clone(), at.div_euclid(1000));
         }
         let object = json!({"flow_id": run.0, "run_number": exposed(event, "run_id", "run_number"),
             "user_name": event["user_name"], "ts_epoch": at, "tags": event["tags"], "system_tags": event["system_tags"]});
@@ -163,7 +167,7 @@ impl Model {
         }
         // A registration that comes second changes nothing, but it shows that the run is alive.
         if event["heartbeat"] == true {
-            beat(&mut self.run_beats, run.clone(), at);
+            self.registrations.insert(run.clone(), at.div_euclid(1000));
         }
         let key = (run.0.clone(), number(event, "task_id"));
         let name = event["task_name"].as_str().map(|name| (run.clone(), step.clone(), name.to_owned()));
@@ -171,9 +175,6 @@ impl Model {
             return Outcome::Lost;
         }
         self.task_names.extend(name);
-        if event["heartbeat"] == true {
-            beat(&mut self.task_beats, key.clone(), at);
-        }
         let (artifacts, metadata) = (BTreeMap::new(), BTreeMap::new());
         self.tasks.insert(key, Task { run, step, event: event.clone(), at, artifacts, metadata });
         Outcome::Applied
@@ -223,7 +224,7 @@ impl Model {
     /// A run as the API shows it.
     pub fn run(&self, key: &RunKey) -> Option<Value> {
         let mut object = self.runs.get(key)?.clone();
-        object["last_heartbeat_ts"] = json!(self.run_beats.get(key));
+        object["last_heartbeat_ts"] = json!(self.run_beats.get(key).or(self.registrations.get(key)));
         let owner = format!("user:{}", text(&object, "user_name"));
         let owned = object["system_tags"].as_array().is_some_and(|tags| tags.contains(&json!(owner)));
         if owned && !object["user_name"].is_null() {
@@ -258,7 +259,8 @@ impl Model {
         object["user_name"] = task.event["user_name"].clone();
         object["ts_epoch"] = task.at.into();
         let key = (task.run.0.clone(), number(&task.event, "task_id"));
-        object["last_heartbeat_ts"] = json!(self.task_beats.get(&key));
+        let registered = (task.event["heartbeat"] == true).then(|| task.at.div_euclid(1000));
+        object["last_heartbeat_ts"] = json!(self.task_beats.get(&key).copied().or(registered));
         self.with_parent_columns(&task.run, object)
     }
 
@@ -294,9 +296,4 @@ impl Model {
     pub fn latest_attempt(task: &Task) -> i64 {
         task.artifacts.keys().map(|(attempt, _)| *attempt).max().unwrap_or(0)
     }
-}
-
-fn beat<K: Ord>(beats: &mut BTreeMap<K, i64>, heart: K, at: i64) {
-    let newest = beats.entry(heart).or_insert(0);
-    *newest = (*newest).max(at.div_euclid(1000));
 }

@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::{Value, value::RawValue};
 
-use super::column_text::{Unstorable, column_text, string};
+use super::column_text::{Unstorable, column_text, is_space, string};
 use crate::error::ApiError;
 
 /// A JSON object of a request, and how its fields are named in errors.
@@ -150,11 +150,11 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// An integer, also as a string of digits; 0 if it is missing.
+    /// An integer, also as a string of digits, with PostgreSQL's white space around them; 0 if it is missing.
     pub fn small_int(&self, field: &str) -> Result<i32, ApiError> {
         let Some(value) = self.get(field) else { return Ok(0) };
-        let digits = string(value.get()).map_or(value.get().into(), |text| text.trim_ascii().to_owned());
-        digits.parse().map_err(|_| self.wrong(field, value, "an integer in range"))
+        let digits = string(value.get()).unwrap_or(value.get().into());
+        digits.trim_matches(is_space).parse().map_err(|_| self.wrong(field, value, "an integer in range"))
     }
 
     /// Any value as a list of texts: what is no list is a list of one, and what is no string is its JSON text. `None` if
@@ -166,6 +166,11 @@ impl<'a> Object<'a> {
             false => json_text(item).map_err(|reason| self.unstorable(field, &reason)),
         };
         items(value).unwrap_or_else(|| vec![value]).into_iter().map(item).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The items of a list, each as the client wrote it; `None` if the field is no list.
+    pub fn items(&self, field: &str) -> Option<Vec<&'a str>> {
+        Some(items(self.get(field)?)?.into_iter().map(RawValue::get).collect())
     }
 
     /// A field as it is.
@@ -226,10 +231,17 @@ mod tests {
             let body = format!("{{\"n\": {text}}}");
             object(body.as_bytes()).and_then(|object| object.small_int("n")).ok()
         };
-        for (text, expected) in [("5", Some(5)), ("\" 6 \"", Some(6)), ("\"+7\"", Some(7)), ("-0", Some(0))] {
+        for (text, expected) in [
+            ("5", Some(5)),
+            ("\" 6 \"", Some(6)),
+            ("\"+7\"", Some(7)),
+            ("-0", Some(0)),
+            (r#""\u000b4""#, Some(4)),
+            (r#""\t\f-4\r\n""#, Some(-4)),
+        ] {
             assert_eq!(of(text), expected, "{text}");
         }
-        for text in ["null", "1.0", "true", "1e3", "[1]", "\"\"", "\"x\"", "99999999999999999999"] {
+        for text in [r#""\u00a05""#, "null", "1.0", "true", "1e3", "[1]", "\"\"", "\"x\"", "99999999999999999999"] {
             assert_eq!(of(text), None, "{text}");
         }
     }

@@ -11,6 +11,9 @@ use serde_json::value::RawValue;
 
 use super::numeric;
 
+/// The number that stands for NaN, which JSON does not have. It is too large for every type, so that only what knows it
+/// reads it, and no client writes it so.
+pub const NAN: &str = "1E+0000000999";
 /// Most dimensions of an array.
 const DIMENSIONS_MAX: usize = 6;
 /// Powers of ten from which a Python float has an exponent, and so no `.0`.
@@ -46,7 +49,7 @@ pub(super) fn column_text(raw: &str) -> Result<Option<String>, Unstorable> {
 }
 
 /// The text of a JSON string; `None` if it is none, or holds half of a surrogate pair.
-pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
+pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str::<String>(raw).ok().map(Cow::Owned) } else { Some(inner.into()) }
 }
@@ -55,19 +58,33 @@ pub(super) fn string(raw: &str) -> Option<Cow<'_, str>> {
 fn number_text(raw: &str) -> String {
     match raw {
         "-0" => "0".to_owned(),
+        NAN => "NaN".to_owned(),
         _ if raw.contains(['.', 'e', 'E']) => double_text(raw.parse().unwrap_or(f64::NAN)),
         _ => raw.to_owned(),
     }
 }
 
 fn double_text(number: f64) -> String {
-    let text = format!("{number}");
+    let shortest = shortest(number);
+    let text = numeric::read(&shortest).unwrap_or(shortest);
     match number {
         _ if number.is_infinite() => if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned(),
         0.0 => "0.0".to_owned(),
         _ if text.contains('.') || number.abs() >= PLAIN_FLOAT_MAX => text,
         _ => format!("{text}.0"),
     }
+}
+
+/// The fewest digits that read back as the number, with an exponent, as in `1.5e-7`. Of several such texts, the nearest
+/// to the exact value, and of two that are equally near, the one with the even last digit.
+fn shortest(number: f64) -> String {
+    // This has the fewest digits, but of two that are equally near it takes the greater.
+    let any = format!("{number:e}");
+    let mantissa = any.split('e').next().unwrap_or(&any);
+    let places = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+    // This is the nearest, and the even one of two, but below a power of two it may read back as another number.
+    let nearest = format!("{number:.places$e}");
+    if nearest.parse::<f64>() == Ok(number) { nearest } else { any }
 }
 
 /// Types of items. Numbers are in the order of their width.
@@ -87,7 +104,7 @@ impl Type {
     /// The type of a number as the client wrote it; `text` is its column's text.
     fn of_number(raw: &str, text: &str) -> Self {
         match text {
-            "Infinity" | "-Infinity" => Self::Double,
+            "NaN" | "Infinity" | "-Infinity" => Self::Double,
             _ if raw.contains(['.', 'e', 'E']) => Self::Numeric,
             _ if text.parse::<i32>().is_ok() => Self::Int,
             _ if text.parse::<i64>().is_ok() => Self::BigInt,
@@ -212,9 +229,14 @@ fn item(raw: &str) -> Result<Item, Unstorable> {
     })
 }
 
+/// Whether PostgreSQL passes over a character before and after a number.
+pub(super) fn is_space(letter: char) -> bool {
+    matches!(letter, ' ' | '\t'..='\r')
+}
+
 /// A string beside items of another type, read as one of them.
 fn read_as(r#type: Type, text: &str) -> Option<Item> {
-    let text = text.trim_matches(|letter| matches!(letter, ' ' | '\t'..='\r'));
+    let text = text.trim_matches(is_space);
     let number = match r#type {
         Type::Bool => return read_bool(&text.to_ascii_lowercase()).map(Item::Bool),
         Type::Int => text.parse::<i32>().ok()?.to_string(),
@@ -276,7 +298,7 @@ fn write_item(out: &mut String, r#type: Type, item: &Item) {
 
 /// Quotes a text where its bare form would be read as something else.
 fn write_text(out: &mut String, text: &str) {
-    let special = |letter: char| matches!(letter, '"' | '\\' | '{' | '}' | ',' | ' ' | '\t'..='\r');
+    let special = |letter: char| matches!(letter, '"' | '\\' | '{' | '}' | ',') || is_space(letter);
     if !text.is_empty() && !text.eq_ignore_ascii_case("null") && !text.contains(special) {
         out.push_str(text);
         return;
@@ -293,13 +315,13 @@ fn write_text(out: &mut String, text: &str) {
 
 /// A double as PostgreSQL prints it: the shortest digits, with an exponent from 1e15 and below 1e-4.
 fn short_double(text: &str) -> String {
-    let number: f64 = text.parse().unwrap_or(f64::NAN);
-    let scientific = format!("{number:e}");
+    let scientific = shortest(text.parse().unwrap_or(f64::NAN));
     match scientific.split_once('e').and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?))) {
+        Some((digits, 0)) => digits.to_owned(),
         Some((digits, exponent)) if !(-4..15).contains(&exponent) => {
             format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
         }
-        Some(_) => format!("{number}"),
+        Some(_) => numeric::read(&scientific).unwrap_or(scientific),
         None => text.to_owned(),
     }
 }
@@ -334,6 +356,67 @@ mod tests {
             ("123456789.123456789", "123456789.12345679"),
             ("true", "true"),
         ]);
+    }
+
+    #[test]
+    fn of_two_shortest_texts_the_nearest_counts_and_of_two_that_are_equally_near_the_even_one() {
+        let least = format!("0.{}5", "0".repeat(323));
+        check(&[
+            ("1796055908594.0312", "1796055908594.0312"),
+            ("-233891771783429.62", "-233891771783429.62"),
+            ("100000000000000.62", "100000000000000.62"),
+            ("[1e400,100000000000000.62,-0.0,1.5]", "{Infinity,100000000000000.62,0,1.5}"),
+            ("5e-324", least.as_str()),
+            ("9007199254740993.0", "9007199254740992.0"),
+            ("9.5367431640625e-07", "0.00000095367431640625"),
+        ]);
+    }
+
+    /// Multiples of 1/32 end after five places, so that their exact values are whole numbers of 1/100000.
+    #[test]
+    fn doubles_read_back_as_they_were_and_no_shortest_text_is_nearer() {
+        let scaled = |text: &str| -> i128 {
+            let (whole, fraction) = text.split_once('.').unwrap();
+            format!("{whole}{fraction:0<5}").parse().unwrap()
+        };
+        let mut state = 1_u64;
+        for _ in 0..20_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let bits = state >> 11;
+            let number = bits as f64 / 32.0;
+            let (text, plain) = (double_text(number), format!("{number:?}"));
+            assert_eq!(text.parse::<f64>(), Ok(number), "{text}");
+            assert_eq!(text.len(), plain.len(), "{text} {plain}");
+            let exact = i128::from(bits) * 3125;
+            let (distance, of_plain) = ((scaled(&text) - exact).abs(), (scaled(&plain) - exact).abs());
+            assert!(distance <= of_plain, "{text} {plain}");
+            assert!(text == plain || distance < of_plain || text.ends_with(['0', '2', '4', '6', '8']), "{text}");
+        }
+        // Any doubles, also the least and the greatest.
+        for _ in 0..20_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let number = f64::from_bits(state);
+            if number.is_finite() {
+                assert_eq!(double_text(number).parse::<f64>(), Ok(number));
+                assert_eq!(short_double(&format!("{number:e}")).parse::<f64>(), Ok(number));
+            }
+        }
+    }
+
+    #[test]
+    fn nan_is_a_number() {
+        let check = |raw: &str, expected: Result<&str, Unstorable>| {
+            let raw = raw.replace("NaN", NAN);
+            assert_eq!(column_text(&raw), expected.map(|text| Some(text.to_owned())), "{raw}");
+        };
+        check("NaN", Ok("NaN"));
+        check("[1,NaN]", Ok("{1,NaN}"));
+        check("[[1],[NaN]]", Ok("{{1},{NaN}}"));
+        check("[1e999,5]", Ok("{Infinity,5}"));
+        check("[NaN,12345678901]", Ok("{NaN,12345678901}"));
+        check(r#"["-inf",NaN]"#, Ok("{-Infinity,NaN}"));
+        check(r#"[NaN,"a"]"#, Err(Unstorable::Ragged));
+        check("[NaN,true]", Err(Unstorable::Ragged));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Changing the user tags of a run.
 
+use daybook_schemas::rules::{TAG_BYTES_MAX, text};
+
 use crate::{
     decisions::{Rejection, RunFacts, checked},
     events::{Event, RunTagsMutated, ids::FlowId},
@@ -24,12 +26,19 @@ pub(crate) fn decide(
     run: Option<&RunFacts>,
     tags: &[String],
 ) -> Result<Option<Event>, Rejection> {
-    let MutateRunTags { flow_id, mut add, remove, run: named } = command;
+    let MutateRunTags { flow_id, mut add, mut remove, run: named } = command;
     let run = run.ok_or_else(|| Rejection::UnknownRun(format!("{flow_id}/{named}")))?;
-    let system: Vec<String> = remove.iter().filter(|tag| run.system_tags.contains(tag)).cloned().collect();
+    let mut system: Vec<String> = Vec::new();
+    for tag in remove.iter().filter(|tag| run.system_tags.contains(tag)) {
+        if !system.contains(tag) {
+            system.push(tag.clone());
+        }
+    }
     if !system.is_empty() {
         return Err(Rejection::SystemTags(system));
     }
+    // No run has a tag that breaks a rule: there is nothing to remove.
+    remove.retain(|tag| text("tags_to_remove", tag, TAG_BYTES_MAX).is_ok());
     add.retain(|tag| !run.system_tags.contains(tag));
     let change = RunTagsMutated { flow_id, run_number: run.run_number, add, remove };
     let after = change.apply_to(tags);
@@ -68,6 +77,18 @@ mod tests {
 
     #[test]
     fn system_tags_cannot_be_removed() {
-        assert_eq!(decide_on(&[], &["user:u", "x"], &["x"]), Err(Rejection::SystemTags(vec!["user:u".to_owned()])));
+        let refused = Err(Rejection::SystemTags(vec!["user:u".to_owned()]));
+        assert_eq!(decide_on(&[], &["user:u", "x"], &["x"]), refused);
+        assert_eq!(decide_on(&[], &["user:u", "x", "user:u"], &["x"]), refused, "each is named once");
+    }
+
+    #[test]
+    fn a_tag_that_no_run_can_have_is_removed_without_effect_and_is_not_added() {
+        let long = "x".repeat(TAG_BYTES_MAX + 1);
+        for tag in ["a\0b", long.as_str()] {
+            assert_eq!(decide_on(&[], &[tag], &["b"]), Ok(None));
+            assert_eq!(decide_on(&[], &[tag, "b"], &["b"]), Ok(Some(Vec::new())));
+            assert!(matches!(decide_on(&[tag], &[], &["b"]), Err(Rejection::Violation(_))));
+        }
     }
 }

@@ -104,7 +104,8 @@ pub const TASK_ID_MAX: i64 = i64::MAX;
 /// Greatest id of a task or metadata entry that an import may give explicitly, inclusive: half of all.
 pub const EXPLICIT_ID_MAX: i64 = 1 << 62;
 
-/// Whether every character is numeric, so that the text cannot be a name.
+/// Whether every character is numeric, so that the text cannot be a name: digits of any script, fractions and the like.
+/// Ideographs that mean numbers are letters here.
 pub fn is_numeric(text: &str) -> bool {
     !text.is_empty() && text.chars().all(char::is_numeric)
 }
@@ -119,6 +120,16 @@ mod tests {
         assert_eq!(NumberOrName::parse("17a", RUN_NUMBER_MAX), NumberOrName::Name("17a".into()));
         assert_eq!(NumberOrName::parse("-1", RUN_NUMBER_MAX), NumberOrName::Name("-1".into()));
         assert_eq!(NumberOrName::parse("", RUN_NUMBER_MAX), NumberOrName::Name(String::new()));
+    }
+
+    #[test]
+    fn digits_and_fractions_are_numeric_and_letters_are_not() {
+        for text in ["7", "٣", "²", "½", "Ⅷ", "1²"] {
+            assert!(is_numeric(text), "{text}");
+        }
+        for text in ["", "-1", "1.5", "7a", "一"] {
+            assert!(!is_numeric(text), "{text}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use daybook_query_api::error::ApiError;
 use serde_json::{Value, json};
 
+use super::python_text;
 use crate::decisions::Rejection;
 
 /// No such object.
@@ -55,8 +56,8 @@ impl From<Rejection> for ApiError {
                 shaped(StatusCode::BAD_REQUEST, message, body)
             }
             Rejection::SystemTags(tags) => {
-                let quoted: Vec<_> = tags.iter().map(|tag| format!("'{tag}'")).collect();
-                let message = format!("Cannot remove tags that are existing system tags {{{}}}", quoted.join(", "));
+                let tags: Vec<_> = tags.iter().map(|tag| python_text::quoted(tag)).collect();
+                let message = format!("Cannot remove tags that are existing system tags {{{}}}", tags.join(", "));
                 text(StatusCode::UNPROCESSABLE_ENTITY, message)
             }
             Rejection::Violation(violation) => violation.into(),

@@ -58,9 +58,8 @@ pub(super) async fn task(
 }
 
 async fn heartbeat_of_run(view: &View, flow: &str, run: RunNumber) -> Result<Option<Event>, ApiError> {
-    let now = now_ms();
     let row = view.runs.load(vec![run.0.into(), flow.into()]).await?.ok_or_else(unknown)?;
-    Ok(decide_run(&FlowId(flow.to_owned()), run, RunRow::read(&row)?.run.heartbeat(now), now))
+    Ok(decide_run(&FlowId(flow.to_owned()), run, RunRow::read(&row)?.run.heartbeat(), now_ms()))
 }
 
 /// The body of every answer: clients decode it twice, as it is a JSON string that holds JSON.

@@ -15,6 +15,7 @@ mod metadata;
 mod migration;
 mod objects;
 mod python_json;
+mod python_text;
 mod rows;
 mod run_tags;
 mod runs;

@@ -25,8 +25,8 @@ pub(super) fn owner<'a>(user_name: Option<&'a str>, system_tags: &str) -> Option
     found.then_some(name)
 }
 
-/// Writes a run as it is at `now_ms`. Reads show the owner; the status is shown if the request filters by it.
-pub(super) fn write_run(run: &Run<'_>, now_ms: i64, shows_owner: bool, status: Option<&str>, out: &mut Vec<u8>) {
+/// Writes a run. Reads show the owner; the status is shown if the request filters by it.
+pub(super) fn write_run(run: &Run<'_>, shows_owner: bool, status: Option<&str>, out: &mut Vec<u8>) {
     let mut object = ObjectWriter::open(out);
     object.text("flow_id", run.flow_id);
     object.number_or_name("run_number", run.run_number, run.run_id);
@@ -34,7 +34,7 @@ pub(super) fn write_run(run: &Run<'_>, now_ms: i64, shows_owner: bool, status: O
     object.int("ts_epoch", run.ts_epoch);
     object.raw("tags", run.tags);
     object.raw("system_tags", run.system_tags);
-    object.optional_int("last_heartbeat_ts", run.heartbeat(now_ms));
+    object.optional_int("last_heartbeat_ts", run.heartbeat());
     if let Some(owner) = owner(run.user_name, run.system_tags).filter(|_| shows_owner) {
         object.text("user", owner);
     }

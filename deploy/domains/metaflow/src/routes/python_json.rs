@@ -1,11 +1,11 @@
 //! Bodies as Python's `json` reads them: `NaN`, `Infinity` and `-Infinity` are numbers there, and older clients send
-//! them. Here they become strings of the same text, which is what PostgreSQL stores of them in a text or an array.
+//! them. Here they become numbers of JSON: Python reads `1e999` as `Infinity`, too, and [`NAN`] stands for `NaN`.
 
 use axum::{body::Bytes, extract::FromRequestParts, http::request::Parts};
-use daybook_query_api::{bodies::Bounded, error::ApiError};
+use daybook_query_api::{bodies::Bounded, error::ApiError, json::NAN};
 
-/// The longer ones first, so that a sign belongs to its number.
-const LITERALS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+/// Literals and their numbers. The longer ones first, so that a sign belongs to its number.
+const LITERALS: [(&str, &str); 3] = [("-Infinity", "-1e999"), ("Infinity", "1e999"), ("NaN", NAN)];
 
 /// The whole body of a request, as JSON.
 pub(super) struct PythonJson(pub(super) Bytes);
@@ -19,22 +19,23 @@ impl<S: Sync> FromRequestParts<S> for PythonJson {
     }
 }
 
-/// The body with these literals as strings. Text in strings does not change.
+/// The body with numbers for these literals. Text in strings does not change.
 fn standard(body: Bytes) -> Bytes {
     match std::str::from_utf8(&body) {
-        Ok(text) if text.contains("NaN") || text.contains("Infinity") => quoted(text).into(),
+        Ok(text) if text.contains("NaN") || text.contains("Infinity") => numbered(text).into(),
         // What is not UTF-8 is refused where it is read.
         _ => body,
     }
 }
 
-fn quoted(text: &str) -> String {
+fn numbered(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 16);
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
-        let token = match LITERALS.iter().find(|literal| rest.starts_with(**literal)) {
-            Some(literal) => {
-                out.extend(["\"", literal, "\""]);
+        let token = match LITERALS.iter().find(|(literal, _)| rest.starts_with(*literal)) {
+            Some((literal, number)) => {
+                // Between blanks, so that it does not become one number with what is beside it.
+                out.extend([" ", *number, " "]);
                 literal.len()
             }
             None => {
@@ -61,18 +62,32 @@ fn string_length(text: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use daybook_query_api::json;
+
+    use super::{NAN, numbered};
 
     #[test]
-    fn literals_become_strings_and_strings_do_not_change() {
+    fn literals_become_numbers_and_strings_do_not_change() {
         for (text, expected) in [
-            (r#"{"a":NaN,"b":[-Infinity, Infinity]}"#, r#"{"a":"NaN","b":["-Infinity", "Infinity"]}"#),
-            (r#"{"NaN":"NaN"}"#, r#"{"NaN":"NaN"}"#),
-            (r#"["a\"NaN\\",NaN,"\\"]"#, r#"["a\"NaN\\","NaN","\\"]"#),
-            (r#"["ü",NaN,"é NaN"#, r#"["ü","NaN","é NaN"#),
-            ("-NaN", "-\"NaN\""),
+            (r#"{"a":NaN,"b":[-Infinity, Infinity]}"#, r#"{"a": NaN ,"b":[ -1e999 ,  1e999 ]}"#),
+            (r#"["a\"\\",NaN,"\\"]"#, r#"["a\"\\", NaN ,"\\"]"#),
+            (r#"["ü",NaN,"é"#, r#"["ü", NaN ,"é"#),
         ] {
-            assert_eq!(quoted(text), expected, "{text}");
+            assert_eq!(numbered(text), expected.replace("NaN", NAN), "{text}");
+        }
+        for text in [r#"{"NaN":"NaN"}"#, r#"["a\"NaN\\","-Infinity"]"#, r#"["é NaN"#] {
+            assert_eq!(numbered(text), text);
+        }
+    }
+
+    #[test]
+    fn what_python_does_not_read_is_still_no_json() {
+        let is_read = |value: &str| json::object(numbered(&format!("{{\"a\": {value}}}")).as_bytes()).is_ok();
+        for value in ["-NaN", "1NaN", "NaN5", "5Infinity", "1.Infinity", "--Infinity", "Infinity.5", "{NaN: 1}"] {
+            assert!(!is_read(value), "{value}");
+        }
+        for value in ["NaN", "-Infinity", "[NaN,Infinity]"] {
+            assert!(is_read(value), "{value}");
         }
     }
 }

@@ -5,9 +5,6 @@
 
 use daybook_projector::row;
 
-/// Seconds by which the clocks of several processes may differ.
-const CLOCK_SKEW_SECONDS_MAX: i64 = 10;
-
 row! {
     /// A flow.
     pub(super) struct Flow<'r> {
@@ -228,13 +225,10 @@ pub(super) struct Metadata<'r> {
 }
 
 impl Run<'_> {
-    /// The newest heartbeat, in seconds: a registration's or one of the heartbeat topic. Their topics have no order, so the
-    /// later one counts, unless it is from a clock that was ahead.
-    pub(super) fn heartbeat(&self, now_ms: i64) -> Option<i64> {
-        let plausible_max = now_ms.div_euclid(1000) + CLOCK_SKEW_SECONDS_MAX;
-        let plausible = |at: &i64| *at <= plausible_max;
-        let newest = self.heartbeat_at.filter(plausible).max(self.beat_at.filter(plausible));
-        newest.or(self.beat_at).or(self.heartbeat_at)
+    /// The last heartbeat, in seconds: of the heartbeat topic, and before its first one of a registration. The later of
+    /// the two times says nothing: it may come from a clock that was ahead.
+    pub(super) fn heartbeat(&self) -> Option<i64> {
+        self.beat_at.or(self.heartbeat_at)
     }
 }
 
@@ -242,39 +236,5 @@ impl Task<'_> {
     /// The last heartbeat, in seconds; the registration is before all of the heartbeat topic.
     pub(super) fn heartbeat(&self) -> Option<i64> {
         self.beat_at.or(self.heartbeat_at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn heartbeat(registered: Option<i64>, beat: Option<i64>) -> Option<i64> {
-        let run = Run {
-            flow_id: "F",
-            run_number: 1,
-            run_id: None,
-            user_name: None,
-            ts_epoch: 0,
-            tags: "[]",
-            system_tags: "[]",
-            heartbeat_at: registered,
-            beat_at: beat,
-            outcome: None,
-        };
-        run.heartbeat(10_000_500)
-    }
-
-    #[test]
-    fn the_newest_heartbeat_of_a_run_counts_unless_its_clock_was_ahead() {
-        let future = 17_200;
-        assert_eq!(heartbeat(None, None), None);
-        assert_eq!(heartbeat(Some(9_000), Some(9_900)), Some(9_900));
-        assert_eq!(heartbeat(Some(9_990), Some(9_900)), Some(9_990));
-        assert_eq!(heartbeat(Some(future), Some(9_900)), Some(9_900));
-        assert_eq!(heartbeat(Some(9_990), Some(future)), Some(9_990));
-        assert_eq!(heartbeat(Some(9_990), Some(10_005)), Some(10_005), "clocks differ a little");
-        assert_eq!(heartbeat(Some(future), Some(future + 1)), Some(future + 1), "nothing better is known");
-        assert_eq!(heartbeat(Some(future), None), Some(future));
     }
 }

@@ -1,6 +1,6 @@
 //! Changing the user tags of a run. The log orders concurrent changes, so they never conflict.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{extract::State, http::StatusCode, response::Response};
 use daybook_projector::tables::FromRow;
@@ -14,7 +14,7 @@ use daybook_query_api::{
     path::Path,
 };
 use daybook_schemas::Envelope;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{errors, facts, python_json::PythonJson, rows::RunRow, view::View};
 use crate::{
@@ -31,7 +31,11 @@ pub(super) async fn mutate(
 ) -> Result<Response, ApiError> {
     let object = json::object(&body)?;
     let (add, remove) = (list(&object, "tags_to_add")?, list(&object, "tags_to_remove")?);
-    let (add, remove) = (tags(add)?, tags(remove)?);
+    let (add, remove) = (tags(&add)?, tags(&remove)?);
+    let half = || ApiError::invalid("tags_to_add", "tags_to_add holds half of a surrogate pair");
+    let add = add.into_iter().collect::<Option<Vec<_>>>().ok_or_else(half)?;
+    // No run has a tag that holds half of a surrogate pair.
+    let remove = remove.into_iter().flatten().collect();
     let command = MutateRunTags { flow_id: FlowId(flow), run, add, remove };
     create(&app, &view.live, &context, Mutation { view: &view, command }).await
 }
@@ -81,20 +85,21 @@ impl Creation for Mutation<'_> {
     }
 }
 
-/// A list in the body. Its errors, and those of its items, have the texts that clients show; both lists are checked
-/// before the items of any.
-fn list(object: &Object<'_>, field: &str) -> Result<Vec<Value>, ApiError> {
-    match object.value(field)? {
+/// The items of a list in the body. Its errors, and those of its items, have the texts that clients show; both lists
+/// are checked before the items of any.
+fn list<'a>(object: &Object<'a>, field: &str) -> Result<Vec<&'a str>, ApiError> {
+    match object.items(field) {
+        Some(items) => Ok(items),
+        None if object.has(field) => Err(errors::text(StatusCode::BAD_REQUEST, format!("{field} must be a list"))),
         None => Ok(Vec::new()),
-        Some(Value::Array(items)) => Ok(items),
-        Some(_) => Err(errors::text(StatusCode::BAD_REQUEST, format!("{field} must be a list"))),
     }
 }
 
-fn tags(items: Vec<Value>) -> Result<Vec<String>, ApiError> {
-    let item = |item| match item {
-        Value::String(tag) => Ok(tag),
-        _ => Err(errors::text(StatusCode::BAD_REQUEST, "All tag values must be strings".to_owned())),
+/// The tags of a list; `None` for one that holds half of a surrogate pair.
+fn tags(items: &[&str]) -> Result<Vec<Option<String>>, ApiError> {
+    let tag = |item: &&str| match item.starts_with('"') {
+        true => Ok(json::string(item).map(Cow::into_owned)),
+        false => Err(errors::text(StatusCode::BAD_REQUEST, "All tag values must be strings".to_owned())),
     };
-    items.into_iter().map(item).collect()
+    items.iter().map(tag).collect()
 }

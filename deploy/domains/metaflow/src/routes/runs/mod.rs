@@ -61,10 +61,10 @@ pub(super) async fn list(
     let write = move |row: &dyn Cursor, out: &mut Vec<u8>| {
         let run = Run::read(row)?;
         let status = uses_status.then(|| status(&run, now, cutoff));
-        if filtered && !matches(&filter, &run, status, now) {
+        if filtered && !matches(&filter, &run, status) {
             return Ok(Shown::No);
         }
-        objects::write_run(&run, now, true, status.map(Status::as_str), out);
+        objects::write_run(&run, true, status.map(Status::as_str), out);
         Ok(Shown::Yes)
     };
     let list = List {
@@ -84,17 +84,17 @@ pub(super) async fn list(
 
 fn status(run: &Run<'_>, now_ms: i64, cutoff_seconds: i64) -> Status {
     let outcome = run.outcome.and_then(Status::parse);
-    status_of(outcome, run.heartbeat(now_ms), now_ms.div_euclid(1000), cutoff_seconds)
+    status_of(outcome, run.heartbeat(), now_ms.div_euclid(1000), cutoff_seconds)
 }
 
-fn matches(filter: &Filter<RunField>, run: &Run<'_>, status: Option<Status>, now_ms: i64) -> bool {
+fn matches(filter: &Filter<RunField>, run: &Run<'_>, status: Option<Status>) -> bool {
     let value_of = |field| match field {
         RunField::FlowId => Value::Text(run.flow_id),
         RunField::RunNumber => Value::Int(run.run_number),
         RunField::RunId => run.run_id.into(),
         RunField::UserName => run.user_name.into(),
         RunField::TsEpoch => Value::Int(run.ts_epoch),
-        RunField::LastHeartbeatTs => run.heartbeat(now_ms).into(),
+        RunField::LastHeartbeatTs => run.heartbeat().into(),
         RunField::Tags => Value::Text(run.tags),
         RunField::SystemTags => Value::Text(run.system_tags),
         RunField::User => objects::owner(run.user_name, run.system_tags).into(),
@@ -119,7 +119,7 @@ pub(super) async fn show(view: View, Path((flow, run)): Path<(String, String)>) 
 /// Only reads show the owner.
 fn respond(row: &Row, shows_owner: bool) -> Result<Response, ApiError> {
     let run = RunRow::read(row)?.run;
-    Ok(json::respond_object(|out| objects::write_run(&run, now_ms(), shows_owner, None, out)))
+    Ok(json::respond_object(|out| objects::write_run(&run, shows_owner, None, out)))
 }
 
 pub(super) async fn start(
@@ -202,5 +202,5 @@ fn write_started(event: &RunStarted, occurred_at: i64, out: &mut Vec<u8>) {
         beat_at: None,
         outcome: None,
     };
-    objects::write_run(&run, now_ms(), false, None, out);
+    objects::write_run(&run, false, None, out);
 }

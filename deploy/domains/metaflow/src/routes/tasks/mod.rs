@@ -1,5 +1,7 @@
 //! Tasks: list with filters, show, register, and the tasks whose metadata matches a pattern.
 
+mod pattern;
+
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode, response::Response};
@@ -21,7 +23,6 @@ use daybook_query_api::{
     query::Query,
 };
 use daybook_schemas::Envelope;
-use regex::RegexBuilder;
 
 use super::{
     description::description,
@@ -47,9 +48,6 @@ statements! {
     LIST = "list", split, ListedTaskRow;
     FILTERED = "filtered", TaskMetadataRow;
 }
-
-/// Bytes of a compiled pattern, at most.
-const PATTERN_BYTES_MAX: usize = 1024 * 1024;
 
 type StepPath = (String, String, String);
 type TaskPath = (String, String, String, String);
@@ -219,8 +217,7 @@ pub(super) async fn filtered(
     query: Query,
 ) -> Result<Response, ApiError> {
     let given = |name| query.get(name).filter(|value| !value.is_empty());
-    let pattern = given("pattern").map(|pattern| RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build());
-    let pattern = pattern.transpose().map_err(|e| ApiError::invalid("pattern", format!("invalid pattern: {e}")))?;
+    let pattern = given("pattern").map(pattern::compile).transpose()?;
     let Some(facts) = view.facts.run(&view, &flow, &run).await? else {
         return Ok(json::respond_bytes(StatusCode::OK, b"[]".to_vec()));
     };
