@@ -2,7 +2,10 @@
 
 use daybook_projector::{
     row,
-    search::document::{Document, id_of},
+    search::{
+        document::{Document, id_of},
+        words::beginning,
+    },
     tables::{Cursor, FromColumn, FromRow, Row, TablesError},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -84,6 +87,10 @@ row! {
         attempt_id: i64,
     }
 }
+
+/// Characters of a metadata entry's value that are searched, at most. The statement reads one more: it shows whether the
+/// last word goes on.
+const VALUE_CHARACTERS_MAX: usize = 4096;
 
 /// A JSON array; an empty one where it is null.
 struct List<T>(Vec<T>);
@@ -214,8 +221,9 @@ pub(super) fn task(row: &Row) -> Result<Document, TablesError> {
     artifacts.dedup();
     document.set("artifacts", artifacts);
     document.set("status", task_status(&metadata).as_str());
-    let entry = |Entry { field, value, .. }: Entry| json!({"field": field, "value": value});
-    document.set("metadata", metadata.into_iter().map(entry).collect::<Vec<_>>());
+    let entry =
+        |Entry { field, value, .. }: &Entry| json!({"field": field, "value": beginning(value, VALUE_CHARACTERS_MAX)});
+    document.set("metadata", metadata.iter().map(entry).collect::<Vec<_>>());
     Ok(document)
 }
 
