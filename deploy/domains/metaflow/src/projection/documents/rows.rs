@@ -265,6 +265,25 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_cut_has_no_part_of_a_word() {
+        // As the statement reads it.
+        let before = "a ".repeat(VALUE_CHARACTERS_MAX / 2 - 2);
+        for (value, expected) in [
+            (format!("{before}cafe\u{301}"), before.clone()),
+            (format!("{before}cafés"), before.clone()),
+            (format!("{before}cafe "), format!("{before}cafe")),
+            (format!("{before}café"), format!("{before}café")),
+        ] {
+            let metadata = json!([["note", value, 1]]).to_string();
+            let (none, number) = (|| Cell::Text(None), || Cell::from(1));
+            let mut cells = vec!["F".into(), number(), none(), none(), number(), none(), "start".into(), number()];
+            cells.extend([none(), number(), none(), metadata.as_str().into()]);
+            let document = task(&Row(cells)).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(document.source["metadata"], json!([{"field": "note", "value": expected}]));
+        }
+    }
+
+    #[test]
     fn a_list_is_read_from_json_and_is_empty_where_it_is_null() {
         let row = Row(vec![r#"[["attempt", "1", 2]]"#.into(), Cell::Text(None), "[1]".into()]);
         let entries = List::<Entry>::from_column(&row, 0).map(|list| list.0).unwrap_or_default();
