@@ -128,8 +128,8 @@ fn fold(c: char) -> impl Iterator<Item = char> {
     c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
-/// The beginning of a text of so many characters, without a word that goes on behind it. Of a word that is longer than its
-/// term, the beginning is kept.
+/// The beginning of a text of so many characters, without a word that goes on behind it. Of a word that is longer than
+/// its term, the beginning is kept.
 pub fn beginning(text: &str, characters_max: usize) -> &str {
     let Some((end, next)) = text.char_indices().nth(characters_max) else { return text };
     let is_cut = |word: &Word| word.from < end && end < word.to;

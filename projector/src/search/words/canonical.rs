@@ -24,7 +24,8 @@ pub fn comparable(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The beginning of a composed text that has no other form: texts whose compositions begin with the text begin with this.
+/// The beginning of a composed text that has no other form: if the composition of a text begins with the whole, the text
+/// itself begins with this.
 pub fn invariable(composed: &str) -> &str {
     let end = composed.char_indices().find(|(_, c)| has_other_forms(*c));
     end.map_or(composed, |(end, _)| &composed[..end])

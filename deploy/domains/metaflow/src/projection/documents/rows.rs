@@ -275,7 +275,7 @@ mod tests {
             (format!("{before}café"), format!("{before}café")),
         ] {
             let metadata = json!([["note", value, 1]]).to_string();
-            let (none, number) = (|| Cell::Text(None), || Cell::from(1));
+            let (none, number) = (|| Cell::Text(None), || Cell::from(1_i64));
             let mut cells = vec!["F".into(), number(), none(), none(), number(), none(), "start".into(), number()];
             cells.extend([none(), number(), none(), metadata.as_str().into()]);
             let document = task(&Row(cells)).unwrap_or_else(|error| panic!("{error}"));
