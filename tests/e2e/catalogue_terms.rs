@@ -65,8 +65,13 @@ async fn the_filtered_search_follows_a_term_list_and_the_tables_stay() {
             "{}",
             refused.text
         );
-        let first = set(api, "sensitive", "running\r\nwater\n\nbird\nbird\nGrand Union Canal\nno such words\n").await;
-        assert_eq!((&first["revision"], &first["terms"], &first["collections"]), (&json!(1), &json!(5), &json!([])));
+        let first = set(
+            api,
+            "sensitive",
+            "running\r\nwater\n\nbird\nbird\nGrand Union Canal\nno such words\ncafé NOIR\nstraße\n",
+        )
+        .await;
+        assert_eq!((&first["revision"], &first["terms"], &first["collections"]), (&json!(1), &json!(7), &json!([])));
         let made = put(api, COLLECTION, IMAGES).await;
         assert_eq!(made.status, 201, "{}", made.text);
         for (id, title, tag) in [
@@ -77,21 +82,23 @@ async fn the_filtered_search_follows_a_term_list_and_the_tables_stay() {
             ("e", "Along the grand union canal", ""),
             ("f", "Union Canal, Grand", ""),
             ("g", "A pier", "boat"),
+            ("k", "Cafe\u{301} noir", ""),
+            ("l", "co\u{ad}op", "STRASSE"),
         ] {
             let fields = json!({"title": title, "tags": [{"name": tag}]});
             let written = put(api, &format!("{COLLECTION}/records/{id}"), &fields.to_string()).await;
             assert_eq!(written.status, 200, "{}", written.text);
         }
-        let all = async || found(api, "").await.len() == 7;
+        let all = async || found(api, "").await.len() == 9;
         wait::until("all are indexed", all).await;
         assert_eq!(found(api, "sensitive=false").await, ["b", "c", "f", "g"], "{backend:?}");
 
         // The same terms are no new revision; others are one, of the list and of what follows it.
         assert_eq!(
-            set(api, "sensitive", "running\nwater\nbird\nGrand Union Canal\nno such words").await["revision"],
+            set(api, "sensitive", "running\nwater\nbird\nGrand Union Canal\nno such words\ncafé NOIR\nstraße").await["revision"],
             1
         );
-        let second = set(api, "sensitive", "water\npier\nshoes\n").await;
+        let second = set(api, "sensitive", "water\npier\nshoes\ncafe\u{301} noir\nstraße\n").await;
         assert_eq!((&second["revision"], &second["collections"]), (&json!(2), &json!(["image"])), "{second}");
         let shown = api.get(&format!("{COLLECTION}/definition")).await.json();
         assert_eq!(
@@ -108,13 +115,13 @@ async fn the_filtered_search_follows_a_term_list_and_the_tables_stay() {
         let report = refresh(&server, 0, &["report"]);
         let kept = &report["conservation"];
         let counts = ["documents", "sensitive", "filtered"].map(|name| kept[name].as_u64());
-        assert_eq!(counts, [Some(7), Some(2), Some(5)], "{report}");
+        assert_eq!(counts, [Some(9), Some(4), Some(5)], "{report}");
         assert_eq!((&report["terms_without_hit"], &kept["holds"]), (&json!(["water"]), &json!(true)), "{report}");
         // Writes go on, and the way back is there.
         put(api, &format!("{COLLECTION}/records/h"), &json!({"title": "shoes for a bird"}).to_string()).await;
         refresh(&server, 0, &["rollback", "--yes"]);
         let answers =
-            async || found(api, "sensitive=false").await == ["b", "c", "f", "g"] && found(api, "").await.len() == 8;
+            async || found(api, "sensitive=false").await == ["b", "c", "f", "g"] && found(api, "").await.len() == 10;
         wait::until("the former index answers", answers).await;
         assert!(server.stop());
         check_next_start(&place).await;
@@ -136,7 +143,7 @@ async fn check_next_start(place: &Place) {
     let written = put(api, &format!("{COLLECTION}/records/i"), &json!({"title": "still here"}).to_string()).await;
     assert_eq!(written.status, 200, "{}", written.text);
     let listed = api.get("/api/v1/term-lists").await.json();
-    assert_eq!((&listed["lists"][0]["list"], &listed["lists"][0]["terms"]), (&json!("sensitive"), &json!(3)));
+    assert_eq!((&listed["lists"][0]["list"], &listed["lists"][0]["terms"]), (&json!("sensitive"), &json!(5)));
     let of_first = api.get("/api/v1/term-lists/sensitive?revision=1").await.json();
     assert_eq!(of_first["terms"][3], "Grand Union Canal", "{of_first}");
     assert_eq!(api.get("/api/v1/term-lists/other").await.status, 404);
@@ -149,14 +156,16 @@ async fn a_rule_takes_its_terms_from_a_list_and_a_new_revision_builds_tables() {
         let place = Place::new("ruleterms", backend);
         let server = Server::start(&place);
         let api = &server.api;
-        set(api, "bad-tags", "Spam").await;
+        set(api, "bad-tags", "Spam\nStraße\nnoël").await;
         let definition =
             IMAGES.replace("[filtered]\nterms = \"sensitive@latest\"\nfields = [\"title\", \"tags.name\"]\n", "");
         let rules =
             "[clean]\nrules = [{ id = 'tags', kind = 'tags', field = 'tags', deny_exact = 'bad-tags@latest' }]\n";
         let made = put(api, COLLECTION, &format!("{definition}{rules}")).await;
         assert_eq!(made.status, 201, "{}", made.text);
-        let tags = json!({"tags": [{"name": "spam"}, {"name": "boat"}, {"name": "eggs"}]});
+        let tags = json!({"tags": [
+            {"name": "spam"}, {"name": "boat"}, {"name": "eggs"}, {"name": "STRASSE"}, {"name": "Noe\u{308}l"}
+        ]});
         put(api, &format!("{COLLECTION}/records/a"), &tags.to_string()).await;
         let names = async || {
             let shown = api.get(&format!("{COLLECTION}/records/a")).await.json();
@@ -164,13 +173,13 @@ async fn a_rule_takes_its_terms_from_a_list_and_a_new_revision_builds_tables() {
             tags.iter().map(|tag| tag["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(names().await, ["boat", "eggs"], "{backend:?}");
-        assert_eq!(set(api, "bad-tags", "spam\neggs").await["collections"], json!(["image"]));
+        assert_eq!(set(api, "bad-tags", "spam\neggs\nSTRASSE\nNoe\u{308}l").await["collections"], json!(["image"]));
         refresh(&server, 0, &["start", "--promote"]);
         wait::until("the new rule is live", async || names().await == ["boat"]).await;
         let generations = api.get("/api/v1/generations?domain=collection.image").await.json();
         assert_ne!(generations[0]["tables"], generations[1]["tables"], "{generations}");
         let raw = api.get(&format!("{COLLECTION}/records/a?raw=true")).await.json();
-        assert_eq!(raw["fields"]["tags"].as_array().map(Vec::len), Some(3), "what was written is kept");
+        assert_eq!(raw["fields"]["tags"].as_array().map(Vec::len), Some(5), "what was written is kept");
     }
 }
 

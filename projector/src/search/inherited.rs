@@ -268,9 +268,8 @@ fn rewrite(inheritance: &Inheritance, condition: Expression, known: &HashMap<Exp
 /// Two counts together: the most frequent values first, those alike by value.
 fn sum(own: Counts, inherited: &HashMap<String, u64>, facet: &Facet) -> Counts {
     let mut counts: HashMap<String, u64> = own.into_iter().collect();
-    let prefixes = facet.prefixes();
-    let is_wanted = |value: &str| prefixes.iter().any(|prefix| value.starts_with(prefix));
-    for (value, count) in inherited.iter().filter(|(value, _)| is_wanted(value)) {
+    let takes = facet.takes();
+    for (value, count) in inherited.iter().filter(|(value, _)| takes(value)) {
         *counts.entry(value.clone()).or_default() += count;
     }
     let mut counts: Counts = counts.into_iter().collect();

@@ -105,6 +105,11 @@ pub fn parse(shape: &IndexShape, text: &str) -> Result<Option<Expression>, Synta
     }
 }
 
+/// Whether a character ends a word or an operator before it.
+fn ends_word(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '(' | ')' | '"')
+}
+
 struct Parser<'a> {
     shape: &'a IndexShape,
     text: Vec<char>,
@@ -137,7 +142,7 @@ impl Parser<'_> {
 
     /// Whether the next word is this operator.
     fn at_operator(&self, operator: &str) -> bool {
-        let word: String = self.text[self.at..].iter().take_while(|c| !c.is_whitespace() && **c != ')').collect();
+        let word: String = self.text[self.at..].iter().take_while(|c| !ends_word(**c)).collect();
         word == operator
     }
 
@@ -228,8 +233,7 @@ impl Parser<'_> {
 
     fn word(&mut self) -> Result<Expression, SyntaxError> {
         let begin = self.at;
-        let end = |c: &char| c.is_whitespace() || matches!(c, '(' | ')' | '"');
-        let length = self.text[begin..].iter().position(end).unwrap_or(self.text.len() - begin);
+        let length = self.text[begin..].iter().position(|c| ends_word(*c)).unwrap_or(self.text.len() - begin);
         let word: String = self.text[begin..begin + length].iter().collect();
         let (field, rest) = match word.split_once(':') {
             Some((name, rest)) => self.field(name).map_or((Field::Text, word.as_str()), |field| (field, rest)),
@@ -240,6 +244,7 @@ impl Parser<'_> {
         if rest.is_empty() && named {
             return match self.peek() {
                 Some('"') => self.phrase(field),
+                Some('(') => Err(self.error(format!("a group cannot follow {word}: name the field before each word"))),
                 _ => Err(self.error(format!("nothing follows {word}"))),
             };
         }
@@ -323,6 +328,11 @@ mod tests {
             ("author:\"Ann Lee\"", "author=ann+lee"),
             ("a OR b c", "(text=a | (text=b text=c))"),
             ("(a OR b) AND -(c d)", "((text=a | text=b) -(text=c text=d))"),
+            ("a OR(b)", "(text=a | text=b)"),
+            ("(a)OR(b c)AND\"d e\"", "(text=a | ((text=b text=c) text=d+e))"),
+            ("a AND(b)", "(text=a text=b)"),
+            ("a OR\"b\"", "(text=a | text=b)"),
+            ("ORb \"OR\"(AND-x)", "(text=orb text=or text=and+x)"),
             ("--a", "--text=a"),
             ("-:./", "-nothing"),
             (":::", "nothing"),
@@ -365,7 +375,10 @@ mod tests {
             ("a) b", 2),
             ("ab \"c", 4),
             ("tag: x", 5),
+            ("tag:(x)", 5),
             ("a OR", 5),
+            ("OR(a)", 1),
+            ("a AND()", 6),
             ("OR a", 1),
             ("a AND", 6),
             ("AND a", 1),

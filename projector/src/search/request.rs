@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    document::Document,
+    document::{Document, cut},
     query::Expression,
     shape::{Field, FieldId, Filter, IndexShape, Kind},
-    words::forms,
+    words::canonical::{WHOLE_BYTES_MAX, composed},
 };
 
 /// Hits of a page, at most.
@@ -112,7 +112,7 @@ impl Sort {
 pub enum SortValue {
     /// A number.
     Int(i64),
-    /// A text; sorted by bytes.
+    /// A text, as far as whole values are kept; sorted by bytes.
     Text(String),
 }
 
@@ -123,7 +123,7 @@ impl SortValue {
             Kind::Integer => Self::Int(shape.number(document, field)),
             Kind::Text => {
                 let first = shape.values(document, Field::Named(field)).into_iter().next();
-                Self::Text(first.map(|text| text.into_owned()).unwrap_or_default())
+                Self::Text(first.map(|text| cut(&text, WHOLE_BYTES_MAX).to_owned()).unwrap_or_default())
             }
         }
     }
@@ -170,9 +170,11 @@ pub struct Facet {
 }
 
 impl Facet {
-    /// What values are to begin with: one of the canonical forms of the prefix.
-    pub fn prefixes(&self) -> Vec<String> {
-        forms(&self.prefix)
+    /// Whether a value begins with the prefix, both in canonical composition: one that ends within a composed character
+    /// is no beginning.
+    pub fn takes(&self) -> impl Fn(&str) -> bool {
+        let prefix = composed(&self.prefix);
+        move |value| prefix.is_empty() || composed(value).starts_with(&*prefix)
     }
 }
 

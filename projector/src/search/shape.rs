@@ -19,9 +19,13 @@ pub use self::{
     literal::{ANALYZERS_TAKEN, LITERAL_OBJECT, LiteralMapping},
 };
 use super::{
-    document::Document,
+    document::{Document, cut},
     query::Expression,
-    words::{composed, english::English, terms},
+    words::{
+        canonical::{WHOLE_BYTES_MAX, comparable},
+        english::English,
+        terms,
+    },
 };
 
 /// A name that is either fixed in the program or made at run time.
@@ -228,6 +232,15 @@ impl IndexShape {
         }
     }
 
+    /// The whole values of a document in a field, as far as they are kept.
+    pub fn whole<'a>(&self, document: &'a Document, field: Field) -> Vec<Cow<'a, str>> {
+        let kept = |value: Cow<'a, str>| match value {
+            Cow::Borrowed(text) => Cow::Borrowed(cut(text, WHOLE_BYTES_MAX)),
+            number => number,
+        };
+        self.values(document, field).into_iter().map(kept).collect()
+    }
+
     /// Whether values of a field are compared in canonical composition: those that people write, and not ids.
     pub fn is_composed(&self, field: Field) -> bool {
         match field {
@@ -241,7 +254,7 @@ impl IndexShape {
     /// values are.
     pub fn compositions(&self, document: &Document, field: Field) -> Vec<String> {
         let values = self.values(document, field);
-        let other = |value: &Cow<'_, str>| match composed(value) {
+        let other = |value: &Cow<'_, str>| match comparable(value) {
             Cow::Borrowed(_) => None,
             Cow::Owned(composed) => Some(composed),
         };
@@ -367,6 +380,19 @@ pub(super) mod example {
         let mut upper = library();
         upper.fields[1].name = "Title".into();
         assert!(upper.fault().is_some());
+    }
+
+    #[test]
+    fn long_values_are_cut_alike_in_each_form() {
+        let (shape, tag) = (library(), Field::Named(FieldId(3)));
+        let mut book = Document::new("book/1".to_owned(), 1);
+        let composed = "é".repeat(WHOLE_BYTES_MAX);
+        let decomposed = "e\u{301}".repeat(WHOLE_BYTES_MAX);
+        book.set("tags", serde_json::json!([composed, decomposed, "short"]));
+        let whole = shape.whole(&book, tag);
+        assert_eq!(whole, [&composed[..WHOLE_BYTES_MAX], &decomposed[..WHOLE_BYTES_MAX], "short"]);
+        assert_eq!(shape.compositions(&book, tag), [&composed[..WHOLE_BYTES_MAX]]);
+        assert_eq!(comparable(&decomposed), comparable(&composed));
     }
 
     #[test]

@@ -7,15 +7,14 @@
 //! A term is the word in canonical composition (NFC) without the difference of case. Invariant: texts that are
 //! canonically equivalent, such as the NFC and the NFD form of one text, have the same terms.
 
+pub mod canonical;
 pub mod english;
 mod scripts;
 
-use std::borrow::Cow;
-
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark, is_nfc};
+use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 /// Raised when texts become other terms or other forms: indexes are then made again.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Longest term, in bytes, inclusive; longer words are cut.
 pub const TERM_BYTES_MAX: usize = 128;
 
@@ -102,22 +101,26 @@ pub fn words(text: &str) -> impl Iterator<Item = Word> {
 
 /// The term of a word.
 fn term(word: &str) -> String {
-    let mut term = if word.is_ascii() {
-        word.to_ascii_lowercase()
-    } else {
-        let folded = word.nfd().filter(|c| !is_unseen(*c)).flat_map(fold);
-        // The dot on an i says nothing: İ is I with it.
-        let mut has_dot = false;
-        let undotted = folded.filter(|c| {
-            if !is_mark(*c) {
-                has_dot = matches!(c, 'i' | 'j');
-            }
-            !(has_dot && *c == '\u{307}')
-        });
-        undotted.nfc().collect()
-    };
+    let mut term = folded(word);
     term.truncate(term.floor_char_boundary(TERM_BYTES_MAX));
     term
+}
+
+/// A text in canonical composition, without the difference of case and without characters that are not seen.
+pub fn folded(text: &str) -> String {
+    if text.is_ascii() {
+        return text.to_ascii_lowercase();
+    }
+    let folded = text.nfd().filter(|c| !is_unseen(*c)).flat_map(fold);
+    // The dot on an i says nothing: İ is I with it.
+    let mut has_dot = false;
+    let undotted = folded.filter(|c| {
+        if !is_mark(*c) {
+            has_dot = matches!(c, 'i' | 'j');
+        }
+        !(has_dot && *c == '\u{307}')
+    });
+    undotted.nfc().collect()
 }
 
 /// A character without its case. Upper case unites what only lower case tells apart, such as σ and ς, or ß and ss.
@@ -125,20 +128,16 @@ fn fold(c: char) -> impl Iterator<Item = char> {
     c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)
 }
 
-/// A text in its canonical composition: alike for texts that are canonically equivalent.
-pub fn composed(text: &str) -> Cow<'_, str> {
-    if text.is_ascii() || is_nfc(text) { Cow::Borrowed(text) } else { Cow::Owned(text.nfc().collect()) }
-}
-
-/// The forms in which a text may stand somewhere: as it is, composed and decomposed.
-pub fn forms(text: &str) -> Vec<String> {
-    let mut forms = vec![text.to_owned()];
-    for form in [composed(text).into_owned(), text.nfd().collect()] {
-        if !forms.contains(&form) {
-            forms.push(form);
-        }
+/// The beginning of a text of so many characters, without a word that goes on behind it. Of a word that is longer than
+/// its term, the beginning is kept.
+pub fn beginning(text: &str, characters_max: usize) -> &str {
+    let Some((end, next)) = text.char_indices().nth(characters_max) else { return text };
+    let is_cut = |word: &Word| word.from < end && end < word.to;
+    match words(&text[..end + next.len_utf8()]).find(is_cut) {
+        // Three bytes of a term come from nine of its word, at most.
+        Some(word) if end - word.from <= 4 * TERM_BYTES_MAX => &text[..word.from],
+        _ => &text[..end],
     }
-    forms
 }
 
 /// The terms of a text, separated by spaces: what engines index.
@@ -215,7 +214,7 @@ mod tests {
         for c in (0..0x2_fa20).filter_map(char::from_u32) {
             for text in [format!("{c}"), format!("a{c}b"), format!("-{c}b"), format!("{c}\u{301}京"), format!("i{c}")]
             {
-                let (of_nfc, of_nfd) = (composed(&text).into_owned(), decomposed(&text));
+                let (of_nfc, of_nfd) = (text.nfc().collect::<String>(), decomposed(&text));
                 if of_nfc != of_nfd {
                     assert_eq!([terms(&of_nfc), terms(&of_nfd)], [terms(&text), terms(&text)], "{text:?}");
                 }
@@ -228,6 +227,41 @@ mod tests {
         let text = "é-Ab e\u{301}x京";
         let places: Vec<_> = words(text).map(|word| &text[word.from..word.to]).collect();
         assert_eq!(places, ["é", "Ab", "e\u{301}x", "京"]);
+    }
+
+    #[test]
+    fn a_folded_text_is_composed_and_keeps_its_separators() {
+        for (text, expected) in [
+            ("By-NC 2.0", "by-nc 2.0"),
+            (" Cafe\u{301} NOIR ", " café noir "),
+            ("STRASSE straße", "strasse strasse"),
+            ("co\u{ad}op", "coop"),
+            ("a=\u{338}b", "a≠b"),
+        ] {
+            assert_eq!(folded(text), expected);
+        }
+        assert!(folded(&"é".repeat(500)).len() > TERM_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_beginning_has_no_part_of_a_word() {
+        for (text, max, expected) in [
+            ("ab café", 7, "ab café"),
+            ("ab cafe\u{301}", 7, "ab "),
+            ("ab cafe\u{301} x", 8, "ab cafe\u{301}"),
+            ("ab cafés", 7, "ab "),
+            ("ab co\u{ad}op", 5, "ab "),
+            ("ab-cd", 2, "ab"),
+            ("東京都", 2, "東京"),
+            ("か\u{3099}か\u{3099}", 3, "か\u{3099}"),
+            ("", 0, ""),
+            ("ab", 0, ""),
+        ] {
+            assert_eq!(beginning(text, max), expected, "{text:?}");
+        }
+        let long = "한".nfd().collect::<String>().repeat(200);
+        let kept = beginning(&long, 599);
+        assert_eq!((kept.chars().count(), terms(kept)), (599, terms(&long)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use daybook_projector::search::{
     request::{Counts, Request, SortValue},
     shape::{Field, FieldId, FieldShape, Filter, IndexShape, Inheritance, Storage},
     source::Documents,
-    words::{composed, english::English, words},
+    words::{canonical::comparable, english::English, words},
 };
 use daybook_tests::random::Random;
 use serde_json::{Value, json};
@@ -224,7 +224,7 @@ pub(crate) fn matches(shape: &IndexShape, document: &Document, query: &Expressio
         Expression::Not(inner) => !matches(shape, document, inner),
         Expression::Value { field, one_of } => {
             let form =
-                |text: &str| if shape.is_composed(*field) { composed(text).into_owned() } else { text.to_owned() };
+                |text: &str| if shape.is_composed(*field) { comparable(text).into_owned() } else { text.to_owned() };
             let wanted: Vec<String> = one_of.iter().map(|value| form(value)).collect();
             shape.values(document, *field).iter().any(|value| wanted.contains(&form(value)))
         }
@@ -263,8 +263,9 @@ pub(crate) fn expected(
     }
     let facets = request.facets.iter().map(|facet| {
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        for value in found.iter().flat_map(|document| shape.values(document, facet.field)) {
-            if facet.prefixes().iter().any(|prefix| value.starts_with(prefix)) {
+        let takes = facet.takes();
+        for value in found.iter().flat_map(|document| shape.whole(document, facet.field)) {
+            if takes(&value) {
                 *counts.entry(value.into_owned()).or_default() += 1;
             }
         }

@@ -1,7 +1,7 @@
 //! Sensitive terms: which records the filtered index leaves out.
 //!
-//! Text and terms are cut into words and put in lower case; a term matches where its words follow one another in one
-//! text. A term of one word in lower case matches exactly what a `terms` query on a text field matches.
+//! Text and terms are cut into words; a term matches where its words follow one another in one text. Words are compared
+//! in canonical composition and without regard to case, as those of searches are.
 
 pub(crate) mod case;
 pub mod hits;
@@ -11,16 +11,32 @@ pub(crate) mod words;
 
 use std::{collections::HashMap, ops::ControlFlow};
 
-use crate::terms::{case::lower_case, hits::TermHits, list::TermList, words::words};
+use crate::terms::{
+    case::{folded, lower_case},
+    hits::TermHits,
+    list::TermList,
+    words::words,
+};
 
 /// How terms match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compat {
-    /// Terms match as sequences of words, without regard to case.
+    /// Terms match as sequences of words, without regard to case and canonical form.
     #[default]
     Words,
-    /// A term matches only if it is one word in lower case, taken verbatim; every other term matches nothing.
+    /// A term matches only if it is one word in lower case, taken verbatim; every other term matches nothing. Words of
+    /// texts are put in lower case, and are exactly what a `terms` query on a text field sees.
     Strict,
+}
+
+impl Compat {
+    /// What a word is compared by; the result is the word itself or the buffer.
+    fn compared<'a>(self, word: &'a str, buffer: &'a mut String) -> &'a str {
+        match self {
+            Self::Words => folded(word, buffer),
+            Self::Strict => lower_case(word, buffer),
+        }
+    }
 }
 
 /// A term that occurs in a text.
@@ -42,6 +58,7 @@ pub struct Match<'t> {
 #[derive(Debug)]
 pub struct SensitiveTerms {
     terms: Vec<String>,
+    compat: Compat,
     /// The terms by their first word, in the order of the list.
     by_first: HashMap<Box<str>, Vec<Candidate>>,
     /// For the first byte of a word, which lengths first words have: one bit a length, the last for all above.
@@ -65,7 +82,7 @@ impl SensitiveTerms {
         for (index, term) in terms.iter().enumerate() {
             let mut tokens = Vec::new();
             for (_, word) in words(term) {
-                tokens.push(Box::<str>::from(lower_case(word, &mut buffer)));
+                tokens.push(Box::<str>::from(compat.compared(word, &mut buffer)));
             }
             let is_verbatim = tokens.len() == 1 && *tokens[0] == **term;
             if tokens.is_empty() || compat == Compat::Strict && !is_verbatim {
@@ -78,7 +95,7 @@ impl SensitiveTerms {
                 by_first.entry(first).or_default().push(Candidate { index, rest: rest.clone() });
             }
         }
-        Self { terms, by_first, lengths }
+        Self { terms, compat, by_first, lengths }
     }
 
     /// Returns the first match: the earliest in the texts, and of several there the first in the list.
@@ -119,8 +136,10 @@ impl SensitiveTerms {
         let (mut buffer, mut following) = (String::new(), String::new());
         for (number, text) in texts.enumerate() {
             for (from, word) in words(text) {
-                for candidate in self.candidates(lower_case(word, &mut buffer)) {
-                    let Some(to) = candidate.end(text, from + word.len(), &mut following) else { continue };
+                for candidate in self.candidates(self.compat.compared(word, &mut buffer)) {
+                    let Some(to) = candidate.end(self.compat, text, from + word.len(), &mut following) else {
+                        continue;
+                    };
                     let index = candidate.index;
                     let term = self.terms[index].as_str();
                     if found(Match { term, index, text: number, from, to }).is_break() {
@@ -143,14 +162,14 @@ impl SensitiveTerms {
 
 impl Candidate {
     /// Where the term ends in a text in which its first word ends at `at`; `None` if other words follow.
-    fn end(&self, text: &str, at: usize, buffer: &mut String) -> Option<usize> {
+    fn end(&self, compat: Compat, text: &str, at: usize, buffer: &mut String) -> Option<usize> {
         if self.rest.is_empty() {
             return Some(at);
         }
         let (mut following, mut end) = (words(&text[at..]), at);
         for expected in &self.rest {
             let (from, word) = following.next()?;
-            if lower_case(word, buffer) != &**expected {
+            if compat.compared(word, buffer) != &**expected {
                 return None;
             }
             end = at + from + word.len();

@@ -9,7 +9,7 @@ use super::{SEARCH_MAX, failure, is_good, schema::whole_name};
 use crate::search::{
     SearchError,
     document::{Document, Stored},
-    request::{Found, Hit, Parent, ParentsFound, ParentsRequest, Request},
+    request::{Facet, Found, Hit, Parent, ParentsFound, ParentsRequest, Request},
     shape::{Field, IndexShape},
 };
 
@@ -168,13 +168,15 @@ pub(super) fn read(text: &str, request: &Request) -> Result<Found, SearchError> 
     let by_relevance = request.sort.field.is_none();
     let hit = |it: Scored| Hit { document: it.source.document, score: it.score.filter(|_| by_relevance) };
     let mut aggregations = answer.aggregations;
-    let facet = |index: usize| {
+    let facet = |(index, facet): (usize, &Facet)| {
         let buckets = aggregations.remove(&index.to_string()).map(|it| it.buckets).unwrap_or_default();
-        buckets.into_iter().map(|bucket| (bucket.key, bucket.doc_count)).collect()
+        let takes = facet.takes();
+        let taken = buckets.into_iter().filter(|bucket| takes(&bucket.key)).take(facet.values_max);
+        taken.map(|bucket| (bucket.key, bucket.doc_count)).collect()
     };
     Ok(Found {
         total: answer.hits.total.value,
-        facets: (0..request.facets.len()).map(facet).collect(),
+        facets: request.facets.iter().enumerate().map(facet).collect(),
         hits: answer.hits.hits.into_iter().map(hit).collect(),
     })
 }

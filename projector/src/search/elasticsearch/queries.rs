@@ -7,11 +7,13 @@ use crate::search::{
     query::Expression,
     request::{Facet, ParentsRequest, Request, Sort, SortValue, Start},
     shape::{Field, IndexShape, RANK_MAX},
-    words::composed,
+    words::canonical::{comparable, composed, invariable},
 };
 
-/// Values of a facet that each of several shards sends, at most.
-const SHARD_VALUES_MAX: usize = 10_000;
+/// Values of a facet that each of several shards sends, and that are compared with a prefix, at most.
+const VALUES_READ_MAX: usize = 10_000;
+/// Characters of a prefix that Elasticsearch sees, at most: a pattern has at most a thousand, of which each takes two.
+const PATTERN_MAX: usize = 400;
 
 /// The body of a search.
 pub(super) fn search(shape: &IndexShape, request: &Request) -> Value {
@@ -104,8 +106,8 @@ fn expression(shape: &IndexShape, query: &Expression) -> Value {
 fn value(shape: &IndexShape, field: Field, one_of: &[String]) -> Value {
     let whole = whole_name(shape, field);
     let Some(other) = composed_name(shape, field) else { return json!({"terms": {whole: one_of}}) };
-    let composed: Vec<_> = one_of.iter().map(|value| composed(value)).collect();
-    json!({"bool": {"should": [{"terms": {whole: composed}}, {"terms": {other: composed}}], "minimum_should_match": 1}})
+    let compared: Vec<_> = one_of.iter().map(|value| comparable(value)).collect();
+    json!({"bool": {"should": [{"terms": {whole: compared}}, {"terms": {other: compared}}], "minimum_should_match": 1}})
 }
 
 fn words(name: &str, terms: &[String], prefix: bool) -> Value {
@@ -127,11 +129,15 @@ fn facet(shape: &IndexShape, facet: &Facet) -> Value {
     let mut terms = json!({"field": whole_name(shape, facet.field), "size": facet.values_max, "order": order});
     if shape.storage.shards > 1 {
         // Exact where a shard has no more values than this.
-        terms["shard_size"] = json!(SHARD_VALUES_MAX.max(facet.values_max));
+        terms["shard_size"] = json!(VALUES_READ_MAX.max(facet.values_max));
     }
     if !facet.prefix.is_empty() {
-        let prefixes: Vec<String> = facet.prefixes().iter().map(|prefix| escape(prefix)).collect();
-        terms["include"] = json!(format!("({}).*", prefixes.join("|")));
+        // Values are not composed, so this takes more of them than the facet does: the answer is filtered.
+        terms["size"] = json!(VALUES_READ_MAX.max(facet.values_max));
+        let prefix: String = invariable(&composed(&facet.prefix)).chars().take(PATTERN_MAX).collect();
+        if !prefix.is_empty() {
+            terms["include"] = json!(format!("{}.*", escape(&prefix)));
+        }
     }
     json!({"terms": terms})
 }

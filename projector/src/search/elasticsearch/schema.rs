@@ -16,9 +16,6 @@ use crate::search::{
     words,
 };
 
-/// Longest value that is kept whole, in characters: four bytes each are less than Lucene's longest term.
-const WHOLE_MAX: usize = 8191;
-
 /// Words of which neighbours are rarely asked for together.
 const WORDS: Words = Words { everywhere: true, phrases: false, stems: false };
 
@@ -138,7 +135,7 @@ pub(super) fn dynamic_settings(storage: &Storage) -> Value {
 }
 
 fn keyword() -> Value {
-    json!({"type": "keyword", "ignore_above": WHOLE_MAX})
+    json!({"type": "keyword"})
 }
 
 /// Whole values that are neither counted nor sorted by.
@@ -223,7 +220,7 @@ impl<'a> Source<'a> {
             stems: shape.stemming.is_some().then(|| OfStems::new(shape, document)),
             inheritance: shape.inheritance.is_some().then(|| OfInheritance {
                 inherited: shape.terms(document, Field::Inherited),
-                inherited_whole: shape.values(document, Field::Inherited),
+                inherited_whole: shape.whole(document, Field::Inherited),
                 inherited_composed: compositions(Field::Inherited),
                 parent: shape.values(document, Field::Parent),
                 own_id: shape.values(document, Field::OwnId),
@@ -236,7 +233,7 @@ impl<'a> Source<'a> {
                 source.sort.insert(&field.name, SortValue::of(shape, document, id));
             }
             if field.is_whole() {
-                source.whole.insert(&field.name, shape.values(document, Field::Named(id)));
+                source.whole.insert(&field.name, shape.whole(document, Field::Named(id)));
             }
             let composed = compositions(Field::Named(id));
             if !composed.is_empty() {

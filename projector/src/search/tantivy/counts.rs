@@ -170,7 +170,7 @@ fn count(fields: &Fields, weight: &dyn Weight, reader: &SegmentReader, facets: &
             })?;
         }
     }
-    let values = columns.into_iter().zip(facets).map(|(column, facet)| column.values(&facet.prefixes()));
+    let values = columns.into_iter().zip(facets).map(|(column, facet)| column.values(facet.takes()));
     Ok(OfSegment { total: u32::try_from(total).unwrap_or(u32::MAX), values: values.collect::<tantivy::Result<_>>()? })
 }
 
@@ -202,8 +202,8 @@ impl OfColumn {
         }
     }
 
-    /// Values that begin with one of some prefixes and were counted.
-    fn values(self, prefixes: &[String]) -> tantivy::Result<Vec<(String, u64)>> {
+    /// Those of the counted values that a facet takes.
+    fn values(self, takes: impl Fn(&str) -> bool) -> tantivy::Result<Vec<(String, u64)>> {
         let Some(column) = self.column else { return Ok(Vec::new()) };
         let counted = (0_u64..).zip(self.counts).filter(|(_, count)| *count > 0);
         let (ordinals, counts): (Vec<u64>, Vec<u64>) = counted.unzip();
@@ -211,8 +211,9 @@ impl OfColumn {
         // Read together: each block of the dictionary holds many values.
         column.dictionary().sorted_ords_to_term_cb(&ordinals, |term| {
             let count = counts.next().unwrap_or(0);
-            if prefixes.iter().any(|prefix| term.starts_with(prefix.as_bytes())) {
-                values.push((String::from_utf8_lossy(term).into_owned(), count));
+            let value = String::from_utf8_lossy(term);
+            if takes(&value) {
+                values.push((value.into_owned(), count));
             }
         })?;
         Ok(values)

@@ -21,7 +21,7 @@ use crate::search::{
     query::Expression,
     request::{Request, Sort, SortValue, Start},
     shape::Field,
-    words::composed,
+    words::canonical::comparable,
 };
 
 /// Values that are each a query of their own, at most; more are looked up together, which reads all terms of a segment.
@@ -146,8 +146,8 @@ impl Queries<'_> {
             None => one_of.iter().map(|value| Term::from_field_text(handle, value)).collect(),
             Some(other) => {
                 let both = |value: &String| {
-                    let composed = composed(value);
-                    [handle, other].map(|handle| Term::from_field_text(handle, &composed))
+                    let compared = comparable(value);
+                    [handle, other].map(|handle| Term::from_field_text(handle, &compared))
                 };
                 one_of.iter().flat_map(both).collect()
             }

@@ -128,7 +128,7 @@ impl Fields {
             }
         }
         for (field, handle) in &self.whole {
-            for value in shape.values(document, *field) {
+            for value in shape.whole(document, *field) {
                 indexed.add_text(*handle, value);
             }
         }

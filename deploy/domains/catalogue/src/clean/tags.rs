@@ -1,15 +1,17 @@
 //! The rule of tags: which tags of the field `tags` are dropped.
 //!
 //! Kept tags are whole and in order, duplicates too. If all tags are dropped, an empty list is left. A value of `tags`
-//! that is no list counts as one malformed tag; null and `{}` are left as they are.
+//! that is no list counts as one malformed tag; null and `{}` are left as they are. Names are compared without regard to
+//! case and canonical form, as words of searches are.
 
+use daybook_projector::search::words;
 use regex::Regex;
 use serde_json::Value;
 
 use crate::{
     Fields,
     clean::counts::{Dropped, DroppedTags},
-    terms::case::lower_case,
+    terms::case::folded,
 };
 
 /// Which tags are dropped.
@@ -19,9 +21,9 @@ pub struct TagsRule {
     pub field: String,
     /// The least accuracy of a kept tag, inclusive; tags without accuracy are kept.
     pub min_accuracy: f64,
-    /// Names that are dropped, without regard to case.
+    /// Names that are dropped, without regard to case and canonical form.
     pub deny_exact: Vec<String>,
-    /// Parts of names that are dropped, without regard to case.
+    /// Parts of names that are dropped, without regard to case and canonical form.
     pub deny_part: Vec<String>,
     /// Providers whose tags are dropped, in this very case.
     pub drop_providers: Vec<String>,
@@ -42,7 +44,7 @@ pub(super) enum Reason {
 pub(super) struct Tags {
     field: String,
     min_accuracy: f64,
-    /// In lower case, sorted.
+    /// Folded, sorted.
     deny_exact: Vec<String>,
     deny_part: Option<Regex>,
     drop_providers: Vec<String>,
@@ -50,11 +52,11 @@ pub(super) struct Tags {
 
 impl Tags {
     pub(super) fn new(rule: TagsRule) -> Result<Self, regex::Error> {
-        let lower = |terms: Vec<String>| terms.iter().map(|term| term.to_lowercase()).collect::<Vec<_>>();
-        let mut deny_exact = lower(rule.deny_exact);
+        let fold = |terms: Vec<String>| terms.iter().map(|term| words::folded(term)).collect::<Vec<_>>();
+        let mut deny_exact = fold(rule.deny_exact);
         deny_exact.sort_unstable();
         // An empty part would be found in every name.
-        let parts: Vec<String> = lower(rule.deny_part).into_iter().filter(|part| !part.is_empty()).collect();
+        let parts: Vec<String> = fold(rule.deny_part).into_iter().filter(|part| !part.is_empty()).collect();
         let deny_part = if parts.is_empty() { None } else { Some(any_of(&parts)?) };
         Ok(Self {
             field: rule.field,
@@ -102,7 +104,7 @@ impl Tags {
         {
             return Some(Reason::Provider);
         }
-        let name = lower_case(name, buffer);
+        let name = folded(name, buffer);
         if self.deny_exact.binary_search_by(|denied| denied.as_str().cmp(name)).is_ok() {
             return Some(Reason::DenyExact);
         }

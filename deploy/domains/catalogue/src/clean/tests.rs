@@ -132,6 +132,37 @@ fn tags_without_a_reason_to_drop_them_change_nothing() {
 }
 
 #[test]
+fn names_are_denied_in_every_case_and_canonical_form() {
+    let rule = TagsRule {
+        field: "tags".to_owned(),
+        min_accuracy: 0.0,
+        deny_exact: texts(&["café", "İzmir", "Pie\u{301}"]),
+        deny_part: texts(&["straße", "noël", "="]),
+        drop_providers: Vec::new(),
+    };
+    let cleaner = cleaner(vec![("tags", RuleKind::Tags(rule))]);
+    let kept = ["cafe", "xcafé", "strase", "noel 1", "a\u{338}b", "a≠b", "a=\u{338}b"];
+    let dropped = [
+        "Café",
+        "CAFE\u{301}",
+        "ca\u{ad}fé",
+        "izmir",
+        "I\u{307}ZMIR",
+        "PIÉ",
+        "xSTRASSEx",
+        "Noe\u{308}l 1",
+        "\u{200e}NOËL",
+        "a=b",
+    ];
+    let mut fields = object(json!({"tags": named(&[&dropped[..], &kept[..]].concat())}));
+    let mut counts = cleaner.counts();
+    cleaner.clean("r-1", &mut fields, &mut counts);
+    assert_eq!(fields["tags"], named(&kept));
+    let counts = serde_json::to_value(&counts).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(counts[0]["dropped"], json!({"deny-exact": 6, "deny-part": 4}));
+}
+
+#[test]
 fn a_list_without_terms_denies_nothing() {
     let rule = TagsRule {
         field: "tags".to_owned(),

@@ -143,7 +143,7 @@ impl Fold for Records {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn apply(&self, transaction: &mut dyn Transaction, batch: &[&Decoded<Event>]) -> Result<Report, TablesError> {

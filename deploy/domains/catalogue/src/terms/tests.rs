@@ -55,6 +55,34 @@ fn a_term_matches_whole_words_in_sequence() {
 }
 
 #[test]
+fn a_term_matches_in_every_case_and_canonical_form() {
+    let list = "café noir\nstraße\nistanbul\npie\u{301}ce\nвоздух";
+    let (words, strict) = (compiled(list, Compat::Words), compiled(list, Compat::Strict));
+    for (text, expected) in [
+        ("un café noir", Some("café noir")),
+        ("un cafe\u{301} noir", Some("café noir")),
+        ("CAFE\u{301} NOIR", Some("café noir")),
+        ("Ca\u{ad}fé no\u{200d}ir", Some("café noir")),
+        ("STRASSE", Some("straße")),
+        ("Straße", Some("straße")),
+        ("İSTANBUL", Some("istanbul")),
+        ("I\u{307}stanbul", Some("istanbul")),
+        ("PIÈCE pièce", None),
+        ("PIÉCE", Some("pie\u{301}ce")),
+        ("Воздух", Some("воздух")),
+        ("cafe noir", None),
+        ("strase", None),
+    ] {
+        assert_eq!(term_in(&words, text), expected, "{text}");
+    }
+    // As the tokenizer of search engines with lower case alone.
+    for (text, expected) in [("STRASSE", None), ("Straße", Some("straße")), ("PIÉCE", None), ("ВОЗДУХ", Some("воздух"))]
+    {
+        assert_eq!(term_in(&strict, text), expected, "{text}");
+    }
+}
+
+#[test]
 fn title_description_and_tags_are_searched() {
     for (row, expected) in [
         (json!({"title": "Running shoes"}), Some("running")),

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Raised when documents are made differently from the same rows.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The attribute with the type, and its only value.
 pub(super) const TYPE: &str = "type";
 pub(super) const RECORD: &str = "record";

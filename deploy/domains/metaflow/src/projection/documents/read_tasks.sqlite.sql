@@ -24,7 +24,7 @@ SELECT t.flow_id, t.ts_epoch, t.user_name, r.system_tags, t.run_number, r.run_id
     (
         SELECT JSON_GROUP_ARRAY(JSON_ARRAY(n.field_name, n.value, n.ts_epoch) ORDER BY n.ts_epoch, n.id)
         FROM (
-            SELECT m.field_name, SUBSTR(m.value, 1, 4096) AS value, m.ts_epoch, m.id
+            SELECT m.field_name, SUBSTR(m.value, 1, 4097) AS value, m.ts_epoch, m.id
             FROM metadata AS m
             WHERE m.task_id = t.task_id
             AND m.flow_id = t.flow_id

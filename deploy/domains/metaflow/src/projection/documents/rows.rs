@@ -2,7 +2,10 @@
 
 use daybook_projector::{
     row,
-    search::document::{Document, id_of},
+    search::{
+        document::{Document, id_of},
+        words::beginning,
+    },
     tables::{Cursor, FromColumn, FromRow, Row, TablesError},
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -84,6 +87,10 @@ row! {
         attempt_id: i64,
     }
 }
+
+/// Characters of a metadata entry's value that are searched, at most. The statement reads one more: it shows whether the
+/// last word goes on.
+const VALUE_CHARACTERS_MAX: usize = 4096;
 
 /// A JSON array; an empty one where it is null.
 struct List<T>(Vec<T>);
@@ -214,8 +221,9 @@ pub(super) fn task(row: &Row) -> Result<Document, TablesError> {
     artifacts.dedup();
     document.set("artifacts", artifacts);
     document.set("status", task_status(&metadata).as_str());
-    let entry = |Entry { field, value, .. }: Entry| json!({"field": field, "value": value});
-    document.set("metadata", metadata.into_iter().map(entry).collect::<Vec<_>>());
+    let entry =
+        |Entry { field, value, .. }: &Entry| json!({"field": field, "value": beginning(value, VALUE_CHARACTERS_MAX)});
+    document.set("metadata", metadata.iter().map(entry).collect::<Vec<_>>());
     Ok(document)
 }
 
@@ -254,6 +262,25 @@ mod tests {
         assert_eq!(task_status(&[entry("attempt_ok", "False", 1)]), Status::Failed);
         assert_eq!(task_status(&[entry("attempt_ok", "False", 1), entry("attempt", "1", 2)]), Status::Running);
         assert_eq!(task_status(&[entry("attempt_ok", "False", 1), entry("attempt_ok", "True", 2)]), Status::Completed);
+    }
+
+    #[test]
+    fn a_value_that_is_cut_has_no_part_of_a_word() {
+        // As the statement reads it.
+        let before = "a ".repeat(VALUE_CHARACTERS_MAX / 2 - 2);
+        for (value, expected) in [
+            (format!("{before}cafe\u{301}"), before.clone()),
+            (format!("{before}cafés"), before.clone()),
+            (format!("{before}cafe "), format!("{before}cafe")),
+            (format!("{before}café"), format!("{before}café")),
+        ] {
+            let metadata = json!([["note", value, 1]]).to_string();
+            let (none, number) = (|| Cell::Text(None), || Cell::from(1_i64));
+            let mut cells = vec!["F".into(), number(), none(), none(), number(), none(), "start".into(), number()];
+            cells.extend([none(), number(), none(), metadata.as_str().into()]);
+            let document = task(&Row(cells)).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(document.source["metadata"], json!([{"field": "note", "value": expected}]));
+        }
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) fn shape() -> IndexShape {
         ("attempt", "attempt"),
     ];
     IndexShape {
-        version: 1,
+        version: 2,
         type_field: place("type"),
         time_field: place("created_at"),
         path: path.map(|(segment, attribute)| (segment.into(), attribute.into())).to_vec(),
