@@ -1,4 +1,5 @@
-//! The address of a log on Kafka: `kafka://host:9092[,host:9092…][/prefix][?option=value&…]`. An IPv6 address has brackets.
+//! The address of a log on Kafka: `kafka://host:9092[,host:9092…][/prefix][?option=value&…]`. An IPv6 address has
+//! brackets.
 //!
 //! Options are those of librdkafka (`security.protocol`, `sasl.username`, `ssl.ca.location`, …), and `partitions`: how
 //! many partitions a missing topic is created with.

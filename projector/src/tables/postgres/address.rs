@@ -168,7 +168,7 @@ impl Address {
     }
 
     /// The variables of libpq that give a part of it.
-    pub fn variables(&self) -> impl Iterator<Item = &'static str> {
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.variables.iter().map(|(_, variable)| *variable)
     }
 
