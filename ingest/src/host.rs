@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Whether a text may be a host: an IPv6 address, maybe with the zone of a link as in `fe80::1%eth0`; an IPv4 address; or
-/// a name. What has a colon is no name, and neither are digits and dots alone.
+/// Whether a text may be a host: an IPv6 address, maybe with the zone of a link as in `fe80::1%eth0`; an IPv4 address;
+/// or a name. What has a colon is no name, and neither are digits and dots alone.
 pub fn is_host(text: &str) -> bool {
     if text.contains(':') {
         return is_ipv6(text);
