@@ -62,7 +62,7 @@ async fn open_control(config: &Config, store: &Arc<dyn Store>, start: &Start) ->
 fn make_data_dir(config: &Config) -> Result<()> {
     let (folder, name) = (&config.process.data_dir, config.names.of("data-dir"));
     let failed = |error: io::Error| {
-        let text = format!("{name} cannot be used: there is no directory {}, and none can be made", folder.display());
+        let text = format!("{name} cannot be used: cannot create the data directory {}", folder.display());
         Failure::because(Code::Usage, text, error)
     };
     Ok(fs::create_dir_all(folder).map_err(failed)?)

@@ -22,7 +22,7 @@ const URL: super::setting::Takes = Secret {
 const SCHEMA: super::setting::Takes =
     Text { name: "NAME", expected: "1 to 40 small letters, digits and underscores, not beginning with a digit or pg_" };
 
-/// Fewer connections for reading would block a read that needs a second one.
+/// Connections for reading, at least.
 pub(crate) const CONNECTIONS_MIN: u64 = 2;
 
 area! {
