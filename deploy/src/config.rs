@@ -34,7 +34,7 @@ pub(crate) use self::{
     environment::Environment,
     example::example,
     flags::{Everything, Flags, FromFlags, LogOnly},
-    given::{Given, Loaded, Origin, load},
+    given::{Given, Loaded, Names, Origin, load},
     http::Http,
     listen::Listen,
     log::Log,
@@ -44,7 +44,7 @@ pub(crate) use self::{
     server::Server,
     setting::{Preset, Setting, Takes, area},
     show::Shown,
-    tables::Tables,
+    tables::{CONNECTIONS_MIN, Tables},
     telemetry::{LogFormat, Telemetry},
 };
 use self::{log::LogSettings, rebuild::RebuildSettings, search::SearchSettings, tables::TablesSettings};
@@ -60,6 +60,20 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) telemetry: Telemetry,
     pub(crate) domains: domains::Settings,
+    pub(crate) names: Names,
+}
+
+impl Config {
+    /// What gives the address of the tables, as messages name it.
+    pub(crate) fn name_of_tables(&self) -> String {
+        match &self.tables {
+            Tables::Sqlite => self.names.of("data-dir").to_owned(),
+            Tables::Postgres(postgres) => {
+                let variables = postgres.address.variables();
+                std::iter::once(self.names.of("tables")).chain(variables).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
 }
 
 /// The configuration that opening the log needs.
@@ -105,6 +119,7 @@ pub(crate) fn check(loaded: &Loaded) -> Result<Config, Vec<String>> {
             http: http?,
             telemetry: telemetry?,
             domains: domains?,
+            names: given.names(),
         })
     })();
     // Settings are compared only if each is valid by itself: one fault must not cause a second one.

@@ -75,6 +75,8 @@ pub struct ApiSettings {
     pub(crate) variable_names: fn() -> Vec<&'static str>,
     /// The settings from these variables.
     pub(crate) variables: fn(&Environment) -> Vec<FromVariables>,
+    /// Warnings about variables that are not used as they are given.
+    pub(crate) warnings: fn(&Environment) -> Vec<String>,
     /// Checks the settings.
     pub(crate) check: fn(&Given, &mut Vec<String>) -> Option<Checked>,
 }
@@ -89,6 +91,8 @@ pub(crate) struct Checked {
 /// A second address with its routes.
 pub(crate) struct SecondAddress {
     pub(crate) listen: Listen,
+    /// The flag of the setting that gives it.
+    pub(crate) flag: &'static str,
     /// Whether it was given. If not, it is not served where it is taken.
     pub(crate) is_asked_for: bool,
     pub(crate) router: fn(&Arc<App>) -> Router,
@@ -165,6 +169,11 @@ pub(crate) fn variable_names() -> impl Iterator<Item = &'static str> {
 /// The settings from the domains' own variables.
 pub(crate) fn variables(environment: &Environment) -> impl Iterator<Item = FromVariables> {
     with_settings().flat_map(|of_domain| (of_domain.variables)(environment))
+}
+
+/// Warnings about the domains' own variables.
+pub(crate) fn warnings(environment: &Environment) -> impl Iterator<Item = String> {
+    with_settings().flat_map(|of_domain| (of_domain.warnings)(environment))
 }
 
 /// The checked settings of the domains that have any.

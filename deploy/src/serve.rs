@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use daybook_query_api::{
     app::{self, App, Readiness},
     connections::{self, Connections},
@@ -54,7 +54,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let mut listening =
         Listening { servers: JoinSet::new(), connections: Connections::new(connections_max()), stopped, limit };
     if config.process.roles.api {
-        listening.serve(&config.http.listen, &of_api).await?;
+        listening.serve(&config.http.listen, config.names.of("listen"), &of_api).await?;
         listening.serve_second(&config, &of_second).await?;
     }
     let start = async move {
@@ -134,9 +134,10 @@ struct Listening {
 }
 
 impl Listening {
-    /// Serves the current routes on all addresses of a place until the process stops.
-    async fn serve(&mut self, listen: &Listen, routes: &watch::Receiver<Router>) -> Result<()> {
-        for listener in listener::bind(listen).await? {
+    /// Serves the current routes on all addresses of a place until the process stops. `name` is what gives the place.
+    async fn serve(&mut self, listen: &Listen, name: &str, routes: &watch::Receiver<Router>) -> Result<()> {
+        let listeners = listener::bind(listen).await.with_context(|| format!("{name} cannot be used"))?;
+        for listener in listeners {
             tracing::info!(listen = %listener.local_addr()?, "listening on {}", listener.local_addr()?);
             let mut stopped = self.stopped.clone();
             let shutdown = async move {
@@ -151,8 +152,8 @@ impl Listening {
 
     /// Serves the second address of the domains, if there is one. Only one that was asked for must be free.
     async fn serve_second(&mut self, config: &Config, routes: &watch::Receiver<Router>) -> Result<()> {
-        let Some(SecondAddress { listen, is_asked_for, .. }) = config.domains.second() else { return Ok(()) };
-        match self.serve(listen, routes).await {
+        let Some(SecondAddress { listen, flag, is_asked_for, .. }) = config.domains.second() else { return Ok(()) };
+        match self.serve(listen, config.names.of(flag), routes).await {
             Err(error) if !is_asked_for && listener::is_taken(&error) => {
                 tracing::warn!(%listen, "{listen} is taken: the API of migrations is not served");
                 Ok(())

@@ -1,6 +1,7 @@
 //! Wires the parts: log, store, and for each domain generation, projector and search.
 
 use std::{
+    fs, io,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -31,6 +32,7 @@ use crate::{
     config::{self, Config, Log, Tables},
     defining::{Added, Defining},
     domains::Domain,
+    exit::{Code, Failure},
     prepare_command,
     running::{Base, DomainVersions, Domains, Running},
     start::Start,
@@ -50,10 +52,20 @@ pub(crate) struct Parts {
 }
 
 /// Opens control storage.
-async fn open_control(store: &Arc<dyn Store>, start: &Start) -> Result<Control> {
+async fn open_control(config: &Config, store: &Arc<dyn Store>, start: &Start) -> Result<Control> {
     let tables = format!("the tables ({})", store.describe());
     let control = retry(&tables, start, || Control::open(Arc::clone(store)), TablesError::is_retryable).await;
-    control.context("cannot open control storage")
+    control.with_context(|| format!("cannot open control storage of {}", config.name_of_tables()))
+}
+
+/// Makes the data directory. One that cannot be made is a fault of the configuration.
+fn make_data_dir(config: &Config) -> Result<()> {
+    let (folder, name) = (&config.process.data_dir, config.names.of("data-dir"));
+    let failed = |error: io::Error| {
+        let text = format!("{name} cannot be used: cannot create the data directory {}", folder.display());
+        Failure::because(Code::Usage, text, error)
+    };
+    Ok(fs::create_dir_all(folder).map_err(failed)?)
 }
 
 /// Opens the log and control storage. Control storage comes after the embedded log, whose lock is that of the folder, and
@@ -69,12 +81,13 @@ async fn open_log(
         Log::Embedded => {
             let folder = config.process.data_dir.clone();
             start.wait_for("the embedded log");
+            make_data_dir(config)?;
             let opened = tokio::task::spawn_blocking(move || open_embedded(&folder, &topics)).await?;
             let log = Arc::new(opened.context("cannot open the embedded log")?);
-            Ok((log, open_control(store, start).await?))
+            Ok((log, open_control(config, store, start).await?))
         }
         Log::Kafka(address) => {
-            let control = open_control(store, start).await?;
+            let control = open_control(config, store, start).await?;
             let creatable = topics_without_tables(domains, &control).await?;
             let open = || KafkaLog::open_creating(address.clone(), &topics, &creatable);
             let retryable = |error: &LogError| matches!(error, LogError::Unavailable(_));

@@ -4,6 +4,7 @@
 //! numbers. This crate knows no tables: a domain decides on facts that are passed in as values.
 
 pub mod append;
+pub mod host;
 pub mod log;
 pub mod sequence;
 pub mod sqlite;

@@ -1,9 +1,9 @@
 //! The addresses that the original takes: where to listen, and where PostgreSQL is. Each is used by a running server.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, process::Command};
 
 use daybook_tests::{
-    process::{Backend, Place, Server},
+    process::{Backend, Place, Server, binary},
     services::{kafka, postgres_socket},
 };
 use serde_json::json;
@@ -66,10 +66,38 @@ async fn tables_are_reached_by_the_variables_of_metaflow_and_of_libpq() {
         parts("localhost"),
         parts(&folder),
         vec![("MF_METADATA_DB_DSN", libpq.as_str()), ("PGHOST", folder.as_str())],
+        vec![
+            ("MF_METADATA_DB_DSN", "user=postgres"),
+            ("PGHOST", "localhost"),
+            ("PGPORT", port.as_str()),
+            ("PGDATABASE", "postgres"),
+            ("PGSSLMODE", "disable"),
+        ],
     ] {
         // What names the tables on the command line would win.
         let place = Place::on("variables", &kafka(), "").with_search(None);
         let server = Server::start_by(&place, &variables, &["--listen", "127.0.0.1:0"]);
         answers_at(&server).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_refuse_are_named_with_what_gave_their_address() {
+    let (folder, port) = postgres_socket();
+    let (port, log) = (port.to_string(), kafka());
+    let good = [
+        ("DAYBOOK_LOG", log.as_str()),
+        ("MF_METADATA_DB_HOST", folder.as_str()),
+        ("MF_METADATA_DB_PORT", port.as_str()),
+        ("MF_METADATA_PORT", "0"),
+        ("MF_MIGRATION_PORT", "0"),
+    ];
+    for variable in ["MF_METADATA_DB_NAME", "MF_METADATA_DB_USER"] {
+        let mut command = Command::new(binary());
+        command.arg("serve").env_clear().envs(good).env(variable, "nowhere");
+        let output = command.output().unwrap_or_else(|error| panic!("cannot run daybook: {error}"));
+        let said = String::from_utf8_lossy(&output.stderr);
+        let named = said.contains("--tables (from MF_METADATA_DB_HOST") && said.contains(variable);
+        assert!(output.status.code() == Some(2) && named, "{variable}: {said}");
     }
 }

@@ -90,12 +90,20 @@ fn what_is_given_is_taken_or_refused_by_its_name() {
         ("DAYBOOK_LOG_LEVEL", "verbose"),
         ("LOGLEVEL", "verbose"),
         ("DAYBOOK_LISTEN", "::1:8080"),
+        ("DAYBOOK_LOG", "kafka://127.0.0.1:0"),
+        ("DAYBOOK_SEARCH", "http://127.0.0.1:0"),
+        ("MF_METADATA_HOST", "no-such-host.invalid"),
+        ("MF_METADATA_HOST", "256.1.1.1"),
+        ("MF_METADATA_DB_HOST", "127.0.0.1:5432"),
+        ("MF_MIGRATION_ENDPOINTS_ENABLED", "no"),
     ] {
         let refused = run_in(&[(variable, value)], &["serve"]);
         assert!(refused.status.code() == Some(2) && said(&refused).contains(variable), "{variable}: {refused:?}");
         let unset = run_in(&[(variable, "")], &["config", "check"]);
         assert!(unset.status.success(), "an empty {variable} is unset: {}", said(&unset));
     }
+    let folder = run_in(&[("DAYBOOK_DATA_DIR", "/dev/null"), ("MF_METADATA_PORT", "0")], &["serve"]);
+    assert!(folder.status.code() == Some(2) && said(&folder).contains("(from DAYBOOK_DATA_DIR)"), "{folder:?}");
     let nowhere = run_in(&[], &["serve", "--listen", "no-such-host.invalid:1", "--data-dir", "/nonexistent/x"]);
     assert!(nowhere.status.code() == Some(2) && said(&nowhere).contains("no-such-host.invalid:1"), "{nowhere:?}");
 }

@@ -446,6 +446,17 @@ async fn a_migration_is_a_rebuild_that_all_who_ask_wait_for_while_everything_ser
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_that_is_switched_off_has_no_route() {
+    let place = Place::new("rebuilds_no_upgrade", Backend::Embedded);
+    let address = free_port();
+    let options = ["--listen", "127.0.0.1:0", "--migration-listen", address.as_str()];
+    let _server = Server::start_by(&place, &[("MF_MIGRATION_ENDPOINTS_ENABLED", "0")], &options);
+    let api = daybook_tests::api::Api::new(&format!("http://{address}"));
+    assert_eq!(api.get("/version").await.text, "latest");
+    assert_eq!(api.patch("/upgrade", &Value::Null).await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_default_port_that_is_taken_is_a_warning_and_one_that_was_asked_for_is_an_error() {
     // If it is taken already, that serves as well.
     let _held = TcpListener::bind("127.0.0.1:8082");

@@ -134,7 +134,7 @@ fn a_data_directory_that_cannot_be_made_is_refused_and_told_why() {
         Command::new(binary()).args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(file.join("data")).output();
     let output = output.unwrap_or_else(|error| panic!("{error}"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && said.contains("cannot create the data directory"), "{said}");
+    assert!(output.status.code() == Some(2) && said.contains("--data-dir cannot be used"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

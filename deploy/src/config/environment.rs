@@ -5,6 +5,8 @@ use std::{
     ffi::OsString,
 };
 
+use daybook_projector::tables::postgres;
+
 use super::{nearest::nearest, settings};
 
 /// Names the settings' file.
@@ -51,10 +53,15 @@ impl Environment {
         self.texts.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
-    /// Faults: variables that are settings and not UTF-8.
+    /// The variables of libpq that are set.
+    pub(crate) fn of_libpq(&self) -> Vec<(&'static str, String)> {
+        postgres::variable_names().filter_map(|name| Some((name, self.get(name)?.to_owned()))).collect()
+    }
+
+    /// Faults: variables that are read and not UTF-8.
     pub(crate) fn unreadable(&self) -> Vec<String> {
-        let of_domains = crate::domains::variable_names().map(str::to_owned);
-        let known: Vec<String> = known().into_iter().chain(of_domains).collect();
+        let of_others = crate::domains::variable_names().chain(postgres::variable_names()).map(str::to_owned);
+        let known: Vec<String> = known().into_iter().chain(of_others).collect();
         let read = self.unreadable.iter().filter(|name| known.contains(name));
         read.map(|name| format!("the environment variable {name} is not UTF-8")).collect()
     }
@@ -145,9 +152,12 @@ mod tests {
     fn a_variable_that_is_read_and_is_not_text_is_a_fault() {
         use std::os::unix::ffi::OsStringExt;
         let garbage = OsString::from_vec(vec![0xff]);
-        let names = ["DAYBOOK_LISTEN", "LS_COLORS", "MF_METADATA_DB_PSWD"];
+        let names = ["DAYBOOK_LISTEN", "LS_COLORS", "MF_METADATA_DB_PSWD", "PGPASSWORD"];
         let pairs = names.map(|name| (OsString::from(name), garbage.clone()));
         let faults = Environment::of(pairs.into_iter()).unreadable();
-        assert!(faults.len() == 2 && faults[0].contains(names[0]) && faults[1].contains(names[2]), "{faults:?}");
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        for (fault, name) in faults.iter().zip([names[0], names[2], names[3]]) {
+            assert!(fault.contains(name), "{fault}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The settings file: TOML, with a table for each area. Unknown tables and keys are faults that name the nearest known
 //! one.
 
-use std::{fs, ops::Range};
+use std::{fs, num::IntErrorKind, ops::Range};
 
 use toml::de::{DeTable, DeValue};
 
@@ -74,7 +74,10 @@ fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, String> {
         (Takes::Whole { .. }, DeValue::Integer(number)) => {
             match i128::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Ok(number.to_string()),
-                Err(_) => Err("a number out of range".to_owned()),
+                Err(error) if matches!(error.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) => {
+                    Err("a number out of range".to_owned())
+                }
+                Err(_) => Err("no number".to_owned()),
             }
         }
         (Takes::SomeOf(_), DeValue::Array(words)) => {
@@ -150,6 +153,10 @@ mod tests {
         check(
             "\n[http]\nrequests_max = \"9\"",
             "daybook.toml:3: http.requests_max is a string: expected a whole number from 1 to 1000000",
+        );
+        check(
+            "[http]\nrequests_max = 0x",
+            "daybook.toml:2: http.requests_max is no number: expected a whole number from 1 to 1000000",
         );
         check(
             "[telemetry]\nlog_format = true",

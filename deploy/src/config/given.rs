@@ -50,6 +50,18 @@ pub(crate) struct Given {
     texts: BTreeMap<&'static str, Text>,
     /// The file's path.
     pub(crate) file: Option<String>,
+    /// The variables of libpq, which give what the address of the tables leaves out.
+    pub(crate) libpq: Vec<(&'static str, String)>,
+}
+
+/// The settings as messages name them, by their flags: the option, and where its value comes from.
+pub(crate) struct Names(BTreeMap<&'static str, String>);
+
+impl Names {
+    /// The name of a setting.
+    pub(crate) fn of(&self, flag: &str) -> &str {
+        self.0.get(flag).map_or("", String::as_str)
+    }
 }
 
 /// The loaded settings, with faults and warnings.
@@ -62,7 +74,7 @@ pub(crate) struct Loaded {
 
 /// Loads the settings from all sources.
 pub(crate) fn load(flags: &FromFlags, environment: &Environment) -> Loaded {
-    let (mut given, mut faults) = (Given::default(), Vec::new());
+    let (mut given, mut faults) = (Given { libpq: environment.of_libpq(), ..Given::default() }, Vec::new());
     for (flag, text) in &flags.texts {
         given.add(flag, text.clone(), Origin::CommandLine);
     }
@@ -84,7 +96,8 @@ pub(crate) fn load(flags: &FromFlags, environment: &Environment) -> Loaded {
             given.add(entry.setting.flag, entry.text, Origin::File { path: path.clone(), line: entry.line });
         }
     }
-    Loaded { given, faults, warnings: environment.unknown() }
+    let warnings = environment.unknown().into_iter().chain(crate::domains::warnings(environment)).collect();
+    Loaded { given, faults, warnings }
 }
 
 impl Given {
@@ -131,10 +144,18 @@ impl Given {
 
     /// A fault of a setting: its name, the origin of its value, the value with secrets masked, and what is expected.
     pub(crate) fn fault(&self, setting: &Setting, expected: &str) -> String {
-        let origin = match self.origin(setting) {
-            Origin::CommandLine | Origin::Default => String::new(),
-            origin => format!(" (from {origin})"),
-        };
-        format!("{}{origin} is {:?}: expected {expected}", setting.option(), setting.shown(self.text(setting)))
+        format!("{} is {:?}: expected {expected}", self.name(setting), setting.shown(self.text(setting)))
+    }
+
+    fn name(&self, setting: &Setting) -> String {
+        match self.origin(setting) {
+            Origin::CommandLine | Origin::Default => setting.option(),
+            origin => format!("{} (from {origin})", setting.option()),
+        }
+    }
+
+    /// The names of all settings.
+    pub(crate) fn names(&self) -> Names {
+        Names(settings().map(|setting| (setting.flag, self.name(setting))).collect())
     }
 }

@@ -1,6 +1,8 @@
 //! Where to listen: `127.0.0.1:8080`, `[::1]:8080`, `name:8080`, or `:8080` for all addresses of this machine.
 
-use std::{fmt, net::Ipv6Addr};
+use std::fmt;
+
+use daybook_ingest::host::is_host;
 
 /// An address or a name, and a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,24 +18,10 @@ impl Listen {
         let (host, port) = text.trim().rsplit_once(':')?;
         let port = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
         let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let usable = inner.map_or_else(|| is_name(host), is_ipv6);
+        let is_bracketed = inner.is_some_and(|inner| inner.contains(':') && is_host(inner));
+        let usable = is_bracketed || host.is_empty() || (!host.contains(':') && is_host(host));
         usable.then(|| Self { host: inner.unwrap_or(host).to_owned(), port })
     }
-}
-
-/// With the zone of a link, as in `fe80::1%eth0`.
-fn is_ipv6(host: &str) -> bool {
-    let (address, zone) = host.split_once('%').map_or((host, None), |(address, zone)| (address, Some(zone)));
-    address.parse::<Ipv6Addr>().is_ok() && zone.is_none_or(|zone| !zone.is_empty())
-}
-
-/// A name, an IPv4 address, or nothing.
-fn is_name(host: &str) -> bool {
-    host.is_empty() || host.split('.').all(|label| !label.is_empty() && label.chars().all(is_of_label))
-}
-
-fn is_of_label(c: char) -> bool {
-    c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
 impl fmt::Display for Listen {
@@ -64,6 +52,9 @@ mod tests {
             assert_eq!(listen.map(|it| it.to_string()).as_deref(), Some(text));
         }
         for text in ["::1:8080", "nowhere", "", "h:", "h:65536", "h:+1", "[h]:1", "[::1:1", "a b:1", "a..b:1", "/x:1"] {
+            assert_eq!(Listen::parse(text), None, "{text}");
+        }
+        for text in ["256.1.1.1:1", "1.2.3:1", "[::1%]:1", "u@h:1"] {
             assert_eq!(Listen::parse(text), None, "{text}");
         }
     }

@@ -22,6 +22,9 @@ const URL: super::setting::Takes = Secret {
 const SCHEMA: super::setting::Takes =
     Text { name: "NAME", expected: "1 to 40 small letters, digits and underscores, not beginning with a digit or pg_" };
 
+/// Connections for reading, at least.
+pub(crate) const CONNECTIONS_MIN: u64 = 2;
+
 area! {
     /// The tables' settings.
     TablesSettings, "tables" {
@@ -29,7 +32,7 @@ area! {
             "The tables: embedded (SQLite), or on PostgreSQL.";
         schema: String = schema, "schema", "tables-schema", SCHEMA, Value("daybook"),
             "The control schema in PostgreSQL; the schemas of generations begin with its name.";
-        connections_max: u32 = read::whole, "connections_max", "tables-connections-max", Whole { min: 2, max: 1000 },
+        connections_max: u32 = read::whole, "connections_max", "tables-connections-max", Whole { min: CONNECTIONS_MIN, max: 1000 },
             Value("10"), "Connections to PostgreSQL for reading, at most.";
         timeout: Duration = read::milliseconds, "timeout_ms", "tables-timeout-ms", Whole { min: 100, max: 3_600_000 },
             Value("60000"), "Milliseconds that a statement in PostgreSQL may take.";
@@ -47,12 +50,17 @@ impl Tables {
     pub(crate) fn check(given: &Given, faults: &mut Vec<String>) -> Option<Self> {
         let TablesSettings { url, schema, connections_max, timeout } = TablesSettings::check(given, faults)?;
         let Some(url) = url else { return Some(Self::Sqlite) };
-        let (address, found) = match postgres::Address::parse(&url) {
+        let (address, found) = match postgres::Address::parse_with(&url, &given.libpq) {
             Ok(address) => (Some(address.clone()), address.check_files()),
             Err(found) => (None, found),
         };
         let setting = TablesSettings::SETTINGS.first()?;
-        let fault = |fault: &postgres::Fault| given.fault(setting, &format!("an address of PostgreSQL: {fault}"));
+        let fault = |fault: &postgres::Fault| {
+            if fault.is_of_variables() {
+                return format!("the address of the tables cannot be used: {fault}");
+            }
+            given.fault(setting, &format!("an address of PostgreSQL: {fault}"))
+        };
         faults.extend(found.iter().map(fault));
         let address = address.filter(|_| found.is_empty())?;
         Some(Self::Postgres(Box::new(postgres::Config { address, schema, connections_max, timeout })))

@@ -42,8 +42,11 @@ fn log_format(text: &str, setting: &Setting) -> Result<LogFormat, String> {
     }
 }
 
+/// The level of lines that no part of a filter concerns, unless the filter has one.
+const BASE: &str = "info";
+
 /// A filter, checked as a whole and part by part: a word that is no level would be taken for the name of a module, and
-/// nothing would be logged.
+/// nothing would be logged. Without a level for all lines, nothing else would be logged, errors neither.
 fn log_level(text: &str, setting: &Setting) -> Result<String, String> {
     let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
     let is_level = |text: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
@@ -51,7 +54,8 @@ fn log_level(text: &str, setting: &Setting) -> Result<String, String> {
         Some((target, level)) => is_target(target) && is_level(level),
         None => is_level(part),
     };
-    let filter = parts.join(",");
+    let base = if parts.iter().any(|part| is_level(part)) { None } else { Some(BASE) };
+    let filter = base.into_iter().chain(parts.iter().copied()).collect::<Vec<_>>().join(",");
     let is_filter = !parts.is_empty() && parts.iter().all(is_usable) && EnvFilter::try_new(&filter).is_ok();
     if is_filter { Ok(filter) } else { Err(setting.takes.expected()) }
 }
@@ -78,6 +82,21 @@ mod tests {
             ["verbose", "", ",", "info,verbose", "daybook_projector=loud", "=info", "info,daybook_projektor=debug", "6"]
         {
             assert!(log_level(text, setting).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_has_a_level_for_all_other_lines() {
+        let setting = Telemetry::SETTINGS.iter().find(|setting| setting.key == "log_level");
+        let setting = setting.unwrap_or_else(|| panic!("there is no such setting"));
+        for (text, filter) in [
+            ("foo=debug", "info,foo=debug"),
+            ("daybook_projector=trace, foo=off", "info,daybook_projector=trace,foo=off"),
+            ("foo=debug,warn", "foo=debug,warn"),
+            ("off", "off"),
+            (" debug ", "debug"),
+        ] {
+            assert_eq!(log_level(text, setting).as_deref(), Ok(filter), "{text}");
         }
     }
 

@@ -200,7 +200,7 @@ fn what_is_shown_has_a_fixed_order_and_its_origins() {
     let plain = serde_json::to_string(&Shown::of(&loaded.given, false)).unwrap_or_default();
     let begin = r#"{"process":{"roles":["api","projector"],"data_dir":"daybook-data","shutdown_ms_max":20000},"log":"#;
     assert!(
-        plain.starts_with(begin) && plain.contains(r#""migration_listen":"127.0.0.1:8082","path_prefix":null"#),
+        plain.starts_with(begin) && plain.contains(r#""migration_listen":"127.0.0.1:8082","migration_upgrade":"on""#),
         "{plain}"
     );
     let origins = serde_json::to_string(&Shown::of(&loaded.given, true)).unwrap_or_default();

@@ -16,7 +16,7 @@ mod schema;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use daybook_ingest::log::BoxFuture;
+use daybook_ingest::{host::is_host, log::BoxFuture};
 use elasticsearch::{
     Elasticsearch,
     auth::Credentials,
@@ -68,8 +68,12 @@ impl Address {
     /// Parses a URL. What follows the host is what indexes' names begin with, `daybook` if nothing does.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let mut url = Url::parse(text).map_err(|error| InvalidUrl(error.to_string()))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(InvalidUrl("the address is no HTTP URL".to_owned()));
+        let host = url.host_str().map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+        if !matches!(url.scheme(), "http" | "https") || !host.is_some_and(is_host) {
+            return Err(InvalidUrl("the address is no HTTP URL with a host".to_owned()));
+        }
+        if url.port() == Some(0) {
+            return Err(InvalidUrl("no server has the port 0".to_owned()));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(InvalidUrl("the address takes no parameters".to_owned()));
@@ -419,7 +423,13 @@ mod tests {
         assert_eq!(address.prefix, "team.x");
         assert!(!format!("{address:?}").contains("secret"));
         assert_eq!(Address::parse("http://es:9200").map(|it| it.prefix), Ok("daybook".to_owned()));
+        assert!(Address::parse("http://[::1]:9200").is_ok());
         for wrong in ["", "es:9200", "ftp://es", "http://es/Upper", "http://es/_x", "http://es/?a=b"] {
+            assert!(Address::parse(wrong).is_err(), "{wrong:?} was accepted");
+        }
+        for wrong in
+            ["http://es:0", "http://es:x", "http://es:65536", "http://::1:9200", "http://999.1.1.1", "http://a,b:1"]
+        {
             assert!(Address::parse(wrong).is_err(), "{wrong:?} was accepted");
         }
     }

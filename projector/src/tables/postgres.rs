@@ -29,7 +29,7 @@ use tokio::{
     sync::mpsc,
 };
 
-pub use self::address::{Address, Fault, is_address, pairs};
+pub use self::address::{Address, Fault, is_address, pairs, variable_names};
 use self::{
     connections::{Connections, Epoch, Taken},
     failures::error,

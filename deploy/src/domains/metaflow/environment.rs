@@ -6,16 +6,17 @@ use std::ops::RangeInclusive;
 use daybook_projector::tables::postgres;
 
 use crate::{
-    config::{Environment, Listen},
+    config::{CONNECTIONS_MIN, Environment, Listen},
     domains::FromVariables,
 };
 
 /// Converts a value of Metaflow's into one of Daybook's. The error says what is expected.
 type Convert = fn(&str) -> Result<String, String>;
 
-const CONVERTED: [(&str, &str, Convert); 5] = [
+const CONVERTED: [(&str, &str, Convert); 6] = [
     ("path-prefix", "PATH_PREFIX", unchanged),
-    ("tables-connections-max", "MF_METADATA_DB_POOL_MAX", unchanged),
+    ("migration-upgrade", "MF_MIGRATION_ENDPOINTS_ENABLED", on_or_off),
+    ("tables-connections-max", POOL_MAX, connections),
     ("tables-timeout-ms", "MF_METADATA_DB_TIMEOUT", milliseconds),
     ("run-inactive-cutoff-seconds", "RUN_INACTIVE_CUTOFF_TIME", unchanged),
     ("log-level", "LOGLEVEL", level),
@@ -26,10 +27,12 @@ pub(super) const HOST: &str = "MF_METADATA_HOST";
 const PORT: &str = "MF_METADATA_PORT";
 const MIGRATION_PORT: &str = "MF_MIGRATION_PORT";
 const DSN: &str = "MF_METADATA_DB_DSN";
+const DB_PORT: &str = "MF_METADATA_DB_PORT";
+const POOL_MAX: &str = "MF_METADATA_DB_POOL_MAX";
 /// Parts of the tables' address: the variable, the key of libpq, and the value if it is not given.
 const PARTS: [(&str, &str, Option<&str>); 9] = [
     ("MF_METADATA_DB_HOST", "host", Some("localhost")),
-    ("MF_METADATA_DB_PORT", "port", Some("5432")),
+    (DB_PORT, "port", Some("5432")),
     ("MF_METADATA_DB_USER", "user", Some("postgres")),
     ("MF_METADATA_DB_PSWD", "password", Some("postgres")),
     ("MF_METADATA_DB_NAME", "dbname", Some("postgres")),
@@ -37,6 +40,35 @@ const PARTS: [(&str, &str, Option<&str>); 9] = [
     ("MF_METADATA_DB_SSL_CERT_PATH", "sslcert", None),
     ("MF_METADATA_DB_SSL_KEY_PATH", "sslkey", None),
     ("MF_METADATA_DB_SSL_ROOT_CERT_PATH", "sslrootcert", None),
+];
+
+const TABLE_NAMES: &str = "the tables have fixed names, in the schema of DAYBOOK_TABLES_SCHEMA";
+const ONE_SERVER: &str = "reads and writes go to one server";
+const RETRIES: &str = "a start tries again for a minute";
+const TOKENS: &str = "Daybook issues no tokens";
+/// The variables of Metaflow's services that are not used, and why, or what takes their place.
+const UNUSED: [(&str, &str); 21] = [
+    ("DB_SCHEMA_NAME", "DAYBOOK_TABLES_SCHEMA names the schema"),
+    ("DB_TABLE_NAME_FLOWS", TABLE_NAMES),
+    ("DB_TABLE_NAME_RUNS", TABLE_NAMES),
+    ("DB_TABLE_NAME_STEPS", TABLE_NAMES),
+    ("DB_TABLE_NAME_TASKS", TABLE_NAMES),
+    ("DB_TABLE_NAME_METADATA", TABLE_NAMES),
+    ("DB_TABLE_NAME_ARTIFACT", TABLE_NAMES),
+    ("DB_TRIGGER_CREATE", "the tables have no triggers"),
+    ("AIOPG_ECHO", "DAYBOOK_LOG_LEVEL=info,sqlx::query=debug logs statements"),
+    ("USE_SEPARATE_READER_POOL", ONE_SERVER),
+    ("MF_METADATA_DB_READ_REPLICA_HOST", ONE_SERVER),
+    ("MF_METADATA_DB_POOL_MIN", "a connection is opened when it is needed"),
+    ("MF_SERVICE_CONNECTION_RETRIES", RETRIES),
+    ("MF_SERVICE_CONNECTION_RETRY_WAITTIME_SECONDS", RETRIES),
+    ("MF_SERVICE_STARTUP_RETRIES", RETRIES),
+    ("MF_SERVICE_STARTUP_WAITTIME_SECONDS", RETRIES),
+    ("MF_USER_IAM_ROLE", TOKENS),
+    ("MF_REGION", TOKENS),
+    ("MF_STS_ENDPOINT", TOKENS),
+    ("MF_BASEURL", "no answer holds an absolute URL"),
+    ("ORIGIN_TO_ALLOW_CORS_FROM", "a proxy in front can add headers of CORS"),
 ];
 
 /// The names of all variables that are read.
@@ -64,14 +96,45 @@ pub(crate) fn variables(environment: &Environment) -> Vec<FromVariables> {
     converted.chain(made.into_iter().flatten()).collect()
 }
 
+/// Warnings about variables that are not used as they are given.
+pub(crate) fn warnings(environment: &Environment) -> Vec<String> {
+    let unused = UNUSED.iter().filter(|(variable, _)| environment.get(variable).is_some());
+    let unused = unused.map(|(variable, why)| format!("the environment variable {variable} is not used: {why}"));
+    let raised = environment.get(POOL_MAX).filter(|given| is_too_few(given));
+    let raised =
+        raised.map(|given| format!("{POOL_MAX} is {given:?}: Daybook uses {CONNECTIONS_MIN}, its least number"));
+    unused.chain(raised).collect()
+}
+
 /// A fault of one variable, which holds no secret.
 fn fault(variable: &str, value: &str, expected: &str) -> String {
     format!("{variable} is {value:?}: expected {expected}")
 }
 
+/// A value without the white space around it. White space alone is no value, and is not the empty one either.
+fn trimmed(value: &str) -> &str {
+    let inner = value.trim();
+    if inner.is_empty() { value } else { inner }
+}
+
 /// For values that mean the same here.
 fn unchanged(value: &str) -> Result<String, String> {
-    Ok(value.to_owned())
+    Ok(trimmed(value).to_owned())
+}
+
+/// 0 is off; every other number is on.
+fn on_or_off(value: &str) -> Result<String, String> {
+    let number = value.trim().parse::<i64>().map_err(|_| "a whole number; 0 is off".to_owned())?;
+    Ok(if number == 0 { "off" } else { "on" }.to_owned())
+}
+
+/// One connection is raised to the least number.
+fn connections(value: &str) -> Result<String, String> {
+    if is_too_few(value) { Ok(CONNECTIONS_MIN.to_string()) } else { unchanged(value) }
+}
+
+fn is_too_few(connections: &str) -> bool {
+    connections.trim().parse::<u64>().is_ok_and(|number| (1..CONNECTIONS_MIN).contains(&number))
 }
 
 fn milliseconds(seconds: &str) -> Result<String, String> {
@@ -83,6 +146,7 @@ fn milliseconds(seconds: &str) -> Result<String, String> {
 
 /// Python's names of levels.
 fn level(level: &str) -> Result<String, String> {
+    let level = trimmed(level);
     Ok(match level.to_lowercase().as_str() {
         "warning" => "warn".to_owned(),
         "critical" | "fatal" => "error".to_owned(),
@@ -129,24 +193,31 @@ fn address(
 /// The address of the tables, if any variable names them: the DSN as it is, or libpq's words.
 fn tables(environment: &Environment) -> Option<FromVariables> {
     if let Some(dsn) = environment.get(DSN) {
+        // It wins over the parts. The port is a number in any case, as there; any other part may be a text of any kind.
+        let port = environment.get(DB_PORT).filter(|port| port.trim().parse::<u16>().is_err());
+        let faults = port.map(|_| format!("{DB_PORT} cannot be used: port is no number, or out of range"));
         let (text, variables) = (dsn.to_owned(), DSN.to_owned());
-        return Some(FromVariables { flag: "tables", text, variables, faults: Vec::new() });
+        return Some(FromVariables { flag: "tables", text, variables, faults: faults.into_iter().collect() });
     }
     let variables = set(environment, &PARTS.map(|(variable, _, _)| variable));
     let word = |(variable, key, default): (&str, &str, Option<&str>)| {
+        // Metaflow's service gives no mode by default, so that the one of libpq's variable is taken.
+        let default = default.filter(|_| key != "sslmode" || environment.get("PGSSLMODE").is_none());
         let value = match (key, environment.get(variable).or(default)?) {
             // Metaflow's own word for no TLS.
-            ("sslmode", "disabled") => "disable",
+            ("sslmode", mode) if mode.trim() == "disabled" => "disable",
+            ("host" | "port" | "sslmode", value) => trimmed(value),
             (_, value) => value,
         };
         Some(format!("{key}='{}'", value.replace('\\', r"\\").replace('\'', r"\'")))
     };
     let text = PARTS.into_iter().filter_map(word).collect::<Vec<_>>().join(" ");
-    let found = postgres::Address::parse(&text).map_or_else(|found| found, |address| address.check_files());
+    let found = postgres::Address::parse_with(&text, &environment.of_libpq());
+    let found = found.map_or_else(|found| found, |address| address.check_files());
     // A value may be a password in the wrong place: none is shown.
     let fault = |fault: postgres::Fault| {
         let named = PARTS.iter().filter(|(_, key, _)| fault.keys.contains(key)).map(|(variable, _, _)| *variable);
-        let named = set(environment, &named.collect::<Vec<_>>());
+        let named = set(environment, &named.chain(fault.variables.iter().copied()).collect::<Vec<_>>());
         let named = if named.is_empty() { &variables } else { &named };
         format!("{named} cannot be used: {fault}")
     };

@@ -13,6 +13,7 @@ use daybook_metaflow::{
     routes,
     sequences::SEQUENCES,
 };
+use daybook_query_api::{app::App, routes::Router};
 
 use self::settings::Settings;
 use crate::{
@@ -35,13 +36,17 @@ static API: ApiSettings = ApiSettings {
     settings: Settings::SETTINGS,
     variable_names: environment::variable_names,
     variables: environment::variables,
+    warnings: environment::warnings,
     check,
 };
 
 fn check(given: &Given, faults: &mut Vec<String>) -> Option<Checked> {
-    let Settings { migration_listen, path_prefix, run_inactive_cutoff_seconds } = Settings::check(given, faults)?;
-    let router = routes::migration_router;
-    let is_asked_for = Settings::SETTINGS.iter().filter(|setting| setting.key == "migration_listen").any(|setting| {
+    let Settings { migration_listen, migration_upgrade, path_prefix, run_inactive_cutoff_seconds } =
+        Settings::check(given, faults)?;
+    let router: fn(&Arc<App>) -> Router =
+        if migration_upgrade { routes::migration_router } else { routes::migration_router_without_upgrade };
+    let flag = "migration-listen";
+    let is_asked_for = Settings::SETTINGS.iter().filter(|setting| setting.flag == flag).any(|setting| {
         // A host alone asks for no port.
         match given.origin(setting) {
             Origin::Default => false,
@@ -51,6 +56,6 @@ fn check(given: &Given, faults: &mut Vec<String>) -> Option<Checked> {
     });
     Some(Checked {
         api: routes::api(routes::Settings { path_prefix, run_inactive_cutoff_seconds }),
-        second: migration_listen.map(|listen| SecondAddress { listen, is_asked_for, router }),
+        second: migration_listen.map(|listen| SecondAddress { listen, flag, is_asked_for, router }),
     })
 }

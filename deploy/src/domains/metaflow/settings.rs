@@ -4,7 +4,7 @@ use crate::config::{
     Listen,
     Preset::{Nothing, Value},
     Setting, Takes,
-    Takes::{Text, Whole},
+    Takes::{OneOf, Text, Whole},
     area, read,
 };
 
@@ -20,6 +20,8 @@ area! {
         migration_listen: Option<Listen> = listen, "migration_listen", "migration-listen", ADDRESS,
             Value("127.0.0.1:8082"),
             "Address and port of the API of Metaflow's migration service. If the default is taken, it is not served.";
+        migration_upgrade: bool = on_or_off, "migration_upgrade", "migration-upgrade", OneOf(&["on", "off"]), Value("on"),
+            "Whether an upgrade can be begun there.";
         path_prefix: String = prefix, "path_prefix", "path-prefix", PATH,
             Nothing { described: "no prefix", example: "/metadata" },
             "Path that the paths of Metaflow's API begin with.";
@@ -31,6 +33,14 @@ area! {
 
 fn listen(text: &str, setting: &Setting) -> Result<Option<Listen>, String> {
     if text == "off" { Ok(None) } else { read::listen(text, setting).map(Some) }
+}
+
+fn on_or_off(text: &str, setting: &Setting) -> Result<bool, String> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(setting.takes.expected()),
+    }
 }
 
 fn prefix(text: &str, setting: &Setting) -> Result<String, String> {

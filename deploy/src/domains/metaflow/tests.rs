@@ -151,6 +151,82 @@ fn a_fault_names_the_variables_that_are_unusable_and_no_other() {
 }
 
 #[test]
+fn addresses_that_can_never_work_are_faults() {
+    let name = ("MF_METADATA_DB_NAME", "d");
+    for (variable, value) in [
+        ("MF_METADATA_DB_HOST", "127.0.0.1:43845"),
+        ("MF_METADATA_DB_HOST", ":"),
+        ("MF_METADATA_DB_HOST", "::1%"),
+        ("MF_METADATA_DB_HOST", "999.1.1.1"),
+        ("MF_METADATA_HOST", "256.1.1.1"),
+        ("MF_METADATA_HOST", "localhost:8080"),
+    ] {
+        assert_eq!(named(&faults(&[name, (variable, value)])), [variable], "{value}");
+    }
+    assert_eq!(faults(&[("MF_METADATA_DB_HOST", " db "), ("MF_METADATA_DB_SSL_MODE", "require ")]), "");
+}
+
+#[test]
+fn variables_of_libpq_give_what_metaflow_s_leave_out() {
+    let parts = [("MF_METADATA_DB_NAME", "n"), ("PGHOST", "other"), ("PGPORT", "x"), ("PGUSER", "other")];
+    let address = |variables: &[(&str, &str)]| {
+        let config = check(&[("log", "kafka://b:9092")], variables).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let Tables::Postgres(postgres) = config.tables else { panic!("not PostgreSQL") };
+        postgres.address
+    };
+    let connect = address(&parts).connect;
+    assert_eq!((connect.get_host(), connect.get_port(), connect.get_username()), ("localhost", 5432, "postgres"));
+    assert_eq!(format!("{:?}", connect.get_ssl_mode()), "Disable");
+    let with_mode = address(&[parts[0], ("PGSSLMODE", "require")]).connect;
+    assert_eq!(format!("{:?}", with_mode.get_ssl_mode()), "Require");
+    let dsn = ("MF_METADATA_DB_DSN", "user=u dbname=d");
+    let of_dsn = address(&[dsn, ("PGHOST", "db"), ("PGPORT", "1")]).connect;
+    assert_eq!((of_dsn.get_host(), of_dsn.get_port()), ("db", 1));
+    for (variable, value) in [("PGHOST", "a b"), ("PGPORT", "x"), ("PGSSLMODE", "on"), ("PGSERVICE", "s")] {
+        let faults = faults(&[dsn, (variable, value)]);
+        assert!(faults.contains(&format!("(from {variable})")) && named(&faults).is_empty(), "{variable}: {faults}");
+    }
+    let with_parts = faults(&[parts[0], ("PGSSLMODE", "on")]);
+    assert!(with_parts.starts_with("PGSSLMODE cannot be used") && named(&with_parts).is_empty(), "{with_parts}");
+    // Without tables on PostgreSQL they do not matter.
+    assert_eq!(faults_of_embedded(&[("PGPORT", "x")]), "");
+}
+
+#[test]
+fn what_is_not_used_as_it_is_given_is_a_warning() {
+    let warnings = |variables: &[(&str, &str)]| {
+        config::load(&FromFlags::default(), &Environment::of_pairs(variables)).warnings.join("\n")
+    };
+    for variable in ["DB_SCHEMA_NAME", "USE_SEPARATE_READER_POOL", "MF_METADATA_DB_READ_REPLICA_HOST", "AIOPG_ECHO"] {
+        let text = warnings(&[(variable, "1")]);
+        assert!(text.contains(&format!("{variable} is not used: ")) && text.lines().count() == 1, "{text}");
+        assert_eq!(warnings(&[(variable, "")]), "");
+    }
+    let one = [("MF_METADATA_DB_NAME", "n"), ("MF_METADATA_DB_POOL_MAX", "1")];
+    assert!(warnings(&one).contains("MF_METADATA_DB_POOL_MAX is \"1\""));
+    let config = check(&[("log", "kafka://b:9092")], &one).unwrap_or_else(|faults| panic!("{faults:?}"));
+    let Tables::Postgres(postgres) = config.tables else { panic!("not PostgreSQL") };
+    assert_eq!(postgres.connections_max, 2);
+    let port = faults(&[("MF_METADATA_DB_DSN", "host=h"), ("MF_METADATA_DB_PORT", "five")]);
+    assert_eq!(named(&port), ["MF_METADATA_DB_PORT"]);
+}
+
+#[test]
+fn the_upgrade_of_migrations_can_be_switched_off_and_levels_have_white_space() {
+    let upgrade = |value: &str| {
+        let variables = [("MF_MIGRATION_ENDPOINTS_ENABLED", value)];
+        let loaded = config::load(&FromFlags::default(), &Environment::of_pairs(&variables));
+        Settings::check(&loaded.given, &mut Vec::new()).map(|settings| settings.migration_upgrade)
+    };
+    for (value, expected) in [("0", Some(false)), ("1", Some(true)), ("-1", Some(true)), ("", Some(true)), ("no", None)]
+    {
+        assert_eq!(upgrade(value), expected, "{value}");
+    }
+    let config = check(&[], &[("LOGLEVEL", "WARNING ")]).unwrap_or_else(|faults| panic!("{faults:?}"));
+    assert_eq!(config.telemetry.log_level, "warn");
+}
+
+#[test]
 fn the_time_out_is_in_seconds_and_its_fault_too() {
     let timeout = |value: &'static str| [("MF_METADATA_DB_NAME", "d"), ("MF_METADATA_DB_TIMEOUT", value)];
     for value in ["1", "3600", " 60 "] {

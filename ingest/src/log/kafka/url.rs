@@ -1,11 +1,14 @@
-//! The address of a log on Kafka: `kafka://host:9092[,host:9092…][/prefix][?option=value&…]`.
+//! The address of a log on Kafka: `kafka://host:9092[,host:9092…][/prefix][?option=value&…]`. An IPv6 address has
+//! brackets.
 //!
 //! Options are those of librdkafka (`security.protocol`, `sasl.username`, `ssl.ca.location`, …), and `partitions`: how
 //! many partitions a missing topic is created with.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZero};
 
 use daybook_schemas::position::PartitionId;
+
+use crate::host::is_host;
 
 /// A parsed address. `Debug` shows no option's value, as some are secrets.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -50,6 +53,13 @@ impl Address {
         if brokers.is_empty() || brokers.split(',').any(str::is_empty) {
             return Err(InvalidUrl("a broker's name is missing".to_owned()));
         }
+        // None is shown: it may hold a password.
+        if brokers.contains('@') {
+            return Err(InvalidUrl("a login is given by options, as in sasl.username".to_owned()));
+        }
+        if !brokers.split(',').all(is_broker) {
+            return Err(InvalidUrl("a broker is no host with a port, as in host:9092 or [::1]:9092".to_owned()));
+        }
         let prefix = if prefix.is_empty() { "daybook" } else { prefix };
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if !prefix.chars().all(legal) || prefix.len() > 200 {
@@ -75,6 +85,20 @@ impl Address {
     pub fn describe(&self) -> String {
         format!("kafka, {}, topics {}.*", self.brokers, self.prefix)
     }
+}
+
+/// A host, maybe with a port.
+fn is_broker(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((host, port))) if host.contains(':') => (host, port),
+        Some(_) => return false,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    is_host(host) && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<NonZero<u16>>().is_ok()
 }
 
 fn count(value: &str) -> Result<PartitionId, InvalidUrl> {
@@ -111,6 +135,32 @@ mod tests {
         let (plain, counted) = (parse("kafka://a").expect("parses"), parse("kafka://a?partitions=24").expect("parses"));
         assert_eq!((plain.prefix.as_str(), plain.partitions), ("daybook", None));
         assert_eq!((counted.partitions, counted.options.len()), (Some(24), 0));
+    }
+
+    #[test]
+    fn a_broker_is_a_host_and_a_port_that_can_be() {
+        for brokers in
+            ["a", "a:1", "my_kafka-0.ns.svc:9092", "127.0.0.1:65535", "[::1]:9092", "[::1]", "a:1,[fe80::1%eth0]:2"]
+        {
+            assert_eq!(parse(&format!("kafka://{brokers}")).map(|it| it.brokers).as_deref(), Ok(brokers));
+        }
+        for brokers in [
+            "127.0.0.1:x",
+            "127.0.0.1:0",
+            "127.0.0.1:65536",
+            "127.0.0.1:+1",
+            "127.0.0.1:",
+            "::1:9092",
+            "[a]:1",
+            "[::1",
+            "[::1]9092",
+            "u:hidden@a:1",
+            "999.1.1.1:1",
+            "a:1,b:x",
+        ] {
+            let error = parse(&format!("kafka://{brokers}")).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(!error.is_empty() && !error.contains("hidden"), "{brokers}: {error}");
+        }
     }
 
     #[test]

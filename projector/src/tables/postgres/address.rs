@@ -2,14 +2,21 @@
 //! silence.
 
 mod certificates;
+#[cfg(test)]
+mod tests;
 mod text;
+mod variables;
 
 use std::{fmt, fmt::Write as _, net::IpAddr, num::NonZero, path::Path, str::FromStr, time::Duration};
 
+use daybook_ingest::host::is_host;
 use sqlx::postgres::PgConnectOptions;
 
 use self::certificates::Certificates;
-pub use self::text::{is_address, pairs};
+pub use self::{
+    text::{is_address, pairs},
+    variables::variable_names,
+};
 
 /// Where PostgreSQL is, and as whom to connect. No `Debug`: it holds a password.
 #[derive(Clone)]
@@ -20,41 +27,63 @@ pub struct Address {
     pub connect_timeout: Option<Duration>,
     /// The files of TLS.
     certificates: Certificates,
+    /// The parameters that variables of libpq gave, each with its variable.
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 /// What is wrong with an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The parameters that are wrong, by libpq's names: several if they do not fit together, none if the text cannot be
-    /// read.
+    /// The parameters of the address that are wrong, by libpq's names: several if they do not fit together, none if the
+    /// text cannot be read.
     pub keys: Vec<&'static str>,
+    /// The variables of libpq that are wrong, or do not fit together with these parameters.
+    pub variables: Vec<&'static str>,
     /// Names the parameter, and shows no value.
     pub reason: String,
 }
 
 impl Fault {
     fn of(keys: &[&'static str], reason: impl Into<String>) -> Self {
-        Self { keys: keys.to_vec(), reason: reason.into() }
+        Self { keys: keys.to_vec(), variables: Vec::new(), reason: reason.into() }
+    }
+
+    /// Names the variable in place of each parameter that one gave.
+    fn naming(mut self, given: &[(&'static str, &'static str)]) -> Self {
+        let variable = |key: &str| given.iter().find(|(of_variable, _)| *of_variable == key).map(|(_, name)| *name);
+        self.variables.extend(self.keys.iter().filter_map(|key| variable(key)));
+        self.keys.retain(|key| variable(key).is_none());
+        self
+    }
+
+    /// Whether the address itself has no fault.
+    pub fn is_of_variables(&self) -> bool {
+        self.keys.is_empty() && !self.variables.is_empty()
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
+        f.write_str(&self.reason)?;
+        if self.variables.is_empty() { Ok(()) } else { write!(f, " (from {})", self.variables.join(", ")) }
     }
 }
 
 /// What Daybook calls itself, unless the address says something else.
 const NAME: &str = "daybook";
+const PORT: &str = "5432";
+/// Where a server on this machine has its socket.
+const SOCKET_FOLDERS: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
 /// Parameters of libpq that change nothing here with these values: Daybook does so anyway, or the feature is absent.
-const WITHOUT_EFFECT: [(&str, &[&str]); 13] = [
+const WITHOUT_EFFECT: [(&str, &[&str]); 14] = [
     ("client_encoding", &["utf8", "utf-8", "UTF8", "UTF-8", "unicode", "auto"]),
     ("target_session_attrs", &["any", "read-write", "primary"]),
     ("load_balance_hosts", &["disable"]),
     ("gssencmode", &["disable", "prefer"]),
     ("channel_binding", &["disable", "prefer"]),
+    ("requiressl", &["0"]),
     ("sslnegotiation", &["postgres"]),
     ("sslcompression", &["0"]),
     ("sslsni", &["1"]),
@@ -104,25 +133,48 @@ struct Given {
     connect_timeout: Option<String>,
     /// In the form `options[name]=value`.
     settings: Vec<(String, String)>,
+    /// The parameters that the address gives.
+    keys: Vec<String>,
+    /// The parameters that variables give, each with its variable.
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Address {
     /// Reads an address in either form. Files that it names are not looked at.
     pub fn parse(text: &str) -> Result<Self, Vec<Fault>> {
+        Self::parse_with(text, &[])
+    }
+
+    /// The same with the values of libpq's variables, which give what the address leaves out.
+    pub fn parse_with(text: &str, variables: &[(&'static str, String)]) -> Result<Self, Vec<Fault>> {
         let unreadable = |reason: String| vec![Fault::of(&[], reason)];
         let mut given = Given::default();
         let mut behind_password = false;
         for (key, value) in pairs(text).map_err(unreadable)? {
+            if !value.is_empty() {
+                given.keys.push(key.clone());
+            }
             // What follows a password may be a part of it.
             let known = given.take(&key, value, behind_password).map_err(unreadable)?;
             behind_password |= known && key == "password";
         }
-        given.check()
+        let mut faults = Vec::new();
+        for &(variable, ref value) in variables {
+            faults.extend(given.take_variable(variable, value).err());
+        }
+        let of_variables = given.variables.clone();
+        let checked = given.check(faults);
+        checked.map_err(|faults| faults.into_iter().map(|fault| fault.naming(&of_variables)).collect())
+    }
+
+    /// The variables of libpq that give a part of it.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.variables.iter().map(|(_, variable)| *variable)
     }
 
     /// Looks at the files that it names, as an attempt to connect would.
     pub fn check_files(&self) -> Vec<Fault> {
-        self.certificates.check()
+        self.certificates.check().into_iter().map(|fault| fault.naming(&self.variables)).collect()
     }
 }
 
@@ -171,16 +223,41 @@ impl Given {
         Err(format!("unknown key {key}"))
     }
 
-    fn check(self) -> Result<Address, Vec<Fault>> {
-        let mut faults = Vec::new();
+    /// Takes a variable, unless the address gives its parameter.
+    fn take_variable(&mut self, variable: &'static str, value: &str) -> Result<(), Fault> {
+        let Some(key) = variables::parameter(variable).filter(|_| !value.is_empty()) else { return Ok(()) };
+        // A password makes a file of passwords useless.
+        let is_given = self.keys.iter().any(|given| given == key) || (key == "passfile" && self.password.is_some());
+        let is_system = |root: &str| root == "system";
+        // sqlx reads these two by itself, whatever the address says.
+        let clashes = match key {
+            "options" => is_given,
+            "sslrootcert" => is_system(value) || self.sslrootcert.as_deref().is_some_and(is_system),
+            _ => false,
+        };
+        if !is_given || clashes {
+            self.variables.push((key, variable));
+        }
+        if clashes {
+            let reason = format!("{key} cannot be taken from a variable here: give it in the address, and unset this");
+            return Err(Fault::of(&[key], reason));
+        }
+        if is_given {
+            return Ok(());
+        }
+        self.take(key, value.to_owned(), false).map(drop).map_err(|reason| Fault::of(&[key], reason))
+    }
+
+    /// Checks what is given, beside the faults that are known.
+    fn check(self, mut faults: Vec<Fault>) -> Result<Address, Vec<Fault>> {
         let mut keep = |checked: Result<String, Fault>| checked.map_err(|fault| faults.push(fault)).ok();
         let mode = keep(self.mode());
         let host = keep(self.server(mode.as_deref()));
-        let port = self.port.as_deref().map(|port| number::<NonZero<u16>>("port", port));
-        let port = port.map(|port| keep(port.map(|port| port.to_string())));
+        let port = keep(number::<NonZero<u16>>("port", self.port()).map(|port| port.to_string()));
+        let user = keep(self.user());
         let connect_timeout = self.connect_timeout.as_deref().map(|value| whole("connect_timeout", value));
         let connect_timeout = connect_timeout.transpose().map_err(|fault| faults.push(fault)).ok().flatten();
-        let (Some(mode), Some(host)) = (mode, host) else { return Err(faults) };
+        let (Some(mode), Some(host), Some(port), Some(user)) = (mode, host, port, user) else { return Err(faults) };
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -191,18 +268,19 @@ impl Given {
             "disable" => Certificates::default(),
             _ => Certificates { root: root.clone(), certificate: self.sslcert.clone(), key: self.sslkey.clone() },
         };
+        // What is not given here, sqlx takes from the variables; they are the same then.
         let given = [
             ("host", Some(host)),
-            ("port", port.flatten()),
-            ("dbname", self.dbname),
-            ("user", self.user),
+            ("port", Some(port)),
+            ("dbname", Some(self.dbname.unwrap_or_else(|| user.clone()))),
+            ("user", Some(user)),
             ("password", self.password),
             ("sslmode", Some(mode)),
             ("sslcert", self.sslcert),
             ("sslkey", self.sslkey),
             ("sslrootcert", root),
             ("application_name", Some(name.unwrap_or_else(|| NAME.to_owned()))),
-            ("options", self.options),
+            ("options", self.options.filter(|_| !self.variables.iter().any(|(key, _)| *key == "options"))),
         ];
         // sqlx reads passwords from a `.pgpass` only with a URL.
         let given = given.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", encode(&value?))));
@@ -214,7 +292,18 @@ impl Given {
         let connect = connect.extra_float_digits(None);
         // Zero means any time, as in libpq.
         let connect_timeout = connect_timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs);
-        Ok(Address { connect, connect_timeout, certificates })
+        Ok(Address { connect, connect_timeout, certificates, variables: self.variables })
+    }
+
+    fn port(&self) -> &str {
+        self.port.as_deref().unwrap_or(PORT)
+    }
+
+    /// As whom to connect: as the system's user, if nobody is named.
+    fn user(&self) -> Result<String, Fault> {
+        let of_system = || PgConnectOptions::new_without_pgpass().get_username().to_owned();
+        let user = self.user.clone().unwrap_or_else(of_system);
+        if user.is_empty() { Err(Fault::of(&["user"], "user is missing")) } else { Ok(user) }
     }
 
     /// The TLS mode in effect. sqlx's modes are not libpq's: `allow` would never use TLS, so it is taken as `prefer`;
@@ -251,8 +340,7 @@ impl Given {
                 return Err(Fault::of(&["hostaddr", "sslmode"], reason));
             }
             (Some(server), _) | (None, Some(server)) => server.clone(),
-            // As libpq: a variable, a socket, or this machine.
-            (None, None) => PgConnectOptions::new_without_pgpass().get_host().to_owned(),
+            (None, None) => default_host(self.port()),
         };
         let several = "several servers cannot be followed: give the address of the primary, or of a proxy";
         if server.contains(',') {
@@ -264,13 +352,19 @@ impl Given {
         if server.starts_with('@') {
             return wrong("a socket without a file cannot be followed: give the folder of a socket");
         }
-        let is_name = |c: char| c.is_alphanumeric() || "-._:%".contains(c);
         let bare = server.strip_prefix('[').and_then(|server| server.strip_suffix(']')).unwrap_or(&server);
-        if Path::new(&server).is_absolute() || bare.chars().all(is_name) {
+        if Path::new(&server).is_absolute() || is_host(bare) {
             return Ok(bare.to_owned());
         }
-        wrong("host is no name, no address and no folder of a socket")
+        wrong("host is no name, no address and no folder of a socket; a port is a parameter of its own")
     }
+}
+
+/// As libpq: the socket of a server on this machine, or this machine.
+fn default_host(port: &str) -> String {
+    let socket = format!(".s.PGSQL.{port}");
+    let folder = SOCKET_FOLDERS.iter().find(|folder| Path::new(folder).join(&socket).exists());
+    folder.map_or("localhost", |folder| *folder).to_owned()
 }
 
 fn number<T: FromStr>(key: &'static str, value: &str) -> Result<T, Fault> {
@@ -292,94 +386,4 @@ fn encode(text: &str) -> String {
         }
         encoded
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use sqlx::postgres::PgSslMode;
-
-    use super::*;
-
-    fn parse(text: &str) -> Address {
-        Address::parse(text).unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
-    }
-
-    #[test]
-    fn both_forms_lead_to_the_same_server() {
-        for text in [
-            r"host=::1 port=5433 user='a b' password='p\'w' dbname=d sslmode=require",
-            "postgres://a%20b:p'w@[::1]:5433/d?sslmode=require",
-            "hostaddr=::1 host=x port=5433 user='a b' dbname=d sslmode=require connect_timeout=3 keepalives_idle=5",
-        ] {
-            let connect = parse(text).connect;
-            assert_eq!((connect.get_host(), connect.get_port()), ("::1", 5433), "{text}");
-            assert_eq!((connect.get_username(), connect.get_database()), ("a b", Some("d")), "{text}");
-            assert!(matches!(connect.get_ssl_mode(), PgSslMode::Require), "{text}");
-            assert_eq!(connect.get_application_name(), Some(NAME));
-        }
-        assert_eq!(parse("host=h connect_timeout=3").connect_timeout, Some(Duration::from_secs(3)));
-    }
-
-    #[test]
-    fn sockets_and_names_are_taken() {
-        for text in [
-            "host=/var/run/postgresql",
-            "postgres://%2Fvar%2Frun%2Fpostgresql/d",
-            "postgres:///?host=/var/run/postgresql",
-        ] {
-            let connect = parse(text).connect;
-            let path = connect.get_socket().map_or(connect.get_host(), |path| path.to_str().unwrap_or_default());
-            assert_eq!(path, "/var/run/postgresql", "{text}");
-        }
-        assert_eq!(parse("postgres://db.example/d").connect.get_host(), "db.example");
-        let default = PgConnectOptions::new_without_pgpass();
-        assert_eq!(parse("host='' user=u").connect.get_host(), default.get_host());
-    }
-
-    #[test]
-    fn tls_modes_are_libpq_s() {
-        let mode = |text: &str| parse(text).connect.get_ssl_mode();
-        assert!(matches!(mode("host=h sslmode=allow"), PgSslMode::Prefer));
-        assert!(matches!(mode("host=h"), PgSslMode::Prefer));
-        assert!(matches!(mode("host=h sslmode=require sslrootcert=/ca.pem"), PgSslMode::VerifyCa));
-        assert!(matches!(mode("host=h sslrootcert=system"), PgSslMode::VerifyFull));
-        assert!(Address::parse("host=h sslmode=require sslrootcert=system").is_err());
-    }
-
-    #[test]
-    fn what_cannot_be_followed_is_refused_by_name_and_no_value_is_shown() {
-        for (text, named) in [
-            ("host=h colour=hidden", "unknown key colour"),
-            ("host=h password=a hidden=b", "behind the password"),
-            ("host=h sslmode=hidden", "sslmode can only be"),
-            ("host=h port=hidden", "port is no number"),
-            ("host=h port=65536", "port is no number"),
-            ("host=h port=0", "port is no number"),
-            ("host=a,b", "several servers"),
-            ("postgres://a:1,b:2/d", "several servers"),
-            ("host=h service=hidden", "service cannot be followed"),
-            ("host=h target_session_attrs=standby", "target_session_attrs can only be"),
-            ("host=h client_encoding=LATIN1", "client_encoding can only be"),
-            ("host=h connect_timeout=hidden", "connect_timeout is no number"),
-            ("host=h keepalives_idle=hidden", "keepalives_idle is no number"),
-            ("hostaddr=hidden", "hostaddr is no address"),
-            ("host='h idden'", "host is no name"),
-            ("host=@hidden", "socket without a file"),
-        ] {
-            let faults = Address::parse(text).err().unwrap_or_default();
-            let error = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            assert!(error.contains(named) && !error.contains("hidden"), "{text}: {error}");
-        }
-    }
-
-    #[test]
-    fn each_fault_is_found_and_names_its_parameters_alone() {
-        let keys = |text: &str| {
-            let faults = Address::parse(text).err().unwrap_or_default();
-            faults.into_iter().map(|fault| fault.keys).collect::<Vec<_>>()
-        };
-        let all = "host='a b' port=x sslmode=on connect_timeout=y user=u";
-        assert_eq!(keys(all), [vec!["sslmode"], vec!["host"], vec!["port"], vec!["connect_timeout"]]);
-        assert_eq!(keys("host=h port=5 sslmode=disable sslrootcert=system"), [vec!["sslmode", "sslrootcert"]]);
-    }
 }

@@ -23,7 +23,11 @@ pub(super) fn routes() -> Router<Arc<App>> {
         .route("/ping", get(|| async { json::respond_text(StatusCode::OK, "pong") }))
         .route("/version", get(version))
         .route("/db_schema_status", get(schema_status))
-        .route("/upgrade", patch(upgrade))
+}
+
+/// The route that begins an upgrade.
+pub(super) fn upgrade_route() -> Router<Arc<App>> {
+    Router::new().route("/upgrade", patch(upgrade))
 }
 
 fn rebuilds(app: &App) -> Result<Rebuilds, ApiError> {

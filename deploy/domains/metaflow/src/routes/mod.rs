@@ -92,6 +92,11 @@ pub fn api(settings: Settings) -> DomainApi {
 
 /// Everything that is served on the port of Metaflow's migration service.
 pub fn migration_router(app: &Arc<App>) -> Router {
+    server::wrap(app, migration::routes().merge(migration::upgrade_route()))
+}
+
+/// The same, but no upgrade can be begun.
+pub fn migration_router_without_upgrade(app: &Arc<App>) -> Router {
     server::wrap(app, migration::routes())
 }
 
