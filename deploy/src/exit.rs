@@ -5,7 +5,7 @@ use std::{error::Error, fmt, io, process::ExitCode};
 
 use anyhow::Result;
 use daybook_ingest::log::LogError;
-use daybook_projector::{search::SearchError, tables::TablesError};
+use daybook_projector::{log_check::Mismatch, search::SearchError, tables::TablesError};
 
 use crate::output;
 
@@ -98,8 +98,11 @@ fn code_of(error: &anyhow::Error) -> Code {
         if let Some(SearchError::Foreign(_)) = cause.downcast_ref() {
             return Some(Code::Usage);
         }
+        if let Some(Mismatch::Partitions { .. }) = cause.downcast_ref() {
+            return Some(Code::Usage);
+        }
         match cause.downcast_ref() {
-            Some(LogError::Denied(_)) => return Some(Code::Usage),
+            Some(LogError::Denied(_) | LogError::Settings(_)) => return Some(Code::Usage),
             Some(LogError::Unavailable(_)) => return Some(Code::Unavailable),
             _ => {}
         }
@@ -126,6 +129,10 @@ mod tests {
         assert_eq!(log.err().map(|error| code_of(&error)), Some(Code::Unavailable));
         let denied: Result<()> = Err(LogError::Denied("no such user".to_owned())).context("cannot open the log");
         assert_eq!(denied.err().map(|error| code_of(&error)), Some(Code::Usage));
+        let settings: Result<()> = Err(LogError::Settings("retention.ms=1".to_owned())).context("cannot open the log");
+        assert_eq!(settings.err().map(|error| code_of(&error)), Some(Code::Usage));
+        let damaged: Result<()> = Err(LogError::Damaged("cut off".to_owned())).context("cannot open the log");
+        assert_eq!(damaged.err().map(|error| code_of(&error)), Some(Code::Failed));
         let tables: Result<()> = Err(TablesError::Unavailable(String::new())).context("a").context("b");
         assert_eq!(tables.err().map(|error| code_of(&error)), Some(Code::Unavailable));
         let unusable: Result<()> = Err(TablesError::Unusable(String::new())).context("a");

@@ -8,6 +8,7 @@
 //! - **Gaps.** Offsets of a partition grow but may have gaps: compaction removes old records of a key, and transactions
 //!   of other producers leave markers and aborted records, also at the end. No reader returns those; `reached` is past
 //!   them, so that it comes to `end` in every case.
+//! - **Begin.** Nothing is removed except by compaction: a partition without its first record is damaged.
 //! - **Topics.** Opening a log creates the topics that are missing. The first record of each topic holds the log's id.
 //!   Topics that are added later are treated alike; a topic that cannot be added leaves the log as it was.
 //! - **Identity.** A recreated log has a new id, even under the same name. If it is recreated while open, the open
@@ -141,6 +142,9 @@ pub enum LogError {
     /// The log cannot be used as it is. Terminal until an operator fixes it.
     #[error("log is unusable: {0}")]
     Unusable(String),
+    /// The settings of the log or of its topics do not allow to use it. Terminal until an operator changes them.
+    #[error("log is unusable: {0}")]
+    Settings(String),
     /// The log refuses the credentials at the start. Terminal until an operator changes them.
     #[error("the log refuses the credentials: {0}")]
     Denied(String),
@@ -198,7 +202,8 @@ pub trait EventLog: Send + Sync {
     /// Waits until all accepted appends are durable, for `limit` at most. Called once, at shutdown.
     fn flush(&self, limit: Duration);
 
-    /// Why the log refuses appends now, as far as this process knows; `None` after the next success.
+    /// Why the log refuses appends now, or what was appended cannot be read, as far as this process knows; `None` after the
+    /// next success.
     fn failure(&self) -> Option<String>;
 
     /// A short description for people: kind and place, never a secret.

@@ -2,11 +2,12 @@
 //!
 //! A log that was restored from an older state has the same id, and may have been written on since. So two things are
 //! checked: no checkpoint is beyond the log's end, and the last applied record of each partition still stands where it
-//! was applied. Of a compacted topic it may have been removed; then nothing can be compared.
+//! was applied. Of a compacted topic it may have been removed; then nothing can be compared. And each topic has as many
+//! partitions as before: a key is in another one if it has more.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use daybook_ingest::log::{EventLog, LogError, ReadLimits, Record, WAYS_OUT};
+use daybook_ingest::log::{self, EventLog, LogError, ReadLimits, Record, WAYS_OUT};
 use daybook_schemas::{
     Topic,
     position::{Offset, Partition, Position, Vector},
@@ -23,13 +24,27 @@ const LIMITS: ReadLimits = ReadLimits { records_max: 64, bytes_max: 1024 * 1024,
 /// How long the last records are waited for.
 const READ_MAX: Duration = Duration::from_secs(10);
 
-/// What the tables have applied and the log does not contain.
+/// How a log and the tables that were built from it do not fit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
+    /// A topic has another number of partitions than the tables know.
+    #[error(
+        "topic {topic} has {in_log} partitions, but the tables were built from {in_tables}: keys are distributed over all \
+         partitions of a topic, so it cannot be used with another number of them; restore the former topic, or make topics \
+         with the former number under another prefix, and copy the records of each partition there in their order"
+    )]
+    Partitions {
+        /// The topic.
+        topic: Topic,
+        /// How many of its partitions the tables know.
+        in_tables: usize,
+        /// How many the log has.
+        in_log: usize,
+    },
     /// The log ends before a checkpoint.
     #[error(
-        "the tables have applied {partition} up to offset {checkpoint}, but the log ends at {end}: it was truncated or \
-         restored from an older state; {ways}",
+        "the tables have applied {partition} up to offset {checkpoint}, but the log ends at {end}: it was truncated, \
+         made anew or restored from an older state; {ways}",
         ways = WAYS_OUT
     )]
     Ends {
@@ -89,6 +104,7 @@ pub fn check(log: &dyn EventLog, tables: &dyn Tables) -> Result<(), CheckError> 
     // Partitions are in the order of their topics.
     let mut topics: Vec<Topic> = checkpoints.next.0.keys().map(|partition| partition.topic).collect();
     topics.dedup();
+    check_partitions(&checkpoints.next, &log::partitions(log))?;
     check_ends(&checkpoints.next, &log.end(&topics)?)?;
     let (mut unproven, began) = (Unproven::new(&checkpoints, |_| true), Instant::now());
     while !unproven.0.is_empty() {
@@ -119,6 +135,20 @@ pub fn check_appended(applied: &Vector, positions: &[Position]) -> Result<(), Mi
         Some(position) => Err(Mismatch::AppendedBefore { position: *position }),
         None => Ok(()),
     }
+}
+
+/// Checks that each topic of the log has as many partitions as the tables know. A topic that the tables do not know, or
+/// the log, belongs to another version of the program.
+fn check_partitions(next: &Vector, of_log: &[Partition]) -> Result<(), Mismatch> {
+    for partition in of_log {
+        let topic = partition.topic;
+        let in_tables = next.0.keys().filter(|it| it.topic == topic).count();
+        let in_log = of_log.iter().filter(|it| it.topic == topic).count();
+        if in_tables > 0 && in_tables != in_log {
+            return Err(Mismatch::Partitions { topic, in_tables, in_log });
+        }
+    }
+    Ok(())
 }
 
 /// Checks that no checkpoint is beyond the log's end.
@@ -214,5 +244,19 @@ mod tests {
         assert_eq!(check_appended(&applied, &[at(0, 5), at(1, 0)]), Ok(()));
         let lost = check_appended(&applied, &[at(1, 0), at(0, 4)]);
         assert_eq!(lost, Err(Mismatch::AppendedBefore { position: at(0, 4) }));
+    }
+
+    #[test]
+    fn a_topic_has_as_many_partitions_as_the_tables_know_or_they_know_none() {
+        const KNOWN: Topic = Topic::new(&Declaration { name: "known", compacted: true, partitions: 2 });
+        const OTHER: Topic = Topic::new(&Declaration { name: "other", compacted: false, partitions: 2 });
+        let of = |topic, count| (0..count).map(move |id| Partition { topic, id });
+        let tables = Vector(of(KNOWN, 2).map(|partition| (partition, 0)).collect());
+        let check = |count| check_partitions(&tables, &of(KNOWN, count).chain(of(OTHER, 3)).collect::<Vec<_>>());
+        assert_eq!((check(0), check(2)), (Ok(()), Ok(())));
+        for count in [1, 5] {
+            let in_log = usize::try_from(count).unwrap_or_default();
+            assert_eq!(check(count), Err(Mismatch::Partitions { topic: KNOWN, in_tables: 2, in_log }));
+        }
     }
 }

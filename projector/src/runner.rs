@@ -216,21 +216,18 @@ impl Shared {
 
     /// Refuses the generation if work on it showed that the log does not contain what the tables have applied.
     fn proven(&self, outcome: Result<(), RunnerError>) -> Result<(), RunnerError> {
-        if let Err(RunnerError::Log(error @ LogError::Damaged(_))) = &outcome {
-            self.generation.refuse_damaged(error);
-        }
-        let mismatch = match &outcome {
-            Err(RunnerError::Mismatch(mismatch)) => Some(mismatch.clone()),
+        let checked = match &outcome {
             Err(RunnerError::Log(LogError::OffsetGone(_))) => {
-                match log_check::check(self.log.as_ref(), self.generation.tables.as_ref()) {
-                    Err(CheckError::Mismatch(mismatch)) => Some(mismatch),
-                    _ => None,
-                }
+                log_check::check(self.log.as_ref(), self.generation.tables.as_ref())
             }
-            _ => None,
+            Err(RunnerError::Log(error)) => Err(CheckError::Log(error.clone())),
+            Err(RunnerError::Mismatch(mismatch)) => Err(CheckError::Mismatch(mismatch.clone())),
+            _ => Ok(()),
         };
-        if let Some(mismatch) = mismatch {
-            self.generation.refuse(&mismatch);
+        match &checked {
+            Err(CheckError::Log(error @ LogError::Damaged(_))) => self.generation.refuse_damaged(error),
+            Err(CheckError::Mismatch(mismatch)) => self.generation.refuse(mismatch),
+            _ => {}
         }
         outcome
     }

@@ -337,7 +337,10 @@ impl Coordinator {
                 self.making = Some(making);
                 Ok(())
             }
-            Some(finished) => Ok(finished.outcome.await??),
+            Some(finished) => match finished.outcome.await? {
+                Err(error) if error.is_of_log() => self.move_to(candidate, State::Failed, chain(&error)).await,
+                outcome => Ok(outcome?),
+            },
         }
     }
 

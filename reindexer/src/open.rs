@@ -107,6 +107,13 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether the log is the reason, and trying again does not help.
+    pub(crate) const fn is_of_log(&self) -> bool {
+        matches!(self, Self::NotInLog { .. } | Self::Log { source: LogError::Damaged(_), .. })
+    }
+}
+
 /// The generation that a program works with.
 pub struct Opened {
     /// The generation.
@@ -140,6 +147,8 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
     let opened = if store.shared() && is_live {
         entry
     } else if store.shared() {
+        // As below.
+        check(domain, generation, store.open(&entry.schema).await.map_err(failed)?, log, &places).await?;
         beside(platform, &entry).await?
     } else {
         upgrade::tidy(stores, platform, &entries).await.map_err(failed)?;

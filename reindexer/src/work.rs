@@ -34,6 +34,9 @@ pub struct WorkerProgress {
     pub failure: Option<String>,
     /// What it has no room for.
     pub shortage: Option<String>,
+    /// Why the log cannot fill the generation: the rebuild fails with it.
+    #[serde(skip)]
+    pub refusal: Option<String>,
     /// When this was noted, in milliseconds since 1970.
     pub at: i64,
 }
@@ -48,6 +51,7 @@ impl WorkerProgress {
             documents: search.building.map(|building| building.documents),
             failure: running.failure().or(search.failure),
             shortage: running.open.shortage().map(str::to_owned),
+            refusal: running.open.generation.refusal().map(str::to_owned),
             at: now_ms(),
         }
     }
@@ -64,12 +68,13 @@ impl WorkerProgress {
 pub(crate) struct WorkNotes(Mutex<BTreeMap<i64, (WorkerProgress, Instant)>>);
 
 impl WorkNotes {
-    /// Notes what this process has done for a generation that is being filled or indexed, and fails the rebuild if there
-    /// is no room for it here.
+    /// Notes what this process has done for a generation that is being filled or indexed, and fails the rebuild if the
+    /// log cannot fill it, or there is no room for it here.
     pub(crate) async fn note(&self, platform: &Platform, entry: &Entry, now: &WorkerProgress) {
         let (domain, number) = (platform.domain(), entry.generation);
-        if let Some(shortage) = now.shortage.clone().filter(|_| entry.is_under_way()) {
-            let failed = NewState { generation: number, state: State::Failed, reason: shortage };
+        let reason = now.refusal.clone().or_else(|| now.shortage.clone());
+        if let Some(reason) = reason.filter(|_| entry.is_under_way()) {
+            let failed = NewState { generation: number, state: State::Failed, reason };
             log_failure(domain, platform.control.move_state(domain, entry.state, failed).await.map(drop));
         }
         if !matches!(entry.state, State::Loading | State::Indexing) {

@@ -290,6 +290,32 @@ async fn a_reader_returns_neither_markers_nor_aborted_records_and_comes_to_the_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn history_that_was_cut_off_in_any_partition_is_noticed_and_the_partition_is_named() {
+    let [_, place] = Place::all("cut");
+    let Place::Kafka(address) = &place else { panic!("the second place is Kafka") };
+    let log = place.open().await;
+    let last = Partition { topic: EVENTS, id: log.partition_count(EVENTS) - 1 };
+    let records = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|key| record(log.as_ref(), EVENTS, key, "1"));
+    assert!(records.iter().any(|record| record.partition == last.id), "the last partition is empty");
+    log.append(records.to_vec()).await.unwrap_or_else(|error| panic!("{error}"));
+    let topic = EVENTS.full_name(&address.prefix);
+    services::python("kit/alter_topic.py", &["cut", &address.brokers, &topic, &last.id.to_string()]);
+    let (reading, from) = (Arc::clone(&log), start(log.as_ref(), EVENTS));
+    let failed = move || {
+        let mut reader = reading.reader(&from).unwrap_or_else(|error| panic!("{error}"));
+        let error = (0..10).find_map(|_| reader.read(ReadLimits { wait: Duration::from_secs(2), ..LIMITS }).err());
+        (error, reading.end(&[EVENTS]).err())
+    };
+    let (read, end) = tokio::task::spawn_blocking(failed).await.unwrap_or_else(|error| panic!("{error}"));
+    let first = Position { partition: last, offset: 0 };
+    assert!(matches!(read, Some(LogError::OffsetGone(position)) if position == first), "{read:?}");
+    let named = format!("{last} begins at offset");
+    assert!(matches!(&end, Some(LogError::Damaged(reason)) if reason.contains(&named)), "{end:?}");
+    assert!(log.failure().is_some_and(|reason| reason.contains(&named)));
+    assert!(refusal(address.clone(), true).await.contains(&named));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_over_the_limit_is_refused_and_one_at_the_limit_is_kept() {
     for place in Place::all("limit") {
         let log = place.open().await;
@@ -370,8 +396,11 @@ async fn a_topic_whose_settings_would_lose_history_is_refused_with_the_setting_s
         let [_, Place::Kafka(address)] = Place::all("settings") else { panic!("the second place is Kafka") };
         let name = format!("{}.{topic}", address.prefix);
         python(CREATE_TOPIC, &[&[&*address.brokers, &*name], &*settings].concat());
-        let said = refusal(address, true).await;
+        let said = refusal(address.clone(), true).await;
         assert!(said.contains(named), "{topic} with {settings:?}: {said:?}");
+        let other = if topic == "metaflow" { "metaflow.heartbeats" } else { "metaflow" };
+        // It would fail if the topic were there.
+        python(CREATE_TOPIC, &[&address.brokers, &format!("{}.{other}", address.prefix)]);
     }
 }
 

@@ -10,6 +10,7 @@ use daybook_projector::{
     tables::Tables,
 };
 use daybook_schemas::position::{Partition, Vector};
+use daybook_tests::services;
 
 use crate::{
     log::{Place, read, record, start},
@@ -93,6 +94,26 @@ async fn a_log_is_known_by_the_last_records_that_were_applied_and_by_its_end() {
         checked.applied(&at, &beyond, None).await;
         let found = checked.mismatch().await;
         assert!(matches!(found, Some(Mismatch::Ends { partition: short, .. }) if short == partition), "{found:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_with_more_partitions_than_the_tables_know_is_not_their_topic() {
+    let [tables, _] = places("log_check_grown");
+    let [_, place] = Place::all("log_check_grown");
+    let Place::Kafka(address) = &place else { panic!("the second place is Kafka") };
+    let log = place.open().await;
+    let checked = Checked { log: Arc::clone(&log), tables: generation(tables.store.as_ref(), 1).await };
+    // Nothing was applied: the checkpoints are where they began.
+    checked.applied(&Vector::default(), &Vector::default(), None).await;
+    assert_eq!(checked.mismatch().await, None);
+    for topic in [HEARTBEATS, EVENTS] {
+        let name = topic.full_name(&address.prefix);
+        services::python("kit/alter_topic.py", &["grow", &address.brokers, &name, "5"]);
+        assert_eq!(checked.mismatch().await, None, "a running process goes on with its partitions");
+        let grown = Checked { log: place.open().await, tables: Arc::clone(&checked.tables) };
+        let found = grown.mismatch().await;
+        assert_eq!(found, Some(Mismatch::Partitions { topic, in_tables: 2, in_log: 5 }));
     }
 }
 

@@ -28,6 +28,7 @@ mod soak;
 mod stopping;
 mod storage;
 mod switches;
+mod topics;
 mod transactions;
 mod waiting;
 

@@ -1,4 +1,5 @@
-"""Writes one record to every partition of a log's topics in a transaction: transactions.py commit|abort BOOTSTRAP PREFIX"""
+"""Writes one record to every partition of a log's topics in a transaction, and ends it or leaves it open:
+transactions.py commit|abort|open BOOTSTRAP PREFIX"""
 import sys
 import uuid
 
@@ -16,4 +17,5 @@ if outcome == "commit":
 else:
     # What was not sent would leave no trace.
     producer.flush(60)
-    producer.abort_transaction(60)
+    if outcome == "abort":
+        producer.abort_transaction(60)

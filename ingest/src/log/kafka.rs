@@ -148,7 +148,9 @@ impl KafkaLog {
         let mut ends = Vector::default();
         for (topic, count) in &counts {
             for partition in (0..*count).map(|id| Partition { topic: *topic, id }) {
-                ends.0.insert(partition, self.watermarks(partition).await?.1);
+                let (low, high) = self.watermarks(partition).await?;
+                check_begin(partition, low)?;
+                ends.0.insert(partition, high);
             }
         }
         declare(&new);
@@ -164,10 +166,7 @@ impl KafkaLog {
     async fn is_empty(&self, topic: Topic) -> Result<bool, LogError> {
         let partition = identity::partition(topic);
         let (low, high) = self.watermarks(partition).await?;
-        if low > 0 {
-            let text = format!("{partition} begins at offset {low}: history was cut off by retention");
-            return Err(LogError::Unusable(text));
-        }
+        check_begin(partition, low)?;
         Ok(high == 0)
     }
 
@@ -186,18 +185,32 @@ impl KafkaLog {
 }
 
 impl KafkaLog {
-    /// Queries the high watermark of every partition, all within one time-out.
+    /// Queries the high watermark of every partition, all within one time-out. A partition whose history was cut off is an
+    /// error.
     fn fetch_end(&self, topics: &[Topic]) -> Result<Vector, LogError> {
         let (mut ends, began) = (Vector::default(), Instant::now());
         for partition in super::partitions(self).into_iter().filter(|it| topics.contains(&it.topic)) {
             let topic = partition.topic.full_name(&self.address.prefix);
             let left = CALL_MAX.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
             let marks = self.metadata.fetch_watermarks(&topic, partition.id, left);
-            let (_, high) = marks.map_err(|e| LogError::Unavailable(format!("no end of {partition}: {e}")))?;
+            let (low, high) = marks.map_err(|e| LogError::Unavailable(format!("no end of {partition}: {e}")))?;
+            check_begin(partition, low)?;
             ends.0.insert(partition, high);
         }
         Ok(ends)
     }
+}
+
+/// Fails if a partition does not begin with its first record. Only a compacted topic may, where the first record is not the
+/// log's id.
+fn check_begin(partition: Partition, low: Offset) -> Result<(), LogError> {
+    if low == 0 || (partition.topic.compacted() && partition != identity::partition(partition.topic)) {
+        return Ok(());
+    }
+    Err(LogError::Damaged(format!(
+        "{partition} begins at offset {low}: its history was cut off by retention, or its records were deleted; restore \
+         the complete topic, or begin a new log with another topic prefix and other tables, without what this one held"
+    )))
 }
 
 /// Topics without compaction come first: the first of them decides the id of a new log.
@@ -212,7 +225,7 @@ async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn configuration(error: KafkaError) -> LogError {
-    LogError::Unusable(format!("librdkafka refuses the configuration: {error}"))
+    LogError::Settings(format!("librdkafka refuses the configuration: {error}"))
 }
 
 impl Address {
@@ -288,7 +301,7 @@ impl EventLog for KafkaLog {
 
     fn end(&self, topics: &[Topic]) -> Result<Vector, LogError> {
         let end = self.fetch_end(topics);
-        self.condition.note_end(topics, end.as_ref().map(|_| ()).map_err(LogError::to_string));
+        self.condition.note_end(topics, end.as_ref().map_err(LogError::to_string));
         end
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use daybook_schemas::{
@@ -11,6 +12,9 @@ use daybook_schemas::{
 };
 
 use crate::log::WAYS_OUT;
+
+/// How long a partition may end before a record that was appended. A transaction of another producer that ends is briefer.
+const HELD_MAX: Duration = Duration::from_secs(5);
 
 /// Shared by appends and queries of watermarks.
 #[derive(Default)]
@@ -27,12 +31,35 @@ struct State {
     recreated: Option<String>,
     /// The least offset that the next append to a partition can get.
     least: HashMap<Partition, Offset>,
+    /// Partitions that end before a record that was appended: where, and since when.
+    held: BTreeMap<Partition, (Offset, Instant)>,
 }
 
 impl State {
     fn note_success(&mut self, topic: Topic) {
         self.appends_fail.remove(&topic);
         self.end_fails.remove(&topic);
+    }
+
+    /// Notes whether partitions end before a record that was appended. Under constant writes they do in each look, and end
+    /// elsewhere in the next one.
+    fn note_held(&mut self, end: &Vector, now: Instant) {
+        for (partition, next) in &end.0 {
+            if self.least.get(partition).is_none_or(|least| next >= least) {
+                self.held.remove(partition);
+            } else if self.held.get(partition).is_none_or(|(before, _)| before != next) {
+                self.held.insert(*partition, (*next, now));
+            }
+        }
+    }
+
+    /// Why records that were appended cannot be read.
+    fn held(&self, now: Instant) -> Option<String> {
+        let is_long = |since: &Instant| now.saturating_duration_since(*since) > HELD_MAX;
+        let (partition, (next, _)) = self.held.iter().find(|(_, (_, since))| is_long(since))?;
+        Some(format!(
+            "{partition} cannot be read from offset {next} on, where a transaction of another producer is open: end it"
+        ))
     }
 }
 
@@ -41,11 +68,11 @@ impl Condition {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Why the log refuses appends now.
+    /// Why the log refuses appends now, or does not let them be read.
     pub(super) fn failure(&self) -> Option<String> {
         let state = self.lock();
         let failures = state.appends_fail.values().chain(state.end_fails.values());
-        state.recreated.iter().chain(failures).next().cloned()
+        state.recreated.iter().chain(failures).next().cloned().or_else(|| state.held(Instant::now()))
     }
 
     /// Why an append is refused without trying it.
@@ -60,11 +87,14 @@ impl Condition {
     }
 
     /// Records the outcome of a query of the watermarks of some topics. After a success, appends are tried again.
-    pub(super) fn note_end(&self, topics: &[Topic], outcome: Result<(), String>) {
+    pub(super) fn note_end(&self, topics: &[Topic], outcome: Result<&Vector, String>) {
         let mut state = self.lock();
+        if let Ok(end) = outcome {
+            state.note_held(end, Instant::now());
+        }
         for topic in topics {
             match &outcome {
-                Ok(()) => state.note_success(*topic),
+                Ok(_) => state.note_success(*topic),
                 Err(reason) => drop(state.end_fails.insert(*topic, reason.clone())),
             }
         }
@@ -112,7 +142,7 @@ mod tests {
         condition.note_opened(&"t/0@5".parse().unwrap_or_default());
         assert!(condition.note_append(at(5)) && condition.note_append(at(9)));
         assert!(!condition.note_append(at(9)));
-        condition.note_end(&[topic], Ok(()));
+        condition.note_end(&[topic], Ok(&Vector::default()));
         assert!(!condition.note_append(at(20)));
         assert!(condition.refusal().is_some_and(|reason| reason.contains("recreated")));
     }
@@ -125,10 +155,30 @@ mod tests {
         condition.note_end(&[topic], Err("no answer".to_owned()));
         // What another topic does says nothing about this one.
         let other = Topic::new(&Declaration { name: "other", compacted: false, partitions: 1 });
-        condition.note_end(&[other], Ok(()));
-        condition.note_end(&[], Ok(()));
+        condition.note_end(&[other], Ok(&Vector::default()));
+        condition.note_end(&[], Ok(&Vector::default()));
         assert!(condition.refusal().is_some());
-        condition.note_end(&[topic], Ok(()));
+        condition.note_end(&[topic], Ok(&Vector::default()));
         assert_eq!((condition.refusal(), condition.failure()), (None, None));
+    }
+
+    #[test]
+    fn a_partition_that_ends_before_what_was_appended_is_held_up_once_its_end_does_not_move() {
+        let (topic, began) = (topic(), Instant::now());
+        declare(&[topic]);
+        let condition = Condition::default();
+        assert!(condition.note_append(Position::new(topic, 0, 9)));
+        let mut state = condition.lock();
+        let (end, late) = (|next| Vector([(Partition { topic, id: 0 }, next)].into()), began + 2 * HELD_MAX);
+        for next in [7, 8] {
+            state.note_held(&end(next), began);
+            assert_eq!(state.held(began), None);
+        }
+        state.note_held(&end(8), late);
+        assert!(state.held(late).is_some_and(|reason| reason.contains("t/0 cannot be read from offset 8")));
+        state.note_held(&end(9), late);
+        assert_eq!(state.held(late), None, "it goes on");
+        state.note_held(&end(10), late);
+        assert_eq!(state.held(late + 2 * HELD_MAX), None, "all can be read");
     }
 }

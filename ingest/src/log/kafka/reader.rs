@@ -12,11 +12,12 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::{Address, configuration, name};
+use super::{Address, CALL_MAX, configuration, name};
 use crate::log::{LogError, ReadLimits, Reader, Record};
 
 pub(super) struct TopicReader {
     consumer: BaseConsumer,
+    prefix: String,
     /// Full names of the topics, to find the topic of a message.
     names: Vec<(String, Topic)>,
     next: Vector,
@@ -35,7 +36,7 @@ impl TopicReader {
         let mut topics: Vec<Topic> = from.0.keys().map(|partition| partition.topic).collect();
         topics.dedup();
         let names = topics.into_iter().map(|topic| (topic.full_name(&address.prefix), topic)).collect();
-        Ok(Self { consumer, names, next: from.clone() })
+        Ok(Self { consumer, prefix: address.prefix.clone(), names, next: from.clone() })
     }
 
     /// A partition by its topic's full name and its number.
@@ -44,13 +45,25 @@ impl TopicReader {
         Some(Partition { topic, id })
     }
 
+    /// Which offset is not in the log any more. librdkafka does not say: the one that is outside of what its partition
+    /// holds now.
+    fn gone(&self, error: &KafkaError) -> LogError {
+        let began = Instant::now();
+        for (partition, offset) in &self.next.0 {
+            let name = partition.topic.full_name(&self.prefix);
+            let left = CALL_MAX.saturating_sub(began.elapsed()).max(Duration::from_millis(1));
+            match self.consumer.fetch_watermarks(&name, partition.id, left) {
+                Ok((low, high)) if (low..=high).contains(offset) => {}
+                Ok(_) => return LogError::OffsetGone(Position { partition: *partition, offset: *offset }),
+                Err(failure) => return LogError::Unavailable(format!("no end of {partition}: {failure}")),
+            }
+        }
+        LogError::Unavailable(error.to_string())
+    }
+
     fn error(&self, error: &KafkaError) -> Option<LogError> {
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                let position = self.next.0.iter().next().map(|(partition, offset)| (*partition, *offset));
-                let (partition, offset) = position?;
-                Some(LogError::OffsetGone(Position { partition, offset }))
-            }
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Some(self.gone(error)),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Some(LogError::Unusable(format!("a topic is gone: {error}")))
             }

@@ -38,7 +38,7 @@ fn required(topic: Topic) -> Vec<(&'static str, &'static str)> {
     }
 }
 
-/// Checks the topics, and creates missing ones that are among `creatable`, once all others are there.
+/// Checks the topics, and creates missing ones that are among `creatable`, once all others are there and can be used.
 pub(super) async fn ensure(
     address: &Address,
     topics: &[Topic],
@@ -46,20 +46,36 @@ pub(super) async fn ensure(
     creatable: &[Topic],
 ) -> Result<Counts, LogError> {
     let admin: AdminClient<DefaultClientContext> = address.base().create().map_err(configuration)?;
-    for topic in topics.iter().filter(|topic| !creatable.contains(topic)) {
+    let (mut counts, mut missing) = (Counts::new(), Vec::new());
+    for topic in topics {
         let name = topic.full_name(&address.prefix);
-        if count(&metadata, &name).await?.is_none() {
-            return Err(LogError::Absent(format!("topic {name} does not exist")));
+        match count(&metadata, &name).await? {
+            Some(partitions) => {
+                check(&admin, *topic, &name).await?;
+                warn_of_count(address, &name, partitions);
+                counts.insert(*topic, partitions);
+            }
+            None if creatable.contains(topic) => missing.push(*topic),
+            None => return Err(LogError::Absent(format!("topic {name} does not exist"))),
         }
     }
-    let mut counts = Counts::new();
-    for topic in topics {
-        if counts.is_empty() && count(&metadata, &topic.full_name(&address.prefix)).await?.is_none() {
-            refuse_earlier_layout(&metadata, &address.prefix).await?;
-        }
-        counts.insert(*topic, ensure_one(address, &admin, &metadata, *topic).await?);
+    if counts.is_empty() && !missing.is_empty() {
+        refuse_earlier_layout(&metadata, &address.prefix).await?;
+    }
+    for topic in missing {
+        counts.insert(topic, add(address, &admin, &metadata, topic).await?);
     }
     Ok(counts)
+}
+
+/// Says that the number of partitions in the address does not change a topic.
+fn warn_of_count(address: &Address, name: &str, partitions: PartitionId) {
+    if let Some(wanted) = address.partitions.filter(|wanted| *wanted != partitions) {
+        tracing::warn!(
+            topic = name,
+            "topic {name} has {partitions} partitions and keeps them: partitions={wanted} is for topics that are created"
+        );
+    }
 }
 
 /// Refuses a log of the earlier layout: a new log must not start beside an old one.
@@ -74,16 +90,15 @@ async fn refuse_earlier_layout(metadata: &Arc<Metadata>, prefix: &str) -> Result
     )))
 }
 
-async fn ensure_one(
+/// Creates a topic, unless another process does, and waits until it can be used.
+async fn add(
     address: &Address,
     admin: &AdminClient<DefaultClientContext>,
     metadata: &Arc<Metadata>,
     topic: Topic,
 ) -> Result<PartitionId, LogError> {
     let name = topic.full_name(&address.prefix);
-    if count(metadata, &name).await?.is_none() {
-        create(admin, topic, &name, address.partitions.unwrap_or(topic.partitions())).await?;
-    }
+    create(admin, topic, &name, address.partitions.unwrap_or(topic.partitions())).await?;
     let began = Instant::now();
     let partitions = loop {
         match count(metadata, &name).await? {
@@ -131,7 +146,7 @@ async fn create(
             tracing::info!(topic = name, "topic {name} created with {partitions} partitions");
             Ok(())
         }
-        Some(Err((_, code))) => Err(LogError::Unusable(format!(
+        Some(Err((_, code))) => Err(LogError::Settings(format!(
             "cannot create topic {name}: {code}; somebody who may can create it: {}",
             creation(topic, name, partitions)
         ))),
@@ -170,7 +185,7 @@ async fn check(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &s
             || LogError::Unavailable(format!("the broker does not know the setting {key} of topic {name} yet"));
         let value = value_of(key).ok_or_else(unknown)?;
         if value != wanted {
-            return Err(LogError::Unusable(format!(
+            return Err(LogError::Settings(format!(
                 "topic {name} has {key}={value}, which would lose history; set it to {wanted}"
             )));
         }
@@ -178,7 +193,7 @@ async fn check(admin: &AdminClient<DefaultClientContext>, topic: Topic, name: &s
     let bytes_max: usize = value_of("max.message.bytes").and_then(|value| value.parse().ok()).unwrap_or(0);
     if bytes_max < RECORD_BYTES_MAX {
         let text = format!("topic {name} has max.message.bytes={bytes_max}; set it to at least {RECORD_BYTES_MAX}");
-        return Err(LogError::Unusable(text));
+        return Err(LogError::Settings(text));
     }
     Ok(())
 }
