@@ -31,8 +31,17 @@ struct State {
     recreated: Option<String>,
     /// The least offset that the next append to a partition can get.
     least: HashMap<Partition, Offset>,
-    /// Partitions that end before a record that was appended: where, and since when.
-    held: BTreeMap<Partition, (Offset, Instant)>,
+    /// Partitions that ended before a record that was appended when they were looked at last.
+    held: BTreeMap<Partition, Held>,
+}
+
+/// A partition that ends before a record that was appended.
+struct Held {
+    /// Where it ends.
+    next: Offset,
+    /// When it was found to end there first, and last.
+    since: Instant,
+    until: Instant,
 }
 
 impl State {
@@ -47,16 +56,20 @@ impl State {
         for (partition, next) in &end.0 {
             if self.least.get(partition).is_none_or(|least| next >= least) {
                 self.held.remove(partition);
-            } else if self.held.get(partition).is_none_or(|(before, _)| before != next) {
-                self.held.insert(*partition, (*next, now));
+                continue;
             }
+            let held = self.held.entry(*partition).or_insert(Held { next: *next, since: now, until: now });
+            if held.next != *next {
+                (held.next, held.since) = (*next, now);
+            }
+            held.until = now;
         }
     }
 
     /// Why records that were appended cannot be read.
-    fn held(&self, now: Instant) -> Option<String> {
-        let is_long = |since: &Instant| now.saturating_duration_since(*since) > HELD_MAX;
-        let (partition, (next, _)) = self.held.iter().find(|(_, (_, since))| is_long(since))?;
+    fn held(&self) -> Option<String> {
+        let is_long = |held: &Held| held.until.saturating_duration_since(held.since) > HELD_MAX;
+        let (partition, Held { next, .. }) = self.held.iter().find(|(_, held)| is_long(held))?;
         Some(format!(
             "{partition} cannot be read from offset {next} on, where a transaction of another producer is open: end it"
         ))
@@ -72,7 +85,7 @@ impl Condition {
     pub(super) fn failure(&self) -> Option<String> {
         let state = self.lock();
         let failures = state.appends_fail.values().chain(state.end_fails.values());
-        state.recreated.iter().chain(failures).next().cloned().or_else(|| state.held(Instant::now()))
+        state.recreated.iter().chain(failures).next().cloned().or_else(|| state.held())
     }
 
     /// Why an append is refused without trying it.
@@ -169,16 +182,16 @@ mod tests {
         let condition = Condition::default();
         assert!(condition.note_append(Position::new(topic, 0, 9)));
         let mut state = condition.lock();
-        let (end, late) = (|next| Vector([(Partition { topic, id: 0 }, next)].into()), began + 2 * HELD_MAX);
-        for next in [7, 8] {
-            state.note_held(&end(next), began);
-            assert_eq!(state.held(began), None);
+        let end = |next| Vector([(Partition { topic, id: 0 }, next)].into());
+        for (next, after) in [(7, 0), (8, 2), (8, 3)] {
+            state.note_held(&end(next), began + after * HELD_MAX / 2);
+            assert_eq!(state.held(), None, "{next}");
         }
-        state.note_held(&end(8), late);
-        assert!(state.held(late).is_some_and(|reason| reason.contains("t/0 cannot be read from offset 8")));
-        state.note_held(&end(9), late);
-        assert_eq!(state.held(late), None, "it goes on");
-        state.note_held(&end(10), late);
-        assert_eq!(state.held(late + 2 * HELD_MAX), None, "all can be read");
+        state.note_held(&end(8), began + 3 * HELD_MAX);
+        assert!(state.held().is_some_and(|reason| reason.contains("t/0 cannot be read from offset 8")));
+        state.note_held(&end(9), began + 4 * HELD_MAX);
+        assert_eq!(state.held(), None, "it goes on");
+        state.note_held(&end(10), began + 6 * HELD_MAX);
+        assert_eq!(state.held(), None, "all can be read");
     }
 }
