@@ -3,6 +3,8 @@
 //! All topics of a log hold the same id, so a topic that was recreated, or belongs to another log, is detected. Two
 //! processes that create a log concurrently agree on the id: both read the record at offset 0 of the same topic.
 
+use std::fmt;
+
 use daybook_schemas::{
     Envelope, Topic, codec,
     core::{CoreEvent, LogCreated},
@@ -42,13 +44,21 @@ pub(super) fn read(topic: Topic, reader: &mut dyn Reader, limits: ReadLimits) ->
     let late = || LogError::Unavailable(format!("timed out reading the first record of topic {topic}"));
     let first = records.first().ok_or_else(late)?;
     if first.position.offset != 0 {
-        let text = format!("the first record is {}, not offset 0: the topic was truncated", first.position);
-        return Err(LogError::Unusable(text));
+        return Err(begins_otherwise(topic, &format_args!("its first record is {}", first.position)));
     }
     match codec::decode::<CoreEvent>(&first.value) {
         Ok(Envelope { event: CoreEvent::LogCreated(created), .. }) => Ok(created.log_id),
-        Err(error) => Err(LogError::Unusable(format!("the first record of topic {topic} is not Daybook's: {error}"))),
+        Err(error) => Err(begins_otherwise(topic, &format_args!("its first record holds no id of a log: {error}"))),
     }
+}
+
+/// The error for a topic without Daybook's first record.
+fn begins_otherwise(topic: Topic, found: &dyn fmt::Display) -> LogError {
+    LogError::Unusable(format!(
+        "the beginning of topic {topic} is gone ({found}): the topic was cut, or deleted and created again, or it is not \
+         Daybook's; restore the complete log, or delete the topic and empty the tables: it is created anew, the tables are \
+         filled from the log as it is, and what the topic held is lost"
+    ))
 }
 
 /// The id that all topics with an id share.
