@@ -257,7 +257,8 @@ fn missing(path: &Path) -> LogError {
     let (file, folder) = (path.display(), path.parent().unwrap_or(path).display());
     LogError::Unusable(format!(
         "{file} is missing or empty, but tables that were built from it are in {folder}: restore {file}, or begin anew \
-         without what it held by deleting control.db*, all other files *.db* there but log.db*, and the folder search there"
+         without what it held by deleting control.db*, all other files *.db* there but log.db*, and the folder search \
+         there"
     ))
 }
 

@@ -136,8 +136,8 @@ pub fn file_of(database: &Path) -> PathBuf {
     PathBuf::from(format!("{}-wal", database.display()))
 }
 
-/// Checkpoints all of the WAL and empties it, so that the file alone is the database. Leaves the rest to the next one if a
-/// reader is in the way.
+/// Checkpoints all of the WAL and empties it, so that the file alone is the database. Leaves the rest to the next one
+/// if a reader is in the way.
 pub fn empty(connection: &Connection) {
     let run = || -> rusqlite::Result<()> {
         connection.busy_timeout(EMPTY_WAIT)?;

@@ -1,9 +1,9 @@
 //! Whether the write-ahead log (WAL) of a database holds what a writer has committed. Somebody may write to the file in
-//! its place: copy a backup over it, or truncate it. SQLite does not notice that while it has the file open, and the next
-//! process cannot read what follows.
+//! its place: copy a backup over it, or truncate it. SQLite does not notice that while it has the file open, and the
+//! next process cannot read what follows.
 //!
-//! The format: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>. A header, and frames with a page each. The
-//! salts of the header are those of each of its frames, and change when SQLite begins at the first frame again. The
+//! The format: <https://www.sqlite.org/fileformat2.html#the_write_ahead_log>. A header, and frames with a page each.
+//! The salts of the header are those of each of its frames, and change when SQLite begins at the first frame again. The
 //! checksum of a frame covers all frames before it.
 //!
 //! Other processes may checkpoint the log, truncate it as they do so, or append to it: none of that is a fault.
@@ -42,7 +42,8 @@ impl WalEnd {
         Self { path: wal::file_of(database), seen: None }
     }
 
-    /// Fails with the reason unless the WAL holds the last commit, after which it has this many pages, and those before.
+    /// Fails with the reason unless the WAL holds the last commit, after which it has this many pages, and those
+    /// before.
     pub fn check(&mut self, pages: u64) -> Result<(), String> {
         let is_whole = self.look(pages);
         let path = self.path.display();
