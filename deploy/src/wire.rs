@@ -278,9 +278,11 @@ impl Parts {
     pub(crate) fn readiness(&self) -> impl Fn() -> Vec<String> + Send + Sync + use<> {
         let domains = self.domains.clone();
         let (log, lease) = (Arc::clone(&self.base.log), Arc::clone(&self.base.lease));
+        let control = self.base.control.clone();
         move || {
             let mut reasons: Vec<String> = domains.all().iter().flat_map(|running| running.reasons()).collect();
             reasons.extend(log.failure().map(|failure| format!("log: {failure}")));
+            reasons.extend(control.failure().map(|failure| format!("control storage: {failure}")));
             reasons.extend(lease.failure().map(|failure| format!("lease: {failure}")));
             reasons
         }

@@ -158,6 +158,10 @@ pub trait Tables: Send + Sync {
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>>;
     /// Reads any number of rows, rendered into chunks as they come, with bounded memory.
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks;
+    /// Why they cannot be used until a restart, as far as it is seen without a read.
+    fn failure(&self) -> Option<String> {
+        None
+    }
     /// How often another server has taken over: it may lack what the former one had committed.
     fn takeovers(&self) -> u64 {
         0

@@ -222,6 +222,11 @@ impl Control {
         &self.store
     }
 
+    /// Why it cannot be used until a restart, as far as it is seen without a read.
+    pub fn failure(&self) -> Option<String> {
+        self.tables.failure()
+    }
+
     /// Changes whenever this process has changed control storage, or has heard that another one did.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()

@@ -154,3 +154,93 @@ async fn records_that_are_removed_at_the_end_of_a_log_in_use_end_service() {
         assert!(ready.status == 503 && ready.text.contains("is damaged"), "{}", ready.text);
     }
 }
+
+/// What happens to the files of a log in use, of which an older state was copied to a folder.
+type Harm = fn(&Path, &Path) -> std::io::Result<()>;
+
+/// Copies the file over the one of the same name, in its place.
+fn copy(from: &Path, to: &Path, name: &str) -> std::io::Result<()> {
+    fs::copy(from.join(name), to.join(name)).map(drop)
+}
+
+const HARMS: [(&str, Harm); 5] = [
+    ("removed", |folder, _| fs::remove_file(folder.join("log.db-wal"))),
+    ("removed, with its index", |folder, _| {
+        fs::remove_file(folder.join("log.db-shm"))?;
+        fs::remove_file(folder.join("log.db-wal"))
+    }),
+    ("replaced by an older one", |folder, older| {
+        fs::copy(older.join("log.db-wal"), folder.join("older"))?;
+        fs::rename(folder.join("older"), folder.join("log.db-wal"))
+    }),
+    ("overwritten by an older one, as the log", |folder, older| {
+        copy(older, folder, "log.db")?;
+        copy(older, folder, "log.db-wal")
+    }),
+    ("emptied", |folder, _| File::options().write(true).open(folder.join("log.db-wal"))?.set_len(0)),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_ahead_log_that_is_harmed_under_a_running_server_takes_no_write() {
+    for (name, harm) in HARMS {
+        let (place, older) = (Place::new("harmed-wal", Backend::Embedded), services::Folder::new("harmed-wal-older"));
+        let server = Server::start(&place);
+        make_runs(&server, 2).await;
+        for file in ["log.db", "log.db-wal"] {
+            copy(&place.folder.0, &older.0, file).unwrap_or_else(|error| panic!("{error}"));
+        }
+        make_runs(&server, 4).await;
+        harm(&place.folder.0, &older.0).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for _ in 0..3 {
+            let answer = server.api.post("/flows/F/run", &json!({})).await;
+            assert_eq!(answer.status, 503, "{name}: {}", answer.text);
+        }
+        let ready = server.api.get("/health/ready").await;
+        assert!(ready.status == 503 && ready.text.contains("log: "), "{name}: {}", ready.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_of_a_log_that_was_stopped_is_the_whole_log() {
+    let place = with_runs("whole").await;
+    let wal = fs::metadata(place.folder.0.join("log.db-wal"));
+    assert!(wal.map_or(0, |wal| wal.len()) == 0);
+    remove(&place.folder.0, "log.db-");
+    let server = Server::start(&place);
+    let runs = server.api.get("/flows/F/runs").await.json();
+    assert_eq!(runs.as_array().map(Vec::len), Some(4), "{runs}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_table_is_damaged() {
+    let place = Place::new("dropped", Backend::Embedded);
+    let server = Server::start(&place);
+    make_runs(&server, 1).await;
+    let file = place.folder.0.join("log.db").display().to_string();
+    services::python("fault/hole.py", &[file.as_str(), "drop"]);
+    let answer = server.api.post("/flows/F/run", &json!({})).await;
+    assert!(answer.status == 503 && answer.text.contains("is damaged: no such table"), "{}", answer.text);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_whose_files_are_removed_under_a_running_server_end_service_until_it_is_restarted() {
+    for (name, ends) in [("all files", &["", "-wal", "-shm"][..]), ("the write-ahead log", &["-wal"][..])] {
+        let place = Place::new("removed-tables", Backend::Embedded);
+        let server = Server::start(&place);
+        make_runs(&server, 3).await;
+        let tables = files(&place.folder.0, "metaflow_g").into_iter().filter(|file| file.ends_with(".db"));
+        for file in tables.flat_map(|table| ends.iter().map(move |end| format!("{table}{end}"))) {
+            fs::remove_file(place.folder.0.join(file)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        let ready = server.api.get("/health/ready").await;
+        assert!(ready.status == 503 && ready.text.contains("cannot be found any more"), "{name}: {}", ready.text);
+        let answer = server.api.post("/flows/F/run", &json!({})).await;
+        assert_eq!(answer.status, 503, "{name}: {}", answer.text);
+        server.kill();
+        let server = Server::start(&place);
+        make_runs(&server, 1).await;
+        let runs = server.api.get("/flows/F/runs").await.json();
+        // The one that was not acknowledged may be in the log.
+        assert!(matches!(runs.as_array().map(Vec::len), Some(4 | 5)), "{name}: {runs}");
+    }
+}

@@ -7,7 +7,6 @@
 
 mod beside;
 mod damage;
-mod opened_file;
 mod reader;
 mod tail;
 mod writer;
@@ -29,11 +28,11 @@ use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 pub use self::beside::LogBeside;
-use self::{opened_file::OpenedFile, tail::Tails};
+use self::{tail::Tails, writer::Writer};
 use crate::{
     append::now_ms,
     log::{AppendError, BoxFuture, Done, EventLog, LogError, NewRecord, ReadLimits, Reader, Waiting, identity},
-    sqlite::wal,
+    sqlite::{opened_files::OpenedFiles, wal, wal_end::WalEnd},
 };
 
 /// Largest value, inclusive; the same as on Kafka, so that a log can move there.
@@ -51,7 +50,7 @@ const FILE: &str = "log.db";
 pub struct EmbeddedLog {
     id: String,
     path: PathBuf,
-    file: Arc<OpenedFile>,
+    files: Arc<OpenedFiles>,
     topics: RwLock<Vec<Topic>>,
     /// Held while topics are added.
     adding: tokio::sync::Mutex<()>,
@@ -122,23 +121,33 @@ impl EmbeddedLog {
             return Err(earlier_layout(folder));
         }
         let shared = Arc::new(Shared::new());
-        let mut prepare = || -> rusqlite::Result<()> {
+        let mut prepare = || -> rusqlite::Result<wal::WriteAheadLog> {
             connection.execute_batch(SCHEMA)?;
-            wal::checkpoint_in_background(&mut connection, &path)?;
+            // What a crash left there.
+            wal::empty(&connection);
+            let write_ahead = wal::checkpoint_in_background(&mut connection, &path)?;
             for (partition, end) in read_ends(&connection, &topics)?.0 {
                 shared.tails.start_at(partition, end);
             }
-            Ok(())
+            Ok(write_ahead)
         };
-        prepare().map_err(|e| damage::sort(&path, "open", &e))?;
+        let write_ahead = prepare().map_err(|e| damage::sort(&path, "open", &e))?;
         let id = identify(&mut connection, &path, &topics, &shared, creates)?;
         let looks = open_read_only(&path).map_err(|e| damage::sort(&path, "open", &e))?;
-        let file = Arc::new(OpenedFile::at(&path).map_err(|e| unusable("cannot find log.db", &e))?);
+        let files = Arc::new(OpenedFiles::at(&path).map_err(|e| unusable("cannot find the files of log.db", &e))?);
         let (queue, appends) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let writer = writer::start(connection, Arc::clone(&file), Arc::clone(&shared), appends)?;
+        let writer = Writer {
+            connection,
+            write_ahead,
+            end: WalEnd::new(&path),
+            files: Arc::clone(&files),
+            shared: Arc::clone(&shared),
+            lost: None,
+        };
+        let writer = writer.start(appends)?;
         let (queue, writer) = (Mutex::new(Some(queue)), Mutex::new(Some(writer)));
         let (topics, adding, looks) = (RwLock::new(topics), tokio::sync::Mutex::default(), Mutex::new(looks));
-        Ok(Self { id, path, file, topics, adding, shared, queue, writer, looks, _lock: lock })
+        Ok(Self { id, path, files, topics, adding, shared, queue, writer, looks, _lock: lock })
     }
 
     /// Adds a topic, unless the log has it. It is part of the log once it holds the log's id.
@@ -207,7 +216,8 @@ fn identify(
     let first = new.iter().map(first).collect::<Result<Vec<_>, _>>()?;
     if !first.is_empty() {
         let written = writer::commit(connection, path, shared, &[&first]);
-        written.map_err(|e| LogError::Unusable(format!("cannot write {}: {e}", path.display())))?;
+        let written = written.map_err(|e| LogError::Unusable(format!("cannot write {}: {e}", path.display())))?;
+        shared.tails.push(written.records);
     }
     Ok(id)
 }
@@ -247,7 +257,8 @@ fn missing(path: &Path) -> LogError {
     let (file, folder) = (path.display(), path.parent().unwrap_or(path).display());
     LogError::Unusable(format!(
         "{file} is missing or empty, but tables that were built from it are in {folder}: restore {file}, or begin anew \
-         without what it held by deleting control.db* and all other files *.db* there but log.db*"
+         without what it held by deleting control.db*, all other files *.db* there but log.db*, and the folder search \
+         there"
     ))
 }
 
@@ -312,7 +323,7 @@ impl EventLog for EmbeddedLog {
     }
 
     fn end(&self, topics: &[Topic]) -> Result<Vector, LogError> {
-        self.file.check().map_err(|reason| {
+        self.files.check().map_err(|reason| {
             self.shared.note(Some(reason.clone()));
             LogError::Unusable(reason)
         })?;

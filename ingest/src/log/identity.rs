@@ -3,6 +3,8 @@
 //! All topics of a log hold the same id, so a topic that was recreated, or belongs to another log, is detected. Two
 //! processes that create a log concurrently agree on the id: both read the record at offset 0 of the same topic.
 
+use std::fmt;
+
 use daybook_schemas::{
     Envelope, Topic, codec,
     core::{CoreEvent, LogCreated},
@@ -42,13 +44,21 @@ pub(super) fn read(topic: Topic, reader: &mut dyn Reader, limits: ReadLimits) ->
     let late = || LogError::Unavailable(format!("timed out reading the first record of topic {topic}"));
     let first = records.first().ok_or_else(late)?;
     if first.position.offset != 0 {
-        let text = format!("the first record is {}, not offset 0: the topic was truncated", first.position);
-        return Err(LogError::Unusable(text));
+        return Err(begins_otherwise(topic, &format_args!("its first record is {}", first.position)));
     }
     match codec::decode::<CoreEvent>(&first.value) {
         Ok(Envelope { event: CoreEvent::LogCreated(created), .. }) => Ok(created.log_id),
-        Err(error) => Err(LogError::Unusable(format!("the first record of topic {topic} is not Daybook's: {error}"))),
+        Err(error) => Err(begins_otherwise(topic, &format_args!("its first record holds no id of a log: {error}"))),
     }
+}
+
+/// The error for a topic without Daybook's first record.
+fn begins_otherwise(topic: Topic, found: &dyn fmt::Display) -> LogError {
+    LogError::Unusable(format!(
+        "the beginning of topic {topic} is gone ({found}): the topic was cut, or deleted and created again, or it is \
+         not Daybook's; restore the complete log, or delete the topic and empty the tables: it is created anew, the \
+         tables are filled from the log as it is, and what the topic held is lost"
+    ))
 }
 
 /// The id that all topics with an id share.
@@ -64,12 +74,40 @@ pub(super) fn agree(ids: &[(Topic, String)]) -> Result<Option<String>, LogError>
 
 #[cfg(test)]
 mod tests {
-    use daybook_schemas::topics::Declaration;
+    use std::time::Duration;
+
+    use daybook_schemas::{position::Position, topics::Declaration};
 
     use super::*;
+    use crate::log::Record;
 
     const A: Topic = Topic::new(&Declaration { name: "a", compacted: false, partitions: 1 });
     const B: Topic = Topic::new(&Declaration { name: "b", compacted: true, partitions: 1 });
+
+    /// Returns one record.
+    struct One(Record);
+
+    impl Reader for One {
+        fn read(&mut self, _limits: ReadLimits) -> Result<Vec<Record>, LogError> {
+            Ok(vec![self.0.clone()])
+        }
+
+        fn reached(&self) -> Vector {
+            start(A)
+        }
+    }
+
+    #[test]
+    fn a_topic_without_its_beginning_is_refused_with_the_ways_out() {
+        let limits = ReadLimits { records_max: 1, bytes_max: 1, wait: Duration::ZERO };
+        for (offset, found) in [(0, "holds no id of a log"), (3, "its first record is a/0@3")] {
+            let position = Position { partition: partition(A), offset };
+            let record = Record { position, key: None, value: b"\0\0\0\0\x64{}".as_slice().into() };
+            let refusal = read(A, &mut One(record), limits).map_err(|error| error.to_string());
+            let has = |text: &str| refusal.as_ref().is_err_and(|refusal| refusal.contains(text));
+            assert!(has("the beginning of topic a is gone") && has(found) && has("empty the tables"), "{refusal:?}");
+        }
+    }
 
     #[test]
     fn topics_of_one_log_have_one_id() {

@@ -29,6 +29,10 @@ const IN_COMMIT: c_int = 8000;
 const LONG: c_int = 4 * IN_COMMIT;
 /// How long the only reader waits for a long WAL to restart. Tests run on slow machines, and do not measure this time.
 const ONLY_READER_WAIT: Duration = Duration::from_millis(if cfg!(test) { 60_000 } else { 100 });
+/// How long a checkpoint that empties the WAL waits for readers and for the background thread.
+const EMPTY_WAIT: Duration = Duration::from_millis(250);
+/// How long a statement waits for other connections.
+const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// How long a reader waits while others are open.
 const NEXT_READER_WAIT: Duration = Duration::from_secs(1);
 /// Pages added while a reader is open after which it has to end, 1 GB: its snapshot keeps all of them in the WAL.
@@ -99,6 +103,11 @@ impl WriteAheadLog {
         ReadGuard { log: self.clone(), since: state.pages }
     }
 
+    /// Pages in the WAL after the last commit of this process; 0 if there was none.
+    pub fn pages(&self) -> u64 {
+        u64::try_from(self.state.get().pages).unwrap_or(0)
+    }
+
     /// Requests a checkpoint from the background thread; if the channel is full, a request is pending already.
     fn wake(&self) {
         let _already_pending = self.wake.try_send(());
@@ -122,15 +131,34 @@ impl Drop for ReadGuard {
     }
 }
 
+/// The WAL of the database at a path.
+pub fn file_of(database: &Path) -> PathBuf {
+    PathBuf::from(format!("{}-wal", database.display()))
+}
+
+/// Checkpoints all of the WAL and empties it, so that the file alone is the database. Leaves the rest to the next one
+/// if a reader is in the way.
+pub fn empty(connection: &Connection) {
+    let run = || -> rusqlite::Result<()> {
+        connection.busy_timeout(EMPTY_WAIT)?;
+        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        connection.busy_timeout(BUSY_WAIT)?;
+        emptied
+    };
+    if let Err(error) = run() {
+        tracing::warn!(error = %error, "cannot checkpoint {}: {error}", connection.path().unwrap_or_default());
+    }
+}
+
 /// Starts background checkpoints of the file at `path`, until `connection`, its writer, is closed.
 pub fn checkpoint_in_background(connection: &mut Connection, path: &Path) -> rusqlite::Result<WriteAheadLog> {
     let background = Connection::open(path)?;
-    background.busy_timeout(Duration::from_secs(5))?;
+    background.busy_timeout(BUSY_WAIT)?;
     let (wake, woken) = sync_channel(1);
     let (report, done) = sync_channel(1);
     let log = WriteAheadLog { state: Arc::default(), wake };
     let watched = Arc::clone(&log.state);
-    let file = PathBuf::from(format!("{}-wal", path.display()));
+    let file = file_of(path);
     let run = move || checkpoint_when_woken(&background, &file, &watched, &woken, &report);
     if let Err(error) = thread::Builder::new().name("wal-checkpoint".to_owned()).spawn(run) {
         tracing::warn!(error = %error, "cannot checkpoint in the background, commits do it: {error}");

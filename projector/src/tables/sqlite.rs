@@ -5,6 +5,7 @@
 
 mod added_columns;
 mod control;
+mod cursor;
 mod joint;
 pub(super) mod row_functions;
 
@@ -14,17 +15,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
-use daybook_ingest::{log::BoxFuture, sqlite::wal};
+use daybook_ingest::{
+    log::BoxFuture,
+    sqlite::{opened_files::OpenedFiles, wal},
+};
 use rusqlite::{Connection, ErrorCode, ffi, types::ValueRef};
 use tokio::sync::mpsc;
 
-use self::control::CONTROL_SCHEMA;
+use self::{control::CONTROL_SCHEMA, cursor::SqliteCursor};
 use crate::space::{self, Space};
 use crate::tables::{
     Cell, Chunks, Column, Cursor, JointTransaction, Params, Plan, PlanOutcome, Render, Row, Rows, SchemaDefinition,
-    Statement, Store, Tables, TablesError, Timestamp, Transaction,
+    Statement, Store, Tables, TablesError, Transaction,
     cell::{check_cells, check_columns},
-    row::{shape, texts_of_json},
     sqlite_readers::{Readers, ReadingThreads},
 };
 
@@ -41,11 +44,13 @@ pub struct SqliteStore {
 
 struct SqliteTables {
     writer: Arc<Mutex<Connection>>,
+    files: Arc<OpenedFiles>,
     readers: Readers,
 }
 
 struct SqliteTransaction<'a> {
     connection: MutexGuard<'a, Connection>,
+    files: &'a OpenedFiles,
     done: bool,
 }
 
@@ -99,8 +104,11 @@ impl SqliteStore {
         };
         let mut writer = open().map_err(|e| error("open", &e))?;
         let write_ahead = wal::checkpoint_in_background(&mut writer, &path).map_err(|e| error("open", &e))?;
+        let files = OpenedFiles::at(&path);
+        let files =
+            files.map_err(|e| TablesError::Unavailable(format!("cannot find the files of {schema}.db: {e}")))?;
         let readers = Readers::new(self.threads()?, path, STATEMENTS_MAX, write_ahead);
-        Ok(Arc::new(SqliteTables { writer: Arc::new(Mutex::new(writer)), readers }))
+        Ok(Arc::new(SqliteTables { writer: Arc::new(Mutex::new(writer)), files: Arc::new(files), readers }))
     }
 }
 
@@ -174,15 +182,22 @@ impl Store for SqliteStore {
     }
 
     fn contents(&self) -> String {
-        format!("{}, and all other files *.db* there but log.db*", self.folder.join("control.db*").display())
+        let control = self.folder.join("control.db*");
+        format!("{}, all other files *.db* there but log.db*, and the folder search there", control.display())
     }
+}
+
+/// Fails if others have removed or replaced the files. A restart fills new ones from the log.
+fn check(files: &OpenedFiles) -> Result<(), TablesError> {
+    files.check().map_err(TablesError::Unavailable)
 }
 
 impl SqliteTables {
     fn start(&self) -> Result<SqliteTransaction<'_>, TablesError> {
         let connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        check(&self.files)?;
         connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| error("begin", &e))?;
-        Ok(SqliteTransaction { connection, done: false })
+        Ok(SqliteTransaction { connection, files: &self.files, done: false })
     }
 }
 
@@ -214,10 +229,12 @@ impl Tables for SqliteTables {
         statement: &'static Statement,
         params: Vec<Cell>,
     ) -> BoxFuture<'a, Result<Vec<Row>, TablesError>> {
-        let writer = Arc::clone(&self.writer);
+        let (writer, files) = (Arc::clone(&self.writer), Arc::clone(&self.files));
         let write = move || {
             let connection = writer.lock().unwrap_or_else(PoisonError::into_inner);
-            read(&connection, statement, &Params::One(params))
+            check(&files)?;
+            let rows = read(&connection, statement, &Params::One(params))?;
+            check(&files).map(|()| rows)
         };
         Box::pin(async move {
             let written = tokio::task::spawn_blocking(write).await;
@@ -243,6 +260,10 @@ impl Tables for SqliteTables {
 
     fn stream(&self, statement: &'static Statement, params: Vec<Cell>, render: Render) -> Chunks {
         self.readers.stream(statement, params, render)
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.files.check().err()
     }
 
     fn listen(&self) -> BoxFuture<'_, Result<Option<mpsc::Receiver<String>>, TablesError>> {
@@ -287,7 +308,8 @@ impl Transaction for SqliteTransaction<'_> {
     fn commit(mut self: Box<Self>) -> Result<(), TablesError> {
         self.connection.execute_batch("COMMIT").map_err(|e| error("commit", &e))?;
         self.done = true;
-        Ok(())
+        // Nothing counts as applied that went to a file that is not there any more.
+        check(self.files)
     }
 }
 
@@ -428,44 +450,6 @@ pub(super) fn visit(
         Ok(())
     })?;
     failed.map_or(Ok(()), Err)
-}
-
-struct SqliteCursor<'a, 'b>(&'a rusqlite::Row<'b>);
-
-impl SqliteCursor<'_, '_> {
-    fn value(&self, column: usize) -> Result<ValueRef<'_>, TablesError> {
-        self.0.get_ref(column).map_err(|_| shape())
-    }
-}
-
-impl Cursor for SqliteCursor<'_, '_> {
-    fn optional_text(&self, column: usize) -> Result<Option<&str>, TablesError> {
-        self.value(column)?.as_str_or_null().map_err(|_| shape())
-    }
-
-    fn optional_int(&self, column: usize) -> Result<Option<i64>, TablesError> {
-        self.value(column)?.as_i64_or_null().map_err(|_| shape())
-    }
-
-    fn optional_bool(&self, column: usize) -> Result<Option<bool>, TablesError> {
-        Ok(self.optional_int(column)?.map(|value| value != 0))
-    }
-
-    fn optional_float(&self, column: usize) -> Result<Option<f64>, TablesError> {
-        self.value(column)?.as_f64_or_null().map_err(|_| shape())
-    }
-
-    fn optional_bytes(&self, column: usize) -> Result<Option<&[u8]>, TablesError> {
-        self.value(column)?.as_blob_or_null().map_err(|_| shape())
-    }
-
-    fn optional_timestamp(&self, column: usize) -> Result<Option<Timestamp>, TablesError> {
-        Ok(self.optional_int(column)?.map(Timestamp))
-    }
-
-    fn optional_texts(&self, column: usize) -> Result<Option<Vec<String>>, TablesError> {
-        self.optional_text(column)?.map(texts_of_json).transpose()
-    }
 }
 
 /// Sorts an error by how the caller can react.

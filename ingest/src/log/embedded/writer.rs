@@ -14,21 +14,50 @@ use daybook_schemas::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::mpsc;
 
-use super::{Shared, damage, opened_file::OpenedFile, partition, read_end};
-use crate::log::{AppendError, LogError, NewRecord, Waiting};
+use super::{Shared, damage, partition, read_end};
+use crate::{
+    log::{AppendError, LogError, NewRecord, Record, Waiting},
+    sqlite::{
+        opened_files::OpenedFiles,
+        wal::{self, WriteAheadLog},
+        wal_end::WalEnd,
+    },
+};
 
 /// Appends that one commit covers at most.
 const COMMIT_APPENDS_MAX: usize = 1024;
 /// Bytes of values after which a commit takes no further append.
 const COMMIT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-pub(super) fn start(
-    mut connection: Connection,
-    file: Arc<OpenedFile>,
-    shared: Arc<Shared>,
-    mut appends: mpsc::Receiver<Waiting>,
-) -> Result<JoinHandle<()>, LogError> {
-    let run = move || {
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) write_ahead: WriteAheadLog,
+    pub(super) end: WalEnd,
+    pub(super) files: Arc<OpenedFiles>,
+    pub(super) shared: Arc<Shared>,
+    /// Why nothing is written any more: a commit went to files that are not those of the log now.
+    pub(super) lost: Option<String>,
+}
+
+/// Records of a transaction, which are not yet published.
+pub(super) struct Committed {
+    pub(super) records: Vec<Record>,
+    /// Of each call.
+    positions: Vec<Vec<Position>>,
+}
+
+impl Writer {
+    /// Starts the thread, which ends with the queue.
+    pub(super) fn start(mut self, mut appends: mpsc::Receiver<Waiting>) -> Result<JoinHandle<()>, LogError> {
+        let run = move || {
+            self.write(&mut appends);
+            self.close();
+        };
+        let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(run);
+        thread.map_err(|e| LogError::Unusable(format!("cannot start the log's writer: {e}")))
+    }
+
+    fn write(&mut self, appends: &mut mpsc::Receiver<Waiting>) {
         let mut waiting: Vec<Waiting> = Vec::new();
         while let Some(first) = appends.blocking_recv() {
             let mut bytes = bytes_of(&first);
@@ -41,13 +70,9 @@ pub(super) fn start(
                 waiting.push(next);
             }
             let calls: Vec<&[NewRecord]> = waiting.iter().map(|(records, _)| records.as_slice()).collect();
-            let committed = file
-                .check()
-                .and_then(|()| commit(&mut connection, file.path(), &shared, &calls).map_err(|e| e.to_string()));
-            // Also afterwards: nothing is acknowledged that went to a file that is not there any more.
-            match committed.and_then(|positions| file.check().map(|()| positions)) {
+            match self.append(&calls) {
                 Ok(mut positions) => {
-                    shared.note(None);
+                    self.shared.note(None);
                     for ((records, done), positions) in waiting.drain(..).zip(positions.drain(..)) {
                         debug_assert_eq!(records.len(), positions.len());
                         done(Ok(positions));
@@ -55,29 +80,54 @@ pub(super) fn start(
                 }
                 Err(error) => {
                     tracing::error!(error, "cannot append to the embedded log: {error}");
-                    shared.note(Some(error.clone()));
+                    self.shared.note(Some(error.clone()));
                     for (_, done) in waiting.drain(..) {
                         done(Err(AppendError::Unavailable(error.clone())));
                     }
                 }
             }
         }
-    };
-    let thread = thread::Builder::new().name("log-writer".to_owned()).spawn(run);
-    thread.map_err(|e| LogError::Unusable(format!("cannot start the log's writer: {e}")))
+    }
+
+    /// Commits and publishes the records of several calls; returns the positions of each call.
+    fn append(&mut self, calls: &[&[NewRecord]]) -> Result<Vec<Vec<Position>>, String> {
+        if let Some(lost) = &self.lost {
+            return Err(lost.clone());
+        }
+        self.files.check()?;
+        let committed = commit(&mut self.connection, self.files.path(), &self.shared, calls);
+        let committed = committed.map_err(|error| error.to_string())?;
+        // Also afterwards: nothing is acknowledged that went to a file that is not there any more.
+        self.prove().inspect_err(|lost| self.lost = Some(lost.clone()))?;
+        self.shared.tails.push(committed.records);
+        Ok(committed.positions)
+    }
+
+    /// Fails with the reason unless the files hold what was committed.
+    fn prove(&mut self) -> Result<(), String> {
+        self.files.check()?;
+        self.end.check(self.write_ahead.pages())
+    }
+
+    /// Leaves the whole log in its file alone. Files that others have changed are left as they are.
+    fn close(mut self) {
+        if self.write_ahead.pages() > 0 && self.lost.is_none() && self.prove().is_ok() {
+            wal::empty(&self.connection);
+        }
+    }
 }
 
 fn bytes_of((records, _): &Waiting) -> usize {
     records.iter().map(|record| record.value.len()).sum()
 }
 
-/// Commits the records of several calls in one transaction; publishes them and returns the positions of each call.
+/// Commits the records of several calls in one transaction.
 pub(super) fn commit(
     connection: &mut Connection,
     path: &Path,
     shared: &Shared,
     calls: &[&[NewRecord]],
-) -> Result<Vec<Vec<Position>>, LogError> {
+) -> Result<Committed, LogError> {
     let sort = |error: rusqlite::Error| damage::of_reading(path, &error);
     let mut ends: HashMap<Topic, Offset> = HashMap::new();
     let transaction = connection.transaction().map_err(sort)?;
@@ -108,8 +158,7 @@ pub(super) fn commit(
         positions.push(of_call);
     }
     transaction.commit().map_err(sort)?;
-    shared.tails.push(committed);
-    Ok(positions)
+    Ok(Committed { records: committed, positions })
 }
 
 fn insert(transaction: &Transaction<'_>, record: &NewRecord, position: Position) -> rusqlite::Result<()> {
