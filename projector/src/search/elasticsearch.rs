@@ -316,6 +316,8 @@ impl ElasticsearchIndex {
         let answer = accepted(status, read_value(text))?;
         let outcome = bulk::outcome(&self.name, &body.items, &answer);
         if let Some(other) = outcome.elsewhere {
+            // Which knows all indexes that the alias leads to, unless it was put right meanwhile.
+            self.store.check_alias(&self.name, &self.id).await?;
             return Err(place::leads_elsewhere(&self.alias, &other));
         }
         match (outcome.gone, outcome.retry) {
