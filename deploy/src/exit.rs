@@ -95,7 +95,7 @@ fn code_of(error: &anyhow::Error) -> Code {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return Some(failure.code);
         }
-        if let Some(SearchError::Foreign(_)) = cause.downcast_ref() {
+        if let Some(SearchError::Foreign(_) | SearchError::Unusable(_)) = cause.downcast_ref() {
             return Some(Code::Usage);
         }
         if let Some(Mismatch::Partitions { .. }) = cause.downcast_ref() {

@@ -145,7 +145,7 @@ impl Base {
         };
         let what = format!("the live generation of {}", platform.domain());
         let opened = retry(&what, start, || open::open(&platform), transient).await?;
-        self.refuse_foreign(&platform, &opened.generation, start).await?;
+        self.check_search(&platform, &opened.generation, start).await?;
         let watcher = Watcher::start(platform.clone(), &opened).await?;
         let (serving, generations) = (watcher.serving(), watcher.generations());
         let mut tasks = JoinSet::new();
@@ -155,15 +155,16 @@ impl Base {
         Ok(Running { api, versions, opened, serving, platform, search, generations, watcher, tasks })
     }
 
-    /// Refuses an index that is not of this log. An index that does not answer is looked at later, by its runner.
-    async fn refuse_foreign(&self, platform: &Platform, generation: &Generation, start: &Start) -> Result<()> {
+    /// Refuses an index that is not of this log, and an address where no index can be. What does not answer is looked at
+    /// later, by its runner.
+    async fn check_search(&self, platform: &Platform, generation: &Generation, start: &Start) -> Result<()> {
         let (Some(store), Some(binding)) = (&self.indexes, platform.binding(generation)) else { return Ok(()) };
         if self.is_search_silent.load(Ordering::Relaxed) {
             return Ok(());
         }
         start.wait_for(format!("search ({})", store.describe()));
         match tokio::time::timeout(SEARCH_MAX, store.check(&binding)).await {
-            Ok(Err(error @ SearchError::Foreign(_))) => Err(error.into()),
+            Ok(Err(error @ (SearchError::Foreign(_) | SearchError::Unusable(_)))) => Err(error.into()),
             Ok(Ok(()) | Err(_)) => Ok(()),
             Err(_) => {
                 let (place, seconds) = (store.describe(), SEARCH_MAX.as_secs());

@@ -70,6 +70,10 @@ pub enum SearchError {
     /// The index belongs to something else. Terminal: the configuration, or the index, has to change.
     #[error("the search index is not this installation's: {0}")]
     Foreign(String),
+    /// What is at the address cannot be used: another product, an old version, or a refused login. Ends a start; retried
+    /// later, because somebody may correct it meanwhile.
+    #[error("search cannot be used: {0}")]
+    Unusable(String),
     /// It cannot make an index of this shape. Terminal: the literal mapping, or the search server, has to change.
     #[error("the index cannot be made: {0}")]
     Unsupported(String),
@@ -81,7 +85,7 @@ pub enum SearchError {
 impl SearchError {
     /// Whether another attempt can succeed although nobody changes anything in the index.
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable(_) | Self::Full(_))
+        matches!(self, Self::Unavailable(_) | Self::Full(_) | Self::Unusable(_))
     }
 }
 

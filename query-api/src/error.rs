@@ -162,6 +162,10 @@ impl From<SearchError> for ApiError {
                 tracing::warn!(error = %error, "{error}");
                 Self::Unavailable("the search index is not this installation's; see the status".to_owned())
             }
+            SearchError::Unusable(_) => {
+                tracing::warn!(error = %error, "{error}");
+                Self::Unavailable("search cannot be used now; see the status".to_owned())
+            }
             SearchError::Unsupported(_) => {
                 tracing::warn!(error = %error, "{error}");
                 Self::Unavailable("the search index cannot be made; see the status".to_owned())

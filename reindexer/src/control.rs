@@ -429,7 +429,12 @@ fn holder(row: &Row) -> Result<Holder, TablesError> {
 impl NumberSource for Control {
     fn take(&self, sequence: &'static str, count: i64, above: i64) -> BoxFuture<'_, Result<i64, SequenceError>> {
         Box::pin(async move {
-            let taken = self.tables.write(&TAKE_NUMBERS, vec![sequence.into(), count.into(), above.into()]).await;
+            let take = || self.tables.write(&TAKE_NUMBERS, vec![sequence.into(), count.into(), above.into()]);
+            let taken = match take().await {
+                // Its connection had ended, or led to a former primary: another one is opened.
+                Err(TablesError::Moved(_)) => take().await,
+                taken => taken,
+            };
             let rows = taken.map_err(|error| SequenceError(error.to_string()))?;
             let row = rows.first().ok_or_else(|| SequenceError("control storage returned no number".to_owned()))?;
             let taken = TakenRow::read(row).map_err(|error| SequenceError(error.to_string()))?;

@@ -14,6 +14,10 @@ use daybook_tests::{
     services::{self, OwnServices, sql},
     wait,
 };
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
 
 use crate::tables::generation;
 
@@ -35,6 +39,24 @@ fn with(url: &str, user: &str, database: &str) -> String {
     format!("postgres://{user}@{}/{database}", place.split('/').next().unwrap_or_default())
 }
 
+/// Why a server is refused that answers as one of HTTP does what it cannot read.
+async fn other_protocol() -> TablesError {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("{error}"));
+    let address = listener.local_addr().unwrap_or_else(|error| panic!("{error}"));
+    let server = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            // The client sees an answer, or the end.
+            let _read = stream.read(&mut request).await;
+            let _written = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await;
+            let _closed = stream.shutdown().await;
+        }
+    });
+    let refused = refusal(&format!("postgres://postgres@{address}/x?sslmode=disable")).await;
+    server.abort();
+    refused
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_heal_by_itself_is_refused_with_the_remedy() {
     let (url, name) = (services::postgres(), services::unique("refusals"));
@@ -51,7 +73,13 @@ async fn what_cannot_heal_by_itself_is_refused_with_the_remedy() {
     let not_granted = refusal(&with(&url, &name, "postgres")).await;
     sql(&url, &format!("DROP ROLE {name}"));
     let wrong_setting = format!("{}?options=-c%20no_such_setting%3D1", with(&url, "postgres", "postgres"));
+    sql(&url, &format!("CREATE ROLE {name} SUPERUSER LOGIN"));
+    sql(&url, &format!("ALTER ROLE {name} SET default_transaction_read_only = on"));
+    let read_only = refusal(&with(&url, &name, "postgres")).await;
+    sql(&url, &format!("DROP ROLE {name}"));
     for (refused, remedy) in [
+        (read_only, "ALTER ROLE"),
+        (other_protocol().await, "no PostgreSQL"),
         (not_granted, "grant the role"),
         (refusal(&with(&url, "postgres", "no_such_database")).await, "create the database"),
         (refusal(&with(&url, "no_such_role", "postgres")).await, "pg_hba.conf"),

@@ -2,15 +2,18 @@
 
 use std::{collections::HashSet, fs, path::Path, process::Command};
 
+use axum::{Router, http::StatusCode};
 use daybook_tests::{
-    api::Api,
+    api::{Api, of_metaflow},
     documents::compare_documents,
     model::Model,
     process::{Backend, Place, Server, run},
     services::{self, Folder},
+    wait::until,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 /// Makes a run with a tag and a task, and returns the position after it.
 async fn write(api: &Api) -> String {
@@ -178,5 +181,83 @@ async fn an_index_that_is_deleted_while_nobody_writes_is_built_again() {
     let position = write(&servers[1].api).await;
     for server in &servers {
         compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+    }
+}
+
+/// Sends a body to Elasticsearch.
+async fn send(elasticsearch: &Api, method: Method, path: &str, body: Value) {
+    let json = [("content-type", "application/json")];
+    let answer = elasticsearch.send(method, path, Some(body.to_string()), &json).await;
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+}
+
+/// Waits until searches are refused, and the status says why.
+async fn is_closed(api: &Api, reason: &str) {
+    until("search is closed", async || api.get("/api/v1/search?limit=0").await.status == 503).await;
+    let status = api.get("/api/v1/status").await.json();
+    let failure = of_metaflow(&status)["search"]["failure"].as_str().unwrap_or_default();
+    assert!(failure.contains(reason), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_in_the_place_of_ours_closes_search_until_it_is_gone() {
+    let (place, elasticsearch) =
+        (Place::new("index_place", Backend::Distributed), Api::new(&services::elasticsearch()));
+    let server = Server::start(&place);
+    let position = write(&server.api).await;
+    search(&server.api, "limit=0", &position).await;
+    let ours = place.index();
+    let (foreign, alias) = (format!("{ours}-foreign"), format!("{}-live", &ours[1..]));
+    // The alias leads to another index while documents are written.
+    send(&elasticsearch, Method::PUT, &foreign, json!({})).await;
+    let lead = async |from: &str, to: &str| {
+        let [from, to] = [from, to].map(|index| json!({"index": &index[1..], "alias": alias}));
+        let actions = json!({"actions": [{"remove": from}, {"add": to}]});
+        send(&elasticsearch, Method::POST, "/_aliases", actions).await;
+    };
+    lead(&ours, &foreign).await;
+    write(&server.api).await;
+    is_closed(&server.api, &foreign[1..]).await;
+    let position = write(&server.api).await;
+    lead(&foreign, &ours).await;
+    compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+    // Ours is deleted, and the other one has its name and its alias.
+    let takes = |name: &str| json!({"add": {"index": &foreign[1..], "alias": name}});
+    let actions = json!([{"remove_index": {"index": &ours[1..]}}, takes(&ours[1..]), takes(&alias)]);
+    send(&elasticsearch, Method::POST, "/_aliases", json!({"actions": actions})).await;
+    let position = write(&server.api).await;
+    is_closed(&server.api, &foreign[1..]).await;
+    assert_eq!(elasticsearch.send(Method::DELETE, &foreign, None, &[]).await.status, 200);
+    compare_documents(&server.api, &Model::of(&place.events()), &position).await;
+}
+
+/// The address of a server that answers every request alike.
+async fn another_server(status: StatusCode, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap_or_else(|error| panic!("{error}"));
+    let address = listener.local_addr().unwrap_or_else(|error| panic!("{error}"));
+    let routes = Router::new().fallback(move || async move { (status, body) });
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_with_anything_but_an_elasticsearch_that_may_be_used_ends_with_the_reason() {
+    const OLD: &str = r#"{"version": {"number": "6.8.23"}, "tagline": "You Know, for Search"}"#;
+    const DENIED: &str = r#"{"error": {"type": "security_exception", "reason": "no such user"}, "status": 401}"#;
+    let place = Place::new("other_product", Backend::Embedded);
+    let folder = place.folder.0.display().to_string();
+    let html = another_server(StatusCode::OK, "<html></html>").await;
+    for (url, reason) in [
+        (html.replace("http:", "https:"), "does not speak TLS"),
+        (html, "not that of Elasticsearch"),
+        (another_server(StatusCode::NOT_FOUND, "").await, "not that of Elasticsearch"),
+        (another_server(StatusCode::OK, OLD).await, "6.8.23 is too old"),
+        (another_server(StatusCode::UNAUTHORIZED, DENIED).await, "no such user"),
+        (another_server(StatusCode::FORBIDDEN, "").await, "correct user and password"),
+    ] {
+        let refused = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &folder, "--search", &url]);
+        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{reason}: {text}");
+        assert!(text.contains(reason) && text.contains("--search") && !text.contains("null"), "{text}");
     }
 }

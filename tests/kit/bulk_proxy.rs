@@ -10,7 +10,7 @@ use axum::{
     Router,
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{StatusCode, header::CONTENT_TYPE, request::Parts},
+    http::{HeaderName, StatusCode, header::CONTENT_TYPE, request::Parts},
     response::Response,
 };
 use reqwest::Client;
@@ -117,7 +117,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let harm = shared.harm.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if !parts.uri.path().ends_with("/_bulk") {
         return match harm {
-            Harm::RefuseSearches if parts.uri.path().ends_with("-live/_search") => {
+            // Others ask how new the index is.
+            Harm::RefuseSearches if parts.uri.query().is_some_and(|query| query.contains("search_type=")) => {
                 shared.refuse_search(&parts, body).await
             }
             _ => shared.pass_on(&parts, body).await,
@@ -174,7 +175,8 @@ impl Shared {
         };
         let error = json!({"type": "document_parsing_exception", "reason": "for a test"});
         if let Some(outcomes) = answered["items"].as_array_mut() {
-            outcomes.insert(place, json!({"index": {"status": 400, "error": error}}));
+            let index = parts.uri.path().trim_start_matches('/').trim_end_matches("-live/_bulk");
+            outcomes.insert(place, json!({"index": {"_index": index, "status": 400, "error": error}}));
         }
         answered["errors"] = true.into();
         plain(StatusCode::OK, &answered)
@@ -213,8 +215,10 @@ impl Shared {
         let (status, headers) = (answer.status(), answer.headers().clone());
         let mut response = Response::new(Body::from(answer.bytes().await.unwrap_or_default()));
         *response.status_mut() = status;
-        if let Some(kind) = headers.get(CONTENT_TYPE) {
-            response.headers_mut().insert(CONTENT_TYPE, kind.clone());
+        for name in [CONTENT_TYPE, HeaderName::from_static("x-elastic-product")] {
+            if let Some(value) = headers.get(&name) {
+                response.headers_mut().insert(name, value.clone());
+            }
         }
         response
     }

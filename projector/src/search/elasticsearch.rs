@@ -10,6 +10,7 @@ mod check;
 mod health;
 mod live_alias;
 mod place;
+mod product;
 mod queries;
 mod scan;
 mod schema;
@@ -49,6 +50,10 @@ const SHARD_WAIT_MAX: &str = "5s";
 const CALL_MAX: Duration = Duration::from_secs(15);
 /// The same for a look at where an index is, before it is used: a silent server is named soon.
 const LOOK_MAX: Duration = Duration::from_secs(3);
+/// What OpenSSL says of a server that does not speak TLS.
+const NO_TLS: [&str; 3] = ["wrong version number", "packet length too long", "http request"];
+/// What Elasticsearch says of an index that somebody has closed, and may open again.
+const CLOSED: &str = "index_closed_exception";
 /// How long Elasticsearch may look for answers to one search.
 const SEARCH_MAX: &str = "10s";
 
@@ -146,13 +151,10 @@ impl ElasticsearchStore {
         headers: HeaderMap,
         body: Option<Vec<u8>>,
     ) -> Result<(u16, String), SearchError> {
-        let unavailable = |error: elasticsearch::Error| {
-            SearchError::Unavailable(format!("Elasticsearch does not answer: {}", chain(&error)))
-        };
         let sent = self.client.send(method, path, headers, None::<&()>, body, limit).await;
-        let response = sent.map_err(unavailable)?;
+        let response = sent.map_err(|error| silent(&error))?;
         let status = response.status_code().as_u16();
-        Ok((status, response.text().await.map_err(unavailable)?))
+        Ok((status, response.text().await.map_err(|error| silent(&error))?))
     }
 }
 
@@ -169,7 +171,20 @@ fn read_value(text: String) -> Value {
     serde_json::from_str(&text).unwrap_or(Value::String(text))
 }
 
-/// An error with its causes, in one line; no address in it.
+/// What it means that a call has no answer.
+fn silent(error: &elasticsearch::Error) -> SearchError {
+    let cause = chain(error);
+    if NO_TLS.iter().any(|said| cause.contains(said)) {
+        let reason = "the server does not speak TLS: correct https to http in --search, or the port";
+        return SearchError::Unusable(reason.to_owned());
+    }
+    if cause.contains("certificate verify failed") {
+        return SearchError::Unusable(format!("the server's certificate is not trusted: {cause}"));
+    }
+    SearchError::Unavailable(format!("Elasticsearch does not answer: {cause}"))
+}
+
+/// The deepest cause of an error; no address is in it.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(deeper) = cause.source() {
@@ -199,14 +214,20 @@ const fn is_good(status: u16) -> bool {
 /// What an answer that is not a good one means.
 fn failure(status: u16, answer: &Value) -> SearchError {
     let error = &answer["error"];
-    let reason = if error.is_null() && status != 404 {
-        no_elasticsearch(status)
-    } else {
-        format!("{status} {}: {}", error["type"], error["reason"])
+    let kind = error["type"].as_str().unwrap_or_default();
+    let reason = match (error["reason"].as_str(), error.as_str()) {
+        (Some(reason), _) => format!("{status} {kind}: {reason}"),
+        (None, Some(reason)) => format!("{status}: {reason}"),
+        (None, None) if kind.is_empty() => no_elasticsearch(status),
+        (None, None) => format!("{status} {kind}"),
     };
     match status {
-        404 => SearchError::Gone(reason),
-        400 | 413 => SearchError::Refused(reason),
+        // Other reasons for 403 are blocks of indexes, which pass.
+        401 | 403 if error.is_null() || kind == "security_exception" => SearchError::Unusable(format!(
+            "the login is refused: {reason}; correct user and password in --search, or the privileges of the user"
+        )),
+        404 if !error.is_null() => SearchError::Gone(reason),
+        400 | 413 if kind != CLOSED => SearchError::Refused(reason),
         _ => passing(reason),
     }
 }
@@ -230,7 +251,10 @@ impl SearchStore for ElasticsearchStore {
     }
 
     fn check<'a>(&'a self, binding: &'a Binding) -> BoxFuture<'a, Result<(), SearchError>> {
-        Box::pin(async move { self.find(binding).await.map(|_| ()) })
+        Box::pin(async move {
+            self.identify().await?;
+            self.find(binding).await.map(|_| ())
+        })
     }
 
     fn check_shape<'a>(&'a self, shape: &'a IndexShape) -> BoxFuture<'a, Result<(), SearchError>> {
@@ -287,15 +311,19 @@ pub struct ElasticsearchIndex {
 }
 
 impl ElasticsearchIndex {
+    /// Writes through the alias, because a write to a name that no index has would make one. Each item says where it
+    /// went.
     async fn write_body(&self, body: bulk::Body) -> Result<Vec<Refused>, SearchError> {
-        let fields = "filter_path=errors,items.*.status,items.*.error";
+        let fields = "filter_path=items.*._index,items.*.status,items.*.error";
         let path = format!("/{}/_bulk?require_alias=true&timeout={SHARD_WAIT_MAX}&{fields}", self.alias);
         let (status, text) = self.store.send(Method::Post, &path, ndjson(), Some(body.ndjson)).await?;
         let answer = accepted(status, read_value(text))?;
-        if answer["errors"] == false {
-            return Ok(Vec::new());
+        let outcome = bulk::outcome(&self.name, &body.items, &answer);
+        if let Some(other) = outcome.elsewhere {
+            // Which knows all indexes that the alias leads to, unless it was put right meanwhile.
+            self.store.check_alias(&self.name, &self.id).await?;
+            return Err(place::leads_elsewhere(&self.alias, &other));
         }
-        let outcome = bulk::outcome(&body.items, &answer);
         match (outcome.gone, outcome.retry) {
             (Some(reason), _) => Err(SearchError::Gone(reason)),
             (None, Some(reason)) => Err(passing(reason)),
@@ -325,7 +353,7 @@ impl SearchIndex for ElasticsearchIndex {
 
     fn refresh(&self) -> BoxFuture<'_, Result<(), SearchError>> {
         Box::pin(async move {
-            let path = format!("/{}/_refresh", self.alias);
+            let path = format!("/{}/_refresh", self.name);
             let (status, answer) = self.store.call(Method::Post, &path, None).await?;
             let shards = &accepted(status, answer)?["_shards"];
             // A missing shard is counted in neither. Replicas are counted, too.
@@ -339,9 +367,7 @@ impl SearchIndex for ElasticsearchIndex {
 
     fn newest(&self) -> BoxFuture<'_, Result<Option<i64>, SearchError>> {
         Box::pin(async move {
-            if self.store.id_of(&self.name).await? != self.id {
-                return Err(SearchError::Gone(format!("{} was made again", self.name)));
-            }
+            self.store.check_alias(&self.name, &self.id).await?;
             let path = format!("/{}/_search?{WHOLE}", self.name);
             let body = json!({"size": 0, "aggs": {"newest": {"max": {"field": "applied"}}}});
             let (status, answer) = self.store.call(Method::Post, &path, Some(body)).await?;
@@ -356,7 +382,7 @@ impl SearchIndex for ElasticsearchIndex {
             // Otherwise each shard rates words by how rare they are there.
             let is_divided = self.shape.storage.shards > 1 && request.sort.field.is_none();
             let kind = if is_divided { "dfs_query_then_fetch" } else { "query_then_fetch" };
-            let path = format!("/{}/_search?timeout={SEARCH_MAX}&{WHOLE}&search_type={kind}", self.alias);
+            let path = format!("/{}/_search?timeout={SEARCH_MAX}&{WHOLE}&search_type={kind}", self.name);
             let body = queries::search(&self.shape, &request).to_string().into_bytes();
             let (status, text) = self.store.send(Method::Post, &path, HeaderMap::new(), Some(body)).await?;
             if !is_good(status) {
@@ -379,7 +405,7 @@ impl SearchIndex for ElasticsearchIndex {
     fn parents(&self, requests: Vec<ParentsRequest>) -> BoxFuture<'_, Result<Vec<ParentsFound>, SearchError>> {
         Box::pin(async move {
             let fields = "filter_path=responses.status,responses.error,responses.timed_out,responses.hits.total,responses.hits.hits.fields";
-            let path = format!("/{}/_msearch?{fields}", self.alias);
+            let path = format!("/{}/_msearch?{fields}", self.name);
             let (mut body, header) = (Vec::new(), json!({"allow_partial_search_results": false}));
             for request in &requests {
                 let mut search = queries::parents(&self.shape, request);
@@ -444,6 +470,24 @@ mod tests {
         }
         let answer = json!({"error": {"type": "overloaded", "reason": "too many"}, "status": 503});
         assert!(said(503, answer).is_err_and(|error| error.contains("overloaded") && error.contains("too many")));
+        // As it answers a method that it does not know.
+        let answer = json!({"error": "Incorrect HTTP method", "status": 405});
+        assert!(said(405, answer).is_err_and(|error| error.contains("405: Incorrect HTTP method")));
         assert_eq!(said(200, json!({"acknowledged": true})), Ok(json!({"acknowledged": true})));
+    }
+
+    #[test]
+    fn failures_are_sorted_by_who_can_mend_them() {
+        let said = |status, kind: &str| failure(status, &json!({"error": {"type": kind, "reason": "r"}}));
+        assert!(matches!(said(400, CLOSED), SearchError::Unavailable(_)));
+        assert!(matches!(said(400, "parsing_exception"), SearchError::Refused(_)));
+        assert!(matches!(said(404, "index_not_found_exception"), SearchError::Gone(_)));
+        assert!(matches!(said(403, "cluster_block_exception"), SearchError::Unavailable(_)));
+        for status in [401, 403] {
+            assert!(matches!(said(status, "security_exception"), SearchError::Unusable(_)), "{status}");
+        }
+        let of_another = failure(404, &Value::Null);
+        assert!(matches!(of_another, SearchError::Unavailable(_)), "{of_another:?}");
+        assert!(!of_another.to_string().contains("null"), "{of_another}");
     }
 }

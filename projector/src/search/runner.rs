@@ -85,6 +85,14 @@ impl SearchRunnerError {
             _ => false,
         }
     }
+
+    /// Whether the index is not this installation's.
+    const fn is_foreign(&self) -> bool {
+        matches!(
+            self,
+            Self::Search(SearchError::Foreign(_)) | Self::Source(SourceError::Search(SearchError::Foreign(_)))
+        )
+    }
 }
 
 /// What the runner works with.
@@ -229,6 +237,9 @@ impl Worker {
         let domain = self.setting.generation.domain;
         tracing::warn!(error = chain, domain, "search of {domain} paused: {chain}");
         self.setting.search.note(|health| health.fail(chain, error.is_full()));
+        if error.is_foreign() {
+            self.setting.search.close();
+        }
     }
 
     /// Opens the index, builds it if it was never built, and begins to follow the log.
@@ -333,7 +344,7 @@ impl Worker {
                 tail.busy = None;
             }
             if tail.seen.elapsed() >= LOOK {
-                // One that was deleted is missed without a write, too.
+                // One that was deleted or replaced is missed without a write, too.
                 self.wait(tail.index.newest())?;
                 tail.seen = Instant::now();
             }

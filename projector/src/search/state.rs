@@ -96,7 +96,7 @@ impl Search {
         self.index.borrow().clone()
     }
 
-    /// The index; waits while it is being opened for the first time, unless that fails. Bounded by the caller's time-out.
+    /// The index; waits while it is being opened, unless that fails. Bounded by the caller's time-out.
     pub async fn opened(&self) -> Result<Arc<dyn SearchIndex>, SearchError> {
         let mut index = self.index.subscribe();
         while self.index().is_none() {
@@ -165,6 +165,11 @@ impl Search {
         *self.owed.lock().unwrap_or_else(PoisonError::into_inner) = self.searched(end);
         self.index.send_replace(Some(index));
         self.visible.send_replace(Vector::default());
+    }
+
+    /// Answers no more searches until an index is opened. A failure says why.
+    pub(super) fn close(&self) {
+        self.index.send_replace(None);
     }
 
     pub(super) fn note(&self, change: impl FnOnce(&mut Health)) {

@@ -4,8 +4,8 @@ use std::{fs, sync::Arc};
 
 use daybook_metaflow::projection::Metaflow;
 use daybook_projector::search::{
-    SearchError, SearchStore, binding::Binding, document::Document, elasticsearch::ElasticsearchStore,
-    source::Documents, tantivy::TantivyStore,
+    SearchError, SearchIndex, SearchStore, binding::Binding, document::Document, elasticsearch::ElasticsearchStore,
+    request::Request, source::Documents, tantivy::TantivyStore,
 };
 use daybook_tests::{
     api::Api,
@@ -132,6 +132,56 @@ async fn an_alias_that_was_taken_away_is_given_again() {
     let again: Arc<_> = store.open(&ours).await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(again.id(), first.id());
     assert_eq!(again.write(&[document(1, 1)]).await.ok(), Some(Vec::new()));
+}
+
+/// How many documents a search finds.
+async fn total(index: &dyn SearchIndex) -> Result<u64, SearchError> {
+    index.search(Request::all(index.shape(), 10)).await.map(|found| found.total)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_went_where_the_alias_led_instead_does_not_count_as_written() {
+    let ours = binding(&Metaflow.shape());
+    let (store, api, index) = elasticsearch("led_away");
+    let opened = store.open(&ours).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(opened.write(&[document(1, 1)]).await.ok(), Some(Vec::new()));
+    opened.refresh().await.unwrap_or_else(|error| panic!("{error}"));
+    let (other, alias) = (format!("{index}-other"), format!("{}-live", &index[1..]));
+    call(&api, Method::PUT, &other, json!({})).await;
+    let add = json!({"add": {"index": &other[1..], "alias": alias}});
+    let remove = |index: &str| json!({"remove": {"index": index, "alias": alias}});
+    // To two indexes, and then to the other one alone.
+    for actions in [json!([add]), json!([remove(&index[1..])])] {
+        call(&api, Method::POST, "/_aliases", json!({"actions": actions})).await;
+        for refused in [opened.write(&[document(2, 2)]).await.err(), opened.newest().await.err()] {
+            let is_named = matches!(&refused, Some(SearchError::Foreign(reason)) if reason.contains("--search"));
+            assert!(is_named, "{refused:?}");
+        }
+        assert_eq!(total(opened.as_ref()).await.ok(), Some(1), "a search answers from another index");
+    }
+    let back = json!([remove(&other[1..]), {"add": {"index": &index[1..], "alias": alias}}]);
+    call(&api, Method::POST, "/_aliases", json!({"actions": back})).await;
+    assert_eq!(opened.newest().await.ok(), Some(Some(1)));
+    assert_eq!(opened.write(&[document(2, 2)]).await.ok(), Some(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_index_is_waited_for_until_it_is_open_again() {
+    let ours = binding(&Metaflow.shape());
+    let (store, api, index) = elasticsearch("closed");
+    let opened = store.open(&ours).await.unwrap_or_else(|error| panic!("{error}"));
+    call(&api, Method::POST, &format!("{index}/_close"), json!({})).await;
+    for refused in [
+        opened.write(&[document(1, 1)]).await.err(),
+        opened.refresh().await.err(),
+        opened.newest().await.err(),
+        total(opened.as_ref()).await.err(),
+    ] {
+        assert!(matches!(&refused, Some(SearchError::Unavailable(_))), "{refused:?}");
+    }
+    call(&api, Method::POST, &format!("{index}/_open"), json!({})).await;
+    let again = store.open(&ours).await.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(again.id(), opened.id());
 }
 
 #[tokio::test(flavor = "multi_thread")]

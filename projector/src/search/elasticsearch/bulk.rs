@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::schema::Source;
+use super::{CLOSED, schema::Source};
 use crate::search::{Refused, SearchError, document::Document, shape::IndexShape};
 
 /// Bytes of a request's body, after which no further document is added.
@@ -49,10 +49,12 @@ pub(super) struct Outcome {
     pub(super) retry: Option<String>,
     /// Why the index is not there, if it is not.
     pub(super) gone: Option<String>,
+    /// Where an item went, if that is another index.
+    pub(super) elsewhere: Option<String>,
 }
 
-/// Reads a bulk response, item by item.
-pub(super) fn outcome(items: &[(String, i64)], response: &Value) -> Outcome {
+/// Reads a bulk response of an index, item by item.
+pub(super) fn outcome(index: &str, items: &[(String, i64)], response: &Value) -> Outcome {
     let mut outcome = Outcome::default();
     let answered = response["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if answered.len() != items.len() {
@@ -63,10 +65,15 @@ pub(super) fn outcome(items: &[(String, i64)], response: &Value) -> Outcome {
         let (kind, reason) = (item["error"]["type"].as_str().unwrap_or_default(), &item["error"]["reason"]);
         let reason = format!("{kind}: {}", reason.as_str().unwrap_or_default());
         match item["status"].as_u64().unwrap_or(0) {
+            404 => outcome.gone = Some(reason),
+            400 if matches!(kind, "index_not_found_exception" | CLOSED) => outcome.retry = Some(reason),
+            // Also the name of an alias that leads to several.
+            200 | 201 | 409 | 400 | 413 if item["_index"] != index => {
+                outcome.elsewhere = Some(item["_index"].as_str().unwrap_or("an unknown index").to_owned());
+            }
             // A conflict is a newer revision that is there already.
             200 | 201 | 409 => {}
-            404 => outcome.gone = Some(reason),
-            400 | 413 if kind != "index_not_found_exception" => {
+            400 | 413 => {
                 outcome.refused.push(Refused { id: id.clone(), revision: *revision, reason });
             }
             // Overload, a full disk's block, a shard that is away: all pass.
@@ -83,17 +90,32 @@ mod tests {
     #[test]
     fn a_refused_item_is_told_from_one_to_try_again_and_from_a_newer_one() {
         let items: Vec<(String, i64)> = (0..5).map(|n| (n.to_string(), n)).collect();
-        let item =
-            |status: u16, kind: &str| json!({"index": {"status": status, "error": {"type": kind, "reason": "r"}}});
+        let item = |status: u16, kind: &str| json!({"index": {"_index": "i", "status": status, "error": {"type": kind, "reason": "r"}}});
         let response = json!({"items": [item(201, ""), item(409, "version_conflict_engine_exception"),
             item(400, "document_parsing_exception"), item(429, "es_rejected_execution_exception"), item(200, "")]});
-        let found = outcome(&items, &response);
+        let found = outcome("i", &items, &response);
         assert_eq!(found.refused.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["2"]);
         assert_eq!(found.retry.as_deref(), Some("429 es_rejected_execution_exception: r"));
-        assert!(found.gone.is_none());
+        assert!(found.gone.is_none() && found.elsewhere.is_none());
         let gone = json!({"items": [item(404, "index_not_found_exception")]});
-        assert!(outcome(&items[..1], &gone).gone.is_some());
-        assert!(outcome(&items, &json!({})).retry.is_some(), "an answer without items is none");
+        assert!(outcome("i", &items[..1], &gone).gone.is_some());
+        assert!(outcome("i", &items, &json!({})).retry.is_some(), "an answer without items is none");
+    }
+
+    #[test]
+    fn an_item_that_went_elsewhere_is_noticed_and_one_of_a_closed_index_is_tried_again() {
+        let items = [("0".to_owned(), 0)];
+        let read = |index: &str, status: u16, kind: &str| {
+            let item = json!({"_index": index, "status": status, "error": {"type": kind, "reason": "r"}});
+            outcome("ours", &items, &json!({"items": [{"index": item}]}))
+        };
+        for (status, kind) in [(201, ""), (200, ""), (409, "version_conflict"), (400, "document_parsing_exception")] {
+            let found = read("foreign", status, kind);
+            assert_eq!((found.elsewhere.as_deref(), found.refused.len()), (Some("foreign"), 0), "{status}");
+            assert_eq!(read("ours", status, kind).elsewhere, None, "{status}");
+        }
+        let closed = read("ours-live", 400, CLOSED);
+        assert!(closed.retry.is_some() && closed.elsewhere.is_none() && closed.refused.is_empty(), "{closed:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use elasticsearch::http::Method;
 use serde_json::{Value, json};
 
-use super::{ElasticsearchStore, accepted};
+use super::{ElasticsearchStore, accepted, place};
 use crate::search::{SearchError, binding::Binding};
 
 impl ElasticsearchStore {
@@ -12,17 +12,17 @@ impl ElasticsearchStore {
         let (alias, index) = (format!("{}-{}", self.address.prefix, binding.domain.to_lowercase()), self.name(binding));
         let (status, found) = self.call(Method::Get, &format!("/{alias}"), None).await?;
         let found = if status == 404 { json!({}) } else { accepted(status, found)? };
-        let others: Vec<&String> = found.as_object().into_iter().flatten().map(|(name, _)| name).collect();
-        if others == [&index] {
+        let others = place::names(&found)?;
+        if others == [index.as_str()] {
             return Ok(());
         }
         // Generations of one domain have numbers.
-        let is_ours = |name: &&&String| name.starts_with(&format!("{}-", self.address.prefix)) && **name != &alias;
+        let is_ours = |name: &&&str| name.starts_with(&format!("{}-", self.address.prefix)) && **name != alias;
         if let Some(other) = others.iter().find(|name| !is_ours(name)) {
             let text = format!("{alias} on Elasticsearch leads to {other}, or is an index: it is left as it is");
             return Err(SearchError::Foreign(text));
         }
-        let removed = others.iter().filter(|name| **name != &index);
+        let removed = others.iter().filter(|name| **name != index);
         let mut actions: Vec<Value> =
             removed.map(|name| json!({"remove": {"index": name, "alias": alias, "must_exist": false}})).collect();
         actions.push(json!({"add": {"index": index, "alias": alias}}));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use elasticsearch::http::Method;
 use serde_json::{Value, json};
 
-use super::{ElasticsearchIndex, ElasticsearchStore, accepted, check, schema};
+use super::{ElasticsearchIndex, ElasticsearchStore, accepted, check, no_elasticsearch, schema};
 use crate::search::{
     SearchError,
     binding::{Binding, Bound},
@@ -42,13 +42,13 @@ impl ElasticsearchStore {
         }
         let found = accepted(status, found)?;
         let Some(index) = found.get(&name) else {
-            let others = names(&found);
+            let others = names(&found)?.join(", ");
             return Err(SearchError::Foreign(format!("{name} is an alias of {others} on Elasticsearch; {REMEDY}")));
         };
         let bound: Bound = serde_json::from_value(index["mappings"]["_meta"].clone()).unwrap_or_default();
         let ours = Bound::new(binding, &schema::fingerprint(&binding.shape));
         let is_current = ours.admits(&bound, &format!("index {name} on Elasticsearch"), REMEDY)?;
-        Ok(Some(Place { id: id(index), is_current, has_alias }))
+        Ok(Some(Place { id: id_of(index), is_current, has_alias }))
     }
 
     /// Whether an index has its alias. Refuses one that leads elsewhere, too.
@@ -58,16 +58,21 @@ impl ElasticsearchStore {
         if status == 404 {
             return Ok(false);
         }
+        check_target(&alias, name, &accepted(status, found)?).map(|()| true)
+    }
+
+    /// Fails unless the alias of an index leads to the index with this id: an index that was made again has another one.
+    pub(super) async fn check_alias(&self, name: &str, id: &str) -> Result<(), SearchError> {
+        let alias = alias_of(name);
+        let (status, found) = self.call(Method::Get, &format!("/{alias}/_settings/index.uuid"), None).await?;
         let found = accepted(status, found)?;
-        if found.as_object().is_some_and(|found| found.len() == 1 && found.contains_key(name)) {
-            return Ok(true);
-        }
-        let others = names(&found);
-        Err(SearchError::Foreign(format!("{alias} on Elasticsearch leads to {others}; {REMEDY}")))
+        check_target(&alias, name, &found)?;
+        if id_of(&found[name]) == id { Ok(()) } else { Err(SearchError::Gone(format!("{name} was made again"))) }
     }
 
     pub(super) async fn open_index(&self, binding: &Binding) -> Result<ElasticsearchIndex, SearchError> {
         let (name, shape) = (self.name(binding), &binding.shape);
+        self.identify().await?;
         if let Some(fault) = shape.fault() {
             return Err(SearchError::Refused(fault));
         }
@@ -118,25 +123,49 @@ impl ElasticsearchStore {
         let (status, answer) = self.call(Method::Delete, &format!("/{name}"), None).await?;
         if status == 404 { Ok(()) } else { accepted(status, answer).map(|_| ()) }
     }
-
-    /// The id of an index; an error if it is not there.
-    pub(super) async fn id_of(&self, name: &str) -> Result<String, SearchError> {
-        let path = format!("/{name}/_settings/index.uuid");
-        let (status, found) = self.call(Method::Get, &path, None).await?;
-        Ok(id(&accepted(status, found)?[name]))
-    }
 }
 
-fn id(index: &Value) -> String {
+fn id_of(index: &Value) -> String {
     index["settings"]["index"]["uuid"].as_str().unwrap_or_default().to_owned()
 }
 
-fn names(found: &Value) -> String {
-    let names = found.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
-    names.collect::<Vec<_>>().join(", ")
+/// The names of the indexes in an answer, which has the settings of each.
+pub(super) fn names(found: &Value) -> Result<Vec<&str>, SearchError> {
+    let indexes = found.as_object().filter(|found| found.values().all(|index| index["settings"].is_object()));
+    let indexes = indexes.ok_or_else(|| SearchError::Unavailable(no_elasticsearch(200)))?;
+    Ok(indexes.keys().map(String::as_str).collect())
+}
+
+/// Refuses an alias that leads to anything but one index.
+fn check_target(alias: &str, name: &str, found: &Value) -> Result<(), SearchError> {
+    let names = names(found)?;
+    if names == [name] { Ok(()) } else { Err(leads_elsewhere(alias, &names.join(", "))) }
+}
+
+/// What it means that an alias leads to other indexes.
+pub(super) fn leads_elsewhere(alias: &str, others: &str) -> SearchError {
+    SearchError::Foreign(format!("{alias} on Elasticsearch leads to {others}; {REMEDY}"))
 }
 
 /// The alias of an index.
 fn alias_of(name: &str) -> String {
     format!("{name}-live")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_has_settings_is_an_index() {
+        let index = json!({"settings": {"index": {"uuid": "1"}}});
+        assert_eq!(names(&json!({"a": index, "b": index})).ok(), Some(vec!["a", "b"]));
+        assert!(check_target("a-live", "a", &json!({"a": index})).is_ok());
+        for others in [json!({"b": index}), json!({"a": index, "b": index})] {
+            assert!(matches!(check_target("a-live", "a", &others), Err(SearchError::Foreign(_))), "{others}");
+        }
+        for answer in [json!({"name": "node", "version": {"number": "6.8.23"}}), json!([]), json!("<html>")] {
+            assert!(matches!(names(&answer), Err(SearchError::Unavailable(_))), "{answer}");
+        }
+    }
 }

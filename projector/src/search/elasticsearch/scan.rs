@@ -32,7 +32,7 @@ struct Begun {
 
 impl<'a> Scan<'a> {
     pub(super) async fn begin(index: &'a ElasticsearchIndex) -> Result<Self, SearchError> {
-        let path = format!("/{}/_pit?keep_alive={KEPT}", index.alias);
+        let path = format!("/{}/_pit?keep_alive={KEPT}", index.name);
         let (status, answer) = index.store.call(Method::Post, &path, None).await?;
         let begun = serde_json::from_value::<Begun>(accepted(status, answer)?).map_err(answer::unreadable)?;
         Ok(Self { index, point_in_time: begun.id })

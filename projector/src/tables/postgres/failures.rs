@@ -33,6 +33,11 @@ const SHARED_SESSION: [&str; 2] = ["26000", "42P05"];
 /// What sqlx says of a connection that ended before the server had answered its first message: it has read no byte.
 const ENDED: &str = "unexpected response from SSLRequest: 0x00";
 
+/// What sqlx says of a message that ended early: how many bytes it announced.
+const ANNOUNCED: &str = "expected to read ";
+/// More bytes than a server announces for one message while it lets a client in.
+const ANNOUNCED_MAX: u64 = 1024 * 1024;
+
 /// What PgBouncer says with the code of any violation of the protocol, in small letters, and the remedy.
 const OF_POOLERS: [(&str, &str); 5] = [
     (
@@ -78,14 +83,26 @@ pub(super) fn of_connecting(error: &Error) -> TablesError {
             TablesError::Unusable(format!("no TLS with PostgreSQL: {error}; correct sslmode or the certificates"))
         }
         Error::Protocol(_) if error.to_string().contains(ENDED) => unavailable("the connection ended unanswered"),
-        Error::Protocol(_) => TablesError::Unusable(format!(
-            "this is no PostgreSQL that Daybook can talk to: {error}; correct the address"
-        )),
+        Error::Protocol(_) => no_postgresql(error),
+        Error::Io(said) if announces_too_much(said) => no_postgresql(error),
         Error::Configuration(_) => TablesError::Unusable(error.to_string()),
         // Of a pool with one connection, for a listener: it was never open.
         Error::PoolTimedOut => unavailable("the server could not be reached in time"),
         _ => unavailable(&error.to_string()),
     }
+}
+
+/// Another protocol.
+fn no_postgresql(error: &Error) -> TablesError {
+    TablesError::Unusable(format!("this is no PostgreSQL that Daybook can talk to: {error}; correct the address"))
+}
+
+/// Whether a server announced more than PostgreSQL does: what is read as a length are letters of another protocol, such
+/// as `TTP/` of HTTP.
+fn announces_too_much(error: &io::Error) -> bool {
+    let said = error.to_string();
+    let announced = said.strip_prefix(ANNOUNCED).and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+    error.kind() == ErrorKind::UnexpectedEof && announced.is_some_and(|bytes| bytes > ANNOUNCED_MAX)
 }
 
 /// Sorts the failure of a statement by how the caller can react.
@@ -241,6 +258,12 @@ mod tests {
         assert!(matches!(of_connecting(&Error::Tls("server does not support TLS".into())), TablesError::Unusable(_)));
         assert!(matches!(of_connecting(&Error::Protocol("unknown message".into())), TablesError::Unusable(_)));
         assert!(of_connecting(&Error::Protocol(ENDED.into())).is_retryable());
+        let ended = |bytes: u64| {
+            let said = format!("{ANNOUNCED}{bytes} bytes, got 90 bytes at EOF");
+            of_connecting(&Error::Io(io::Error::new(ErrorKind::UnexpectedEof, said)))
+        };
+        assert!(ended(5).is_retryable());
+        assert!(ended(1_414_811_696).to_string().contains("no PostgreSQL"), "an answer of HTTP");
         let cut = || io::Error::from(ErrorKind::UnexpectedEof);
         assert!(of_connecting(&Error::Io(cut())).is_retryable());
         assert!(of_connecting(&Error::Tls(Box::new(cut()))).is_retryable());

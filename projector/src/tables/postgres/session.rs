@@ -57,6 +57,8 @@ pub(super) struct Look {
     search_path: String,
     schema: Option<String>,
     read_only: bool,
+    /// Whether that is a setting of the role or of the address, on a server that takes writes otherwise.
+    read_only_by_login: bool,
     encoding: String,
     version: i32,
     process: i32,
@@ -152,6 +154,7 @@ impl Look {
             search_path: row.try_get("search_path")?,
             schema: row.try_get("schema")?,
             read_only: row.try_get("read_only")?,
+            read_only_by_login: row.try_get("read_only_by_login")?,
             encoding: row.try_get("encoding")?,
             version: row.try_get("version")?,
             process: row.try_get("process")?,
@@ -174,6 +177,13 @@ impl Look {
         if self.version < VERSION_MIN {
             let (found, needed) = (self.version / 10_000, VERSION_MIN / 10_000);
             return unusable(format!("PostgreSQL {found} is too old: version {needed} or newer is needed"));
+        }
+        if self.read_only_by_login {
+            return unusable(
+                "default_transaction_read_only is on for this login: switch it off with ALTER ROLE, or take it out of the \
+                 address of the tables"
+                    .to_owned(),
+            );
         }
         if self.read_only {
             return Err(TablesError::Unavailable(
@@ -203,7 +213,8 @@ mod tests {
     fn good() -> Look {
         let (search_path, schema) = ("daybook".to_owned(), Some("daybook".to_owned()));
         let (asked_at, server, encoding) = (Instant::now(), 1, ENCODING.to_owned());
-        Look { asked_at, server, search_path, schema, read_only: false, encoding, version: 170_002, process: 1 }
+        let (read_only, read_only_by_login, version, process) = (false, false, 170_002, 1);
+        Look { asked_at, server, search_path, schema, read_only, read_only_by_login, encoding, version, process }
     }
 
     #[test]
@@ -218,6 +229,8 @@ mod tests {
         assert!(checked(Look { schema: None, ..good() }).contains("no schema daybook"));
         let standby = Look { read_only: true, ..good() }.check(&session());
         assert!(standby.is_err_and(|error| error.is_retryable()));
+        let by_login = Look { read_only: true, read_only_by_login: true, ..good() };
+        assert!(checked(by_login).contains("ALTER ROLE"));
         let new = Session { exists: false, ..session() };
         assert!(Look { schema: None, ..good() }.check(&new).is_ok());
     }
