@@ -131,7 +131,7 @@ async fn a_start_without_its_log_names_the_reason_of_each_broker() {
         (format!("127.0.0.1:{closed}"), format!("127.0.0.1:{closed}/bootstrap")),
         ("127.0.0.1:1".to_owned(), "refused".to_owned()),
     ] {
-        let place = Place::on("brokers", &format!("kafka://{brokers}/x"), &daybook_tests::services::postgres());
+        let place = Place::on("brokers", &format!("kafka://{brokers}"), &daybook_tests::services::postgres());
         let server = Server::begin(&place, &[]);
         let reasons = async || server.api.get("/api/v1/status").await.json()["reasons"].to_string();
         until("the reason is named", async || {

@@ -108,7 +108,8 @@ async fn tags_of_flows_runs_steps_and_tasks_may_be_any_json() {
         for tags in [r#"["\u0000"]"#, r#""\ud800""#, r#"{"a": "\u0000"}"#, r#"[["\udfff"]]"#, "[1e400]", "1e400"] {
             let body = format!("{{\"tags\": {tags}}}");
             let flow = api.post_text("/flows/Refused", &body).await;
-            assert_eq!((flow.status, &flow.json()["field"]), (400, &json!("tags")), "{tags}");
+            let is_named = flow.json()["field"].as_str().is_some_and(|field| field.starts_with("tags"));
+            assert!(flow.status == 400 && is_named, "{tags}: {}", flow.text);
             assert_eq!(api.post_text("/flows/F/run", &body).await.status, 400, "{tags}");
         }
     })

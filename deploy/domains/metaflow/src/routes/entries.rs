@@ -71,9 +71,10 @@ pub(super) fn read<T>(
     Ok(Entries { kept, skipped })
 }
 
-/// Whether a field, such as `[3].value`, has no limit in Metaflow's service.
+/// Whether a field, such as `[3].value` or `[3].tags[1]`, has no limit in Metaflow's service.
 fn is_unlimited(field: Option<&str>) -> bool {
-    field.and_then(|field| field.rsplit('.').next()).is_some_and(|name| UNLIMITED.contains(&name))
+    let name = field.and_then(|field| field.rsplit('.').next()?.split('[').next());
+    name.is_some_and(|name| UNLIMITED.contains(&name))
 }
 
 impl Skipped {
