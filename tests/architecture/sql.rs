@@ -13,7 +13,7 @@ struct Exception {
     reason: &'static str,
 }
 
-const EXCEPTIONS: [Exception; 4] = [
+const EXCEPTIONS: [Exception; 5] = [
     Exception {
         file: "projector/src/tables/postgres/plan.rs",
         text: "SELECT {call}",

@@ -128,7 +128,7 @@ async fn a_start_without_its_log_names_the_reason_of_each_broker() {
     for (brokers, named) in [
         ("no-such-broker.invalid:9092".to_owned(), "no-such-broker.invalid".to_owned()),
         // It is no broker.
-        (format!("127.0.0.1:{closed}"), format!("127.0.0.1:{closed}/bootstrap")),
+        (format!("127.0.0.1:{closed}"), "closed without an answer".to_owned()),
         ("127.0.0.1:1".to_owned(), "refused".to_owned()),
     ] {
         let place = Place::on("brokers", &format!("kafka://{brokers}"), &daybook_tests::services::postgres());

@@ -11,6 +11,7 @@ use std::{
 use daybook_tests::{
     process::{Backend, Place, Server, run},
     services,
+    wait::until,
 };
 use serde_json::json;
 
@@ -219,7 +220,9 @@ async fn a_log_without_its_table_is_damaged() {
     let file = place.folder.0.join("log.db").display().to_string();
     services::python("fault/hole.py", &[file.as_str(), "drop"]);
     let answer = server.api.post("/flows/F/run", &json!({})).await;
-    assert!(answer.status == 503 && answer.text.contains("is damaged: no such table"), "{}", answer.text);
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    let is_named = async || server.api.get("/health/ready").await.text.contains("is damaged: no such table");
+    until("the damage is named", is_named).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

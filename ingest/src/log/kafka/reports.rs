@@ -19,6 +19,9 @@ pub(super) type Metadata = BaseConsumer<Reports>;
 const REPORTS_MAX: usize = 100;
 const REPORT_WAIT: Duration = Duration::from_millis(100);
 
+/// What is likely where librdkafka reports nothing: a connection that is closed is no error to it.
+const UNREPORTED: &str = "connections are closed without an answer: it may be no Kafka, or expect TLS or a login";
+
 /// The last report.
 #[derive(Default)]
 pub(super) struct Reports(Mutex<Option<Report>>);
@@ -67,7 +70,11 @@ pub(super) fn reason(metadata: &Metadata, error: &KafkaError) -> String {
     // A report is noted when it is polled for. No partition is assigned, so that nothing else comes.
     let reported = (0..REPORTS_MAX).take_while(|_| metadata.poll(REPORT_WAIT).is_some()).count();
     tracing::debug!(reported, "librdkafka reported {reported} errors of its connections");
-    metadata.context().last().map_or_else(|| error.to_string(), |report| format!("{} ({error})", report.reason))
+    match (metadata.context().last(), error.rdkafka_error_code()) {
+        (Some(report), _) => format!("{} ({error})", report.reason),
+        (None, Some(RDKafkaErrorCode::BrokerTransportFailure)) => format!("{UNREPORTED} ({error})"),
+        (None, _) => error.to_string(),
+    }
 }
 
 #[cfg(test)]
