@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -169,6 +169,8 @@ impl Defining {
 
     /// Runs domains as they are defined, until the task is dropped.
     pub(crate) async fn follow(mut self, added: Added) {
+        // The start is over: what is wrong with search holds up no domain.
+        self.base.is_search_checked.store(true, Ordering::Relaxed);
         let (mut changes, mut serving) = (self.changes.clone(), self.source.serving.clone());
         let (start, mut backoff) = (Start::new(), Backoff::new(PAUSE_FIRST, PAUSE_LONGEST));
         loop {

@@ -51,7 +51,7 @@ pub(crate) async fn run(config: Config, domains: &[Domain]) -> Result<()> {
     let lease = Arc::new(Lease::unshared(control.clone(), holding));
     let (indexes, settings) = (wire::open_search(&config)?, Arc::new(config.rebuild.settings.clone()));
     let base =
-        Base { log, control, lease, instance, indexes, settings, projects: true, is_search_silent: Arc::default() };
+        Base { log, control, lease, instance, indexes, settings, projects: true, is_search_checked: Arc::default() };
     for domain in domains {
         let platform = base.platform_of(&domain.parts(&config.domains))?;
         let name = platform.domain();

@@ -51,8 +51,8 @@ pub(crate) struct Base {
     pub(crate) settings: Arc<Settings>,
     /// Whether this process applies records.
     pub(crate) projects: bool,
-    /// Whether search did not answer in time when a domain was opened. Further domains do not wait for it.
-    pub(crate) is_search_silent: Arc<AtomicBool>,
+    /// Whether domains are opened without a look at the search server: it did not answer in time, or the start is over.
+    pub(crate) is_search_checked: Arc<AtomicBool>,
 }
 
 /// The domains that run in this process. Clones share them.
@@ -159,7 +159,7 @@ impl Base {
     /// later, by its runner.
     async fn check_search(&self, platform: &Platform, generation: &Generation, start: &Start) -> Result<()> {
         let (Some(store), Some(binding)) = (&self.indexes, platform.binding(generation)) else { return Ok(()) };
-        if self.is_search_silent.load(Ordering::Relaxed) {
+        if self.is_search_checked.load(Ordering::Relaxed) {
             return Ok(());
         }
         start.wait_for(format!("search ({})", store.describe()));
@@ -169,7 +169,7 @@ impl Base {
             Err(_) => {
                 let (place, seconds) = (store.describe(), SEARCH_MAX.as_secs());
                 tracing::warn!("search ({place}) has not answered for {seconds} s; the start does not wait for it");
-                self.is_search_silent.store(true, Ordering::Relaxed);
+                self.is_search_checked.store(true, Ordering::Relaxed);
                 Ok(())
             }
         }

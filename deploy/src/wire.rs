@@ -209,7 +209,7 @@ impl Parts {
         let (indexes, settings) = (open_search(config)?, Arc::new(config.rebuild.settings.clone()));
         let projects = config.process.roles.projector;
         let base =
-            Base { log, control, lease, instance, indexes, settings, projects, is_search_silent: Arc::default() };
+            Base { log, control, lease, instance, indexes, settings, projects, is_search_checked: Arc::default() };
         Ok(Self { base, store, domains: Domains::default(), defining: Vec::new(), background })
     }
 

@@ -172,9 +172,15 @@ impl Generation {
     /// From now on it serves nobody and applies nothing, until the process restarts: the log does not contain what its
     /// tables have applied.
     pub fn refuse(&self, mismatch: &Mismatch) {
-        let (domain, number, places) = (self.domain, self.number, &self.places);
+        let (domain, number) = (self.domain, self.number);
+        let places = if mismatch.is_healed_by_empty_tables() { self.places.as_str() } else { "" };
         let reason = format!("generation {number} of {domain} does not belong to this log{places}: {mismatch}");
         self.set_refusal(reason);
+    }
+
+    /// The same if its tables are not those that were opened any more.
+    pub fn refuse_lost(&self, reason: &str) {
+        self.set_refusal(format!("tables of {}: {reason}", self.domain));
     }
 
     /// The same if the log is damaged.

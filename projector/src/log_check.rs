@@ -83,6 +83,13 @@ pub enum Mismatch {
     },
 }
 
+impl Mismatch {
+    /// Whether tables that are emptied and filled again fit the log.
+    pub const fn is_healed_by_empty_tables(&self) -> bool {
+        !matches!(self, Self::Partitions { .. })
+    }
+}
+
 /// Why a log is not known to contain what the tables have applied.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CheckError {
@@ -100,7 +107,10 @@ pub enum CheckError {
 /// Checks that a log contains what the tables have applied. Blocks its thread.
 pub fn check(log: &dyn EventLog, tables: &dyn Tables) -> Result<(), CheckError> {
     // In this order: the log only grows.
-    let checkpoints = checkpoints::read_blocking(tables)?;
+    let (mut checkpoints, known) = (checkpoints::read_blocking(tables)?, log.topics());
+    // Other topics belong to another version of the program.
+    checkpoints.next.0.retain(|partition, _| known.contains(&partition.topic));
+    checkpoints.last.retain(|partition, _| known.contains(&partition.topic));
     // Partitions are in the order of their topics.
     let mut topics: Vec<Topic> = checkpoints.next.0.keys().map(|partition| partition.topic).collect();
     topics.dedup();

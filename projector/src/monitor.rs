@@ -1,5 +1,5 @@
 //! Measures how far the live generation is behind the log, for metrics and status, and sees whether the log still
-//! contains what its tables have applied.
+//! contains what its tables have applied, and whether these are still there.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,13 @@ pub async fn watch(log: Arc<dyn EventLog>, generation: Arc<Generation>, search: 
     let (mut interrupted, mut mismatches, mut counted) = (false, 0, None);
     loop {
         let (of_log, of_look) = (Arc::clone(&log), Arc::clone(&generation));
-        let looked = tokio::task::spawn_blocking(move || look(of_log.as_ref(), &of_look, interrupted)).await;
+        let looked = tokio::task::spawn_blocking(move || {
+            if let Some(reason) = of_look.tables.failure() {
+                of_look.refuse_lost(&reason);
+            }
+            look(of_log.as_ref(), &of_look, interrupted)
+        });
+        let looked = looked.await;
         interrupted = !matches!(looked, Ok(Ok(_)));
         match looked {
             Ok(Ok((applied, end))) => {

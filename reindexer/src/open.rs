@@ -110,7 +110,7 @@ pub enum OpenError {
 impl OpenError {
     /// Whether the log is the reason, and trying again does not help.
     pub(crate) const fn is_of_log(&self) -> bool {
-        matches!(self, Self::NotInLog { .. } | Self::Log { source: LogError::Damaged(_), .. })
+        matches!(self, Self::Log { source: LogError::Damaged(_), .. })
     }
 }
 
@@ -147,7 +147,7 @@ pub async fn open(platform: &Platform) -> Result<Opened, OpenError> {
     let opened = if store.shared() && is_live {
         entry
     } else if store.shared() {
-        // As below.
+        // Nothing is made beside tables that hold what this log does not.
         check(domain, generation, store.open(&entry.schema).await.map_err(failed)?, log, &places).await?;
         beside(platform, &entry).await?
     } else {
@@ -379,7 +379,8 @@ async fn check(
     checked.unwrap_or_else(|e| Err(LogError::Unavailable(format!("the check ended: {e}")).into())).map_err(|error| {
         match error {
             CheckError::Mismatch(source) => {
-                OpenError::NotInLog { domain, generation, source, places: places.to_owned() }
+                let places = if source.is_healed_by_empty_tables() { places.to_owned() } else { String::new() };
+                OpenError::NotInLog { domain, generation, source, places }
             }
             CheckError::Log(source) => OpenError::Log { domain, source },
             CheckError::Tables(source) => OpenError::Tables { domain, source },

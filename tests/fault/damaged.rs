@@ -239,6 +239,7 @@ async fn tables_whose_files_are_removed_under_a_running_server_end_service_until
         assert!(ready.status == 503 && ready.text.contains("cannot be found any more"), "{name}: {}", ready.text);
         let answer = server.api.post("/flows/F/run", &json!({})).await;
         assert_eq!(answer.status, 503, "{name}: {}", answer.text);
+        until("reads end", async || server.api.get("/flows/F/runs").await.text.contains("tables of metaflow: ")).await;
         server.kill();
         let server = Server::start(&place);
         make_runs(&server, 1).await;

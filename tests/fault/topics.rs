@@ -95,6 +95,8 @@ async fn a_rebuild_from_history_that_was_cut_off_fails_and_names_the_partition()
     if begun.status != 202 {
         // It was noticed before.
         assert!(begun.status >= 500, "{}: {}", begun.status, begun.text);
+        let ready = server.api.get("/health/ready").await;
+        assert!(ready.status == 503 && ready.text.contains("metaflow/3"), "{}", ready.text);
         return;
     }
     let path = format!("/api/v1/generations/{}", begun.json()["generation"]);

@@ -6,7 +6,11 @@ import uuid
 from confluent_kafka import Producer
 
 outcome, bootstrap, prefix = sys.argv[1:]
-producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": str(uuid.uuid4())})
+settings = {"bootstrap.servers": bootstrap, "transactional.id": str(uuid.uuid4())}
+if outcome == "open":
+    # The broker ends it soon.
+    settings["transaction.timeout.ms"] = 15000
+producer = Producer(settings)
 producer.init_transactions(60)
 producer.begin_transaction()
 for topic in [f"{prefix}.metaflow", f"{prefix}.metaflow.heartbeats"]:

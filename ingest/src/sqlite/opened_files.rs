@@ -50,7 +50,11 @@ impl OpenedFile {
         match Self::at(&self.path) {
             Ok(found) if (found.device, found.inode) == (self.device, self.inode) => Ok(()),
             Ok(_) => Err(format!("{path} was replaced while this process had it open; restart the process")),
-            Err(error) => Err(format!("{path} cannot be found any more ({error}); restore it and restart the process")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("{path} cannot be found any more; restore it and restart the process"))
+            }
+            // Such as too many open files: it says nothing of this file.
+            Err(_) => Ok(()),
         }
     }
 }

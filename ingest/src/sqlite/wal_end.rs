@@ -49,9 +49,11 @@ impl WalEnd {
         let path = self.path.display();
         match is_whole {
             Ok(true) => Ok(()),
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                Err(format!("{path} cannot be read any more ({error}); restore it and restart the process"))
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(format!("{path} cannot be found any more; restore it and restart the process"))
             }
+            // Such as too many open files: it says nothing of this file.
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Ok(()),
             Ok(false) | Err(_) => {
                 Err(format!("{path} was overwritten or cut while this process had it open; restart the process"))
             }

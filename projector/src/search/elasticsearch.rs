@@ -318,11 +318,17 @@ impl ElasticsearchIndex {
         let path = format!("/{}/_bulk?require_alias=true&timeout={SHARD_WAIT_MAX}&{fields}", self.alias);
         let (status, text) = self.store.send(Method::Post, &path, ndjson(), Some(body.ndjson)).await?;
         let answer = accepted(status, read_value(text))?;
-        let outcome = bulk::outcome(&self.name, &body.items, &answer);
+        let mut outcome = bulk::outcome(&self.name, &self.alias, &body.items, &answer);
         if let Some(other) = outcome.elsewhere {
-            // Which knows all indexes that the alias leads to, unless it was put right meanwhile.
+            // Which knows all indexes that the alias leads to, unless it was put right meanwhile, or does not answer.
+            return match self.store.check_alias(&self.name, &self.id).await {
+                Err(error @ (SearchError::Foreign(_) | SearchError::Gone(_))) => Err(error),
+                _ => Err(place::leads_elsewhere(&self.alias, &other)),
+            };
+        }
+        if !outcome.unplaced.is_empty() {
             self.store.check_alias(&self.name, &self.id).await?;
-            return Err(place::leads_elsewhere(&self.alias, &other));
+            outcome.refused.append(&mut outcome.unplaced);
         }
         match (outcome.gone, outcome.retry) {
             (Some(reason), _) => Err(SearchError::Gone(reason)),

@@ -170,7 +170,7 @@ async fn a_closed_index_is_waited_for_until_it_is_open_again() {
     let ours = binding(&Metaflow.shape());
     let (store, api, index) = elasticsearch("closed");
     let opened = store.open(&ours).await.unwrap_or_else(|error| panic!("{error}"));
-    call(&api, Method::POST, &format!("{index}/_close"), json!({})).await;
+    assert_eq!(api.send(Method::POST, &format!("{index}/_close"), None, &[]).await.status, 200);
     for refused in [
         opened.write(&[document(1, 1)]).await.err(),
         opened.refresh().await.err(),
@@ -179,7 +179,7 @@ async fn a_closed_index_is_waited_for_until_it_is_open_again() {
     ] {
         assert!(matches!(&refused, Some(SearchError::Unavailable(_))), "{refused:?}");
     }
-    call(&api, Method::POST, &format!("{index}/_open"), json!({})).await;
+    assert_eq!(api.send(Method::POST, &format!("{index}/_open"), None, &[]).await.status, 200);
     let again = store.open(&ours).await.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(again.id(), opened.id());
 }

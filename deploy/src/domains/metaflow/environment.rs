@@ -36,7 +36,7 @@ const PARTS: [(&str, &str, Option<&str>); 9] = [
     ("MF_METADATA_DB_USER", "user", Some("postgres")),
     ("MF_METADATA_DB_PSWD", "password", Some("postgres")),
     ("MF_METADATA_DB_NAME", "dbname", Some("postgres")),
-    ("MF_METADATA_DB_SSL_MODE", "sslmode", Some("disable")),
+    ("MF_METADATA_DB_SSL_MODE", "sslmode", None),
     ("MF_METADATA_DB_SSL_CERT_PATH", "sslcert", None),
     ("MF_METADATA_DB_SSL_KEY_PATH", "sslkey", None),
     ("MF_METADATA_DB_SSL_ROOT_CERT_PATH", "sslrootcert", None),
@@ -201,11 +201,9 @@ fn tables(environment: &Environment) -> Option<FromVariables> {
     }
     let variables = set(environment, &PARTS.map(|(variable, _, _)| variable));
     let word = |(variable, key, default): (&str, &str, Option<&str>)| {
-        // Metaflow's service gives no mode by default, so that the one of libpq's variable is taken.
-        let default = default.filter(|_| key != "sslmode" || environment.get("PGSSLMODE").is_none());
         let value = match (key, environment.get(variable).or(default)?) {
-            // Metaflow's own word for no TLS.
-            ("sslmode", mode) if mode.trim() == "disabled" => "disable",
+            // Metaflow's service then gives no mode: libpq's own rule counts.
+            ("sslmode", mode) if mode.trim() == "disabled" => return None,
             ("host" | "port" | "sslmode", value) => trimmed(value),
             (_, value) => value,
         };

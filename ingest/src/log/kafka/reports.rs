@@ -22,6 +22,9 @@ const REPORT_WAIT: Duration = Duration::from_millis(100);
 /// What is likely where librdkafka reports nothing: a connection that is closed is no error to it.
 const UNREPORTED: &str = "connections are closed without an answer: it may be no Kafka, or expect TLS or a login";
 
+/// How librdkafka begins what a broker answers to a login.
+const BY_BROKER: &str = "SASL authentication error: ";
+
 /// The last report.
 #[derive(Default)]
 pub(super) struct Reports(Mutex<Option<Report>>);
@@ -45,10 +48,17 @@ impl Reports {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How the credentials were refused, if that is the last report.
+    /// Forgets it: a call succeeded.
+    pub(super) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// How the credentials were refused, if that is the last report. The same code stands for failures that pass: of a
+    /// handshake, and of fetching a token.
     pub(super) fn denial(&self) -> Option<String> {
         let is_denial = |report: &Report| {
             matches!(report.code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SaslAuthenticationFailed)
+                && report.reason.contains(BY_BROKER)
         };
         self.last().filter(is_denial).map(|report| report.reason)
     }
@@ -86,10 +96,15 @@ mod tests {
         let reports = Reports::default();
         let say = |code, reason: &str| reports.error(KafkaError::Global(code), reason);
         assert!(reports.last().is_none() && reports.denial().is_none());
-        say(RDKafkaErrorCode::Authentication, "invalid credentials");
+        say(RDKafkaErrorCode::Authentication, "SaslHandshake failed: timed out");
+        assert!(reports.denial().is_none());
+        let denied = "SASL authentication error: invalid credentials";
+        say(RDKafkaErrorCode::Authentication, denied);
         say(RDKafkaErrorCode::AllBrokersDown, "1/1 brokers are down");
-        assert_eq!(reports.denial().as_deref(), Some("invalid credentials"));
+        assert_eq!(reports.denial().as_deref(), Some(denied));
         say(RDKafkaErrorCode::Resolve, "unknown name");
         assert_eq!((reports.denial(), reports.last().map(|it| it.reason).as_deref()), (None, Some("unknown name")));
+        reports.clear();
+        assert!(reports.last().is_none());
     }
 }

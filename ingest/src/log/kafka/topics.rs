@@ -90,6 +90,16 @@ async fn refuse_earlier_layout(metadata: &Arc<Metadata>, prefix: &str) -> Result
     )))
 }
 
+/// Why a topic cannot be created for a while: brokers that start, or too few of them.
+const PASSING: [RDKafkaErrorCode; 6] = [
+    RDKafkaErrorCode::NotController,
+    RDKafkaErrorCode::RequestTimedOut,
+    RDKafkaErrorCode::NetworkException,
+    RDKafkaErrorCode::BrokerNotAvailable,
+    RDKafkaErrorCode::LeaderNotAvailable,
+    RDKafkaErrorCode::InvalidReplicationFactor,
+];
+
 /// Creates a topic, unless another process does, and waits until it can be used.
 async fn add(
     address: &Address,
@@ -119,6 +129,7 @@ async fn count(metadata: &Arc<Metadata>, name: &str) -> Result<Option<PartitionI
     let count = move || -> Result<Option<PartitionId>, String> {
         let found = metadata.fetch_metadata(Some(&name), CALL_MAX);
         let found = found.map_err(|error| reports::reason(&metadata, &error))?;
+        metadata.context().clear();
         let topic = found.topics().iter().find(|topic| topic.name() == name && topic.error().is_none());
         let partitions = topic.map(|topic| topic.partitions()).filter(|partitions| !partitions.is_empty());
         let led = partitions.filter(|partitions| partitions.iter().all(|partition| partition.leader() >= 0));
@@ -145,6 +156,9 @@ async fn create(
         Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => {
             tracing::info!(topic = name, "topic {name} created with {partitions} partitions");
             Ok(())
+        }
+        Some(Err((_, code))) if PASSING.contains(&code) => {
+            Err(LogError::Unavailable(format!("cannot create topic {name} now: {code}")))
         }
         Some(Err((_, code))) => Err(LogError::Settings(format!(
             "cannot create topic {name}: {code}; somebody who may can create it: {}",

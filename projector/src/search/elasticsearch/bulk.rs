@@ -51,10 +51,12 @@ pub(super) struct Outcome {
     pub(super) gone: Option<String>,
     /// Where an item went, if that is another index.
     pub(super) elsewhere: Option<String>,
+    /// Refused before an index was chosen: by a pipeline, or because the alias leads to several.
+    pub(super) unplaced: Vec<Refused>,
 }
 
-/// Reads a bulk response of an index, item by item.
-pub(super) fn outcome(index: &str, items: &[(String, i64)], response: &Value) -> Outcome {
+/// Reads a response to writes through the alias of an index, item by item.
+pub(super) fn outcome(index: &str, alias: &str, items: &[(String, i64)], response: &Value) -> Outcome {
     let mut outcome = Outcome::default();
     let answered = response["items"].as_array().map(Vec::as_slice).unwrap_or_default();
     if answered.len() != items.len() {
@@ -67,7 +69,9 @@ pub(super) fn outcome(index: &str, items: &[(String, i64)], response: &Value) ->
         match item["status"].as_u64().unwrap_or(0) {
             404 => outcome.gone = Some(reason),
             400 if matches!(kind, "index_not_found_exception" | CLOSED) => outcome.retry = Some(reason),
-            // Also the name of an alias that leads to several.
+            400 | 413 if item["_index"] == alias => {
+                outcome.unplaced.push(Refused { id: id.clone(), revision: *revision, reason });
+            }
             200 | 201 | 409 | 400 | 413 if item["_index"] != index => {
                 outcome.elsewhere = Some(item["_index"].as_str().unwrap_or("an unknown index").to_owned());
             }
@@ -93,13 +97,13 @@ mod tests {
         let item = |status: u16, kind: &str| json!({"index": {"_index": "i", "status": status, "error": {"type": kind, "reason": "r"}}});
         let response = json!({"items": [item(201, ""), item(409, "version_conflict_engine_exception"),
             item(400, "document_parsing_exception"), item(429, "es_rejected_execution_exception"), item(200, "")]});
-        let found = outcome("i", &items, &response);
+        let found = outcome("i", "a", &items, &response);
         assert_eq!(found.refused.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["2"]);
         assert_eq!(found.retry.as_deref(), Some("429 es_rejected_execution_exception: r"));
         assert!(found.gone.is_none() && found.elsewhere.is_none());
         let gone = json!({"items": [item(404, "index_not_found_exception")]});
-        assert!(outcome("i", &items[..1], &gone).gone.is_some());
-        assert!(outcome("i", &items, &json!({})).retry.is_some(), "an answer without items is none");
+        assert!(outcome("i", "a", &items[..1], &gone).gone.is_some());
+        assert!(outcome("i", "a", &items, &json!({})).retry.is_some(), "an answer without items is none");
     }
 
     #[test]
@@ -107,13 +111,15 @@ mod tests {
         let items = [("0".to_owned(), 0)];
         let read = |index: &str, status: u16, kind: &str| {
             let item = json!({"_index": index, "status": status, "error": {"type": kind, "reason": "r"}});
-            outcome("ours", &items, &json!({"items": [{"index": item}]}))
+            outcome("ours", "alias", &items, &json!({"items": [{"index": item}]}))
         };
         for (status, kind) in [(201, ""), (200, ""), (409, "version_conflict"), (400, "document_parsing_exception")] {
             let found = read("foreign", status, kind);
             assert_eq!((found.elsewhere.as_deref(), found.refused.len()), (Some("foreign"), 0), "{status}");
             assert_eq!(read("ours", status, kind).elsewhere, None, "{status}");
         }
+        let unplaced = read("alias", 400, "illegal_argument_exception");
+        assert!(unplaced.unplaced.len() == 1 && unplaced.elsewhere.is_none(), "{unplaced:?}");
         let closed = read("ours-live", 400, CLOSED);
         assert!(closed.retry.is_some() && closed.elsewhere.is_none() && closed.refused.is_empty(), "{closed:?}");
     }

@@ -37,10 +37,12 @@ fn judge(status: u16, is_named: bool, root: &Value) -> Result<(), SearchError> {
     }
     if !is_named && root["tagline"] != TAGLINE {
         return match status {
+            200..=299 => unusable(no_elasticsearch(status)),
+            401 => Err(failure(status, root)),
             // Of a server in between, while the one behind it is away.
             408 | 429 | 500..=599 => Err(SearchError::Unavailable(no_elasticsearch(status))),
-            401 | 403 => Err(failure(status, root)),
-            _ => unusable(no_elasticsearch(status)),
+            // One that passes on nothing but calls of indexes: they tell.
+            _ => Ok(()),
         };
     }
     if status == 401 {
@@ -71,6 +73,10 @@ mod tests {
         let forbidden = json!({"error": {"type": "security_exception", "reason": "action is unauthorized"}});
         assert!(judge(403, true, &forbidden).is_ok());
         assert!(judge(405, true, &json!({"error": "Incorrect HTTP method", "status": 405})).is_ok());
+        // A proxy that passes on calls of indexes alone.
+        for status in [403, 404] {
+            assert!(judge(status, false, &json!("not here")).is_ok(), "{status}");
+        }
     }
 
     #[test]
@@ -84,8 +90,6 @@ mod tests {
             (200, false, opensearch, "opensearch is at this address"),
             (200, false, json!("<html>"), "not that of Elasticsearch"),
             (200, false, json!({"any": "thing"}), "not that of Elasticsearch"),
-            (404, false, json!("not found"), "not that of Elasticsearch"),
-            (403, false, json!("forbidden"), "correct user and password"),
             (401, true, denied, "unable to authenticate user"),
             (401, true, Value::Null, "correct user and password"),
         ] {

@@ -226,8 +226,7 @@ impl Given {
     /// Takes a variable, unless the address gives its parameter.
     fn take_variable(&mut self, variable: &'static str, value: &str) -> Result<(), Fault> {
         let Some(key) = variables::parameter(variable).filter(|_| !value.is_empty()) else { return Ok(()) };
-        // A password makes a file of passwords useless.
-        let is_given = self.keys.iter().any(|given| given == key) || (key == "passfile" && self.password.is_some());
+        let is_given = self.keys.iter().any(|given| given == key);
         let is_system = |root: &str| root == "system";
         // sqlx reads these two by itself, whatever the address says.
         let clashes = match key {
@@ -266,7 +265,12 @@ impl Given {
         let certificates = match mode.as_str() {
             // As libpq: they are not used then.
             "disable" => Certificates::default(),
-            _ => Certificates { root: root.clone(), certificate: self.sslcert.clone(), key: self.sslkey.clone() },
+            _ => Certificates {
+                // The server's certificate is verified in these modes alone.
+                root: root.clone().filter(|_| mode.starts_with("verify")),
+                certificate: self.sslcert.clone(),
+                key: self.sslkey.clone(),
+            },
         };
         // What is not given here, sqlx takes from the variables; they are the same then.
         let given = [

@@ -1,8 +1,8 @@
 //! Bodies that are lists of entries, which are taken entry by entry, as Metaflow's service takes them.
 //!
 //! An entry that cannot be stored is left out, and the others are stored: clients post some such entries on purpose. What
-//! was left out is counted, logged and named in the answer's headers. Only a body that is no list of objects is refused
-//! as a whole, and one with a text over the limit in a field that has no limit there: its client takes it for stored.
+//! was left out is counted, logged and named in the answer's headers. Only a body that is no list of objects, and
+//! what is over a limit, is refused as a whole.
 
 use std::sync::LazyLock;
 
@@ -28,9 +28,6 @@ const SKIPPED: HeaderName = HeaderName::from_static("daybook-skipped");
 const SKIPPED_FIELDS: HeaderName = HeaderName::from_static("daybook-skipped-fields");
 /// Fields that an answer names, at most.
 const NAMED_MAX: usize = 20;
-
-/// Fields whose texts have no limit in Metaflow's service. The others are names of 255 characters there.
-const UNLIMITED: [&str; 3] = ["value", "tags", "system_tags"];
 
 /// The entries of a body.
 pub(super) struct Entries<T> {
@@ -62,19 +59,10 @@ pub(super) fn read<T>(
         match entry(index, object) {
             Ok(entry) => kept.push(entry),
             Err(ApiError::Invalid { message, field }) => skipped.add(message, field),
-            Err(ApiError::TooLarge { message, field }) if !is_unlimited(field.as_deref()) => {
-                skipped.add(message, field);
-            }
             Err(error) => return Err(error),
         }
     }
     Ok(Entries { kept, skipped })
-}
-
-/// Whether a field, such as `[3].value` or `[3].tags[1]`, has no limit in Metaflow's service.
-fn is_unlimited(field: Option<&str>) -> bool {
-    let name = field.and_then(|field| field.rsplit('.').next()?.split('[').next());
-    name.is_some_and(|name| UNLIMITED.contains(&name))
 }
 
 impl Skipped {

@@ -85,7 +85,6 @@ fn a_variable_that_cannot_be_used_is_named_alone() {
         ("PGSSLMODE", "hidden"),
         ("PGCONNECT_TIMEOUT", "hidden"),
         ("PGSERVICE", "hidden"),
-        ("PGPASSFILE", "hidden"),
         ("PGTARGETSESSIONATTRS", "standby"),
         ("PGREQUIREAUTH", "hidden"),
         ("PGSSLCRL", "hidden"),
@@ -108,7 +107,6 @@ fn a_variable_that_cannot_be_used_is_named_alone() {
         ("host=h", "PGHOST"),
         ("host=h sslmode=disable", "PGSSLMODE"),
         ("host=h target_session_attrs=any", "PGTARGETSESSIONATTRS"),
-        ("host=h password=p", "PGPASSFILE"),
     ] {
         assert_eq!(fault_with(text, &[(variable, "a b")]), None, "{text}");
     }

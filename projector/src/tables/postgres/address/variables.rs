@@ -1,16 +1,15 @@
 //! libpq's own environment variables: each gives a parameter where the address leaves it out. Those that are not here
-//! concern libpq itself (`PGSERVICEFILE`, `PGSYSCONFDIR`, `PGLOCALEDIR`), or the form of texts that nobody reads here
-//! (`PGDATESTYLE`, `PGTZ`, `PGGEQO`).
+//! concern libpq itself (`PGSERVICEFILE`, `PGSYSCONFDIR`, `PGLOCALEDIR`), the form of texts that nobody reads here
+//! (`PGDATESTYLE`, `PGTZ`, `PGGEQO`), or are followed by sqlx (`PGPASSFILE`).
 
 /// The variables, each with its parameter.
-const PARAMETERS: [(&str, &str); 34] = [
+const PARAMETERS: [(&str, &str); 33] = [
     ("PGHOST", "host"),
     ("PGHOSTADDR", "hostaddr"),
     ("PGPORT", "port"),
     ("PGDATABASE", "dbname"),
     ("PGUSER", "user"),
     ("PGPASSWORD", "password"),
-    ("PGPASSFILE", "passfile"),
     ("PGSERVICE", "service"),
     ("PGOPTIONS", "options"),
     ("PGAPPNAME", "application_name"),
