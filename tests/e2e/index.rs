@@ -250,7 +250,6 @@ async fn a_start_with_anything_but_an_elasticsearch_that_may_be_used_ends_with_t
     for (url, reason) in [
         (html.replace("http:", "https:"), "does not speak TLS"),
         (html, "not that of Elasticsearch"),
-        (another_server(StatusCode::NOT_FOUND, "").await, "not that of Elasticsearch"),
         (another_server(StatusCode::OK, OLD).await, "6.8.23 is too old"),
         (another_server(StatusCode::UNAUTHORIZED, DENIED).await, "no such user"),
         (another_server(StatusCode::FORBIDDEN, "").await, "correct user and password"),
@@ -260,4 +259,14 @@ async fn a_start_with_anything_but_an_elasticsearch_that_may_be_used_ends_with_t
         assert_eq!(refused.status.code(), Some(2), "{reason}: {text}");
         assert!(text.contains(reason) && text.contains("--search") && !text.contains("null"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_without_its_elasticsearch_holds_up_search_alone_and_is_named() {
+    let place = Place::new("no_backend", Backend::Embedded);
+    let url = another_server(StatusCode::NOT_FOUND, "").await;
+    let server = Server::start_with(&place, &["--search", &url]);
+    write(&server.api).await;
+    let is_named = async || server.api.get("/api/v1/status").await.text.contains("not that of Elasticsearch");
+    until("the server is named", is_named).await;
 }

@@ -176,9 +176,10 @@ fn variables_of_libpq_give_what_metaflow_s_leave_out() {
     };
     let connect = address(&parts).connect;
     assert_eq!((connect.get_host(), connect.get_port(), connect.get_username()), ("localhost", 5432, "postgres"));
-    assert_eq!(format!("{:?}", connect.get_ssl_mode()), "Disable");
-    let with_mode = address(&[parts[0], ("PGSSLMODE", "require")]).connect;
-    assert_eq!(format!("{:?}", with_mode.get_ssl_mode()), "Require");
+    let mode = |variables: &[(&str, &str)]| format!("{:?}", address(variables).connect.get_ssl_mode());
+    let disabled = ("MF_METADATA_DB_SSL_MODE", "disabled");
+    assert_eq!((mode(&parts), mode(&[parts[0], disabled])), ("Prefer".to_owned(), "Prefer".to_owned()));
+    assert_eq!(mode(&[parts[0], disabled, ("PGSSLMODE", "require")]), "Require");
     let dsn = ("MF_METADATA_DB_DSN", "user=u dbname=d");
     let of_dsn = address(&[dsn, ("PGHOST", "db"), ("PGPORT", "1")]).connect;
     assert_eq!((of_dsn.get_host(), of_dsn.get_port()), ("db", 1));

@@ -89,7 +89,6 @@ fn a_variable_that_cannot_be_used_is_named_alone() {
         ("PGREQUIREAUTH", "hidden"),
         ("PGSSLCRL", "hidden"),
         ("PGSSLROOTCERT", "system"),
-        ("PGSSLROOTCERT", "/hidden/ca.pem"),
         ("PGREQUIRESSL", "1"),
         ("PGCHANNELBINDING", "require"),
         ("PGCLIENTENCODING", "LATIN1"),
@@ -101,6 +100,10 @@ fn a_variable_that_cannot_be_used_is_named_alone() {
         let shown = fault.to_string();
         assert!(shown.ends_with(&format!("(from {variable})")) && !shown.contains("hid"), "{shown}");
     }
+    let root = ("PGSSLROOTCERT", "/hidden/ca.pem");
+    let unread = fault_with("host=h user=u sslmode=verify-ca", &[root]).map(|fault| fault.variables);
+    assert_eq!(unread, Some(vec!["PGSSLROOTCERT"]));
+    assert_eq!(fault_with("host=h user=u", &[root]), None, "no mode verifies with it");
     // The address wins.
     for (text, variable) in [
         ("host=h port=1", "PGPORT"),
