@@ -44,7 +44,7 @@ pub(crate) use self::{
     server::Server,
     setting::{Preset, Setting, Takes, area},
     show::Shown,
-    tables::{CONNECTIONS_MIN, Tables},
+    tables::{CONNECTIONS_MAX, CONNECTIONS_MIN, Tables},
     telemetry::{LogFormat, Telemetry},
 };
 use self::{log::LogSettings, rebuild::RebuildSettings, search::SearchSettings, tables::TablesSettings};

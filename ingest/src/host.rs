@@ -3,12 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Whether a text may be a host: an IPv6 address, maybe with the zone of a link as in `fe80::1%eth0`; an IPv4 address;
-/// or a name. What has a colon is no name, and neither are digits and dots alone.
+/// or a name. What has a colon is no name, and neither are four numbers. Fewer are an IPv4 address in its short form.
 pub fn is_host(text: &str) -> bool {
     if text.contains(':') {
         return is_ipv6(text);
     }
-    if text.chars().all(|c| c.is_ascii_digit() || c == '.') {
+    if text.split('.').count() == 4 && text.chars().all(|c| c.is_ascii_digit() || c == '.') {
         return text.parse::<Ipv4Addr>().is_ok();
     }
     let name = text.strip_suffix('.').unwrap_or(text);
@@ -34,9 +34,18 @@ mod tests {
 
     #[test]
     fn names_and_addresses_are_hosts_and_what_looks_like_an_address_must_be_one() {
-        for text in
-            ["db", "my-host_1.example", "db.example.", "127.0.0.1", "::1", "fe80::1%eth0", "1e100.net", "bücher"]
-        {
+        for text in [
+            "db",
+            "my-host_1.example",
+            "db.example.",
+            "127.0.0.1",
+            "127.1",
+            "0",
+            "::1",
+            "fe80::1%eth0",
+            "1e100.net",
+            "bücher",
+        ] {
             assert!(is_host(text), "{text}");
         }
         for text in [
@@ -53,8 +62,6 @@ mod tests {
             "db:5432",
             "999.1.1.1",
             "256.1.1.1",
-            "1.2.3",
-            "1234",
         ] {
             assert!(!is_host(text), "{text}");
         }

@@ -85,6 +85,7 @@ fn text_of(setting: &Setting, value: &DeValue<'_>) -> Result<String, String> {
                 words.iter().map(|word| word.get_ref().as_str().ok_or("an array with values that are not strings"));
             Ok(words.collect::<Result<Vec<_>, _>>()?.join(","))
         }
+        (Takes::OneOf(["on", "off"]), DeValue::Boolean(is_on)) => Ok(if *is_on { "on" } else { "off" }.to_owned()),
         (Takes::Whole { .. }, DeValue::String(_)) => Err("a string".to_owned()),
         (_, DeValue::String(text)) => Ok(text.clone().into_owned()),
         (_, other) => Err(format!("of type {}", other.type_str())),
@@ -167,11 +168,16 @@ mod tests {
     #[test]
     fn numbers_and_lists_are_taken_as_toml_writes_them() {
         let mut faults = Vec::new();
-        let text = "[process]\nroles = [\"api\", \"projector\"]\n[http]\nrequests_max = 1_000\nbody_mib_max = 0x10";
+        let text = "[process]\nroles = [\"api\", \"projector\"]\n[http]\nrequests_max = 1_000\nbody_mib_max = 0x10\n[metaflow]\nmigration_upgrade = false";
         let entries = parse("daybook.toml", text, &mut faults);
         assert_eq!(faults, Vec::<String>::new());
         let texts: Vec<_> = entries.iter().map(|entry| (entry.setting.key, entry.text.as_str(), entry.line)).collect();
-        let mut expected = [("roles", "api,projector", 2), ("requests_max", "1000", 4), ("body_mib_max", "16", 5)];
+        let mut expected = [
+            ("roles", "api,projector", 2),
+            ("requests_max", "1000", 4),
+            ("body_mib_max", "16", 5),
+            ("migration_upgrade", "off", 7),
+        ];
         expected.sort_unstable();
         let mut found = texts;
         found.sort_unstable();

@@ -24,6 +24,7 @@ const SCHEMA: super::setting::Takes =
 
 /// Connections for reading, at least.
 pub(crate) const CONNECTIONS_MIN: u64 = 2;
+pub(crate) const CONNECTIONS_MAX: u64 = 1000;
 
 area! {
     /// The tables' settings.
@@ -32,7 +33,7 @@ area! {
             "The tables: embedded (SQLite), or on PostgreSQL.";
         schema: String = schema, "schema", "tables-schema", SCHEMA, Value("daybook"),
             "The control schema in PostgreSQL; the schemas of generations begin with its name.";
-        connections_max: u32 = read::whole, "connections_max", "tables-connections-max", Whole { min: CONNECTIONS_MIN, max: 1000 },
+        connections_max: u32 = read::whole, "connections_max", "tables-connections-max", Whole { min: CONNECTIONS_MIN, max: CONNECTIONS_MAX },
             Value("10"), "Connections to PostgreSQL for reading, at most.";
         timeout: Duration = read::milliseconds, "timeout_ms", "tables-timeout-ms", Whole { min: 100, max: 3_600_000 },
             Value("60000"), "Milliseconds that a statement in PostgreSQL may take.";

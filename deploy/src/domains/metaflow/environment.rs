@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use daybook_projector::tables::postgres;
 
 use crate::{
-    config::{CONNECTIONS_MIN, Environment, Listen},
+    config::{CONNECTIONS_MAX, CONNECTIONS_MIN, Environment, Listen},
     domains::FromVariables,
 };
 
@@ -100,10 +100,9 @@ pub(crate) fn variables(environment: &Environment) -> Vec<FromVariables> {
 pub(crate) fn warnings(environment: &Environment) -> Vec<String> {
     let unused = UNUSED.iter().filter(|(variable, _)| environment.get(variable).is_some());
     let unused = unused.map(|(variable, why)| format!("the environment variable {variable} is not used: {why}"));
-    let raised = environment.get(POOL_MAX).filter(|given| is_too_few(given));
-    let raised =
-        raised.map(|given| format!("{POOL_MAX} is {given:?}: Daybook uses {CONNECTIONS_MIN}, its least number"));
-    unused.chain(raised).collect()
+    let changed = environment.get(POOL_MAX).and_then(|given| Some((given, nearest_connections(given)?)));
+    let changed = changed.map(|(given, used)| format!("{POOL_MAX} is {given:?}: Daybook uses {used}"));
+    unused.chain(changed).collect()
 }
 
 /// A fault of one variable, which holds no secret.
@@ -128,13 +127,16 @@ fn on_or_off(value: &str) -> Result<String, String> {
     Ok(if number == 0 { "off" } else { "on" }.to_owned())
 }
 
-/// One connection is raised to the least number.
+/// Numbers that Metaflow's service takes and Daybook does not become the nearest one.
 fn connections(value: &str) -> Result<String, String> {
-    if is_too_few(value) { Ok(CONNECTIONS_MIN.to_string()) } else { unchanged(value) }
+    nearest_connections(value).map_or_else(|| unchanged(value), |used| Ok(used.to_string()))
 }
 
-fn is_too_few(connections: &str) -> bool {
-    connections.trim().parse::<u64>().is_ok_and(|number| (1..CONNECTIONS_MIN).contains(&number))
+/// The number of connections in place of one out of range; 0 means any number there.
+fn nearest_connections(given: &str) -> Option<u64> {
+    let number = given.trim().parse::<u64>().ok()?;
+    let wanted = if number == 0 { CONNECTIONS_MAX } else { number };
+    Some(wanted.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)).filter(|used| *used != number)
 }
 
 fn milliseconds(seconds: &str) -> Result<String, String> {

@@ -205,6 +205,8 @@ fn what_is_not_used_as_it_is_given_is_a_warning() {
     }
     let one = [("MF_METADATA_DB_NAME", "n"), ("MF_METADATA_DB_POOL_MAX", "1")];
     assert!(warnings(&one).contains("MF_METADATA_DB_POOL_MAX is \"1\""));
+    let any = [("MF_METADATA_DB_NAME", "n"), ("MF_METADATA_DB_POOL_MAX", "0")];
+    assert!(warnings(&any).contains("MF_METADATA_DB_POOL_MAX is \"0\": Daybook uses 1000"), "{}", warnings(&any));
     let config = check(&[("log", "kafka://b:9092")], &one).unwrap_or_else(|faults| panic!("{faults:?}"));
     let Tables::Postgres(postgres) = config.tables else { panic!("not PostgreSQL") };
     assert_eq!(postgres.connections_max, 2);

@@ -111,8 +111,12 @@ impl Writer {
 
     /// Leaves the whole log in its file alone. Files that others have changed are left as they are.
     fn close(mut self) {
-        if self.write_ahead.pages() > 0 && self.lost.is_none() && self.prove().is_ok() {
-            wal::empty(&self.connection);
+        if self.write_ahead.pages() == 0 || self.lost.is_some() {
+            return;
+        }
+        match self.prove() {
+            Ok(()) => wal::empty(&self.connection),
+            Err(lost) => tracing::error!(lost, "the embedded log was harmed while it was open: {lost}"),
         }
     }
 }

@@ -16,8 +16,8 @@ use rdkafka::{
 pub(super) type Metadata = BaseConsumer<Reports>;
 
 /// Reports that are read after a call, at most, and how long one is waited for.
-const REPORTS_MAX: usize = 100;
-const REPORT_WAIT: Duration = Duration::from_millis(100);
+const REPORTS_MAX: usize = 20;
+const REPORT_WAIT: Duration = Duration::from_millis(50);
 
 /// What is likely where librdkafka reports nothing: a connection that is closed is no error to it.
 const UNREPORTED: &str = "connections are closed without an answer: it may be no Kafka, or expect TLS or a login";

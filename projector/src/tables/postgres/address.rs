@@ -78,7 +78,7 @@ const MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", 
 
 /// Parameters of libpq that change nothing here with these values: Daybook does so anyway, or the feature is absent.
 const WITHOUT_EFFECT: [(&str, &[&str]); 14] = [
-    ("client_encoding", &["utf8", "utf-8", "UTF8", "UTF-8", "unicode", "auto"]),
+    ("client_encoding", &["utf8", "utf-8", "unicode", "auto"]),
     ("target_session_attrs", &["any", "read-write", "primary"]),
     ("load_balance_hosts", &["disable"]),
     ("gssencmode", &["disable", "prefer"]),
@@ -208,7 +208,7 @@ impl Given {
             return Ok(());
         }
         if let Some((_, values)) = WITHOUT_EFFECT.iter().find(|(name, _)| *name == key) {
-            let is_usable = value.is_empty() || values.contains(&value.as_str());
+            let is_usable = value.is_empty() || values.iter().any(|usable| usable.eq_ignore_ascii_case(&value));
             return is_usable.then_some(()).ok_or_else(|| format!("{key} can only be {}", values.join(" or ")));
         }
         if let Some(key) = NUMBERS_WITHOUT_EFFECT.iter().find(|name| **name == key) {
