@@ -168,20 +168,28 @@ mod tests {
     #[test]
     fn numbers_and_lists_are_taken_as_toml_writes_them() {
         let mut faults = Vec::new();
-        let text = "[process]\nroles = [\"api\", \"projector\"]\n[http]\nrequests_max = 1_000\nbody_mib_max = 0x10\n[metaflow]\nmigration_upgrade = false";
+        let text = "[process]\nroles = [\"api\", \"projector\"]\n[http]\nrequests_max = 1_000\nbody_mib_max = 0x10";
         let entries = parse("daybook.toml", text, &mut faults);
         assert_eq!(faults, Vec::<String>::new());
         let texts: Vec<_> = entries.iter().map(|entry| (entry.setting.key, entry.text.as_str(), entry.line)).collect();
-        let mut expected = [
-            ("roles", "api,projector", 2),
-            ("requests_max", "1000", 4),
-            ("body_mib_max", "16", 5),
-            ("migration_upgrade", "off", 7),
-        ];
+        let mut expected = [("roles", "api,projector", 2), ("requests_max", "1000", 4), ("body_mib_max", "16", 5)];
         expected.sort_unstable();
         let mut found = texts;
         found.sort_unstable();
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_switch_is_a_boolean_or_its_word() {
+        let is_switch = |setting: &&Setting| matches!(setting.takes, Takes::OneOf(["on", "off"]));
+        let switch = settings().find(is_switch).unwrap_or_else(|| panic!("there is no switch"));
+        for (value, word) in [("false", "off"), ("true", "on"), ("\"off\"", "off")] {
+            let mut faults = Vec::new();
+            let text = format!("[{}]\n{} = {value}", switch.area, switch.key);
+            let entries = parse("daybook.toml", &text, &mut faults);
+            let texts: Vec<_> = entries.iter().map(|entry| entry.text.as_str()).collect();
+            assert_eq!((texts, faults), (vec![word], Vec::new()));
+        }
     }
 
     #[test]
