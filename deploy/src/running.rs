@@ -272,10 +272,10 @@ impl Running {
             ));
         }
         let (domain, owed) = (live.domain, live.progress.owed());
-        reasons.extend(live.refusal().map(str::to_owned));
+        // A refusal may say the same.
+        reasons.extend(live.refusal().map(str::to_owned).or_else(|| live.lost()));
         let failures = self.generations.failures().into_iter().filter(|failed| failed.generation == live.number);
         reasons.extend(failures.map(|failed| format!("projector of {domain}: {}", failed.failure)));
-        reasons.extend(live.tables.failure().map(|failure| format!("tables of {domain}: {failure}")));
         if !owed.0.is_empty() {
             reasons.push(format!("tables of {domain}: they went back, and reach {owed} again soon"));
         }

@@ -178,9 +178,16 @@ impl Generation {
         self.set_refusal(reason);
     }
 
-    /// The same if its tables are not those that were opened any more.
-    pub fn refuse_lost(&self, reason: &str) {
-        self.set_refusal(format!("tables of {}: {reason}", self.domain));
+    /// Why its tables are not those that were opened any more, if they are not.
+    pub fn lost(&self) -> Option<String> {
+        self.tables.failure().map(|reason| format!("tables of {}: {reason}", self.domain))
+    }
+
+    /// Refuses it in the same way, if its tables are lost.
+    pub fn refuse_if_lost(&self) {
+        if let Some(reason) = self.lost() {
+            self.set_refusal(reason);
+        }
     }
 
     /// The same if the log is damaged.

@@ -29,9 +29,7 @@ pub async fn watch(log: Arc<dyn EventLog>, generation: Arc<Generation>, search: 
     loop {
         let (of_log, of_look) = (Arc::clone(&log), Arc::clone(&generation));
         let looked = tokio::task::spawn_blocking(move || {
-            if let Some(reason) = of_look.tables.failure() {
-                of_look.refuse_lost(&reason);
-            }
+            of_look.refuse_if_lost();
             look(of_log.as_ref(), &of_look, interrupted)
         });
         let looked = looked.await;

@@ -112,7 +112,7 @@ impl EmbeddedLog {
         let path = folder.join(FILE);
         let open = || -> rusqlite::Result<(Connection, bool)> {
             let connection = Connection::open(&path)?;
-            connection.busy_timeout(Duration::from_secs(5))?;
+            connection.busy_timeout(wal::BUSY_WAIT)?;
             let is_earlier = has_earlier_layout(&connection)?;
             Ok((connection, is_earlier))
         };

@@ -32,7 +32,7 @@ const ONLY_READER_WAIT: Duration = Duration::from_millis(if cfg!(test) { 60_000 
 /// How long a checkpoint that empties the WAL waits for readers and for the background thread.
 const EMPTY_WAIT: Duration = Duration::from_millis(250);
 /// How long a statement waits for other connections.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
+pub const BUSY_WAIT: Duration = Duration::from_secs(5);
 /// How long a reader waits while others are open.
 const NEXT_READER_WAIT: Duration = Duration::from_secs(1);
 /// Pages added while a reader is open after which it has to end, 1 GB: its snapshot keeps all of them in the WAL.

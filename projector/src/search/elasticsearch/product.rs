@@ -4,7 +4,7 @@
 use elasticsearch::http::{Method, headers::HeaderMap};
 use serde_json::Value;
 
-use super::{ElasticsearchStore, LOOK_MAX, failure, is_good, no_elasticsearch, read_value, silent};
+use super::{ElasticsearchStore, LOOK_MAX, failure, is_good, no_elasticsearch, read, read_value};
 use crate::search::SearchError;
 
 /// Each answer of Elasticsearch has this header, also one that refuses the login.
@@ -18,13 +18,10 @@ const VERSION_MIN: u64 = 8;
 impl ElasticsearchStore {
     /// Refuses an address where no Elasticsearch is that can be used.
     pub(super) async fn identify(&self) -> Result<(), SearchError> {
-        let (headers, body) = (HeaderMap::new(), None::<Vec<u8>>);
-        let sent = self.client.send(Method::Get, "/", headers, None::<&()>, body, Some(LOOK_MAX)).await;
-        let response = sent.map_err(|error| silent(&error))?;
+        let response = self.respond(Some(LOOK_MAX), Method::Get, "/", HeaderMap::new(), None).await?;
         let is_named = response.headers().get(HEADER).is_some_and(|product| product.as_bytes() == PRODUCT);
-        let status = response.status_code().as_u16();
-        let root = read_value(response.text().await.map_err(|error| silent(&error))?);
-        judge(status, is_named, &root)
+        let (status, text) = read(response).await?;
+        judge(status, is_named, &read_value(text))
     }
 }
 
