@@ -259,11 +259,12 @@ impl Worker {
         if reached.0.is_empty() {
             reached = self.build(&index, mine, assignment)?;
         }
-        self.setting.search.show(&reached);
+        // Noted before it is shown: who has waited for the index finds that it is built.
         self.setting.search.note(|health| {
             health.heal();
             health.building = None;
         });
+        self.setting.search.show(&reached);
         let all = log::partitions(self.setting.log.as_ref());
         Ok(Tail {
             writer: self.writer(&index),
