@@ -139,6 +139,12 @@ impl Comparable {
         self.columns(columns)
     }
 
+    /// Says that the fold decides which rows there are: the table is compared between generations of one fingerprint.
+    pub fn rows_of_fold(mut self) -> Self {
+        self.of_fold.clone_from(&self.columns);
+        self
+    }
+
     /// Adds compared columns of kind JSON.
     pub fn json(mut self, columns: impl IntoIterator<Item = &'static str>) -> Self {
         for column in columns {

@@ -83,7 +83,7 @@ pub struct DomainApi {
     /// Waits for its newest version before a rebuild begins, if its versions are made at run time.
     pub know_newest: Option<KnowNewest>,
     /// Every statement of its routes, so that a test can run each on every engine.
-    pub statements: fn() -> Vec<&'static Statement>,
+    pub statements: Vec<&'static Statement>,
 }
 
 /// What a domain's routes need of a version of it.

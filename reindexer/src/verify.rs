@@ -193,6 +193,7 @@ impl Comparison<'_> {
     async fn table(&self, mut declared: Comparable) -> Result<Result<Table, TableReport>, VerifyError> {
         let name = declared.table.clone();
         let mut of_live = columns(self.live, &name).await?;
+        let is_new = of_live.is_empty();
         if self.live.fingerprint != self.candidate.fingerprint {
             of_live.retain(|column| declared.of_fold.iter().all(|of_fold| &**of_fold != column));
         }
@@ -204,9 +205,12 @@ impl Comparison<'_> {
         let left_out: Vec<String> =
             declared.columns.iter().filter(|it| !of_live.contains(&***it)).map(ToString::to_string).collect();
         if let Some(column) = declared.key.iter().find(|column| left_out.iter().any(|it| it == &***column)) {
-            let reason = match of_live.is_empty() {
-                true => "the live generation has no such table".to_owned(),
-                false => format!("its key has the column {column}, which the live generation does not have"),
+            let reason = if is_new {
+                "the live generation has no such table".to_owned()
+            } else if declared.of_fold.contains(column) {
+                "its rows follow from the fold, and the live generation was built by another".to_owned()
+            } else {
+                format!("its key has the column {column}, which the live generation does not have")
             };
             let (name, columns) = (name.into_owned(), Vec::new());
             return Ok(Err(TableReport { name, columns, left_out, not_compared: Some(reason), ..Default::default() }));

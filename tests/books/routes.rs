@@ -44,7 +44,7 @@ pub fn api() -> DomainApi {
         is_default: true,
         version: ApiVersion::of(numbered::new_view::<Books>()),
         know_newest: None,
-        statements: Vec::new,
+        statements: Vec::new(),
     }
 }
 

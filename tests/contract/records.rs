@@ -45,6 +45,10 @@ is_open = "bool"
 views = { type = "int", owner = "api", default = 0 }
 [clean]
 rules = [{ id = "titles", kind = "sanitize-text", fields = ["title"] }]
+[[tables]]
+name = "sets"
+from = "tags"
+key = ["a"]
 "#;
 
 static STATES: Statement = Statement {
@@ -64,6 +68,13 @@ static ROWS: Statement = Statement {
     sqlite: "SELECT record_id, revision, flags, source, title, width, ratio, tags, words, is_open, views, \
         record_offset \
         FROM records ORDER BY record_id",
+    columns: None,
+};
+
+static FURTHER: Statement = Statement {
+    name: "further",
+    postgres: "SELECT table_name, record_id, row_key, content FROM further_rows ORDER BY table_name, record_id",
+    sqlite: "SELECT table_name, record_id, row_key, content FROM further_rows ORDER BY table_name, record_id",
     columns: None,
 };
 
@@ -156,8 +167,9 @@ fn random_log(definition: &Definition, random: &mut Random) -> Vec<Decoded<Event
         Decoded { position, envelope: Envelope::new(1_700_000_000_000 + offset, event) }
     };
     let mut log: Vec<_> = (0..400).map(&mut decoded).collect();
-    // One that is shown, whatever became of the others.
-    let (position, shown) = (Position::new(topic("folded"), 0, 400), upserted(definition, &json!({"id": "shown"})));
+    // One that is shown and has a row of the further table, whatever became of the others.
+    let last = json!({"id": "shown", "tags": {"a": 1}});
+    let (position, shown) = (Position::new(topic("folded"), 0, 400), upserted(definition, &last));
     log.push(Decoded { position, envelope: Envelope::new(1_700_000_000_400, shown) });
     log
 }
@@ -191,7 +203,7 @@ async fn fold(
         }
         lines.sort();
         let mut transaction = tables.begin().unwrap_or_else(|error| panic!("{error}"));
-        for dump in [&STATES, &ROWS] {
+        for dump in [&STATES, &ROWS, &FURTHER] {
             let rows = transaction.read(dump, &Params::One(Vec::new())).unwrap_or_else(|error| panic!("{error}"));
             let cell = |cell: &Cell| match cell {
                 cell if cell.is_null() => "null".to_owned(),
@@ -219,7 +231,9 @@ async fn batches_do_not_show_in_records_and_engines_agree() {
                 let schema = place.store.schema("folded", i64::try_from(size).unwrap_or(0));
                 let tables = make(place.store.as_ref(), &schema, parts.projection.as_ref()).await;
                 let lines = fold(tables, Arc::clone(&parts.projection), log.clone(), size).await;
-                assert!(lines.iter().any(|line| line.starts_with("rows ")), "no record is shown: {lines:?}");
+                for kind in ["rows ", "further "] {
+                    assert!(lines.iter().any(|line| line.starts_with(kind)), "there are no {kind}: {lines:?}");
+                }
                 assert!(lines.iter().any(|line| line.starts_with("rejected ")), "nothing is refused: {lines:?}");
                 let is_raw = |line: &&String| line.starts_with("rows ") && line.contains("  ");
                 assert_eq!(
@@ -300,7 +314,7 @@ async fn engines_agree_on_a_long_source_whether_it_has_an_index_or_not() {
             let tables = make(place.store.as_ref(), &schema, parts.projection.as_ref()).await;
             found.push(fold(Arc::clone(&tables), Arc::clone(&parts.projection), log.clone(), 10).await);
             assert_eq!(found[0], found[found.len() - 1], "{}", place.store.describe());
-            let rows = read_typed(tables, &definition, (parts.api.statements)()).await;
+            let rows = read_typed(tables, &definition, parts.api.statements.clone()).await;
             assert_eq!(rows, if is_stored { [1, 1, 2, 2] } else { [0, 0, 1, 1] }, "{}", place.store.describe());
         }
         assert_eq!(found[0].iter().any(|line| line.starts_with("rejected ")), !is_stored, "{:?}", found[0]);

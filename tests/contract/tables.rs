@@ -260,7 +260,7 @@ fn compared(sql: &str) -> Vec<(String, String)> {
 /// The statements of Metaflow's routes.
 fn routes_of_metaflow() -> Vec<&'static Statement> {
     let settings = Settings { path_prefix: String::new(), run_inactive_cutoff_seconds: 360 };
-    (metaflow_routes::api(settings).statements)()
+    metaflow_routes::api(settings).statements
 }
 
 /// Parameters that fit a statement: as many as it names, of a type that the engines take.

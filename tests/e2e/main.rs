@@ -17,6 +17,7 @@ mod catalogue_revisions;
 mod catalogue_samples;
 mod catalogue_search;
 mod catalogue_switches;
+mod catalogue_tables;
 mod catalogue_terms;
 mod catalogue_words;
 mod catalogue_workers;

@@ -3,6 +3,7 @@
 mod counts;
 pub(crate) mod documents;
 pub mod events;
+mod further;
 mod inspection;
 pub mod projection;
 pub mod routes;

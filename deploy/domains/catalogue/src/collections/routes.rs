@@ -66,7 +66,7 @@ pub fn api() -> DomainApi {
         is_default: false,
         version: ApiVersion::of(Arc::new(|_generation| Arc::new(()))),
         know_newest: None,
-        statements: || STATEMENTS.to_vec(),
+        statements: STATEMENTS.to_vec(),
     }
 }
 

@@ -34,6 +34,7 @@ use super::{
     Revision,
     counts::{self, BySource},
     documents::{RecordDocuments, SENSITIVE},
+    further::{self, FurtherCounts},
 };
 use crate::{
     clean::{Cleaner, RuleFault},
@@ -56,6 +57,7 @@ struct Held {
     rows: u64,
     /// `None` if its records have no source.
     rows_by_source: Option<BySource>,
+    further: FurtherCounts,
     /// `None` if its index is not open.
     indexed: Option<Indexed>,
 }
@@ -88,12 +90,18 @@ impl Inspector {
         let documents = held.indexed.as_ref().map(|indexed| indexed.documents);
         let sensitive = held.indexed.as_ref().and_then(|indexed| indexed.sensitive);
         let of_no_row = pass.removed + pass.taken_down + pass.without_content;
+        let law = |text: &str, found: u64, expected: u64, more: u64| (text.to_owned(), found, expected, more);
         let mut laws = vec![
-            ("records ever named = rows + removed + taken down + without content", named, held.rows + of_no_row, 0),
-            ("rows = records that readers should see", held.rows, pass.shown, 0),
+            law("records ever named = rows + removed + taken down + without content", named, held.rows + of_no_row, 0),
+            law("rows = records that readers should see", held.rows, pass.shown, 0),
         ];
-        laws.extend(documents.map(|documents| ("documents = rows - excluded", documents, pass.documents, refused)));
-        laws.extend(sensitive.map(|found| ("documents that are filtered out", found, pass.sensitive, refused)));
+        laws.extend(documents.map(|documents| law("documents = rows - excluded", documents, pass.documents, refused)));
+        laws.extend(sensitive.map(|found| law("documents that are filtered out", found, pass.sensitive, refused)));
+        for table in definition.tables.iter().map(|table| table.name.as_str()) {
+            let found = held.further.get(table).copied().unwrap_or_default().records;
+            let expected = pass.further.get(table).copied().unwrap_or_default();
+            laws.push((format!("rows of table {table} = records that hold one"), found, expected, 0));
+        }
         let violated = laws.iter().filter(|(_, found, expected, more)| found.abs_diff(*expected) > meanwhile + more);
         let mut reasons: Vec<String> = violated
             .map(|(law, found, expected, _)| format!("{law}: this does not hold: {found} is not {expected}"))
@@ -117,6 +125,7 @@ impl Inspector {
             "rows": change.rows.show(),
             "documents": change.documents.map(Counted::show),
             "by_source": change.show_by_source(),
+            "tables": change.show_further(),
             "conservation": {
                 "named": named,
                 "rows": held.rows,
@@ -175,11 +184,12 @@ impl Held {
     async fn of(side: Side<'_>) -> Result<Self, VerifyError> {
         let tables = side.generation.tables.as_ref();
         let (rows, rows_by_source) = (counts::shown(tables).await?, counts::by_source(tables).await?);
+        let further = further::counts(tables).await?;
         let indexed = match side.index {
             Some(index) => Some(Indexed::of(index).await?),
             None => None,
         };
-        Ok(Self { rows, rows_by_source, indexed })
+        Ok(Self { rows, rows_by_source, further, indexed })
     }
 }
 

@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{
     events::{self, Event},
+    further::{self, Changes},
     states::{self, REMOVE, Stored},
     typed::Typed,
 };
@@ -94,19 +95,22 @@ impl Records {
         Ok(fields)
     }
 
-    /// Writes the typed rows of records that readers see, and removes those of the others.
+    /// Writes the typed rows of records that readers see and the rows of further tables, and removes those of the others.
     fn write_typed(
         &self,
         transaction: &mut dyn Transaction,
         changed: &[(&str, &Stored, Position)],
     ) -> Result<(), TablesError> {
         let (mut rows, mut hidden, mut counts) = (Vec::new(), Vec::new(), self.cleaner.counts());
+        let mut further = Changes::new(&self.definition.tables);
         for (record_id, stored, position) in changed {
             let Some(mut fields) = stored.state.shown(&self.definition) else {
                 hidden.push(*record_id);
+                further.note(record_id, None);
                 continue;
             };
             self.cleaner.clean(record_id, &mut fields, &mut counts);
+            further.note(record_id, Some(&fields));
             let mut row = vec![
                 (*record_id).into(),
                 stored.state.revision.into(),
@@ -123,7 +127,7 @@ impl Records {
         if !hidden.is_empty() {
             transaction.execute(&REMOVE, &Params::Many(vec![Column::texts(hidden)]))?;
         }
-        Ok(())
+        further.write(transaction)
     }
 }
 
@@ -199,6 +203,8 @@ impl Fold for Records {
         let state = Comparable::of("record_state").by_text("record_id");
         let state = state.columns(["flags", "takedown", "removed"]).columns_of_fold(of_fold);
         let shown = Comparable::of("records").by_text("record_id").columns(["flags"]);
-        vec![state, shown.columns_of_fold(["revision", "record_partition", "record_offset"])]
+        let shown = shown.columns_of_fold(["revision", "record_partition", "record_offset"]);
+        let further = (!self.definition.tables.is_empty()).then(further::comparable);
+        [state, shown].into_iter().chain(further).collect()
     }
 }

@@ -3,6 +3,7 @@
 mod bulk;
 mod fields;
 mod flags;
+mod further_tables;
 mod history;
 mod list;
 mod one;
@@ -16,7 +17,10 @@ use axum::{
     http::StatusCode,
     routing::{delete, get, post, put},
 };
-use daybook_projector::{generation::Generation, tables::FromRow};
+use daybook_projector::{
+    generation::Generation,
+    tables::{FromRow, Statement},
+};
 use daybook_query_api::{
     app::{ApiVersion, App, DomainApi},
     error::ApiError,
@@ -30,6 +34,7 @@ use super::{
     Revision,
     counts::{self, STATEMENTS_OF_SOURCES},
     events::{self, SCHEMAS},
+    further,
     states::{READ, STATEMENTS, StateRow, Stored},
     typed::{Shown, Typed},
 };
@@ -74,12 +79,15 @@ pub(super) fn api(revision: &Arc<Revision>, typed: &'static Typed) -> DomainApi 
         },
         know_newest: Some(Arc::new(move |app| Box::pin(know_newest(app, of_newest.clone())))),
         // Those of the typed table are made at run time; a contract test runs them.
-        statements: if typed.has_source {
-            || [STATEMENTS, counts::STATEMENTS, STATEMENTS_OF_SOURCES].concat()
-        } else {
-            || [STATEMENTS, counts::STATEMENTS].concat()
-        },
+        statements: statements(definition, typed),
     }
+}
+
+fn statements(definition: &Definition, typed: &Typed) -> Vec<&'static Statement> {
+    let of_sources = typed.has_source.then_some(STATEMENTS_OF_SOURCES);
+    let of_tables = (!definition.tables.is_empty()).then_some(further::STATEMENTS);
+    let of_all = [STATEMENTS, counts::STATEMENTS];
+    of_all.into_iter().chain(of_sources).chain(of_tables).flatten().copied().collect()
 }
 
 fn routes(prefix: &str) -> Router<Arc<App>> {
@@ -93,6 +101,8 @@ fn routes(prefix: &str) -> Router<Arc<App>> {
         .route(&path("/takedowns"), post(takedowns::take_down))
         .route(&path("/takedowns/{record_id}"), delete(takedowns::reinstate))
         .route(&path("/counts"), get(list::counts))
+        .route(&path("/tables/{table}"), get(further_tables::list))
+        .route(&path("/tables/{table}/row"), get(further_tables::show))
 }
 
 impl View {

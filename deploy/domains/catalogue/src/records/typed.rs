@@ -100,6 +100,9 @@ impl Typed {
         if source_max.is_some() {
             ddl.push(Ddl::shared(include_str!("sql/index.sql")));
         }
+        if !definition.tables.is_empty() {
+            ddl.push(Ddl::shared(include_str!("sql/further_tables.sql")));
+        }
         let of_fields: Vec<&'static str> = columns.iter().map(|(name, _)| &*name.clone().leak()).collect();
         let names = |first: &[&'static str]| -> &'static [&'static str] { [first, &of_fields].concat().leak() };
         let read_columns = |keyed| Some(RowColumns { keyed, names: names(&READ_COLUMNS) });

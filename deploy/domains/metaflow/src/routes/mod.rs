@@ -86,7 +86,7 @@ pub fn api(settings: Settings) -> DomainApi {
         is_default: true,
         version: ApiVersion::of(Arc::new(|generation| Arc::new(view::Loaders::new(generation)))),
         know_newest: None,
-        statements,
+        statements: statements(),
     }
 }
 

@@ -40,6 +40,9 @@ pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json
     }
     writeln!(out, "  rows       {}", change(&inspection["rows"]))?;
     writeln!(out, "  documents  {}", change(&inspection["documents"]))?;
+    for table in inspection["tables"].as_array().into_iter().flatten() {
+        writeln!(out, "  table      {}: {} rows", output::plain(&table["table"]), change(&table["rows"]))?;
+    }
     let kept = &inspection["conservation"];
     if let Some(filtered) = kept["filtered"].as_u64() {
         writeln!(out, "  filtered   {filtered} documents, {} are sensitive", kept["sensitive"])?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Held;
 use crate::{
     definition::{measures::Percent, verify::Verify},
-    records::counts::BySource,
+    records::{counts::BySource, further::FurtherCounts},
 };
 
 /// A number of the live generation, and of the candidate.
@@ -29,6 +29,8 @@ pub(super) struct Change {
     /// `None` if a generation has no sources.
     rows_by_source: Option<CountedBySource>,
     documents_by_source: Option<CountedBySource>,
+    /// Rows of the further tables of either generation.
+    further: BTreeMap<String, Counted>,
     /// Records of which a rule leaves a field empty.
     pub(super) emptied: u64,
 }
@@ -72,6 +74,7 @@ impl Change {
                 [before.rows_by_source.as_ref(), after.rows_by_source.as_ref()],
                 candidate.rows_by_source.as_ref(),
             ),
+            further: further_beside([&before.further, &after.further], &candidate.further),
             ..Self::default()
         };
         if let (Some(before), Some(after), Some(candidate)) = (&before.indexed, &after.indexed, &candidate.indexed) {
@@ -91,10 +94,23 @@ impl Change {
         Some(shown.collect())
     }
 
+    pub(super) fn show_further(&self) -> Vec<Value> {
+        let shown = |(table, rows): (&String, &Counted)| json!({"table": table, "rows": rows.show()});
+        self.further.iter().map(shown).collect()
+    }
+
     /// Documents by source if both indexes count them; else rows.
     fn by_source(&self) -> impl Iterator<Item = (&Option<String>, &Counted)> {
         self.documents_by_source.as_ref().or(self.rows_by_source.as_ref()).into_iter().flatten()
     }
+}
+
+/// The rows of each further table.
+fn further_beside([before, after]: [&FurtherCounts; 2], candidate: &FurtherCounts) -> BTreeMap<String, Counted> {
+    let rows = |counts: &FurtherCounts, table: &String| counts.get(table).copied().unwrap_or_default().rows;
+    let tables: BTreeSet<&String> = before.keys().chain(after.keys()).chain(candidate.keys()).collect();
+    let counted = |table| Counted::beside([rows(before, table), rows(after, table)], rows(candidate, table));
+    tables.into_iter().map(|table| (table.clone(), counted(table))).collect()
 }
 
 /// Numbers by source; `None` unless each of the three counts has them.
@@ -166,7 +182,7 @@ mod tests {
             documents.iter().map(|(source, count)| (Some((*source).to_owned()), *count)).collect();
         let documents = by_source.values().sum();
         let indexed = Indexed { documents, by_source: Some(by_source.clone()), sensitive: None };
-        Held { rows: documents, rows_by_source: Some(by_source), indexed: Some(indexed) }
+        Held { rows: documents, rows_by_source: Some(by_source), further: FurtherCounts::new(), indexed: Some(indexed) }
     }
 
     fn broken(verify: &str, before: &[(&str, u64)], after: &[(&str, u64)], emptied: u64) -> Vec<String> {

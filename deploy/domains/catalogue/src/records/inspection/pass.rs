@@ -14,6 +14,7 @@ use crate::{
     definition::Definition,
     records::{
         documents::{RecordDocuments, SENSITIVE},
+        further::HeldRow,
         states::{STATES_AFTER, StateRow, Stored},
         typed::DocumentRow,
     },
@@ -30,6 +31,8 @@ pub(super) struct Pass {
     pub(super) shown: u64,
     /// Those of them that no rule keeps out of the index.
     pub(super) documents: u64,
+    /// Those of them that hold a row of a further table.
+    pub(super) further: BTreeMap<String, u64>,
     /// Those that are kept out, by the first rule that does.
     pub(super) excluded: BTreeMap<String, u64>,
     /// Records that are taken down.
@@ -99,6 +102,9 @@ impl Pass {
         let before = emptied(&self.rules);
         cleaner.clean(record_id, &mut fields, &mut self.rules);
         self.emptied += u64::from(emptied(&self.rules) > before);
+        for table in definition.tables.iter().filter(|table| HeldRow::of(table, &fields).is_some()) {
+            *self.further.entry(table.name.to_string()).or_default() += 1;
+        }
         if let Some(exclusion) = definition.clean.exclude.iter().find(|exclusion| exclusion.excludes(&fields)) {
             *self.excluded.entry(exclusion.id.clone()).or_default() += 1;
             return Ok(());
