@@ -38,23 +38,7 @@ pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json
     for warning in &report.warnings {
         writeln!(out, "  warning    {}", output::cut(warning, usize::MAX))?;
     }
-    writeln!(out, "  rows       {}", change(&inspection["rows"]))?;
-    writeln!(out, "  documents  {}", change(&inspection["documents"]))?;
-    for table in inspection["tables"].as_array().into_iter().flatten() {
-        writeln!(out, "  table      {}: {} rows", output::plain(&table["table"]), change(&table["rows"]))?;
-    }
-    let kept = &inspection["conservation"];
-    if let Some(filtered) = kept["filtered"].as_u64() {
-        writeln!(out, "  filtered   {filtered} documents, {} are sensitive", kept["sensitive"])?;
-    }
-    writeln!(
-        out,
-        "  records    {} named = {} rows + {} removed + {} taken down + {} without content",
-        kept["named"], kept["rows"], kept["removed"], kept["taken_down"], kept["without_content"]
-    )?;
-    for (rule, count) in kept["excluded"].as_object().into_iter().flatten() {
-        writeln!(out, "  excluded   {count} by {rule}")?;
-    }
+    print_counts(&mut out, &inspection)?;
     for rule in inspection["rules"].as_array().into_iter().flatten() {
         writeln!(out, "  rule       {}", of_rule(rule))?;
     }
@@ -84,6 +68,28 @@ pub(super) fn print(domain: &str, generation: &Generation, report: &Report, json
     };
     let rows: Vec<_> = inspection["by_source"].as_array().into_iter().flatten().map(row).collect();
     output::write_table(&mut out, &["SOURCE", "ROWS", "DOCUMENTS"], &rows)
+}
+
+/// Prints what a generation holds, beside the live one.
+fn print_counts(out: &mut impl Write, inspection: &Value) -> io::Result<()> {
+    writeln!(out, "  rows       {}", change(&inspection["rows"]))?;
+    writeln!(out, "  documents  {}", change(&inspection["documents"]))?;
+    for table in inspection["tables"].as_array().into_iter().flatten() {
+        writeln!(out, "  table      {}: {} rows", output::plain(&table["table"]), change(&table["rows"]))?;
+    }
+    let kept = &inspection["conservation"];
+    if let Some(filtered) = kept["filtered"].as_u64() {
+        writeln!(out, "  filtered   {filtered} documents, {} are sensitive", kept["sensitive"])?;
+    }
+    writeln!(
+        out,
+        "  records    {} named = {} rows + {} removed + {} taken down + {} without content",
+        kept["named"], kept["rows"], kept["removed"], kept["taken_down"], kept["without_content"]
+    )?;
+    for (rule, count) in kept["excluded"].as_object().into_iter().flatten() {
+        writeln!(out, "  excluded   {count} by {rule}")?;
+    }
+    Ok(())
 }
 
 /// A number and its change, as in `1374 (+3, +0.22 %)`.
