@@ -11,6 +11,7 @@ use daybook_projector::{
     tables::{Params, TablesError},
 };
 use daybook_schemas::position::{Offset, Partition, Vector};
+use futures_util::future::join_all;
 use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
@@ -36,6 +37,8 @@ const REACH_FIRST: Duration = Duration::from_millis(50);
 const REACH_LONGEST: Duration = Duration::from_millis(200);
 /// How long it is waited for a candidate that is behind, while writes go on.
 const NEAR_MAX: Duration = Duration::from_secs(5);
+/// How long it is waited before that until both indexes show what the live tables have.
+const SHOWN_MAX: Duration = Duration::from_millis(250);
 
 /// Carries out the steps for one domain.
 #[derive(Clone)]
@@ -119,6 +122,7 @@ impl Switching {
     /// Makes the announced candidate live, in one transaction over control storage and the tables of both generations. If
     /// the candidate is behind, nothing changes.
     pub async fn flip(&self, flip: Flip) -> Result<ControlRow, ChangeError> {
+        show_applied(&flip).await;
         // What was written before the live tables stand still is not waited for while they do. The index has what the live
         // one shows now: searches wait for the rest.
         let near = flip.live.progress.applied();
@@ -168,6 +172,17 @@ impl Switching {
         joint.commit()?;
         Ok(flipped)
     }
+}
+
+/// Waits a moment until both indexes show what the live tables have now. So no refresh is under way at the flip, and a
+/// search waits afterwards only for one, of the last writes. Before and after it finds nearly the same, also through a
+/// process that follows later. An index that needs longer holds up no promotion.
+async fn show_applied(flip: &Flip) {
+    let applied = flip.live.progress.applied();
+    let indexes = [&flip.search, &flip.live_search].into_iter().flatten();
+    let shown = join_all(indexes.map(|search| search.wait(&applied)));
+    // Searches wait for what is not shown.
+    let _shown = timeout(SHOWN_MAX, shown).await;
 }
 
 /// What the tables of a candidate have reached in each partition of the live tables.

@@ -255,7 +255,7 @@ impl Watcher {
     }
 
     /// If another generation is live now, its searches wait until the index has reached what the tables have: the former
-    /// index may have shown that much.
+    /// index may have shown that much. The index is refreshed for that, whether or not a search waits in this process.
     async fn raise_floor(&self, row: &ControlRow) -> Result<(), OpenError> {
         let (current, next) = {
             let serving = self.serving.borrow();
@@ -264,7 +264,7 @@ impl Watcher {
         if let Some(Open { generation, search: Some(search), .. }) = next.filter(|_| current != row.live.0) {
             let domain = self.platform.domain();
             let floor = checkpoints::read(generation.tables.as_ref()).await;
-            search.require(floor.map_err(|source| OpenError::Tables { domain, source })?);
+            search.require(&floor.map_err(|source| OpenError::Tables { domain, source })?);
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub struct Search {
     visible: watch::Sender<Vector>,
     /// Where the log ended when the index was opened.
     owed: Mutex<Vector>,
-    /// What searches must see.
+    /// What searches must see, of the topics that touch documents.
     floor: Mutex<Vector>,
     /// Requests that wait for something to become visible.
     awaiting: AtomicUsize,
@@ -143,10 +143,10 @@ impl Search {
         let _seen = visible.wait_for(|visible| visible.reaches(&wanted)).await;
     }
 
-    /// From now on searches wait until they see everything before `floor`: the generation has taken the place of another,
-    /// whose index may have shown that much.
-    pub fn require(&self, floor: Vector) {
-        *self.floor.lock().unwrap_or_else(PoisonError::into_inner) = floor;
+    /// From now on searches wait until they see everything before `floor`, and an immediate refresh is requested: the
+    /// generation has taken the place of another, whose index may have shown that much.
+    pub fn require(&self, floor: &Vector) {
+        *self.floor.lock().unwrap_or_else(PoisonError::into_inner) = self.searched(floor);
     }
 
     /// Waits until searches see what they must. Bounded by the caller's time-out.
@@ -155,9 +155,15 @@ impl Search {
         self.wait(&floor).await;
     }
 
-    /// Whether somebody waits.
+    /// Whether somebody waits, here or in another process: searches wait everywhere for what they must see, and each
+    /// process writes a part of it.
     pub(super) fn awaited(&self) -> bool {
-        self.awaiting.load(Ordering::Acquire) > 0
+        self.awaiting.load(Ordering::Acquire) > 0 || self.is_below_floor()
+    }
+
+    fn is_below_floor(&self) -> bool {
+        let floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
+        !self.visible.borrow().reaches(&floor)
     }
 
     /// Shows an index that was opened while the log ended at `end`.
@@ -208,5 +214,42 @@ impl<'a> Awaiting<'a> {
 impl Drop for Awaiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use daybook_schemas::topics::{self, Declaration};
+
+    use super::*;
+
+    const SEARCHED: Topic = Topic::new(&Declaration { name: "searched", compacted: false, partitions: 2 });
+    const OTHER: Topic = Topic::new(&Declaration { name: "searched.not", compacted: false, partitions: 1 });
+
+    fn vector(text: &str) -> Vector {
+        topics::declare(&[SEARCHED, OTHER]);
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn what_searches_must_see_is_refreshed_although_no_search_waits_here() {
+        let search = Search::new(vec![SEARCHED]);
+        assert!(!search.awaited());
+        search.require(&vector("searched/0@5,searched/1@2,searched.not/0@9"));
+        assert!(search.awaited());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut whole = pin!(search.whole());
+        assert_eq!(whole.as_mut().poll(&mut context), Poll::Pending);
+        search.show(&vector("searched/0@7,searched/1@1"));
+        assert_eq!(whole.as_mut().poll(&mut context), Poll::Pending);
+        assert!(search.awaited());
+        search.show(&vector("searched/1@2"));
+        assert_eq!(whole.as_mut().poll(&mut context), Poll::Ready(()));
+        assert!(!search.awaited());
     }
 }
