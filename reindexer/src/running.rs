@@ -108,7 +108,7 @@ impl Platform {
         })
     }
 
-    /// The index of a generation that instances are leaving shows no more than before.
+    /// The index of a generation that instances are leaving is sent nothing.
     fn gate(&self, generation: &Generation) -> Gate {
         let (control, domain) = (self.control.clone(), generation.domain);
         let number = GenerationId(generation.number);

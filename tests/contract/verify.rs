@@ -4,6 +4,7 @@
 mod builds;
 mod canaries;
 mod documents;
+mod gate;
 mod pair;
 
 use std::{

@@ -109,12 +109,13 @@ pub struct Setting {
     pub assignment: watch::Receiver<Vec<Partition>>,
     /// What requests see.
     pub search: Arc<Search>,
-    /// Whether the index may show more.
+    /// Whether the index may be sent more.
     pub gate: Gate,
 }
 
-/// Whether an index may show more now. It is asked after the rows were read whose documents are to be shown: while
-/// instances leave a generation, its index shows no more than those who have left it can find.
+/// Whether an index may be sent more now. It is asked after the rows were read whose documents are to be sent: while
+/// instances leave a generation, its index shows no more than those who have left it can find. An engine, or another
+/// process, may refresh it at any time, so it must not have more.
 pub type Gate = Arc<dyn Fn() -> BoxFuture<'static, Result<bool, TablesError>> + Send + Sync>;
 
 impl Setting {

@@ -36,7 +36,7 @@ const PART_MIN: usize = 25;
 const PART_MAX: usize = 100_000;
 const QUICK: Duration = Duration::from_secs(1);
 const SLOW: Duration = Duration::from_secs(5);
-/// Between two looks at whether the index may show more.
+/// Between two looks at whether the index may be sent more.
 const GATE_LOOK: Duration = Duration::from_millis(20);
 /// The first and the longest pause between tries to reach an index that is away.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -137,6 +137,9 @@ impl Writer {
         // Read after the documents' rows, so that it is no less than these have.
         let applied = checkpoints::read(self.tables.as_ref()).await?.count();
         documents.iter_mut().for_each(|document| document.applied = applied);
+        while !(self.gate)().await? {
+            tokio::time::sleep(GATE_LOOK).await;
+        }
         let count = documents.len();
         if self.destination.index.writes().concurrent_max > 1 {
             self.complete(self.writes_max - 1).await?;
@@ -172,9 +175,6 @@ impl Writer {
     /// Makes everything that was taken durable and visible.
     pub(super) async fn refresh(&mut self) -> Result<(), SourceError> {
         self.send().await?;
-        while !(self.gate)().await? {
-            tokio::time::sleep(GATE_LOOK).await;
-        }
         self.unrefreshed = 0;
         Ok(self.destination.refresh().await?)
     }
