@@ -33,6 +33,14 @@ fn holding(instance: &str, roles: &str) -> Holding {
     Holding { instance, roles, domains: vec![folded], throttle: Arc::default() }
 }
 
+/// Renews leases, as a process does.
+async fn renew(leases: &[&Lease]) {
+    for lease in leases {
+        let known = holding("", "").domains.remove(0);
+        lease.add(known).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 fn done(outcome: Result<(), TablesError>) {
     outcome.unwrap_or_else(|error| panic!("{error}"));
 }
@@ -186,6 +194,7 @@ async fn leases_are_held_given_up_and_seen_by_all() {
         };
         let one = join("one", "api,projector").await;
         let two = join("two", "projector").await;
+        renew(&[&one, &two]).await;
         assert!(one.is_held() && two.is_held());
         let again = Lease::join(control.clone(), holding("one", "api")).await.err();
         assert!(again.is_some_and(|error| error.is_retryable()), "a name has one lease");
@@ -194,10 +203,12 @@ async fn leases_are_held_given_up_and_seen_by_all() {
             instances.into_iter().map(|it| (it.name, it.roles, it.leased)).collect::<Vec<_>>()
         };
         let known = |name: &str, roles: &str, leased| (name.to_owned(), roles.to_owned(), leased);
+        renew(&[&one, &two]).await;
         assert_eq!(seen().await, [known("one", "api,projector", true), known("two", "projector", true)]);
         one.leave().await;
         assert!(!one.is_held());
         // Those that go on see that it was there.
+        renew(&[&two]).await;
         assert_eq!(seen().await, [known("one", "api,projector", false), known("two", "projector", true)]);
         assert_eq!(control.live("metaflow").await.ok(), Some(None));
     }
@@ -306,6 +317,7 @@ async fn a_domain_that_is_added_to_a_lease_is_assigned_and_begins_with_its_contr
         seen.await.unwrap_or_else(|error| panic!("{error}"));
         lease.acknowledge("added", row.epoch, row.epoch);
         assert!(lease.has_applied("added", row.epoch));
+        lease.add(folded("f")).await.unwrap_or_else(|error| panic!("{error}"));
         let two = join("two").await;
         two.add(folded("f")).await.unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(two.assignment().borrow().of("f").len(), 1, "{}: two share the partitions", place.store.describe());

@@ -12,7 +12,10 @@ use daybook_schemas::{
     position::{Partition, Position, Vector},
     topics::{Topic, partition_of},
 };
-use daybook_tests::services::{self, Folder};
+use daybook_tests::{
+    services::{self, Folder},
+    wait,
+};
 use tokio::task::JoinSet;
 
 /// Where a log is kept, to be opened again.
@@ -33,11 +36,20 @@ impl Place {
             Self::Embedded(folder) => {
                 Arc::new(EmbeddedLog::open(&folder.0, &TOPICS).unwrap_or_else(|error| panic!("{error}")))
             }
-            Self::Kafka(address) => {
-                Arc::new(KafkaLog::open(address.clone(), &TOPICS, true).await.unwrap_or_else(|error| panic!("{error}")))
-            }
+            Self::Kafka(address) => Arc::new(opened(address, true).await.unwrap_or_else(|error| panic!("{error}"))),
         }
     }
+}
+
+/// What opening a log on Kafka comes to, once the broker has answered in time.
+async fn opened(address: &Address, creates: bool) -> Result<KafkaLog, LogError> {
+    let mut outcome = None;
+    wait::until("the broker answers in time", async || {
+        outcome = Some(KafkaLog::open(address.clone(), &TOPICS, creates).await);
+        !matches!(outcome, Some(Err(LogError::Unavailable(_))))
+    })
+    .await;
+    outcome.unwrap_or_else(|| panic!("it was never opened"))
 }
 
 pub(crate) fn record(log: &dyn EventLog, topic: Topic, key: &str, value: &str) -> NewRecord {
@@ -149,7 +161,8 @@ async fn a_reader_gives_each_record_once_and_in_order_whichever_process_appended
             let mut records = Vec::new();
             // The log's creation and what follows below.
             while records.len() < 1 + 2 * 300 + 40 {
-                let more = reader.read(LIMITS).unwrap_or_else(|error| panic!("{error}"));
+                let limits = ReadLimits { wait: Duration::from_secs(120), ..LIMITS };
+                let more = reader.read(limits).unwrap_or_else(|error| panic!("{error}"));
                 assert!(!more.is_empty(), "{} records came, then no more", records.len());
                 records.extend(more);
                 let _told = begin.send(());
@@ -303,7 +316,7 @@ async fn history_that_was_cut_off_in_any_partition_is_noticed_and_the_partition_
     let (reading, from) = (Arc::clone(&log), start(log.as_ref(), EVENTS));
     let failed = move || {
         let mut reader = reading.reader(&from).unwrap_or_else(|error| panic!("{error}"));
-        let error = (0..10).find_map(|_| reader.read(ReadLimits { wait: Duration::from_secs(2), ..LIMITS }).err());
+        let error = (0..60).find_map(|_| reader.read(ReadLimits { wait: Duration::from_secs(2), ..LIMITS }).err());
         (error, reading.end(&[EVENTS]).err())
     };
     let (read, end) = tokio::task::spawn_blocking(failed).await.unwrap_or_else(|error| panic!("{error}"));
@@ -332,8 +345,7 @@ async fn a_record_over_the_limit_is_refused_and_one_at_the_limit_is_kept() {
 
 /// What opening the log says, where it must not open.
 async fn refusal(address: Address, creates: bool) -> String {
-    let opened = KafkaLog::open(address, &TOPICS, creates).await;
-    opened.err().map(|error| error.to_string()).unwrap_or_default()
+    opened(&address, creates).await.err().map(|error| error.to_string()).unwrap_or_default()
 }
 
 /// Runs a Python program with arguments.
@@ -370,7 +382,7 @@ async fn a_log_of_the_earlier_layout_is_refused_with_the_way_on_and_left_as_it_i
             }
             Place::Kafka(address) => {
                 python(CREATE_TOPIC, &[&address.brokers, &format!("{}.events", address.prefix), "retention.ms=-1"]);
-                KafkaLog::open(address.clone(), &TOPICS, true).await.err()
+                opened(address, true).await.err()
             }
         };
         let refused = refused.map(|error| error.to_string()).unwrap_or_default();
@@ -409,7 +421,7 @@ async fn a_broker_that_demands_a_scram_login_is_used_with_it_and_not_without() {
     let url =
         services::address("DAYBOOK_TEST_KAFKA_SCRAM").replacen('?', &format!("/{}?", services::unique("scram")), 1);
     let address = Address::parse(&url, str::to_owned).unwrap_or_else(|error| panic!("{url}: {error}"));
-    let log = KafkaLog::open(address.clone(), &TOPICS, true).await.unwrap_or_else(|error| panic!("{error}"));
+    let log = opened(&address, true).await.unwrap_or_else(|error| panic!("{error}"));
     let appended = log.append(vec![record(&log, EVENTS, "k", "guarded")]).await;
     assert_eq!(appended.map(|positions| positions.len()).ok(), Some(1));
     let mut stranger = address;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use daybook_ingest::log::{self, EventLog, Record};
+use daybook_ingest::log::{self, EventLog, LogError, Record};
 use daybook_metaflow::events::{EVENTS, HEARTBEATS};
 use daybook_projector::{
     bookkeeping::checkpoints::{self, Hashes, Move},
@@ -44,12 +44,16 @@ impl Checked {
     }
 
     async fn mismatch(&self) -> Option<Mismatch> {
-        let (log, tables) = (Arc::clone(&self.log), Arc::clone(&self.tables));
-        let checked = tokio::task::spawn_blocking(move || log_check::check(log.as_ref(), tables.as_ref())).await;
-        match checked.unwrap_or_else(|error| panic!("{error}")) {
-            Ok(()) => None,
-            Err(CheckError::Mismatch(mismatch)) => Some(mismatch),
-            Err(error) => panic!("{error}"),
+        loop {
+            let (log, tables) = (Arc::clone(&self.log), Arc::clone(&self.tables));
+            let checked = tokio::task::spawn_blocking(move || log_check::check(log.as_ref(), tables.as_ref())).await;
+            match checked.unwrap_or_else(|error| panic!("{error}")) {
+                Ok(()) => return None,
+                Err(CheckError::Mismatch(mismatch)) => return Some(mismatch),
+                // A broker that is busy is asked again.
+                Err(CheckError::Log(LogError::Unavailable(_))) => {}
+                Err(error) => panic!("{error}"),
+            }
         }
     }
 }

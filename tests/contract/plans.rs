@@ -241,7 +241,7 @@ async fn commit(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordinary_batch_of_any_domain_is_one_round_trip_on_postgresql() {
-    let url = services::postgres();
+    let url = format!("{}?connect_timeout=30", services::postgres());
     let mut address = Address::parse(&url).unwrap_or_else(|faults| panic!("{url}: {faults:?}"));
     let proxy = Proxy::start(0, address.connect.get_port()).await;
     address.connect = address.connect.host("127.0.0.1").port(proxy.port);

@@ -12,7 +12,7 @@ use daybook_books::projection::Books;
 use daybook_ingest::log::BoxFuture;
 use daybook_metaflow::projection::Metaflow;
 use daybook_projector::search::{
-    SearchIndex, SearchStore,
+    SearchError, SearchIndex, SearchStore,
     binding::Binding,
     document::{Document, Stored},
     elasticsearch::{self, Address, ElasticsearchStore},
@@ -26,6 +26,7 @@ use daybook_projector::search::{
 use daybook_tests::{
     random::Random,
     services::{self, Folder},
+    wait,
 };
 use serde_json::json;
 
@@ -63,6 +64,21 @@ fn binding(shape: &Arc<IndexShape>) -> Binding {
     Binding { log_id, domain, index, fingerprint, shape: Arc::clone(shape) }
 }
 
+/// The index of a binding, once the engine has answered in time.
+async fn opened(store: &dyn SearchStore, binding: &Binding) -> Arc<dyn SearchIndex> {
+    let mut index = None;
+    wait::until("the engine answers in time", async || {
+        index = match store.open(binding).await {
+            Ok(index) => Some(index),
+            Err(SearchError::Unavailable(_)) => None,
+            Err(error) => panic!("{error}"),
+        };
+        index.is_some()
+    })
+    .await;
+    index.unwrap_or_else(|| panic!("it was never opened"))
+}
+
 impl Engine {
     async fn open(
         name: &'static str,
@@ -70,7 +86,7 @@ impl Engine {
         shape: &Arc<IndexShape>,
         folder: Option<Folder>,
     ) -> Self {
-        let index = store.open(&binding(shape)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let index = opened(store.as_ref(), &binding(shape)).await;
         Self { name, store, index, _folder: folder }
     }
 
@@ -341,17 +357,17 @@ async fn what_was_refreshed_is_there_after_opening_again_and_another_shape_makes
         let before = all_revisions(engine.index.as_ref()).await;
         let Engine { store, index, _folder, .. } = engine;
         drop(index);
-        let again = store.open(&binding(&shape)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let again = opened(store.as_ref(), &binding(&shape)).await;
         assert_eq!(again.id(), id, "{name}");
         assert_eq!(all_revisions(again.as_ref()).await, before, "{name}");
         let second = Binding { index: "domain_g0002".to_owned(), ..binding(&shape) };
-        let other = store.open(&second).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let other = opened(store.as_ref(), &second).await;
         assert_ne!(other.id(), id, "{name}");
         assert!(all_revisions(other.as_ref()).await.is_empty(), "{name}");
         drop(again);
         let newer = Arc::new(IndexShape { version: shape.version + 1, ..IndexShape::clone(&shape) });
         for shape in [&newer, &other_shape] {
-            let made = store.open(&binding(shape)).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            let made = opened(store.as_ref(), &binding(shape)).await;
             assert_ne!(made.id(), id, "{name}: an index of another shape is used on");
             assert!(all_revisions(made.as_ref()).await.is_empty(), "{name}");
         }

@@ -36,7 +36,7 @@ pub(crate) struct Place {
 /// One place of each kind.
 pub(crate) fn places(test: &str) -> [Place; 2] {
     let (sqlite, other) = (Folder::new(test), Folder::new(test));
-    let url = services::postgres();
+    let url = format!("{}?connect_timeout=30", services::postgres());
     let address = Address::parse(&url).unwrap_or_else(|faults| panic!("{url}: {faults:?}"));
     let (schema, timeout) = (services::unique(test), Duration::from_secs(30));
     let postgres = PostgresStore::new(Config { address, schema, connections_max: 4, timeout });

@@ -5,10 +5,12 @@ use std::time::Duration;
 use reqwest::{Client, Method, header::HeaderMap};
 use serde_json::Value;
 
+use crate::wait;
+
 /// Between two looks at a figure of the metrics.
 const PAUSE: Duration = Duration::from_millis(25);
 /// How long a figure is waited for.
-const REACHED_MAX: Duration = Duration::from_secs(60);
+const REACHED_MAX: Duration = Duration::from_secs(300);
 
 /// A server's API.
 #[derive(Clone)]
@@ -90,6 +92,20 @@ impl Api {
         self.send(Method::GET, path, None, &[]).await
     }
 
+    /// GET, asked again while the answer is 503, as clients do.
+    ///
+    /// # Panics
+    /// If it is never anything else.
+    pub async fn get_served(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut answer = Answer::default();
+        wait::until(&format!("{path} is served"), async || {
+            answer = self.send(Method::GET, path, None, headers).await;
+            answer.status != 503
+        })
+        .await;
+        answer
+    }
+
     /// POST of a JSON value.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, Some(body.to_string()), &[]).await
@@ -124,7 +140,7 @@ impl Api {
     /// Waits until a figure of the metrics is at least so much.
     ///
     /// # Panics
-    /// If that takes longer than a minute.
+    /// If that takes too long.
     pub async fn metric_reaches(&self, name: &str, least: f64) {
         let mut pace = tokio::time::interval(PAUSE);
         let reached = async {
@@ -143,7 +159,7 @@ impl Api {
     pub async fn pages(&self, path: &str, limit: usize) -> Vec<Value> {
         let (mut rows, mut cursor) = (Vec::new(), String::new());
         for _ in 0..10_000 {
-            let answer = self.get(&format!("{path}?_limit={limit}&_cursor={cursor}")).await;
+            let answer = self.get_served(&format!("{path}?_limit={limit}&_cursor={cursor}"), &[]).await;
             assert_eq!(answer.header("x-limit"), limit.to_string(), "{path}: {}", answer.text);
             let Value::Array(page) = answer.json() else { panic!("{path}: {}", answer.text) };
             assert!(page.len() <= limit, "{path}: a page of {} rows", page.len());

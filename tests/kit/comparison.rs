@@ -24,7 +24,7 @@ fn sorted(rows: Vec<Value>) -> Vec<String> {
 
 /// Compares a list, read whole and in pages, with what the model expects, and checks its order.
 async fn compare(api: &Api, path: &str, expected: Vec<Value>) {
-    let whole = api.get(path).await;
+    let whole = api.get_served(path, &[]).await;
     assert_eq!(whole.status, 200, "{path}: {}", whole.text);
     let Value::Array(whole) = whole.json() else { panic!("{path} is no array") };
     let times: Vec<i64> = whole.iter().map(|row| row["ts_epoch"].as_i64().unwrap_or_default()).collect();
@@ -37,7 +37,7 @@ async fn compare(api: &Api, path: &str, expected: Vec<Value>) {
 }
 
 async fn compare_one(api: &Api, path: &str, expected: &Value) {
-    let answer = api.get(path).await;
+    let answer = api.get_served(path, &[]).await;
     assert_eq!((answer.status, &answer.json()), (200, expected), "{path}");
 }
 

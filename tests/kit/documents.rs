@@ -1,23 +1,14 @@
 //! Compares every document that search finds with what the model says of it: none missing, none too many, none older.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use reqwest::Method;
 use serde_json::Value;
 
 use crate::{
-    api::{Answer, Api},
+    api::Api,
     comparison::segment,
     model::{Model, Task},
 };
-
-/// How often a search that has not caught up, or does not answer, is asked again.
-const TRIES: usize = 120;
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// What is compared of a document.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,26 +85,13 @@ fn expected(model: &Model) -> BTreeMap<String, Shown> {
     all
 }
 
-/// The answer of a search that has seen `position`. One that has far to catch up answers 503 first, as clients know it.
-async fn seen(api: &Api, path: &str, position: &str) -> Answer {
-    let headers = [("daybook-min-position", position)];
-    let mut pace = tokio::time::interval(PAUSE);
-    for _ in 0..TRIES {
-        pace.tick().await;
-        let answer = api.send(Method::GET, path, None, &headers).await;
-        if answer.status != 503 {
-            return answer;
-        }
-    }
-    api.send(Method::GET, path, None, &headers).await
-}
-
 /// Every document that search finds once it has seen `position`, by path.
 async fn found(api: &Api, position: &str) -> BTreeMap<String, Shown> {
     let (mut all, mut cursor) = (BTreeMap::new(), String::new());
     loop {
         let path = format!("/api/v1/search?sort=created_at&limit=500&cursor={cursor}");
-        let answer = seen(api, &path, position).await;
+        // One that has far to catch up answers 503 first.
+        let answer = api.get_served(&path, &[("daybook-min-position", position)]).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         let page = answer.json();
         for hit in page["hits"].as_array().into_iter().flatten() {

@@ -28,6 +28,10 @@ pub enum Backend {
 
 /// Lines of a process's log that a failure shows.
 const LINES_SHOWN: usize = 60;
+/// The exit code of a command that a service does not answer in time.
+const UNAVAILABLE: i32 = 7;
+/// How often the log is read, at most, until it is.
+const READS: usize = 20;
 
 /// The program under test.
 const DAYBOOK: &str = "daybook";
@@ -232,7 +236,7 @@ impl Place {
             services::sql(&self.urls.1, &format!("SET search_path TO {schema}; {statement}"));
             return;
         }
-        let program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], 10); c.execute(sys.argv[2]); c.commit()";
+        let program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1], 60); c.execute(sys.argv[2]); c.commit()";
         let file = self.folder.0.join(format!("{schema}.db"));
         let done = Command::new("python3").args(["-c", program]).arg(file).arg(statement).output();
         let done = done.unwrap_or_else(|error| panic!("cannot run python3: {error}"));
@@ -273,7 +277,10 @@ impl Place {
     /// # Panics
     /// If the log cannot be read.
     pub fn events(&self) -> Vec<serde_json::Value> {
-        let output = self.command(&["log", "cat"]);
+        // A broker may be busy.
+        let is_answered = |output: &Output| output.status.code() != Some(UNAVAILABLE);
+        let cat = || self.command(&["log", "cat"]);
+        let output = (0..READS).map(|_| cat()).find(is_answered).unwrap_or_else(cat);
         assert!(output.status.success(), "daybook log cat failed: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"))).collect()

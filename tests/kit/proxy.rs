@@ -36,6 +36,8 @@ pub struct Proxy {
     pub port: u16,
     target: Arc<AtomicU16>,
     harm: Arc<watch::Sender<Harm>>,
+    /// How often all connections were cut.
+    cuts: Arc<watch::Sender<u64>>,
     round_trips: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -49,8 +51,9 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
         let listener = listener.unwrap_or_else(|error| panic!("the proxy cannot listen on {port}: {error}"));
         let port = listener.local_addr().map_or(port, |address| address.port());
-        let harm = Arc::new(watch::Sender::new(Harm::None));
-        let (of_task, round_trips) = (Arc::clone(&harm), Arc::<AtomicUsize>::default());
+        let (harm, cuts) = (Arc::new(watch::Sender::new(Harm::None)), Arc::new(watch::Sender::new(0)));
+        let (of_task, cuts_of_task, round_trips) =
+            (Arc::clone(&harm), Arc::clone(&cuts), Arc::<AtomicUsize>::default());
         let counted = Arc::clone(&round_trips);
         let target = Arc::new(AtomicU16::new(target));
         let of_new = Arc::clone(&target);
@@ -58,11 +61,18 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let harm = of_task.subscribe();
                 if *harm.borrow() != Harm::Cut {
-                    tokio::spawn(pass(client, of_new.load(Ordering::Relaxed), harm, Arc::clone(&counted)));
+                    let mut cuts = cuts_of_task.subscribe();
+                    let passing = pass(client, of_new.load(Ordering::Relaxed), harm, Arc::clone(&counted));
+                    tokio::spawn(async move {
+                        tokio::select! {
+                            () = passing => {}
+                            _cut = cuts.changed() => {}
+                        }
+                    });
                 }
             }
         });
-        Self { port, target, harm, round_trips, task }
+        Self { port, target, harm, cuts, round_trips, task }
     }
 
     /// Passes new connections on to another port; those that are open stay where they are.
@@ -82,8 +92,7 @@ impl Proxy {
 
     /// Cuts all connections once; new ones are let through.
     pub fn cut(&self) {
-        self.set(Harm::Cut);
-        self.set(Harm::None);
+        self.cuts.send_modify(|cuts| *cuts += 1);
     }
 }
 

@@ -9,7 +9,7 @@ outcome, bootstrap, prefix = sys.argv[1:]
 settings = {"bootstrap.servers": bootstrap, "transactional.id": str(uuid.uuid4())}
 if outcome == "open":
     # The broker ends it soon.
-    settings["transaction.timeout.ms"] = 15000
+    settings["transaction.timeout.ms"] = 45000
 producer = Producer(settings)
 producer.init_transactions(60)
 producer.begin_transaction()

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{interval, timeout};
 
 /// How long anything is waited for.
-const MAX: Duration = Duration::from_secs(120);
+const MAX: Duration = Duration::from_secs(300);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 

@@ -17,6 +17,7 @@ use crate::{
     model::Model,
     process::{Place, Server},
     random::Random,
+    wait,
 };
 
 /// How long a client pauses before it tries again.
@@ -70,7 +71,15 @@ impl Step {
     /// # Panics
     /// If that fails.
     pub async fn make(api: &Api, flow: &str) -> Self {
-        let made = Self::try_make(api, flow).await;
+        let mut made = Self::try_make(api, flow).await;
+        wait::until("a step is made", async || {
+            let is_busy = made.as_ref().is_err_and(|refused| refused.status == 503);
+            if is_busy {
+                made = Self::try_make(api, flow).await;
+            }
+            !is_busy
+        })
+        .await;
         made.unwrap_or_else(|refused| panic!("no step was made: {} {}", refused.status, refused.text))
     }
 
@@ -171,11 +180,11 @@ impl Writers {
     }
 }
 
-/// Waits until there are so many more; whether that takes no longer than two minutes.
+/// Waits until there are so many more; whether that takes no longer than five minutes.
 async fn count_on(count: &watch::Sender<usize>, more: usize) -> bool {
     let mut count = count.subscribe();
     let target = *count.borrow() + more;
-    let reached = tokio::time::timeout(Duration::from_secs(120), count.wait_for(|count| *count >= target));
+    let reached = tokio::time::timeout(Duration::from_secs(300), count.wait_for(|count| *count >= target));
     reached.await.is_ok()
 }
 
@@ -266,7 +275,7 @@ impl Writer {
 /// Waits until a server shows all these events, also those that were never acknowledged.
 async fn catch_up(api: &Api, events: &[Value]) -> String {
     let wanted = last_positions(events);
-    let answer = api.send(Method::GET, "/ping", None, &[("daybook-min-position", &wanted)]).await;
+    let answer = api.get_served("/ping", &[("daybook-min-position", &wanted)]).await;
     assert_eq!(answer.status, 200, "the tables do not reach {wanted}: {}", answer.text);
     wanted
 }

@@ -10,7 +10,7 @@ use daybook_projector::search::{
     shape::{IndexShape, Storage},
     source::Documents,
 };
-use daybook_tests::{api::Api, services};
+use daybook_tests::{api::Api, services, wait};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -78,6 +78,6 @@ async fn copies_without_a_server_are_a_warning_and_a_shard_without_one_is_waited
         other => panic!("{other:?}"),
     }
     made.set(json!({"index.routing.allocation.require._name": null})).await;
-    made.index.finish().await.unwrap_or_else(|error| panic!("{error}"));
+    wait::until("its shards have a server", async || made.index.finish().await.is_ok()).await;
     made.call(Method::DELETE, &made.path, Value::Null).await;
 }

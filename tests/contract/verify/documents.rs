@@ -32,7 +32,7 @@ struct Indexed {
     documents: Arc<dyn Documents>,
     search: Arc<Search>,
     setting: Setting,
-    _runner: SearchRunner,
+    runner: SearchRunner,
 }
 
 pub(super) fn setting(
@@ -65,9 +65,9 @@ impl Indexed {
         let documents: Arc<dyn Documents> = projection;
         let search = Arc::new(Search::new(documents.topics()));
         let setting = || setting(&pair, &pair.candidate, engine, &documents, &search);
-        let (setting, _runner) = (setting(), SearchRunner::start(setting()));
-        let _runner = _runner.unwrap_or_else(|error| panic!("{error}"));
-        Self { pair, documents, search, setting, _runner }
+        let (setting, runner) = (setting(), SearchRunner::start(setting()));
+        let runner = runner.unwrap_or_else(|error| panic!("{error}"));
+        Self { pair, documents, search, setting, runner }
     }
 
     async fn caught_up(&self) {
@@ -127,7 +127,7 @@ async fn each_fault_of_an_index_is_named_by_the_document() {
     for place in places("index_faults") {
         for engine in engines("verify-faults", &Books.shape()).await {
             let name = format!("{}, {}", place.store.describe(), engine.name);
-            let indexed = Indexed::start(&place, &engine, Arc::new(Books), &[daybook_books::events::BOOKS]).await;
+            let mut indexed = Indexed::start(&place, &engine, Arc::new(Books), &[daybook_books::events::BOOKS]).await;
             indexed.pair.append(&books(1..=5)).await;
             indexed.caught_up().await;
             let report = indexed.check().await;
@@ -156,6 +156,8 @@ async fn each_fault_of_an_index_is_named_by_the_document() {
             indexed.write(book(3, 9, "Title 3")).await;
             assert_eq!(indexed.index().await.altered, ["book/3"], "{name}");
             let index = indexed.search.opened().await.unwrap_or_else(|error| panic!("{error}"));
+            // It would make the index anew.
+            indexed.runner.stop();
             engine.store.delete(&indexed.setting.binding()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
             let (index, documents) = (index.as_ref(), indexed.documents.as_ref());
             let both = Some(verify::Indexed { index, documents, live: None, canaries: &[] });

@@ -55,7 +55,7 @@ impl Calls {
         let mut count = self.count.subscribe();
         let target = *count.borrow() + more;
         let reached = count.wait_for(|count| *count >= target);
-        let reached = tokio::time::timeout(std::time::Duration::from_secs(120), reached).await;
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(300), reached).await;
         assert!(reached.is_ok(), "the callers are stuck");
     }
 }
