@@ -22,7 +22,7 @@ async fn add(server: &Server, key: &str, title: &str) -> (Value, String) {
 
 async fn titles(server: &Server, query: &str, position: &str) -> Vec<Value> {
     let path = format!("/api/books/search?sort=added_at&{query}");
-    let answer = server.api.send(Method::GET, &path, None, &[("daybook-min-position", position)]).await;
+    let answer = server.api.get_served(&path, &[("daybook-min-position", position)]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let hits = answer.json()["hits"].as_array().cloned().unwrap_or_default();
     hits.iter().map(|hit| hit["title"].clone()).collect()
@@ -49,7 +49,7 @@ async fn a_domain_beside_metaflow_is_written_read_searched_and_replayed() {
         assert_eq!(titles(&server, "q=sorting", &last).await, ["Sorting and Searching"]);
         assert_eq!(titles(&server, "author=Knuth", &last).await.len(), 2);
         assert_eq!(titles(&server, "q=fundamental+-searching", &last).await, ["Fundamental Algorithms"]);
-        let found = server.api.get("/api/books/search?q=sorting").await.json();
+        let found = server.api.get_served("/api/books/search?q=sorting", &[]).await.json();
         let shown =
             server.command(&["search", "--domain", "books", "--filter", "shelf=Algorithms", "--sort", "added_at"]);
         let shown: Value = serde_json::from_slice(&shown.stdout).unwrap_or_default();

@@ -90,7 +90,7 @@ async fn a_definition_is_applied_once_and_every_mistake_is_named() {
 async fn records_are_written_read_and_found_by_the_next_process() {
     for place in places("records") {
         let server = Server::start(&place);
-        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        crate::define(&server.api, "image", IMAGES).await;
         let given = json!({
             "source": "flickr",
             "title": "A very long title",
@@ -174,7 +174,7 @@ async fn check_history(server: &Server) {
 async fn lines_are_read_together_and_each_refused_one_is_named() {
     for place in places("lines") {
         let server = Server::start(&place);
-        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        crate::define(&server.api, "image", IMAGES).await;
         let mut lines: Vec<String> = (0..1200)
             .map(|number| {
                 let source = if number % 3 == 0 { "eol" } else { "flickr" };
@@ -216,7 +216,7 @@ async fn lines_are_read_together_and_each_refused_one_is_named() {
 async fn a_record_that_is_taken_down_is_hidden_from_later_upserts_until_it_is_reinstated() {
     for place in places("takedown") {
         let server = Server::start(&place);
-        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        crate::define(&server.api, "image", IMAGES).await;
         put(&server, "a", &json!({"title": "old"})).await;
         let take = async |body: Value| server.api.post("/api/v1/collections/image/takedowns", &body).await;
         assert_eq!(take(json!({"ids": ["a"]})).await.json()["code"], "reason-required");
@@ -325,7 +325,7 @@ async fn a_definition_is_tried_without_being_applied_and_only_over_the_expected_
 async fn a_takedown_that_is_answered_took_effect_and_its_retry_undoes_no_reinstatement() {
     for place in places("keys") {
         let server = Server::start(&place);
-        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        crate::define(&server.api, "image", IMAGES).await;
         let send = async |method: Method, path: &str, body: Option<Value>, key: &str| {
             let (path, body) = (format!("/api/v1/collections/image{path}"), body.map(|body| body.to_string()));
             server.api.send(method, &path, body, &[("idempotency-key", key)]).await
@@ -367,7 +367,7 @@ async fn ids_are_read_with_the_type_of_the_key() {
             [("by_uuid", "uuid", upper, lower, "x"), ("by_number", "int", "007", "7", "seven")]
         {
             let text = format!("collection = \"{collection}\"\nkey = \"id\"\n[fields]\nid = \"{kind}\"\nn = \"int\"\n");
-            assert_eq!(define(&server, collection, &text).await.status, 201);
+            crate::define(&server.api, collection, &text).await;
             let send = async |method: Method, path: &str, body: Option<Value>| {
                 let path = format!("/api/v1/collections/{collection}{path}");
                 server.api.send(method, &path, body.map(|body| body.to_string()), &[]).await
@@ -396,7 +396,7 @@ async fn ids_are_read_with_the_type_of_the_key() {
 async fn that_nothing_changes_counts_only_after_every_write_before_it() {
     for place in places("early") {
         let server = Server::start(&place);
-        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        crate::define(&server.api, "image", IMAGES).await;
         let early = async |record_id: &str, fields: Value| {
             let path = format!("/api/v1/collections/image/records/{record_id}");
             let answer =
@@ -432,7 +432,7 @@ async fn that_nothing_changes_counts_only_after_every_write_before_it() {
 async fn a_line_that_cannot_be_recorded_ends_no_request_and_dropped_fields_are_named() {
     for place in places("dropped") {
         let server = Server::start(&place);
-        assert_eq!(define(&server, "image", IMAGES).await.status, 201);
+        crate::define(&server.api, "image", IMAGES).await;
         let given = json!({"title": "A very long title", "height": 3});
         let written = put(&server, "a", &given).await.json();
         assert_eq!((&written["ignored_fields"], &written["truncated"]), (&json!(["height"]), &json!(["title"])));
@@ -468,7 +468,7 @@ async fn a_long_source_without_a_bound_is_stored_and_counted_on_both_engines() {
     for place in places("sources") {
         let server = Server::start(&place);
         let definition = "collection = \"image\"\nkey = \"id\"\n[fields]\nid = \"text\"\nsource = \"text\"\n";
-        assert_eq!(define(&server, "image", definition).await.status, 201);
+        crate::define(&server.api, "image", definition).await;
         assert_eq!(put(&server, "a", &json!({"source": long})).await.status, 200, "{:?}", place.backend);
         let lines = ["B", "a", "b"].map(|source| json!({"id": source, "source": source}).to_string());
         let lines = [lines.join("\n"), json!({"id": "c", "source": long}).to_string(), json!({"id": "d"}).to_string()];

@@ -107,7 +107,7 @@ async fn what_the_api_has_set_is_there_after_upserts_refreshes_rollbacks_and_rem
         };
         wait::until("it answers from the new generation", async || shown(api, "a").await.1 == "2").await;
         is("A newer pier", 5, "2").await;
-        let found = api.get(&format!("{COLLECTION}/search?q=newer")).await.json();
+        let found = api.get_served(&format!("{COLLECTION}/search?q=newer"), &[]).await.json();
         assert_eq!(found["hits"][0]["views"], 5, "{found}");
         set(api, "a", &json!({"views": 6})).await;
         assert_eq!(change(api, 1, "rollback").await.status, 200);

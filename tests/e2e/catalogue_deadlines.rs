@@ -7,7 +7,6 @@ use daybook_tests::{
     services::Folder,
     wait,
 };
-use reqwest::Method;
 use serde_json::{Value, json};
 
 const RECORDS: usize = 500;
@@ -15,9 +14,7 @@ const FIELDS: &str = "key = 'id'\n[fields]\nid = 'text'\ntitle = 'text'\n";
 
 async fn define(server: &Server, collection: &str, more: &str) {
     let definition = format!("collection = '{collection}'\n{FIELDS}{more}");
-    let path = format!("/api/v1/collections/{collection}");
-    let answer = server.api.send(Method::PUT, &path, Some(definition), &[]).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
+    crate::define(&server.api, collection, &definition).await;
 }
 
 fn refresh(server: &Server, collection: &str, code: i32, arguments: &[&str]) -> Output {
@@ -86,7 +83,7 @@ async fn a_refresh_that_passes_a_deadline_keeps_what_it_has_built_and_is_resumed
         let began_anew = |it: &Value| it["generation"] != 2 || it["state"] == "loading" || it["state"] == "indexing";
         assert!(!states.is_empty() && !states.iter().any(began_anew), "{states:?}");
         assert_eq!(newest(&server).await, (2, "live".to_owned(), String::new()));
-        let found = server.api.get("/api/v1/collections/image/search?q=pier").await.json();
+        let found = server.api.get_served("/api/v1/collections/image/search?q=pier", &[]).await.json();
         assert_eq!(found["total"], RECORDS, "{found}");
         assert!(server.stop());
     }

@@ -11,8 +11,9 @@ use daybook_tests::{
     process::{Backend, Place, Server},
     services::Folder,
 };
-use reqwest::Method;
 use serde_json::{Value, json};
+
+use crate::define;
 
 const IMAGES: &str = r#"
 collection = "image"
@@ -73,8 +74,7 @@ async fn files_of_every_format_become_records_once() {
     for backend in [Backend::Embedded, Backend::Distributed] {
         let (place, folder) = (Place::new("importfile", backend), Folder::new("imported"));
         let server = Server::start(&place);
-        let made = server.api.send(Method::PUT, "/api/v1/collections/image", Some(IMAGES.to_owned()), &[]).await;
-        assert_eq!(made.status, 201, "{}", made.text);
+        define(&server.api, "image", IMAGES).await;
         // PostgreSQL's spellings, a text of two lines, an empty text and a null.
         let csv = format!(
             "id,source,title,width,is_open,words,tags,unknown\n{},met,\"Old\npier, \"\"so\"\"\",640,t,\"{{a,\"\"b c\"\"}}\",\"[{{\"\"name\"\": \"\"x\"\"}}]\",1\n{},eol,\"\",,f,,,\n",
@@ -125,8 +125,7 @@ async fn files_of_every_format_become_records_once() {
 async fn an_import_names_lines_that_are_refused_and_ends_with_one_more_than_it_may() {
     let (place, folder) = (Place::new("importrefused", Backend::Embedded), Folder::new("refused"));
     let server = Server::start(&place);
-    let made = server.api.send(Method::PUT, "/api/v1/collections/image", Some(IMAGES.to_owned()), &[]).await;
-    assert_eq!(made.status, 201, "{}", made.text);
+    define(&server.api, "image", IMAGES).await;
     let text = format!(
         "id,source,title,width\n{},eol,\"two\nlines\",1\n{},eol,a\"b,2\n{},eol,c,wide\n{},,d,4\n{},eol,e,5\n",
         id(1),

@@ -1,11 +1,10 @@
 //! Lines that no record can be made of: each is refused with its line, code and field, and nothing of it is in the log.
 
-use daybook_tests::{
-    api::Answer,
-    process::{Backend, Place, Server},
-};
+use daybook_tests::process::{Backend, Place, Server};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+
+use crate::define;
 
 const IMAGES: &str = "collection = 'image'\nkey = 'id'\n[fields]\nid = 'text'\ntitle = 'text'\nwidth = 'int'\n";
 const COLLECTION: &str = "/api/v1/collections/image";
@@ -37,8 +36,7 @@ async fn lines_that_no_record_can_be_made_of_are_refused_by_line_code_and_field_
     for backend in [Backend::Embedded, Backend::Distributed] {
         let place = Place::new("input", backend);
         let server = Server::start(&place);
-        let made: Answer = server.api.send(Method::PUT, COLLECTION, Some(IMAGES.to_owned()), &[]).await;
-        assert_eq!(made.status, 201, "{}", made.text);
+        define(&server.api, "image", IMAGES).await;
         let mut body = Vec::new();
         for (number, (rest, code, field)) in faults().into_iter().enumerate() {
             let record = [format!("{{\"id\": \"r{number}\", ").into_bytes(), rest].concat();

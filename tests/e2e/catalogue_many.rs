@@ -8,6 +8,8 @@ use daybook_tests::{
 use reqwest::Method;
 use serde_json::json;
 
+use crate::define;
+
 const COLLECTIONS: usize = 20;
 /// Connections that a process keeps while nobody uses them, and some of its own.
 const CONNECTIONS_KEPT: usize = 55;
@@ -41,9 +43,8 @@ async fn many_collections_on_network_stores_keep_within_the_connections_that_pos
     let mut most = 0;
     for number in 0..COLLECTIONS {
         let definition = format!("collection = 'c{number}'\nkey = 'id'\n[fields]\nid = 'text'\ntitle = 'text'\n");
+        define(&server.api, &format!("c{number}"), &definition).await;
         let path = format!("/api/v1/collections/c{number}");
-        let made = server.api.send(Method::PUT, &path, Some(definition), &[]).await;
-        assert_eq!(made.status, 201, "{}", made.text);
         let fields = json!({"title": format!("Pier {number}")}).to_string();
         let written = server.api.send(Method::PUT, &format!("{path}/records/a"), Some(fields), &[]).await;
         assert_eq!(written.status, 200, "{}", written.text);

@@ -11,7 +11,10 @@ use daybook_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::catalogue_revisions::{COLLECTION, put};
+use crate::{
+    catalogue_revisions::{COLLECTION, put},
+    define,
+};
 
 const FIELDS: &str = r#"
 collection = "image"
@@ -61,7 +64,7 @@ async fn read_through_alias(place: &Place, query: &Value) -> Vec<String> {
 
 /// The ids that Daybook's own search finds.
 async fn own(server: &Server, query: &str) -> Vec<String> {
-    let answer = server.api.get(&format!("{COLLECTION}/search?{query}")).await;
+    let answer = server.api.get_served(&format!("{COLLECTION}/search?{query}"), &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let hits = answer.json()["hits"].as_array().cloned().unwrap_or_default();
     hits.iter().map(|hit| hit["record_id"].as_str().unwrap_or_default().to_owned()).collect()
@@ -75,7 +78,7 @@ async fn a_plan_names_what_the_cluster_has_not_and_a_refresh_serves_the_mapping_
     let fault = &refused["faults"][0];
     assert_eq!((status, &fault["field"]), (400, &json!("index.mapping")), "{refused}");
     assert!(fault["detail"].as_str().is_some_and(|detail| detail.contains("analyzer [nosuch]")), "{refused}");
-    assert_eq!(apply(&server, FIELDS).await.0, 201);
+    define(&server.api, "image", FIELDS).await;
     put(&server.api, "a", &json!({"title": "An old Pier", "likes": 7})).await;
     put(&server.api, "b", &json!({"title": "Pier", "likes": 40_000})).await;
     put(&server.api, "c", &json!({"title": "A boat"})).await;
@@ -98,11 +101,11 @@ async fn a_plan_names_what_the_cluster_has_not_and_a_refresh_serves_the_mapping_
     wait::until("the live index is served all the same", async || own(&server, "q=pier").await.len() == 2).await;
 
     // A record that the cluster cannot index as it is mapped fails the refresh by its name.
-    assert_eq!(apply(&server, &mapping("plain", "short")).await.0, 201);
+    define(&server.api, "image", &mapping("plain", "short")).await;
     let (code, said) = refresh(&server, &["start", "--promote"]);
     assert!(code == Some(6) && said.contains("1 missing") && said.contains("the first is b"), "{code:?} {said}");
 
-    assert_eq!(apply(&server, &mapping("plain", "integer")).await.0, 201);
+    define(&server.api, "image", &mapping("plain", "integer")).await;
     let (code, said) = refresh(&server, &["plan", "--json"]);
     assert!(code == Some(0) && said.contains("mapping has changed"), "{code:?} {said}");
     let (code, said) = refresh(&server, &["start", "--promote"]);
@@ -126,7 +129,7 @@ async fn a_plan_names_what_the_cluster_has_not_and_a_refresh_serves_the_mapping_
 async fn the_first_generation_waits_for_an_index_that_the_cluster_refuses_and_a_refresh_makes_another_one() {
     let place = Place::new("mappingfirst", Backend::Distributed).with_search(None);
     let server = Server::start(&place);
-    assert_eq!(apply(&server, &mapping("nosuch", "integer")).await.0, 201);
+    define(&server.api, "image", &mapping("nosuch", "integer")).await;
     put(&server.api, "a", &json!({"title": "Pier"})).await;
     assert!(server.stop());
 
@@ -137,7 +140,7 @@ async fn the_first_generation_waits_for_an_index_that_the_cluster_refuses_and_a_
     .await;
     assert_eq!(server.api.get(&format!("{COLLECTION}/search?q=pier")).await.status, 503);
     assert_eq!(server.api.get(&format!("{COLLECTION}/records/a")).await.json()["fields"]["title"], "Pier");
-    assert_eq!(apply(&server, &mapping("plain", "integer")).await.0, 201);
+    define(&server.api, "image", &mapping("plain", "integer")).await;
     let (code, said) = refresh(&server, &["start", "--promote"]);
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(own(&server, "q=pier").await, ["a"]);

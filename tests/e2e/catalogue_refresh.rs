@@ -9,7 +9,6 @@ use daybook_tests::{
     services::{Folder, address},
     wait,
 };
-use reqwest::Method;
 use serde_json::{Value, json};
 
 pub(super) const IMAGES: &str = r#"
@@ -118,9 +117,7 @@ fn report(server: &Server, arguments: &[&str]) -> Value {
 }
 
 pub(super) async fn define(server: &Server, definition: &str) {
-    let path = "/api/v1/collections/image";
-    let answer = server.api.send(Method::PUT, path, Some(definition.to_owned()), &[]).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
+    crate::define(&server.api, "image", definition).await;
 }
 
 /// The report of a candidate, against what the script counts.
@@ -231,7 +228,7 @@ async fn a_limit_of_the_definition_blocks_a_promotion_until_it_is_changed() {
         let of_source = blocked["limits"].as_array().into_iter().flatten().find(|it| it["source"] == "small");
         assert_eq!(of_source.map(|it| &it["held"]), Some(&json!(false)), "{blocked}");
         refresh(&server, 5, &["promote", "--yes"]);
-        let still = server.api.get("/api/v1/collections/image/search?source=small").await.json();
+        let still = server.api.get_served("/api/v1/collections/image/search?source=small", &[]).await.json();
         assert_eq!(still["total"], 8, "a refresh that failed changed what is live");
 
         // The limits of a definition count at once, also for a generation of an earlier revision with the same fold.

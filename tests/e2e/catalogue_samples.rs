@@ -103,7 +103,7 @@ async fn every_record_of_a_file_is_cleaned_and_the_one_at_a_border_too() {
             assert_eq!(record(EMPTIED, "").await["tags"], json!([]), "{case}");
             // The same in the index.
             let path = format!("/api/v1/collections/image/search?record_id={BORDER}");
-            let found = server.api.get(&path).await.json();
+            let found = server.api.get_served(&path, &[]).await.json();
             assert_eq!(names(&found["hits"][0]["tags"]), names(&is["tags"]), "{case}");
             assert!(server.stop());
         }

@@ -65,10 +65,8 @@ impl<'s> Collection<'s> {
     }
 
     async fn define(server: &'s Server, name: &str, definition: &str) -> Self {
-        let collection = Self::of(server, name);
-        let made = server.api.send(Method::PUT, &collection.path, Some(definition.to_owned()), &[]).await;
-        assert_eq!(made.status, 201, "{}", made.text);
-        collection
+        crate::define(&server.api, name, definition).await;
+        Self::of(server, name)
     }
 
     async fn send(&mut self, method: Method, path: &str, body: &Value) -> Value {
@@ -93,7 +91,7 @@ impl<'s> Collection<'s> {
     async fn search(&self, query: &str) -> Value {
         let path = format!("{}/search?{query}", self.path);
         let positions = self.positions.values().cloned().collect::<Vec<_>>().join(",");
-        let found = self.server.api.send(Method::GET, &path, None, &[("daybook-min-position", &positions)]).await;
+        let found = self.server.api.get_served(&path, &[("daybook-min-position", &positions)]).await;
         assert_eq!(found.status, 200, "{query}: {}", found.text);
         found.json()
     }

@@ -26,7 +26,7 @@ fn title(answer: &Answer, number: u64) -> String {
 }
 
 async fn search(api: &Api, more: &str) -> Answer {
-    let answer = api.get(&format!("{COLLECTION}/search?sort=width{more}")).await;
+    let answer = api.get_served(&format!("{COLLECTION}/search?sort=width{more}"), &[]).await;
     assert_eq!(answer.status, 200, "{more}: {}", answer.text);
     answer
 }
@@ -40,18 +40,38 @@ fn check_hits(answer: &Answer, first: u64, count: usize) {
 }
 
 /// Reads a record and searches until it is stopped; the generations that answered.
-async fn read(api: Api, stop: watch::Receiver<bool>) -> [BTreeSet<String>; 2] {
+async fn read(api: &Api, stop: watch::Receiver<bool>) -> [BTreeSet<String>; 2] {
     let mut seen = [BTreeSet::new(), BTreeSet::new()];
     while !*stop.borrow() {
         let record = api.get(&format!("{COLLECTION}/records/r3")).await;
         assert_eq!(record.json()["fields"]["title"], title(&record, 3), "{}", record.text);
-        let found = search(&api, "").await;
+        let found = search(api, "").await;
         check_hits(&found, 0, RECORDS);
         for (seen, answer) in seen.iter_mut().zip([record, found]) {
             seen.insert(answer.header("daybook-generation").to_owned());
         }
     }
     seen
+}
+
+/// Makes the second generation live, and the first one again. Each answer after a switch is of the live one.
+async fn switch_and_back(api: &Api, turn: usize) {
+    for (to, asked, from) in [(2, "promote", "1"), (1, "rollback", "2")] {
+        let page = search(api, "&limit=2").await;
+        assert_eq!(page.header("daybook-generation"), from, "turn {turn}");
+        let next = page.json()["next_cursor"].as_str().unwrap_or_default().to_owned();
+        let changed = change(api, to, asked).await;
+        assert_eq!(changed.status, 200, "{asked}: {}", changed.text);
+        let live = to.to_string();
+        let record = api.get(&format!("{COLLECTION}/records/r3")).await;
+        let found = search(api, "").await;
+        let named = [&record, &found].map(|answer| answer.header("daybook-generation"));
+        assert_eq!(named, [&live, &live], "turn {turn}: tables and index are of different generations");
+        // The page after the one from before the switch.
+        let page = search(api, &format!("&limit=2&cursor={next}")).await;
+        assert_eq!(page.header("daybook-generation"), from, "turn {turn}: {}", page.text);
+        check_hits(&page, 2, 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,28 +89,14 @@ async fn each_answer_is_of_the_generation_that_it_names_and_pages_go_on_over_a_s
         let generation = begin(api, false).await;
         until(api, generation, "ready").await;
         let stop = watch::Sender::new(false);
-        let readers = [(); 2].map(|()| tokio::spawn(read(api.clone(), stop.subscribe())));
-        for turn in 0..TURNS {
-            for (to, asked, from) in [(2, "promote", "1"), (1, "rollback", "2")] {
-                let page = search(api, "&limit=2").await;
-                assert_eq!(page.header("daybook-generation"), from, "turn {turn}");
-                let next = page.json()["next_cursor"].as_str().unwrap_or_default().to_owned();
-                let changed = change(api, to, asked).await;
-                assert_eq!(changed.status, 200, "{asked}: {}", changed.text);
-                let live = to.to_string();
-                let record = api.get(&format!("{COLLECTION}/records/r3")).await;
-                let found = search(api, "").await;
-                let named = [&record, &found].map(|answer| answer.header("daybook-generation"));
-                assert_eq!(named, [&live, &live], "turn {turn}: tables and index are of different generations");
-                // The page after the one from before the switch.
-                let page = search(api, &format!("&limit=2&cursor={next}")).await;
-                assert_eq!(page.header("daybook-generation"), from, "turn {turn}: {}", page.text);
-                check_hits(&page, 2, 2);
+        let switching = async {
+            for turn in 0..TURNS {
+                switch_and_back(api, turn).await;
             }
-        }
-        stop.send_replace(true);
-        for reader in readers {
-            let seen = reader.await.unwrap_or_else(|error| panic!("{backend:?}: {error}"));
+            stop.send_replace(true);
+        };
+        let ((), one, other) = tokio::join!(switching, read(api, stop.subscribe()), read(api, stop.subscribe()));
+        for seen in [one, other] {
             let both = BTreeSet::from(["1".to_owned(), "2".to_owned()]);
             assert_eq!(seen, [both.clone(), both], "{backend:?}");
         }

@@ -9,6 +9,8 @@ use daybook_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::define;
+
 const IMAGES: &str = r#"
 collection = "image"
 key = "id"
@@ -38,7 +40,7 @@ async fn set(api: &Api, list: &str, terms: &str) -> Value {
 
 /// The ids of the documents that a search finds, in order.
 async fn found(api: &Api, query: &str) -> Vec<String> {
-    let answer = api.get(&format!("{COLLECTION}/search?{query}")).await;
+    let answer = api.get_served(&format!("{COLLECTION}/search?{query}"), &[]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     let hits = answer.json()["hits"].as_array().cloned().unwrap_or_default();
     let mut ids: Vec<String> = hits.iter().map(|hit| hit["id"].as_str().unwrap_or_default().to_owned()).collect();
@@ -72,8 +74,7 @@ async fn the_filtered_search_follows_a_term_list_and_the_tables_stay() {
         )
         .await;
         assert_eq!((&first["revision"], &first["terms"], &first["collections"]), (&json!(1), &json!(7), &json!([])));
-        let made = put(api, COLLECTION, IMAGES).await;
-        assert_eq!(made.status, 201, "{}", made.text);
+        define(api, "image", IMAGES).await;
         for (id, title, tag) in [
             ("a", "Running shoes", ""),
             ("b", "Waterfall", ""),
@@ -161,8 +162,7 @@ async fn a_rule_takes_its_terms_from_a_list_and_a_new_revision_builds_tables() {
             IMAGES.replace("[filtered]\nterms = \"sensitive@latest\"\nfields = [\"title\", \"tags.name\"]\n", "");
         let rules =
             "[clean]\nrules = [{ id = 'tags', kind = 'tags', field = 'tags', deny_exact = 'bad-tags@latest' }]\n";
-        let made = put(api, COLLECTION, &format!("{definition}{rules}")).await;
-        assert_eq!(made.status, 201, "{}", made.text);
+        define(api, "image", &format!("{definition}{rules}")).await;
         let tags = json!({"tags": [
             {"name": "spam"}, {"name": "boat"}, {"name": "eggs"}, {"name": "STRASSE"}, {"name": "Noe\u{308}l"}
         ]});
@@ -194,7 +194,7 @@ async fn lists_and_definitions_that_are_set_together_name_the_newest_in_the_end(
             |field: usize| IMAGES.replace("title = \"text\"", &format!("title = \"text\"\nf{field} = \"int\"")) + rules;
         set(api, "sensitive", "bird").await;
         set(api, "bad", "spam").await;
-        assert_eq!(put(api, COLLECTION, &definition(0)).await.status, 201);
+        define(api, "image", &definition(0)).await;
         for round in 1..6 {
             let lists = ["sensitive", "bad"].map(|list| {
                 let api = api.clone();
@@ -222,7 +222,7 @@ async fn lists_and_definitions_that_are_set_together_name_the_newest_in_the_end(
         let path = "/api/v1/term-lists/image";
         let keyed = api.send(Method::PUT, path, Some("x".to_owned()), &[("idempotency-key", "k")]).await;
         assert_eq!(keyed.status, 200, "{}", keyed.text);
-        assert_eq!(put(api, COLLECTION, &definition(7).replace("sensitive@latest", "image@latest")).await.status, 201);
+        define(api, "image", &definition(7).replace("sensitive@latest", "image@latest")).await;
         let keyed = api.send(Method::PUT, path, Some("y".to_owned()), &[("idempotency-key", "k2")]).await;
         assert_eq!((keyed.status, &keyed.json()["collections"]), (200, &json!(["image"])), "{}", keyed.text);
     }
@@ -233,7 +233,7 @@ async fn processes_that_know_other_versions_apply_every_partition_of_tables_that
     let place = Place::new("sharedtables", Backend::Distributed);
     let first = Server::start(&place);
     set(&first.api, "sensitive", "bird").await;
-    assert_eq!(put(&first.api, COLLECTION, IMAGES).await.status, 201);
+    define(&first.api, "image", IMAGES).await;
     let second = Server::start(&place);
     set(&first.api, "sensitive", "boat").await;
     refresh(&first, 0, &["start", "--promote"]);

@@ -46,7 +46,7 @@ async fn write(api: &Api, records: &[Value]) -> String {
 /// The ids that a search finds, in their order.
 async fn found(api: &Api, positions: &str, query: &str) -> Vec<String> {
     let path = format!("{COLLECTION}/search?{query}");
-    let found = api.send(Method::GET, &path, None, &[("daybook-min-position", positions)]).await;
+    let found = api.get_served(&path, &[("daybook-min-position", positions)]).await;
     assert_eq!(found.status, 200, "{query}: {}", found.text);
     let hits = found.json()["hits"].as_array().cloned().unwrap_or_default();
     hits.iter().map(|hit| hit["record_id"].as_str().unwrap_or_default().to_owned()).collect()
@@ -97,7 +97,7 @@ async fn a_preset_finds_words_of_one_stem_and_another_preset_is_a_change_of_the_
             assert_eq!(sorted, ids, "{query}, {backend:?}");
         }
         let path = format!("{COLLECTION}/search?q=harbour");
-        let hit = api.send(Method::GET, &path, None, &[("daybook-min-position", &positions)]).await.json();
+        let hit = api.get_served(&path, &[("daybook-min-position", &positions)]).await.json();
         assert_eq!(hit["hits"][0]["highlights"][0]["text"], "Boats of the <em>harbours</em>", "{hit}");
         define(api, &PRESET.replace("openverse-image", "openverse-image-2")).await;
         refresh(api, 2, "search").await;

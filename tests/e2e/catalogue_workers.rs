@@ -1,7 +1,6 @@
 //! `daybook worker` in refreshes of collections, which are defined while it runs.
 
 use daybook_tests::process::{Backend, Place, Server};
-use reqwest::Method;
 use serde_json::json;
 
 const RECORDS: usize = 1000;
@@ -12,9 +11,7 @@ async fn define(server: &Server, collection: &str, more: &str) {
     let definition = format!(
         "collection = '{collection}'\nkey = 'id'\n[fields]\nid = 'text'\ntitle = 'text'\nsource = 'text'\n{more}"
     );
-    let path = format!("/api/v1/collections/{collection}");
-    let answer = server.api.send(Method::PUT, &path, Some(definition), &[]).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
+    crate::define(&server.api, collection, &definition).await;
 }
 
 async fn write(server: &Server, collection: &str) {

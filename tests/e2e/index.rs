@@ -1,19 +1,28 @@
 //! The search index as a part of an installation: whose it is, and what it holds after something was restored.
 
-use std::{collections::HashSet, fs, path::Path, process::Command};
+use std::{
+    collections::HashSet,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use axum::{Router, http::StatusCode};
 use daybook_tests::{
     api::{Api, of_metaflow},
     documents::compare_documents,
     model::Model,
-    process::{Backend, Place, Server, run},
+    process::{Backend, Place, Server, binary},
     services::{self, Folder},
     wait::until,
 };
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+/// Starts that are tried until one looks at Elasticsearch before it serves, at most; and seconds that each may take.
+const STARTS_MAX: usize = 5;
+const START_SECONDS_MAX: &str = "30";
 
 /// Makes a run with a tag and a task, and returns the position after it.
 async fn write(api: &Api) -> String {
@@ -26,9 +35,28 @@ async fn write(api: &Api) -> String {
 
 async fn search(api: &Api, query: &str, position: &str) -> Value {
     let path = format!("/api/v1/search?{query}");
-    let answer = api.send(Method::GET, &path, None, &[("daybook-min-position", position)]).await;
+    let answer = api.get_served(&path, &[("daybook-min-position", position)]).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json()
+}
+
+/// Runs a start that must be refused: its exit code, and what it says. A start waits for Elasticsearch for a short time
+/// only: one that got no answer serves, and is killed and tried again.
+fn refused(options: &[&str]) -> (Option<i32>, String) {
+    let mut last = (None, String::new());
+    for _ in 0..STARTS_MAX {
+        let mut command = Command::new("timeout");
+        command.args(["-s", "KILL", START_SECONDS_MAX]).arg(binary()).args(["serve", "--listen", "127.0.0.1:0"]);
+        // The variables of the tests are no settings.
+        let output = command.args(options).env_clear().stdin(Stdio::null()).output();
+        let output = output.unwrap_or_else(|error| panic!("cannot run daybook: {error}"));
+        last = (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned());
+        // One that was killed has none.
+        if last.0.is_some() {
+            break;
+        }
+    }
+    last
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -50,9 +78,8 @@ async fn two_installations_with_different_logs_cannot_share_an_index() {
     // An index is there after the first search that waits for it.
     assert_eq!(search(&server.api, "type=run", &position).await["total"], 1);
     let folder = other.folder.0.display().to_string();
-    let refused = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &folder, "--search", &url]);
-    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(2), "{text}");
+    let (code, text) = refused(&["--data-dir", &folder, "--search", &url]);
+    assert_eq!(code, Some(2), "{text}");
     // Both ids are told.
     let ids: HashSet<&str> = text.split(['\n', ',', ' ']).filter(|word| word.len() == 36).collect();
     assert!(ids.len() >= 2 && text.contains("--search"), "{text}");
@@ -75,9 +102,8 @@ async fn the_embedded_index_of_another_log_is_refused() {
     }
     replace_folder(&other.folder.0.join("search"), &one.folder.0.join("search"));
     let folder = other.folder.0.display().to_string();
-    let refused = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &folder]);
-    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(2), "{text}");
+    let (code, text) = refused(&["--data-dir", &folder]);
+    assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("belongs to log") && text.contains("data directory"), "{text}");
 }
 
@@ -193,10 +219,13 @@ async fn send(elasticsearch: &Api, method: Method, path: &str, body: Value) {
 
 /// Waits until searches are refused, and the status says why.
 async fn is_closed(api: &Api, reason: &str) {
-    until("search is closed", async || api.get("/api/v1/search?limit=0").await.status == 503).await;
-    let status = api.get("/api/v1/status").await.json();
-    let failure = of_metaflow(&status)["search"]["failure"].as_str().unwrap_or_default();
-    assert!(failure.contains(reason), "{failure}");
+    until(&format!("search is closed: {reason}"), async || {
+        let is_refused = api.get("/api/v1/search?limit=0").await.status == 503;
+        let status = api.get("/api/v1/status").await.json();
+        let failure = of_metaflow(&status)["search"]["failure"].as_str().unwrap_or_default();
+        is_refused && failure.contains(reason)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,9 +283,8 @@ async fn a_start_with_anything_but_an_elasticsearch_that_may_be_used_ends_with_t
         (another_server(StatusCode::UNAUTHORIZED, DENIED).await, "no such user"),
         (another_server(StatusCode::FORBIDDEN, "").await, "correct user and password"),
     ] {
-        let refused = run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &folder, "--search", &url]);
-        let text = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert_eq!(refused.status.code(), Some(2), "{reason}: {text}");
+        let (code, text) = refused(&["--data-dir", &folder, "--search", &url]);
+        assert_eq!(code, Some(2), "{reason}: {text}");
         assert!(text.contains(reason) && text.contains("--search") && !text.contains("null"), "{text}");
     }
 }

@@ -39,7 +39,12 @@ mod upgrades;
 
 use std::{future::Future, sync::Arc};
 
-use daybook_tests::process::{Backend, Place, Server};
+use daybook_tests::{
+    api::Api,
+    process::{Backend, Place, Server},
+    wait,
+};
+use reqwest::Method;
 
 /// Runs a test on a server of each back end. The place stays until the test has ended, whether the test needs it or not.
 async fn on_both<F: Future<Output = ()>>(test: &str, check: impl Fn(Arc<Place>, Server) -> F) {
@@ -48,4 +53,15 @@ async fn on_both<F: Future<Output = ()>>(test: &str, check: impl Fn(Arc<Place>, 
         let server = Server::start(&place);
         check(Arc::clone(&place), server).await;
     }
+}
+
+/// Applies a definition of a collection. One that is recorded and not served yet is sent again, as clients do.
+async fn define(api: &Api, collection: &str, definition: &str) {
+    let path = format!("/api/v1/collections/{collection}");
+    wait::until("the definition is served", async || {
+        let answer = api.send(Method::PUT, &path, Some(definition.to_owned()), &[]).await;
+        assert!([200, 201, 503].contains(&answer.status), "{}", answer.text);
+        answer.status != 503
+    })
+    .await;
 }

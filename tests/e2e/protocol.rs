@@ -8,7 +8,7 @@ use daybook_tests::{
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::on_both;
+use crate::{define, on_both};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writes_tell_their_position_and_reads_wait_for_it() {
@@ -209,9 +209,8 @@ async fn the_openapi_document_names_what_is_served_and_nothing_else() {
         assert!(server.api.get("/api/doc").await.text.contains("openapi.json"));
         let paths = document["paths"].as_object().cloned().unwrap_or_default();
         // A collection's routes are served once it is defined. Below, a path's parameters are their own names.
-        let definition = "collection = \"collection\"\nkey = \"id\"\n[fields]\nid = \"text\"\n".to_owned();
-        let defined = server.api.send(Method::PUT, "/api/v1/collections/collection", Some(definition), &[]).await;
-        assert_eq!(defined.status, 201, "{}", defined.text);
+        let definition = "collection = \"collection\"\nkey = \"id\"\n[fields]\nid = \"text\"\n";
+        define(&server.api, "collection", definition).await;
         for (path, item) in &paths {
             let mut methods: Vec<String> =
                 item.as_object().into_iter().flatten().map(|(name, _)| name.to_uppercase()).collect();
@@ -270,7 +269,7 @@ async fn health_metrics_and_status_tell_how_it_stands() {
 async fn positions_that_cannot_be_reached_are_refused_and_a_wait_for_others_counts_as_a_request() {
     for backend in [Backend::Embedded, Backend::Distributed] {
         let place = Place::new("reachable", backend).with_program("daybook-books");
-        let server = Server::start_with(&place, &["--requests-max", "1", "--wait-ms-max", "3000"]);
+        let server = Server::start_with(&place, &["--requests-max", "1", "--wait-ms-max", "60000"]);
         for (path, position) in [
             ("/ping", "books/0@0"),
             ("/ping", "metaflow/0@0,metaflow/99@0"),

@@ -37,7 +37,7 @@ async fn write(api: &Api) -> String {
 }
 
 async fn search(api: &Api, query: &str, position: &str) -> Answer {
-    api.send(Method::GET, &format!("/api/v1/search?{query}"), None, &[("daybook-min-position", position)]).await
+    api.get_served(&format!("/api/v1/search?{query}"), &[("daybook-min-position", position)]).await
 }
 
 /// Paths of the hits, in order of time.
@@ -78,9 +78,10 @@ async fn a_search_right_after_a_write_finds_what_was_written() {
         assert_eq!(found["facets"]["user"], json!([{"value": "bob", "count": 1}]));
         assert_eq!(found["facets"]["tag"].as_array().map(Vec::len), Some(2));
         assert_eq!(found["hits"][0]["highlights"][0], json!({"field": "tag", "text": "<em>nightly</em>"}));
-        let tags = api.get("/api/v1/tags?prefix=user:").await.json();
+        let tags = api.get_served("/api/v1/tags?prefix=user:", &[]).await.json();
         assert_eq!(tags, json!([{"value": "user:ann", "count": 1}, {"value": "user:bob", "count": 1}]));
-        assert_eq!(api.get("/api/v1/users?prefix=b&flow=Train").await.json(), json!([{"value": "bob", "count": 1}]));
+        let users = api.get_served("/api/v1/users?prefix=b&flow=Train", &[]).await.json();
+        assert_eq!(users, json!([{"value": "bob", "count": 1}]));
         // A removed tag is no longer found, on the run and on what is below it.
         let answer = api.patch("/flows/Train/runs/1/tag/mutate", &json!({"tags_to_remove": ["exp.42"]})).await;
         let position = answer.header("daybook-position");
@@ -111,7 +112,7 @@ async fn mistakes_in_a_search_are_400_and_name_their_place() {
             (&format!("sort=-created_at&cursor={cursor}"), "cursor", "another search"),
             (&format!("sort=created_at&cursor={}", &cursor[..cursor.len() - 4]), "cursor", "not valid"),
         ] {
-            let answer = server.api.get(&format!("/api/v1/search?{query}")).await;
+            let answer = server.api.get_served(&format!("/api/v1/search?{query}"), &[]).await;
             let (body, shown) = (answer.json(), &query[..query.len().min(40)]);
             assert_eq!((answer.status, body["field"].as_str()), (400, Some(field)), "{shown}: {}", answer.text);
             assert!(body["message"].as_str().is_some_and(|text| text.contains(part)), "{shown}: {}", answer.text);
@@ -120,7 +121,7 @@ async fn mistakes_in_a_search_are_400_and_name_their_place() {
         let huge = format!("/api/v1/search?q={}", "a".repeat(100_000));
         let answer = server.api.try_send(Method::GET, &huge, None, &[]).await;
         assert!(answer.as_ref().map_or(true, |answer| (400..500).contains(&answer.status)), "{answer:?}");
-        let bounded = server.api.get(&format!("/api/v1/search?q={}", "a*%20".repeat(100))).await;
+        let bounded = server.api.get_served(&format!("/api/v1/search?q={}", "a*%20".repeat(100)), &[]).await;
         assert_eq!(bounded.status, 200, "{}", bounded.text);
     }
 }

@@ -249,7 +249,8 @@ async fn the_next_release_prepares_its_generation_beside_the_running_one_and_onl
     let server = Server::begin(&place, &[]);
     answers(&server.api).await;
     assert_eq!(of_metaflow(&status(&server.api).await)["generation"], 2);
-    assert!(server.logged().iter().any(|line| line.contains("was prepared")), "{:?}", server.logged());
+    let is_logged = async || server.logged().iter().any(|line| line.contains("was prepared"));
+    until("the log names the preparation", is_logged).await;
     check(&place, &server, &acknowledged).await;
     let again = place.command(&["prepare"]);
     assert!(again.status.success() && String::from_utf8_lossy(&again.stderr).contains("needs no preparation"));

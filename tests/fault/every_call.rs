@@ -25,13 +25,13 @@ const RUNS_BEFORE: usize = 500;
 /// Lines of one request.
 const LINES: usize = 3_000;
 /// Rebuilds at most, until each route was called in each state.
-const TURNS_MAX: usize = 6;
+const TURNS_MAX: usize = 12;
 /// Routes that were not called in a state that lasts for milliseconds, at most.
 const EMPTY_MAX: usize = 20;
 /// Switches back and forth of one rebuild.
 const SWITCHES: usize = 5;
 /// How often a switch that was withdrawn is asked for again.
-const TRIES: usize = 5;
+const TRIES: usize = 20;
 /// How long a request waits for what it has seen: other tests run beside this one, and take the processors, too.
 const WAIT_MAX: [&str; 2] = ["--wait-ms-max", "30000"];
 /// How long a rebuild may take.

@@ -13,7 +13,7 @@ use serde_json::json;
 
 /// Between two looks, and how many.
 const PAUSE: Duration = Duration::from_millis(50);
-const LOOKS: usize = 1_200;
+const LOOKS: usize = 6_000;
 
 /// Waits until something holds.
 async fn until(what: &str, holds: impl AsyncFn() -> bool) {

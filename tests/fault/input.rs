@@ -310,7 +310,7 @@ async fn the_openapi_document_leads_a_property_tester_to_no_server_error() {
     let output = tokio::process::Command::new(services::address("DAYBOOK_TEST_PYTHON"))
         .args(["-c", program, "run", &format!("{}/openapi.json", server.api.base), "--no-color"])
         .args(["--checks", "not_a_server_error", "--max-examples", "10", "--phases", "examples,coverage,fuzzing"])
-        .args(["--exclude-path-regex", NOT_BY_SCHEMA])
+        .args(["--exclude-path-regex", NOT_BY_SCHEMA, "--request-timeout", "60"])
         .current_dir(&place.folder.0)
         .output()
         .await

@@ -32,7 +32,20 @@ mod topics;
 mod transactions;
 mod waiting;
 
+use daybook_tests::{api::Api, wait};
+use reqwest::Method;
+
 /// How many rounds of random faults a test does: `short` in every run, more where that is asked for.
 fn rounds(short: usize) -> usize {
     std::env::var("DAYBOOK_FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(short)
+}
+
+/// Applies the definition of a collection. One that is recorded and not served yet is sent again, as clients do.
+async fn define(api: &Api, collection: &str, definition: &str) {
+    wait::until("the definition is served", async || {
+        let answer = api.send(Method::PUT, collection, Some(definition.to_owned()), &[]).await;
+        assert!([200, 201, 503].contains(&answer.status), "{}", answer.text);
+        answer.status != 503
+    })
+    .await;
 }

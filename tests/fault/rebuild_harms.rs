@@ -22,7 +22,10 @@ use daybook_tests::{
 use serde_json::{Value, json};
 use tokio::time::{Duration, interval, timeout};
 
-use crate::rounds;
+use crate::{
+    rounds,
+    switches::{rebuild, until_promoted},
+};
 
 const DOMAIN: &str = "metaflow";
 /// Flows enough that every partition has some.
@@ -436,19 +439,18 @@ async fn a_worker_that_freezes_while_it_loads_and_wakes_up_later_changes_nothing
     writers.wait_for(300).await;
     let worker = Server::start_worker(&place, &[]);
     let states = States::watch(&place).await;
-    let path = |generation: &Value, change: &str| format!("/api/v1/generations/{generation}{change}");
     for _ in 0..rounds(2) {
         let began = Instant::now();
-        let begun = server.api.post("/api/v1/rebuilds", &json!({})).await.json()["generation"].clone();
+        let begun = rebuild(&server.api, &json!({})).await;
+        let path = format!("/api/v1/generations/{begun}");
         states.wait_for(|stage| index(stage) >= index("loading")).await;
         worker.signal("STOP");
         // Its partitions are applied by the server once its lease has expired.
-        let is_ready = async || server.api.get(&path(&begun, "")).await.json()["state"] == "ready";
+        let is_ready = async || server.api.get(&path).await.json()["state"] == "ready";
         wait::until("the rebuild goes on without the worker", is_ready).await;
         worker.signal("CONT");
         eprintln!("ready after {:?}", began.elapsed());
-        let promoted = server.api.post(&path(&begun, "/promote"), &json!({})).await;
-        assert_eq!(promoted.status, 200, "{}", promoted.text);
+        until_promoted(&server.api, begun).await;
         writers.wait_for(WRITES_MIN).await;
     }
     let acknowledged = writers.stop().await;

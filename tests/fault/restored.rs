@@ -113,7 +113,7 @@ async fn an_embedded_log_put_back_and_written_on_past_the_checkpoint_is_refused_
 
 /// Waits until a process reports a status and a text.
 async fn until(server: &Server, is_so: impl Fn(u16, &str) -> bool) {
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(90);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(300);
     loop {
         let ready = server.api.get("/health/ready").await;
         if is_so(ready.status, &ready.text) {

@@ -39,7 +39,7 @@ async fn a_process_that_is_stopped_while_it_starts_ends_in_time_though_its_table
     let began = Instant::now();
     assert!(server.stop(), "the process did not end well");
     let taken = began.elapsed();
-    assert!(taken < Duration::from_millis(SHUTDOWN_MS_MAX + 1_000), "it took {taken:?} to stop");
+    assert!(taken < Duration::from_millis(SHUTDOWN_MS_MAX + 10_000), "it took {taken:?} to stop");
     drop(locked);
     let server = Server::start(&place);
     assert_eq!(server.api.get(&format!("{}/tasks", step.path())).await.json().as_array().map(Vec::len), Some(1));
@@ -48,7 +48,7 @@ async fn a_process_that_is_stopped_while_it_starts_ends_in_time_though_its_table
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_is_shown_until_the_tables_can_be_written_again() {
     let place = Place::new("locked", Backend::Distributed);
-    let server = Server::start_with(&place, &["--tables-timeout-ms", "300"]);
+    let server = Server::start_with(&place, &["--tables-timeout-ms", "1000"]);
     let step = Step::make(&server.api, "F").await;
     let locked = place.lock();
     record_task(&server, &step).await;

@@ -15,6 +15,8 @@ use tokio::{
 
 /// Longer than the server waits for any client.
 const GIVEN_UP: Duration = Duration::from_secs(90);
+/// How often others ask while bodies do not come.
+const TURNS: usize = 50;
 
 async fn connect(server: &Server) -> TcpStream {
     let authority = server.api.base.trim_start_matches("http://").to_owned();
@@ -51,18 +53,21 @@ async fn bodies_that_do_not_come(backend: Backend) {
             stalled.push((path, begin(&server, &head).await));
         }
     }
-    // One that sends in parts is answered as any other.
-    let head = "POST /flows/parts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 3\r\n\r\n{";
-    let mut parts = begin(&server, head).await;
-    for index in 0..50 {
+    // One that sends in parts is answered as any other: a part now, one after each turn, and the last one.
+    let length = TURNS + 2;
+    let head =
+        format!("POST /flows/parts HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{{");
+    let mut parts = begin(&server, &head).await;
+    for index in 0..TURNS {
         for path in ["/health/live", "/health/ready", "/metrics", "/api/v1/status", "/flows"] {
             let answer = server.api.get(path).await;
             assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         }
         let made = server.api.post(&format!("/flows/F{index}"), &json!({})).await;
         assert_eq!(made.status, 200, "{}", made.text);
+        parts.write_all(b" ").await.unwrap_or_else(|error| panic!("{error}"));
     }
-    parts.write_all(b" }").await.unwrap_or_else(|error| panic!("{error}"));
+    parts.write_all(b"}").await.unwrap_or_else(|error| panic!("{error}"));
     assert!(rest(parts).await.starts_with("HTTP/1.1 200"));
     for (path, stream) in stalled {
         let answer = rest(stream).await;

@@ -61,7 +61,7 @@ struct Paths {
 }
 
 async fn preview(api: &Api, generation: &str, path: &str) -> Answer {
-    let answer = api.send(Method::GET, path, None, &[("daybook-preview", generation)]).await;
+    let answer = api.get_served(path, &[("daybook-preview", generation)]).await;
     assert_eq!(answer.header("daybook-generation"), generation, "{path}: {} {}", answer.status, answer.text);
     answer
 }
@@ -82,7 +82,7 @@ async fn prepare(place: &Place, server: &Server) -> Paths {
     expect(server, 0, &["rebuild", "--until", &then, "--name", "past"]);
     // From here on searches of the live generation show all of it.
     let last = last_positions(&place.events());
-    let seen = api.send(Method::GET, "/api/v1/search?limit=0", None, &[("daybook-min-position", &last)]).await;
+    let seen = api.get_served("/api/v1/search?limit=0", &[("daybook-min-position", &last)]).await;
     assert_eq!(seen.status, 200, "{}", seen.text);
     Paths { run, task, later_run, later_task }
 }

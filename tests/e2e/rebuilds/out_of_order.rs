@@ -109,7 +109,7 @@ async fn check(place: &Place, server: &Server) {
         assert!(applied.split(',').any(|one| *one == format!("{partition}@{cut}")), "{partition}@{cut}: {applied}");
     }
     assert!(cuts.keys().all(|partition| !partition.starts_with(HEARTBEATS)), "{cuts:?}");
-    let found = server.api.send(Method::GET, "/api/v1/search?type=run", None, &[("daybook-preview", "2")]).await;
+    let found = server.api.get_served("/api/v1/search?type=run", &[("daybook-preview", "2")]).await;
     let count: usize = runs.values().map(BTreeSet::len).sum();
     assert_eq!((found.status, &found.json()["total"]), (200, &json!(count)), "{}", found.text);
 }

@@ -20,7 +20,7 @@ async fn a_preview_reads_the_generation_that_it_names_search_included() {
         api.get("/api/v1/rebuilds/metaflow-2/events").await;
         let preview = async |path: &str, generation: &str| {
             let headers = [("daybook-preview", generation), ("daybook-min-position", made.header("daybook-position"))];
-            api.send(Method::GET, path, None, &headers).await
+            api.get_served(path, &headers).await
         };
         for generation in ["1", "2"] {
             let runs = preview("/flows/F/runs", generation).await;
@@ -63,7 +63,7 @@ async fn the_past_is_built_for_previews_and_is_never_promoted() {
             let shown = parse(&expect(&server, 0, &["generations", "show", past, "--json"]));
             assert_eq!((&shown["applied"], &shown["lag_records"]), (&json!(applied), &json!(0)), "{shown}");
             assert_eq!(shown["report"], Value::Null, "{shown}");
-            let preview = async |path: &str| api.send(Method::GET, path, None, &[("daybook-preview", past)]).await;
+            let preview = async |path: &str| api.get_served(path, &[("daybook-preview", past)]).await;
             let flows = preview("/flows").await;
             assert_eq!(flows.json().as_array().map(Vec::len), Some(1), "{}", flows.text);
             assert_eq!(preview("/flows/Second").await.status, 404);
