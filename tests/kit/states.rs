@@ -78,7 +78,7 @@ pub fn prolong_phases(place: &Place) {
         Backend::Distributed => place.alter(
             "control",
             "CREATE FUNCTION prolong() RETURNS trigger LANGUAGE plpgsql AS \
-             'BEGIN PERFORM pg_sleep(0.4); RETURN NEW; END'; \
+             'BEGIN PERFORM pg_sleep_for(''0.4 s''); RETURN NEW; END'; \
              CREATE TRIGGER prolong BEFORE UPDATE ON domains FOR EACH ROW \
              WHEN (OLD.phase <> NEW.phase) EXECUTE FUNCTION prolong()",
         ),

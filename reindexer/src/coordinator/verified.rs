@@ -1,23 +1,50 @@
 //! One verification of a candidate.
 
-use daybook_projector::bookkeeping::checkpoints;
+use std::{panic::resume_unwind, sync::Arc};
+
+use daybook_projector::{bookkeeping::checkpoints, search::SearchIndex};
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::{
     running::{Open, Platform},
     verify::{
         self, Indexed, Limits, Report, VerifyError,
-        inspect::{Inspected, Side},
+        inspect::{Inspected, Inspection, Side},
     },
 };
 
 /// Compares a candidate with the live generation. The report, and what is different, if anything is.
+///
+/// What a domain checks itself reads every record, as the comparison does. Both go on at the same time, each on a
+/// processor of its own.
 pub(super) async fn verified(
     platform: &Platform,
     live: &Open,
     open: &Open,
     limits: &Limits,
 ) -> Result<Report, VerifyError> {
-    let index_of = |open: &Open| open.search.as_ref().and_then(|search| search.index());
+    let (tell_refused, refused) = oneshot::channel();
+    // Ends with this.
+    let mut inspecting = JoinSet::new();
+    let (of_platform, of_live, of_candidate) = (platform.clone(), live.clone(), open.clone());
+    inspecting.spawn(async move { inspected(&of_platform, &of_live, &of_candidate, refused).await });
+    let mut report = compared(platform, live, open, limits).await?;
+    // Nobody asks without an inspector.
+    let _told = tell_refused.send(report.index.as_ref().map_or(0, |index| index.counts.refused));
+    match inspecting.join_next().await {
+        Some(Ok(inspection)) => inspection?.into_iter().for_each(|inspection| report.add(inspection)),
+        Some(Err(error)) => resume_unwind(error.into_panic()),
+        None => {}
+    }
+    Ok(report)
+}
+
+fn index_of(open: &Open) -> Option<Arc<dyn SearchIndex>> {
+    open.search.as_ref().and_then(|search| search.index())
+}
+
+/// Compares rows and documents.
+async fn compared(platform: &Platform, live: &Open, open: &Open, limits: &Limits) -> Result<Report, VerifyError> {
     let (index, of_live) = (index_of(open), index_of(live));
     let indexed = index.as_deref().zip(platform.version.documents.as_deref()).map(|(index, documents)| Indexed {
         index,
@@ -27,20 +54,27 @@ pub(super) async fn verified(
     });
     let (live, candidate, throttle) = (&live.generation, &open.generation, platform.lease.throttle());
     let projection = &platform.version.projection;
-    let mut report = verify::verify(live, candidate, projection, indexed, limits, &|_, _| {}, throttle).await?;
-    if let Some(inspector) = &platform.version.inspector {
-        let documents = platform.version.documents.as_deref();
-        let mut live = Side { generation: live, index: of_live.as_deref() };
-        let candidate = Side { generation: candidate, index: index.as_deref() };
-        let since = checkpoints::read(candidate.generation.tables.as_ref()).await?;
-        candidate.catch_up(documents).await?;
-        match live.catch_up(documents).await {
-            // A new one may take its place because of that.
-            Err(VerifyError::Behind { .. } | VerifyError::Search(_)) => live.index = None,
-            reached => reached?,
-        }
-        let refused = report.index.as_ref().map_or(0, |index| index.counts.refused);
-        report.add(inspector.inspect(Inspected { live, candidate, since, refused, throttle }).await?);
+    verify::verify(live, candidate, projection, indexed, limits, &|_, _| {}, throttle).await
+}
+
+/// What the domain itself finds; `None` if it checks nothing.
+async fn inspected(
+    platform: &Platform,
+    live: &Open,
+    open: &Open,
+    refused: oneshot::Receiver<u64>,
+) -> Result<Option<Inspection>, VerifyError> {
+    let Some(inspector) = &platform.version.inspector else { return Ok(None) };
+    let (index, of_live) = (index_of(open), index_of(live));
+    let (documents, throttle) = (platform.version.documents.as_deref(), platform.lease.throttle());
+    let mut live = Side { generation: &live.generation, index: of_live.as_deref() };
+    let candidate = Side { generation: &open.generation, index: index.as_deref() };
+    let since = checkpoints::read(candidate.generation.tables.as_ref()).await?;
+    candidate.catch_up(documents).await?;
+    match live.catch_up(documents).await {
+        // A new one may take its place because of that.
+        Err(VerifyError::Behind { .. } | VerifyError::Search(_)) => live.index = None,
+        reached => reached?,
     }
-    Ok(report)
+    inspector.inspect(Inspected { live, candidate, since, refused, throttle }).await.map(Some)
 }

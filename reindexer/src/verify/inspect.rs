@@ -9,6 +9,7 @@ use daybook_projector::{
 };
 use daybook_schemas::position::Vector;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::{Report, VerifyError, wait::wait_for_index};
 
@@ -44,8 +45,8 @@ pub struct Inspected<'a> {
     pub candidate: Side<'a>,
     /// What the candidate's tables had applied before its index caught up.
     pub since: Vector,
-    /// Documents that the candidate's index has refused, as the live one's did.
-    pub refused: u64,
+    /// Documents that the candidate's index has refused, as the live one's did: told once rows and documents are compared.
+    pub refused: oneshot::Receiver<u64>,
     /// Slows it down while reads are slow.
     pub throttle: &'a Throttle,
 }

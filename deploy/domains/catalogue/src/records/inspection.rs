@@ -86,6 +86,8 @@ impl Inspector {
         let pass = Pass::over(tables, definition, &self.cleaner, &self.documents, throttle).await?;
         let after = checkpoints::read(tables).await?;
         let meanwhile = since.lag(&after).unsigned_abs();
+        // Nobody tells where the comparison has failed, and then nobody asks for this.
+        let refused = refused.await.unwrap_or(0);
         change.emptied = pass.emptied;
         let documents = held.indexed.as_ref().map(|indexed| indexed.documents);
         let sensitive = held.indexed.as_ref().and_then(|indexed| indexed.sensitive);
