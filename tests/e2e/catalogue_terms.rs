@@ -108,6 +108,7 @@ async fn the_filtered_search_follows_a_term_list_and_the_tables_stay() {
             "{shown}"
         );
         assert_eq!(found(api, "sensitive=false").await, ["b", "c", "f", "g"], "the live generation changed");
+        assert_eq!(refresh(&server, 0, &["plan", "--json"])["rebuilds"], json!(["search"]), "{backend:?}");
         refresh(&server, 0, &["start", "--promote"]);
         let answers = async || found(api, "sensitive=false").await == ["b", "c", "d", "e", "f"];
         wait::until("the new index answers", answers).await;

@@ -51,7 +51,8 @@ pub(crate) async fn run(server: &Server, command: &RefreshCommand) -> Result<()>
     let refreshes = Refreshes { server, of, domain: domain_name(&of.collection) };
     match command {
         RefreshCommand::Plan(_) => {
-            let planned = RebuildOptions { dry_run: true, ..refreshes.rebuild() };
+            let only = refreshes.changed_alone().await?;
+            let planned = RebuildOptions { only, dry_run: true, ..refreshes.rebuild() };
             rebuild_command::run(server, &planned).await
         }
         RefreshCommand::Start(options) => refreshes.start(options).await,
