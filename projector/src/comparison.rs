@@ -22,12 +22,28 @@ statements! {
     /// The statements that do not depend on a declaration, so that a test can run each on every engine.
     pub STATEMENTS;
     COLUMNS = "comparison/columns", split, ColumnRow;
+    CONSTRAINTS = "comparison/constraints", split, Constraint;
 }
 
 row! {
     /// A column of a table.
     struct ColumnRow {
         name: String,
+    }
+}
+
+row! {
+    /// An index or a constraint of a table.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct Constraint {
+        /// The table.
+        pub table_name: String,
+        /// Its name.
+        pub name: String,
+        /// What the engine has for it, without the name of a schema.
+        pub definition: String,
+        /// Whether it is in use: an index that could not be built is there, but is not.
+        pub is_valid: bool,
     }
 }
 
@@ -165,6 +181,12 @@ impl Comparable {
 pub async fn columns(tables: &dyn Tables, table: &str) -> Result<Vec<String>, TablesError> {
     let rows = tables.read_background(&COLUMNS, Params::One(vec![table.into()])).await?;
     rows.iter().map(|row| Ok(ColumnRow::read(row)?.name)).collect()
+}
+
+/// The indexes and constraints of all tables, from the engine's own tables. SQLite lists no checks and no foreign keys.
+pub async fn constraints(tables: &dyn Tables) -> Result<Vec<Constraint>, TablesError> {
+    let rows = tables.read_background(&CONSTRAINTS, Params::One(Vec::new())).await?;
+    rows.iter().map(|row| Constraint::read(row)).collect()
 }
 
 /// Values of the columns of the order.

@@ -7,6 +7,7 @@
 //! changing, and blocks nothing.
 
 mod canaries;
+mod constraints;
 mod documents;
 pub mod inspect;
 mod ranges;
@@ -37,8 +38,8 @@ pub use self::{
     canaries::Canary,
     documents::Indexed,
     report::{
-        CanaryReport, CheckpointDifference, CheckpointsReport, Difference, IndexCounts, IndexReport, Limited, Limits,
-        NewlyQuarantined, QuarantineReport, Report, TableReport,
+        CanaryReport, CheckpointDifference, CheckpointsReport, ConstraintsReport, Difference, IndexCounts, IndexReport,
+        Limited, Limits, NewlyQuarantined, QuarantineReport, Report, TableReport,
     },
 };
 use self::{ranges::Comparison, wait::wait_for};
@@ -170,6 +171,10 @@ pub async fn verify(
     } else {
         report.quarantine = quarantined(comparison.compare(&of_quarantine).await?);
         report.checkpoints = compare_checkpoints(live, candidate).await?;
+        report.constraints = constraints::compare(live, candidate).await?;
+        if live.fingerprint == candidate.fingerprint {
+            report.warnings.extend(report.constraints.warnings());
+        }
     }
     if let Some(indexed) = &indexed {
         report.index = Some(documents::compare(&mut comparison, indexed).await?);

@@ -4,8 +4,8 @@ use std::io::Write;
 
 use anyhow::Result;
 use daybook_reindexer::verify::{
-    CanaryReport, CheckpointsReport, Difference, IndexCounts, IndexReport, Limited, NewlyQuarantined, QuarantineReport,
-    Report, TableReport,
+    CanaryReport, CheckpointsReport, ConstraintsReport, Difference, IndexCounts, IndexReport, Limited,
+    NewlyQuarantined, QuarantineReport, Report, TableReport,
 };
 use serde_json::Value;
 
@@ -35,6 +35,7 @@ pub(super) fn write(out: &mut impl Write, report: &Report) -> Result<()> {
     }
     let CheckpointsReport { compared, differing } = &report.checkpoints;
     writeln!(out, "  partitions   {compared} compared by their last record, {} differ", differing.len())?;
+    write_constraints(out, &report.constraints)?;
     report.index.as_ref().map_or(Ok(()), |index| write_index(out, index))?;
     for canary in &report.canaries {
         write_canary(out, canary)?;
@@ -76,6 +77,16 @@ fn write_table(out: &mut impl Write, table: &TableReport) -> Result<()> {
         writeln!(out, "    key        {}", output::cut(&key.to_string(), 200))?;
         writeln!(out, "      live     {}", row(live))?;
         writeln!(out, "      this     {}", row(candidate))?;
+    }
+    Ok(())
+}
+
+fn write_constraints(out: &mut impl Write, constraints: &ConstraintsReport) -> Result<()> {
+    let ConstraintsReport { only_live, only_candidate, invalid } = constraints;
+    for (what, found) in [("only live", only_live), ("only here", only_candidate), ("invalid", invalid)] {
+        for text in found.iter().take(SHOWN_MAX) {
+            writeln!(out, "  constraint   {what}: {}", output::cut(text, 200))?;
+        }
     }
     Ok(())
 }
@@ -151,6 +162,7 @@ mod tests {
                 {"name": "new", "not_compared": "the live generation has no such table"},
             ],
             "quarantine": {"live": 0, "candidate": 1, "newly_quarantined": [{"position": "t/0@5", "reason": "bad"}]},
+            "constraints": {"only_live": ["runs: by_user: INDEX USING btree (user_name)"]},
             "canaries": [
                 {"query": "tag:a", "filters": ["type=run"], "live_total": 2, "candidate_total": 1,
                     "only_live_count": 1, "only_live": ["run/F/2"]},
@@ -174,6 +186,7 @@ mod tests {
             "table        flows: 1 rows, 1 in the live generation: equal\n",
             "table        new: not compared: the live generation has no such table\n",
             "new        t/0@5: bad\n",
+            "constraint   only live: runs: by_user: INDEX USING btree (user_name)\n",
             "index        9 documents: 1 missing\n",
             "missing    run/F/1\n",
             "search       tag:a type=run: 1 found, 2 in the live generation: 1 only in the live generation\n",

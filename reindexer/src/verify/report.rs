@@ -38,6 +38,8 @@ pub struct Report {
     pub quarantine: QuarantineReport,
     /// The last applied records.
     pub checkpoints: CheckpointsReport,
+    /// The indexes and constraints of the tables.
+    pub constraints: ConstraintsReport,
     /// The candidate's index against its tables; `None` without one.
     pub index: Option<IndexReport>,
     /// What searches find in both generations.
@@ -139,6 +141,27 @@ pub struct CheckpointDifference {
     pub live: String,
     /// That of the candidate.
     pub candidate: String,
+}
+
+/// Indexes and constraints that the tables of one generation alone have, each as text.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ConstraintsReport {
+    /// Those of the live generation.
+    pub only_live: Vec<String>,
+    /// Those of the candidate.
+    pub only_candidate: Vec<String>,
+    /// Indexes of the candidate that are not in use, because they could not be built.
+    pub invalid: Vec<String>,
+}
+
+impl ConstraintsReport {
+    /// What people should know of generations whose tables were made by one definition.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        let only_live = |it| format!("only the live tables have {it}; a promotion leaves it behind");
+        let only_candidate = |it| format!("only the new tables have {it}; the live ones may have had it, too");
+        self.only_live.iter().map(only_live).chain(self.only_candidate.iter().map(only_candidate))
+    }
 }
 
 /// The candidate's index against its tables.
@@ -294,6 +317,7 @@ impl Report {
         for CheckpointDifference { position, .. } in &self.checkpoints.differing {
             reasons.push(format!("the generations have applied different records at {position}"));
         }
+        reasons.extend(self.constraints.invalid.iter().map(|it| format!("this index could not be built: {it}")));
         self.passed = reasons.is_empty();
         (self.limits, self.reasons) = (held, reasons);
     }
