@@ -3,6 +3,8 @@
 
 mod builds;
 mod canaries;
+mod conservation;
+mod constraints;
 mod documents;
 mod gate;
 mod pair;

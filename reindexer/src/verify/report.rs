@@ -158,8 +158,8 @@ pub struct ConstraintsReport {
 impl ConstraintsReport {
     /// What people should know of generations whose tables were made by one definition.
     pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
-        let only_live = |it| format!("only the live tables have {it}; a promotion leaves it behind");
-        let only_candidate = |it| format!("only the new tables have {it}; the live ones may have had it, too");
+        let only_live = |it: &String| format!("only the live tables have {it}; a promotion leaves it behind");
+        let only_candidate = |it: &String| format!("only the new tables have {it}; the live ones may have had it, too");
         self.only_live.iter().map(only_live).chain(self.only_candidate.iter().map(only_candidate))
     }
 }

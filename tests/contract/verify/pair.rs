@@ -131,8 +131,14 @@ impl Pair {
     }
 }
 
-/// Changes the tables of a generation as no event does.
+/// Changes rows of a generation as no event does.
 pub(super) async fn sql(generation: &Generation, text: impl Into<String>) {
+    let text = text.into();
+    assert!(execute(generation, text.clone()).await > 0, "{text} changes nothing");
+}
+
+/// Changes the tables of a generation as no program does. How many rows it has changed.
+pub(super) async fn execute(generation: &Generation, text: impl Into<String>) -> u64 {
     let text: &'static str = text.into().leak();
     let statement: &'static Statement =
         Box::leak(Box::new(Statement { name: "test", postgres: text, sqlite: text, columns: None }));
@@ -143,8 +149,7 @@ pub(super) async fn sql(generation: &Generation, text: impl Into<String>) {
         transaction.commit()?;
         Ok::<_, TablesError>(changed)
     });
-    let changed = changed.await.unwrap_or_else(|error| panic!("{text}: {error}"));
-    assert!(changed > 0, "{text} changes nothing");
+    changed.await.unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
 /// The names of a generation's tables.
