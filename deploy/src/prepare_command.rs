@@ -122,7 +122,7 @@ async fn index(platform: &Platform, search: &Search) -> Result<()> {
         }
         let building = health.building.unwrap_or_default();
         let (documents, percent) = (building.documents, building.percent());
-        output::tell(&format!("{domain}: building the search index, {documents} documents so far, {percent:.0}%"));
+        output::tell(&format!("{domain}: building the search index, {documents} documents so far, {percent:.1}%"));
     }
     Ok(())
 }

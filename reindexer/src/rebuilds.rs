@@ -430,6 +430,7 @@ impl Rebuilds {
         let serving = self.serving.borrow();
         let open = serving.open.get(&entry.generation);
         let search = open.and_then(|open| open.search.as_ref());
+        let health = search.map(|search| search.health()).unwrap_or_default();
         let pauses = matches!(entry.state, State::Loading | State::Indexing | State::Verifying);
         let pause_percent = if pauses { self.platform.lease.throttle().pauses().percent() } else { 0 };
         Known {
@@ -438,8 +439,8 @@ impl Rebuilds {
             applied: open.map(|open| open.generation.progress.applied()),
             lag: open.map(|open| coordinator::lag(&serving.current, open)),
             index: search.and_then(|search| search.index()).map(|index| index.describe()),
-            is_indexed: search.is_some_and(|search| !search.visible().0.is_empty()),
-            building: search.and_then(|search| search.health().building),
+            is_indexed: health.is_built,
+            building: health.building,
             shared_parts: if !entry.is_gone() && entry.shares_tables(entries) { vec!["tables"] } else { vec![] },
             pause_percent,
             entry,

@@ -263,7 +263,7 @@ impl Worker {
         // Noted before it is shown: who has waited for the index finds that it is built.
         self.setting.search.note(|health| {
             health.heal();
-            health.building = None;
+            (health.building, health.is_built) = (None, true);
         });
         self.setting.search.show(&reached);
         let all = log::partitions(self.setting.log.as_ref());

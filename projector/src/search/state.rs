@@ -40,6 +40,8 @@ pub struct Health {
     pub is_full: bool,
     /// How far it is, while the index is built from rows.
     pub building: Option<Building>,
+    /// Whether the index is built.
+    pub is_built: bool,
 }
 
 impl Health {
@@ -66,9 +68,9 @@ pub struct Building {
 }
 
 impl Building {
-    /// Of the ranges, how many are written, in percent.
+    /// Of the ranges, how many are written, in percent, rounded down to tenths: 100 only if all are.
     pub fn percent(&self) -> f64 {
-        100.0 * self.ranges_written as f64 / self.ranges.max(1) as f64
+        (1000 * self.ranges_written / self.ranges.max(1)) as f64 / 10.0
     }
 }
 

@@ -263,7 +263,7 @@ fn show_partition(progress: &PartitionProgress) -> Value {
         "partition": progress.partition.to_string(),
         "applied": progress.applied,
         "goal": progress.goal,
-        "percent": (progress.percent * 10.0).round() / 10.0,
+        "percent": progress.percent,
     })
 }
 
@@ -275,7 +275,7 @@ fn show_progress(known: &Known) -> Value {
         "generation": known.entry.generation,
         "label": known.entry.label,
         "state": known.entry.state.as_str(),
-        "percent": (pace.percent * 10.0).round() / 10.0,
+        "percent": pace.percent,
         "events_per_second": pace.events_per_second.round(),
         "eta_seconds": pace.eta_seconds.map(f64::ceil),
         "lag": known.lag,

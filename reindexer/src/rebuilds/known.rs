@@ -42,14 +42,15 @@ pub struct PartitionProgress {
     pub applied: Offset,
     /// Where the load ends.
     pub goal: Offset,
-    /// Of its offsets, how many are applied, in percent.
+    /// Of its offsets, how many are applied, in percent, rounded down to tenths.
     pub percent: f64,
 }
 
 /// How far a rebuild is.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Pace {
-    /// Of its records, how many are applied, in percent; while its index is built, of the ranges of keys.
+    /// Of its records, how many are applied, in percent; while its index is built, of the ranges of keys. Rounded down to
+    /// tenths: 100 only if all are done.
     pub percent: f64,
     /// Records applied in a second, since it began.
     pub events_per_second: f64,
@@ -60,10 +61,16 @@ pub struct Pace {
 impl Known {
     /// How far its rebuild is at a time, in milliseconds since 1970.
     pub fn pace(&self, now_ms: i64) -> Pace {
-        let of_load = self.pace_of_load(now_ms);
-        if self.entry.state != State::Indexing {
-            return of_load;
+        match self.entry.state {
+            // It is not known yet where its load ends.
+            State::Planned => Pace::default(),
+            State::Indexing => self.pace_of_index(now_ms),
+            _ => self.pace_of_load(now_ms),
         }
+    }
+
+    fn pace_of_index(&self, now_ms: i64) -> Pace {
+        let of_load = self.pace_of_load(now_ms);
         let Some(building) = self.building else {
             let percent = if self.is_indexed { 100.0 } else { 0.0 };
             return Pace { percent, eta_seconds: None, ..of_load };
@@ -77,7 +84,7 @@ impl Known {
     fn pace_of_load(&self, now_ms: i64) -> Pace {
         if self.entry.is_search_only() {
             // It applies no records.
-            let is_built = !matches!(self.entry.state, State::Planned | State::Loading | State::Indexing);
+            let is_built = !matches!(self.entry.state, State::Loading | State::Indexing);
             return Pace { percent: if is_built { 100.0 } else { 0.0 }, ..Pace::default() };
         }
         let goal: Vector = self.entry.goal.parse().unwrap_or_default();
@@ -90,7 +97,7 @@ impl Known {
         let seconds = (until - self.entry.created_at).max(1) as f64 / 1000.0;
         let done = (all - left) as f64;
         let events_per_second = done / seconds;
-        let percent = if all == 0 { 100.0 } else { 100.0 * done / all as f64 };
+        let percent = percent(all - left, all);
         let eta_seconds = (events_per_second > 0.0).then(|| left as f64 / events_per_second);
         Pace { percent, events_per_second, eta_seconds }
     }
@@ -107,9 +114,91 @@ impl Known {
         let Some(applied) = &self.applied else { return Vec::new() };
         let progress = |(partition, goal): (&Partition, &Offset)| {
             let applied = applied.next(*partition).min(*goal);
-            let percent = if *goal == 0 { 100.0 } else { 100.0 * applied as f64 / *goal as f64 };
-            PartitionProgress { partition: *partition, applied, goal: *goal, percent }
+            PartitionProgress { partition: *partition, applied, goal: *goal, percent: percent(applied, *goal) }
         };
         goal.0.iter().map(progress).collect()
+    }
+}
+
+/// How many of all are done, in percent, rounded down to tenths: 100 only if all are.
+fn percent(done: i64, all: i64) -> f64 {
+    if all == 0 { 100.0 } else { (i128::from(done) * 1000 / i128::from(all)) as f64 / 10.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use daybook_schemas::{
+        Topic,
+        topics::{self, Declaration},
+    };
+
+    use super::*;
+
+    const TOPIC: Topic = Topic::new(&Declaration { name: "known", compacted: false, partitions: 2 });
+    const GOAL: [Offset; 2] = [7, 4000];
+
+    fn vector([one, other]: [Offset; 2]) -> Vector {
+        Vector([(Partition { topic: TOPIC, id: 0 }, one), (Partition { topic: TOPIC, id: 1 }, other)].into())
+    }
+
+    fn known(state: State, applied: [Offset; 2], building: Option<Building>) -> Known {
+        topics::declare(&[TOPIC]);
+        let mut entry = Entry::new(2, "d_g0002".to_owned(), state, String::new(), String::new());
+        if state != State::Planned {
+            entry.goal = vector(GOAL).to_string();
+        }
+        Known {
+            domain: "d",
+            entry,
+            applied: Some(vector(applied)),
+            lag: None,
+            index: None,
+            shared_parts: Vec::new(),
+            workers: Vec::new(),
+            is_indexed: false,
+            building,
+            pause_percent: 0,
+        }
+    }
+
+    #[test]
+    fn the_percentage_of_a_load_never_falls_and_is_100_only_once_all_is_applied() {
+        assert_eq!(known(State::Planned, [0, 0], None).pace(1000).percent, 0.0);
+        let mut before = 0.0;
+        // A partition may be ahead of the goal: that makes up for nothing.
+        let steps = (0..=9).map(|one| [one, 0]).chain((0..=4010).map(|other| [9, other]));
+        for applied in steps {
+            let known = known(State::Loading, applied, None);
+            let percent = known.pace(1000).percent;
+            assert!((before..=100.0).contains(&percent), "{applied:?}: {percent} after {before}");
+            assert_eq!(percent == 100.0, applied[0] >= GOAL[0] && applied[1] >= GOAL[1], "{applied:?}");
+            for (PartitionProgress { percent, .. }, (applied, goal)) in
+                known.partitions().into_iter().zip(applied.into_iter().zip(GOAL))
+            {
+                assert!((0.0..=100.0).contains(&percent), "{applied} of {goal}: {percent}");
+                assert_eq!(percent == 100.0, applied >= goal, "{applied} of {goal}: {percent}");
+            }
+            before = percent;
+        }
+        for state in [State::Tailing, State::Verifying, State::Ready] {
+            assert_eq!(known(state, GOAL, None).pace(1000).percent, 100.0);
+        }
+    }
+
+    #[test]
+    fn the_percentage_of_an_index_never_falls_and_is_100_only_once_all_ranges_are_written() {
+        const RANGES: u64 = 3001;
+        let of_index = |building| known(State::Indexing, GOAL, building).pace(1000).percent;
+        let written = |ranges, ranges_written| Some(Building { documents: 1, ranges_written, ranges });
+        assert_eq!((of_index(None), of_index(written(0, 0))), (0.0, 0.0));
+        let mut before = 0.0;
+        for count in 0..=RANGES {
+            let percent = of_index(written(RANGES, count));
+            assert!((before..=100.0).contains(&percent), "{count}: {percent} after {before}");
+            assert_eq!(percent == 100.0, count == RANGES, "{count}: {percent}");
+            before = percent;
+        }
+        let built = Known { is_indexed: true, ..known(State::Indexing, GOAL, None) };
+        assert_eq!(built.pace(1000).percent, 100.0);
     }
 }

@@ -151,6 +151,7 @@ impl Worker {
     /// Shows how far the build is.
     fn show_build(&self, build: Option<&Build>) {
         self.setting.search.note(|health| {
+            health.is_built = false;
             let building = health.building.get_or_insert_with(Building::default);
             if let Some(build) = build {
                 (building.ranges, building.ranges_written) = (build.ranges, build.written);
