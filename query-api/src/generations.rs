@@ -1,5 +1,5 @@
-//! Generations and rebuilds as answers show them, and what people ask of them: for the routes of all domains, and for those
-//! that a domain adds for its own.
+//! Generations and rebuilds as answers show them, and what people ask of them: for the routes of all domains, and for
+//! those that a domain adds for its own.
 
 pub mod body;
 

@@ -145,7 +145,7 @@ impl Rebuilds {
         })
     }
 
-    /// Whether nothing but the documents has changed since the live generation was built, so that its tables can be kept.
+    /// Whether nothing but the documents has changed since the live generation was built: its tables can be kept.
     pub async fn has_changed_only_documents(&self) -> Result<bool, RequestError> {
         let (live, _) = self.live_and_all().await?;
         let notes = self.platform.control.notes(self.domain()).await?;

@@ -145,8 +145,8 @@ async fn cancel(Named { domain, known }: Named, Bounded(body): Bounded) -> Resul
     changed(domain.rebuilds.cancel(known.entry.generation, body::reason(&body)?).await)
 }
 
-/// Lets a refresh go on that a deadline stopped, unless a part is named; begins another one after one that has ended without
-/// success.
+/// Lets a refresh go on that a deadline stopped, unless a part is named. Begins another one after one that failed or was
+/// cancelled.
 async fn retry(
     State(app): State<Arc<App>>,
     Named { domain, known }: Named,
