@@ -88,7 +88,7 @@ pub(crate) async fn run(server: &Server, given: &RebuildOptions) -> Result<()> {
     let begin = async {
         match &given.attach {
             Some(id) => ask::<Progress>(server, &format!("/api/v1/rebuilds/{}", encode(id))).await,
-            None if given.dry_run => show_plan(server, given).await.map(|()| Progress::default()),
+            None if given.dry_run => plan(server, given).await.map(|()| Progress::default()),
             None => begin(server, given).await,
         }
     };
@@ -131,13 +131,17 @@ pub(crate) async fn status(server: &Server, id: &str, json: bool) -> Result<()> 
     shown.end()
 }
 
-async fn show_plan(server: &Server, given: &RebuildOptions) -> Result<()> {
+async fn plan(server: &Server, given: &RebuildOptions) -> Result<()> {
     let only = format!("only={}", given.only.map_or("", OnlyPart::as_str));
     let domain = given.domain.as_deref().map(|domain| format!("&domain={}", encode(domain)));
     let path = format!("/api/v1/rebuilds/plan?{only}{}", domain.unwrap_or_default());
-    let document: Value = ask(server, &path).await?;
+    show_plan(ask(server, &path).await?, given.json)
+}
+
+/// Shows what a rebuild would do.
+pub(crate) fn show_plan(document: Value, json: bool) -> Result<()> {
     let mut out = io::stdout().lock();
-    match given.json {
+    match json {
         true => output::write_document(&mut out, &serde_json::from_value::<Plan>(document)?),
         false => serde_json::from_value::<Plan>(document)?.write(&mut out),
     }

@@ -72,6 +72,8 @@ pub struct DomainApi {
     pub schemas: &'static SchemaSet,
     /// Creates its routes.
     pub routes: NewRoutes,
+    /// Creates those of its routes that read no generation, as the routes of the process do.
+    pub process_routes: Option<NewRoutes>,
     /// Those of its routes whose bodies are read part by part ([`Streamed`](crate::bodies::Streamed)).
     pub streamed: Vec<String>,
     /// The prefix of the paths of its search, as in `/api/v1`.
@@ -156,6 +158,11 @@ impl Domain {
     /// What its newest version is made from, if it is a `D`.
     pub fn newest_definition<D: Any + Send + Sync>(&self) -> Option<Arc<D>> {
         Arc::downcast(self.versions.newest().definition?).ok()
+    }
+
+    /// What the version of a fingerprint is made from, if this process knows that version and it is made from a `D`.
+    pub fn definition_of<D: Any + Send + Sync>(&self, fingerprint: &str) -> Option<Arc<D>> {
+        Arc::downcast(self.versions.find(fingerprint)?.definition?).ok()
     }
 
     /// Waits until this process knows its newest version: another one may have taken it a moment ago.

@@ -9,6 +9,7 @@ use axum::{
 };
 use daybook_ingest::{log::AppendError, sequence::SequenceError};
 use daybook_projector::{search::SearchError, tables::TablesError};
+use daybook_reindexer::rebuilds::RequestError;
 use daybook_schemas::rules::Violation;
 use serde_json::{Map, Value, json};
 
@@ -171,6 +172,21 @@ impl From<SearchError> for ApiError {
                 Self::Unavailable("the search index cannot be made; see the status".to_owned())
             }
             SearchError::Refused(reason) => Self::Internal(reason),
+        }
+    }
+}
+
+impl From<RequestError> for ApiError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Unknown { .. } => Self::NotFound(error.to_string()),
+            RequestError::Invalid { field, reason } => Self::invalid(field, reason),
+            RequestError::Conflict(reason) => Self::Duplicate(reason),
+            RequestError::Late(reason) => Self::Unavailable(reason),
+            RequestError::Search(error @ SearchError::Unsupported(_)) => Self::Duplicate(error.to_string()),
+            RequestError::Search(error) => error.into(),
+            RequestError::Tables(error) => error.into(),
+            RequestError::Log(error) => Self::Unavailable(error.to_string()),
         }
     }
 }

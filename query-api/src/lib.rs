@@ -11,6 +11,7 @@ pub mod connections;
 pub mod context;
 pub mod create;
 pub mod error;
+pub mod generations;
 pub mod idempotency;
 pub mod json;
 pub mod lists;

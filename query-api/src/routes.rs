@@ -32,6 +32,9 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/api/v1/status", get(status::show))
         .route("/api/v1/quarantine", get(status::quarantine))
         .merge(generations::routes());
+    let of_process = app.domains();
+    let of_process = of_process.iter().filter_map(|domain| domain.api.process_routes.as_ref());
+    let system = of_process.fold(system, |routes, new_routes| routes.merge(new_routes(app)));
     let registry = Router::new()
         .nest(schema_registry::PREFIX, schema_registry::routes(app))
         .route(&format!("{}/", schema_registry::PREFIX), schema_registry::root_with_slash());

@@ -33,6 +33,8 @@ const PARTS: &str = "parts";
 const CONFIGURATION: &str = "configuration";
 /// The parts that shape tables.
 const TABLES: [&str; 2] = ["ddl", "projector"];
+/// The part that documents shape.
+const MAPPING: &str = "mapping";
 const READY_MS: &str = "ready_ms";
 
 /// What a rebuild would do.
@@ -141,6 +143,14 @@ impl Rebuilds {
             estimated_seconds: (events as f64 / events_per_second).ceil().max(1.0),
             disk: self.disk(&live, only_search).await?,
         })
+    }
+
+    /// Whether nothing but the documents has changed since the live generation was built: its tables can be kept.
+    pub async fn has_changed_only_documents(&self) -> Result<bool, RequestError> {
+        let (live, _) = self.live_and_all().await?;
+        let notes = self.platform.control.notes(self.domain()).await?;
+        let parts = parts_of(&self.platform.newest(), notes.get(&live.generation), &live)?;
+        Ok(parts.iter().filter(|part| part.changed).map(|part| part.part).eq([MAPPING]))
     }
 
     /// The version with which an index is built for the live tables: the newest one if it makes the same tables, else the one

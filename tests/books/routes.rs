@@ -39,6 +39,7 @@ pub fn api() -> DomainApi {
                 .route("/shelves/{shelf}/books", post(add))
                 .route("/shelves/{shelf}/books/{book_id}", get(show))
         }),
+        process_routes: None,
         streamed: Vec::new(),
         search_prefix: "/api/books".to_owned(),
         is_default: true,

@@ -13,6 +13,7 @@ mod catalogue_input;
 mod catalogue_many;
 mod catalogue_mapping;
 mod catalogue_refresh;
+mod catalogue_refreshes_api;
 mod catalogue_revisions;
 mod catalogue_samples;
 mod catalogue_search;

@@ -226,6 +226,7 @@ async fn the_openapi_document_names_what_is_served_and_nothing_else() {
             include_str!("../../query-api/src/routes.rs"),
             include_str!("../../query-api/src/routes/generations.rs"),
             include_str!("../../deploy/domains/catalogue/src/collections/routes.rs"),
+            include_str!("../../deploy/domains/catalogue/src/collections/refreshes.rs"),
             include_str!("../../deploy/domains/catalogue/src/records/routes.rs"),
             include_str!("../../deploy/domains/metaflow/src/routes/mod.rs"),
             include_str!("../../query-api/src/routes/search.rs"),

@@ -1,8 +1,8 @@
 //! Options of `refresh`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::{OnlyPart, ServerOptions, help};
+use super::{ServerOptions, help};
 use crate::domains::import::Format;
 
 #[derive(Subcommand)]
@@ -83,7 +83,7 @@ pub(crate) struct RetryOptions {
     pub(crate) of: OfCollection,
     /// Builds the index anew from the live tables, and replays nothing.
     #[arg(long, value_name = "PART", value_enum)]
-    pub(crate) only: Option<OnlyPart>,
+    pub(crate) only: Option<RefreshPart>,
     /// What the new generation is called.
     #[arg(long, value_name = "LABEL")]
     pub(crate) name: Option<String>,
@@ -97,6 +97,22 @@ pub(crate) struct RetryOptions {
     /// Returns as soon as the new generation is being built.
     #[arg(long)]
     pub(crate) no_wait: bool,
+}
+
+/// A part that can be built alone. The filtered search is a field of the one index.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum RefreshPart {
+    #[value(name = "search", aliases = ["index", "filtered"])]
+    Index,
+}
+
+impl RefreshPart {
+    /// Its name over the API.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Index => "index",
+        }
+    }
 }
 
 /// What every command takes that changes generations of a collection.

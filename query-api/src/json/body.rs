@@ -110,6 +110,13 @@ impl<'a> Object<'a> {
         self.get(field).is_some()
     }
 
+    /// Refuses fields of other names.
+    pub fn only(&self, names: &[&str]) -> Result<(), ApiError> {
+        let Some((other, _)) = self.fields.0.iter().find(|(name, _)| !names.contains(&&**name)) else { return Ok(()) };
+        let (field, names) = (format!("{}{other}", self.prefix), names.join(", "));
+        Err(ApiError::invalid(&field, format!("there is no field {field}; there are: {names}")))
+    }
+
     fn wrong(&self, field: &str, value: &RawValue, expected: &str) -> ApiError {
         let field = format!("{}{field}", self.prefix);
         ApiError::invalid(&field, format!("{field} is {}, not {expected}", kind(value)))
@@ -147,6 +154,16 @@ impl<'a> Object<'a> {
             Some(value) if value.get().starts_with('"') => self.string(field, value).map(Some),
             Some(value) => Err(self.wrong(field, value, "a string")),
             None => Ok(None),
+        }
+    }
+
+    /// True, false or null, and nothing else; `None` if it is missing.
+    pub fn flag(&self, field: &str) -> Result<Option<bool>, ApiError> {
+        let Some(value) = self.some(field) else { return Ok(None) };
+        match value.get() {
+            "true" => Ok(Some(true)),
+            "false" => Ok(Some(false)),
+            _ => Err(self.wrong(field, value, "true or false")),
         }
     }
 
@@ -223,6 +240,20 @@ mod tests {
     fn the_last_of_several_fields_of_one_name_counts() {
         let object = object(br#"{"a": "1", "\u0061": "2"}"#).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(object.text("a").ok().flatten().as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn fields_of_other_names_and_types_are_refused_by_name() {
+        let object = object(br#"{"a": true, "b": "true", "c": null}"#).unwrap_or_else(|error| panic!("{error}"));
+        let field = |refused: Result<(), ApiError>| match refused {
+            Err(ApiError::Invalid { field, .. }) => field,
+            _ => None,
+        };
+        assert!(object.only(&["a", "b", "c", "d"]).is_ok());
+        assert_eq!(field(object.only(&["a", "c"])).as_deref(), Some("b"));
+        assert_eq!(field(object.flag("b").map(drop)).as_deref(), Some("b"));
+        let flags = ["a", "c", "d"].map(|field| object.flag(field).ok());
+        assert_eq!(flags, [Some(Some(true)), Some(None), Some(None)]);
     }
 
     #[test]

@@ -33,6 +33,7 @@ async fn a_rebuild_that_is_asked_for_while_another_is_under_way_is_409_and_names
         import_tasks(&server, 2000).await;
         let begun = server.api.post("/api/v1/rebuilds", &json!({"label": "first"})).await;
         assert_eq!((begun.status, &begun.json()["rebuild"]), (202, &json!("metaflow-2")), "{}", begun.text);
+        assert_eq!(begun.header("location"), "/api/v1/rebuilds/metaflow-2");
         for body in [json!({}), json!({"promote": true}), json!({"only": "search"}), json!({"label": "second"})] {
             let refused = server.api.post("/api/v1/rebuilds", &body).await;
             assert_eq!(refused.status, 409, "{body}: {}", refused.text);

@@ -3,6 +3,7 @@
 pub mod events;
 mod lists;
 pub mod projection;
+mod refreshes;
 pub mod routes;
 
 use std::{collections::BTreeMap, sync::Arc};

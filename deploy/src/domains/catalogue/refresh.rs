@@ -15,25 +15,24 @@ use super::import;
 use crate::{
     ask::{ask, change},
     command::{
-        Change, GenerationsCommand, ImportOptions, OfCollection, OfDomain, OnlyPart, RebuildOptions, RefreshChange,
+        Change, GenerationsCommand, ImportOptions, OfCollection, OfDomain, RebuildOptions, RefreshChange,
         RefreshCommand, RefreshOptions, RetryOptions, ServerOptions,
     },
     config::Server,
     exit::{Code, Failure},
-    generations_command,
-    rebuild_command::{self, domain_query},
+    generations_command, rebuild_command,
 };
 
-/// A generation as the API shows it.
+const REFRESHES: &str = "/api/v1/refreshes";
+
+/// The generation of a refresh as the API shows it.
 #[derive(Debug, Clone, Deserialize)]
 struct Generation {
+    rebuild: String,
     generation: i64,
     state: String,
     #[serde(default)]
     reason: String,
-    /// Where it ends, if it shows the past: then it is no refresh.
-    #[serde(default)]
-    until: Option<String>,
     /// The state in which a deadline stopped it.
     #[serde(default)]
     stopped: Option<String>,
@@ -50,19 +49,15 @@ pub(crate) async fn run(server: &Server, command: &RefreshCommand) -> Result<()>
     Identifier::parse(&of.collection).map_err(|fault| Failure::new(Code::Usage, format!("--collection: {fault}")))?;
     let refreshes = Refreshes { server, of, domain: domain_name(&of.collection) };
     match command {
-        RefreshCommand::Plan(_) => {
-            let only = refreshes.changed_alone().await?;
-            let planned = RebuildOptions { only, dry_run: true, ..refreshes.rebuild() };
-            rebuild_command::run(server, &planned).await
-        }
+        RefreshCommand::Plan(_) => refreshes.plan().await,
         RefreshCommand::Start(options) => refreshes.start(options).await,
         RefreshCommand::Retry(options) => refreshes.retry(options).await,
         RefreshCommand::Watch(_) => {
-            let attach = Some(refreshes.newest_id().await?);
-            rebuild_command::run(server, &RebuildOptions { attach, domain: None, ..refreshes.rebuild() }).await
+            let attach = Some(refreshes.newest().await?.rebuild);
+            rebuild_command::run(server, &RebuildOptions { attach, ..refreshes.rebuild() }).await
         }
         RefreshCommand::Status(_) => {
-            rebuild_command::status(server, &refreshes.newest_id().await?, of.server.json).await
+            rebuild_command::status(server, &refreshes.newest().await?.rebuild, of.server.json).await
         }
         RefreshCommand::Report { generation, .. } => refreshes.report(*generation).await,
         RefreshCommand::Promote(change) => {
@@ -112,10 +107,10 @@ impl Refreshes<'_> {
         Change { of: self.of_domain(), reason: given.reason.clone(), yes: given.yes }
     }
 
-    /// A rebuild of the collection, of everything.
+    /// How a rebuild is shown, once it is named.
     fn rebuild(&self) -> RebuildOptions {
         RebuildOptions {
-            domain: Some(self.domain.clone()),
+            domain: None,
             only: None,
             name: None,
             promote: false,
@@ -133,27 +128,29 @@ impl Refreshes<'_> {
         generations_command::run(self.server, &command).await
     }
 
-    /// The generations of the collection that do not show the past, oldest first.
+    /// The refreshes of the collection, newest first.
     async fn all(&self) -> Result<Vec<Generation>> {
-        let path = format!("/api/v1/generations{}", domain_query(Some(&self.domain)));
-        let mut all: Vec<Generation> = ask(self.server, &path).await?;
-        all.retain(|it| it.until.is_none());
-        Ok(all)
+        ask(self.server, &format!("{REFRESHES}?collection={}", self.of.collection)).await
     }
 
-    /// The newest generation that is so.
+    /// The newest refresh that is so.
     async fn find(&self, what: &str, is_so: impl Fn(&Generation) -> bool) -> Result<Generation> {
-        let found = self.all().await?.into_iter().rev().find(is_so);
+        let found = self.all().await?.into_iter().find(is_so);
         let none = || Failure::new(Code::Conflict, format!("no refresh of {} is {what}", self.of.collection));
         Ok(found.ok_or_else(none)?)
     }
 
-    /// The id of the newest refresh.
-    async fn newest_id(&self) -> Result<String> {
-        // The first generation was made with the collection.
-        let newest = self.all().await?.into_iter().rev().find(|it| it.generation > 1);
+    /// The newest refresh.
+    async fn newest(&self) -> Result<Generation> {
+        let newest = self.all().await?.into_iter().next();
         let none = || Failure::new(Code::NotFound, format!("{} was never refreshed", self.of.collection));
-        Ok(format!("{}-{}", self.domain, newest.ok_or_else(none)?.generation))
+        Ok(newest.ok_or_else(none)?)
+    }
+
+    async fn plan(&self) -> Result<()> {
+        let body = json!({"collection": self.of.collection, "dry_run": true});
+        let plan = interruptible(change(self.server, REFRESHES, &body)).await?;
+        rebuild_command::show_plan(plan, self.of.server.json)
     }
 
     async fn start(&self, options: &RefreshOptions) -> Result<()> {
@@ -178,14 +175,16 @@ impl Refreshes<'_> {
                 };
                 import::run(self.server, &options, self.import_max().await?).await?;
             }
-            self.options(retry).await
+            let mut body = body_of(retry);
+            body["collection"] = self.of.collection.as_str().into();
+            self.begin(REFRESHES, &body, retry).await
         };
         let options = interruptible(import).await?;
         rebuild_command::run(self.server, &options).await
     }
 
     async fn retry(&self, options: &RetryOptions) -> Result<()> {
-        let newest = self.all().await?.pop();
+        let newest = self.all().await?.into_iter().next();
         let newest = newest.filter(|newest| ["failed", "cancelled"].contains(&newest.state.as_str()));
         let Some(newest) = newest else {
             let text = format!(
@@ -194,73 +193,34 @@ impl Refreshes<'_> {
             );
             return Err(Failure::new(Code::Conflict, text).into());
         };
-        let is_resumed = newest.stopped.is_some() && options.only.is_none();
-        let begin = async {
-            if is_resumed { self.resume(newest.generation, options).await } else { self.options(options).await }
-        };
-        let options = interruptible(begin).await?;
+        let (path, body) = (format!("{REFRESHES}/{}/retry", newest.rebuild), body_of(options));
+        let options = interruptible(self.begin(&path, &body, options)).await?;
         rebuild_command::run(self.server, &options).await
     }
 
-    /// Lets a refresh go on that a deadline stopped. How it is shown.
-    async fn resume(&self, generation: i64, options: &RetryOptions) -> Result<RebuildOptions> {
-        let promote = (options.promote || options.no_promote).then_some(options.promote);
-        let path = format!("/api/v1/generations/{generation}/resume{}", domain_query(Some(&self.domain)));
-        let begun: Value = change(self.server, &path, &json!({"promote": promote})).await?;
+    /// Begins a refresh, or lets one go on. How it is shown.
+    async fn begin(&self, path: &str, body: &Value, options: &RetryOptions) -> Result<RebuildOptions> {
+        let begun: Value = change(self.server, path, body).await?;
+        let attach = begun["rebuild"].as_str().map(str::to_owned);
         let promote = begun["promotes"] == true;
-        let attach = Some(format!("{}-{generation}", self.domain));
-        Ok(RebuildOptions { attach, domain: None, promote, no_wait: options.no_wait, ..self.rebuild() })
-    }
-
-    /// What is built: the index alone, if nothing else has changed since the live generation was built.
-    async fn options(&self, options: &RetryOptions) -> Result<RebuildOptions> {
-        let RetryOptions { only, name, no_wait, .. } = options;
-        let promote = self.promotes(options).await?;
-        let only = match only {
-            Some(only) => Some(*only),
-            None => self.changed_alone().await?,
-        };
-        Ok(RebuildOptions { only, name: name.clone(), promote, no_wait: *no_wait, ..self.rebuild() })
-    }
-
-    /// The only part that has changed, if it can be built alone.
-    async fn changed_alone(&self) -> Result<Option<OnlyPart>> {
-        let path = format!("/api/v1/rebuilds/plan{}", domain_query(Some(&self.domain)));
-        let plan: Value = ask(self.server, &path).await?;
-        let changed = plan["parts"].as_array().into_iter().flatten().filter(|part| part["changed"] == true);
-        let changed: Vec<&Value> = changed.map(|part| &part["part"]).collect();
-        Ok((changed == ["mapping"]).then_some(OnlyPart::Search))
-    }
-
-    /// Whether a generation is promoted as soon as it is ready: as the options say, or the newest definition.
-    async fn promotes(&self, options: &RetryOptions) -> Result<bool> {
-        if options.promote || options.no_promote {
-            return Ok(options.promote);
-        }
-        Ok(self.setting("/promote").await? == "auto")
+        Ok(RebuildOptions { attach, promote, no_wait: options.no_wait, ..self.rebuild() })
     }
 
     /// How long the newest definition allows an import to take.
     async fn import_max(&self) -> Result<Option<Period>> {
-        Ok(self.setting("/deadline/import").await?.as_str().and_then(|text| text.parse().ok()))
-    }
-
-    /// A value of the table `refresh` of the newest definition.
-    async fn setting(&self, pointer: &str) -> Result<Value> {
         let shown: Value = ask(self.server, &format!("/api/v1/collections/{}", self.of.collection)).await?;
-        let value = shown["effective"]["refresh"].pointer(&format!("{pointer}/value"));
-        Ok(value.cloned().unwrap_or_default())
+        let max = &shown["effective"]["refresh"]["deadline"]["import"]["value"];
+        Ok(max.as_str().and_then(|text| text.parse().ok()))
     }
 
     async fn report(&self, generation: Option<i64>) -> Result<()> {
         let all = self.all().await?;
         let asked: Vec<&Generation> = match generation {
             Some(number) => all.iter().filter(|it| it.generation == number).collect(),
-            None => all.iter().rev().filter(|it| it.generation > 1).collect(),
+            None => all.iter().collect(),
         };
         for found in asked {
-            let path = format!("/api/v1/generations/{}/report{}", found.generation, domain_query(Some(&self.domain)));
-            match ask(self.server, &path).await {
+            match ask(self.server, &format!("{REFRESHES}/{}/report", found.rebuild)).await {
                 Ok(report) => return report::print(&self.domain, found, &report, self.of.server.json),
                 Err(error) if error.downcast_ref::<Failure>().is_some_and(|it| it.code() == Code::NotFound) => {}
                 Err(error) => return Err(error),
@@ -273,4 +233,17 @@ impl Refreshes<'_> {
         };
         Err(Failure::new(Code::NotFound, text).into())
     }
+}
+
+/// What the options ask of a refresh. What they leave out follows from the collection.
+fn body_of(options: &RetryOptions) -> Value {
+    let mut body = json!({"label": options.name.as_deref().unwrap_or_default()});
+    if let Some(only) = options.only {
+        body["only"] = only.as_str().into();
+    }
+    if options.promote || options.no_promote {
+        let promote = if options.promote { "auto" } else { "manual" };
+        body["promote"] = promote.into();
+    }
+    body
 }

@@ -30,6 +30,7 @@ use super::{
     events::{CATALOGUE, CollectionDefined, Event, SCHEMAS},
     lists,
     projection::{DefinitionRow, LIST_NEWEST, LIST_OF, READ, READ_NEWEST, READ_RECORDED, STATEMENTS},
+    refreshes,
 };
 use crate::{
     clean::Cleaner,
@@ -61,6 +62,7 @@ pub fn api() -> DomainApi {
                 .route(&format!("{}/{{list}}", lists::PREFIX), put(lists::set).get(lists::show))
                 .route(&format!("{PREFIX}/{{collection}}/{{*path}}"), any(without_route))
         }),
+        process_routes: Some(Arc::new(|_app| refreshes::routes())),
         streamed: Vec::new(),
         search_prefix: PREFIX.to_owned(),
         is_default: false,
@@ -438,10 +440,15 @@ async fn not_served(
     if running.contains(records::events::domain_name(&collection).as_str()) {
         return Err(no_route());
     }
-    let rows = live.read(&READ_NEWEST, vec![collection.as_str().into()]).await?;
-    match rows.is_empty() {
-        true => Err(unknown(&collection)),
-        false => Err(ApiError::Unavailable(format!("collection {collection} is not served here yet"))),
+    Err(absent(&live, &collection).await)
+}
+
+/// Why this process does not run a collection: there is none, or it was defined a moment ago.
+pub(super) async fn absent(live: &Live, collection: &str) -> ApiError {
+    match live.read(&READ_NEWEST, vec![collection.into()]).await {
+        Ok(rows) if rows.is_empty() => unknown(collection),
+        Ok(_) => ApiError::Unavailable(format!("collection {collection} is not served here yet")),
+        Err(error) => error.into(),
     }
 }
 

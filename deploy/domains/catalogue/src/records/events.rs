@@ -39,6 +39,11 @@ pub fn domain_name(collection: &str) -> String {
     format!("{NAME}{collection}")
 }
 
+/// The collection of a domain of that name.
+pub fn collection_of(domain: &str) -> Option<&str> {
+    domain.strip_prefix(NAME)
+}
+
 /// The topic of a collection.
 pub fn topic(collection: &str) -> Topic {
     Topic::named(&domain_name(collection), PARTITIONS)

@@ -70,6 +70,7 @@ pub(super) fn api(revision: &Arc<Revision>, typed: &'static Typed) -> DomainApi 
         topics: vec![topic],
         schemas: &SCHEMAS,
         routes: Arc::new(move |_app| routes(&of_routes)),
+        process_routes: None,
         streamed: Vec::new(),
         search_prefix: prefix,
         is_default: false,

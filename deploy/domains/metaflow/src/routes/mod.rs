@@ -81,6 +81,7 @@ pub fn api(settings: Settings) -> DomainApi {
         topics: TOPICS.to_vec(),
         routes: Arc::new(move |_| routes(settings.clone())),
         schemas: &SCHEMAS,
+        process_routes: None,
         streamed: vec![EVENTS.to_owned()],
         search_prefix: SEARCH_PREFIX.to_owned(),
         is_default: true,
