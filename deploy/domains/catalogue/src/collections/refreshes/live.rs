@@ -31,7 +31,10 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(collection): Path<Str
     let live = find(Stage::Live).ok_or_else(none)?;
     let revision = domain.definition_of::<Revision>(&live.entry.fingerprint).map(|revision| revision.number);
     let lists = match revision {
-        Some(revision) => lists(&catalogue(&app)?, &collection, revision).await?,
+        Some(revision) => {
+            let catalogue = catalogue(&app)?;
+            lists(&catalogue, &collection, revision).await?
+        }
         None => Vec::new(),
     };
     let body = json!({
