@@ -187,7 +187,7 @@ async fn of_many_refreshes_that_are_asked_for_at_a_time_one_runs_and_the_others_
         fill(&servers[0].api).await;
         for turn in 0..TURNS {
             let generation = turn + 2;
-            let callers = if turn % TURNS_OF_MOST == 0 { CALLERS_MOST } else { CALLERS };
+            let callers = if turn.is_multiple_of(TURNS_OF_MOST) { CALLERS_MOST } else { CALLERS };
             let answers = ask(&servers, callers).await;
             let (begun, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(status, _)| *status == 202);
             assert_eq!(begun.len(), 1, "{backend:?}, turn {turn}: {begun:?} {refused:?}");
