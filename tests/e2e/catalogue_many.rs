@@ -1,5 +1,5 @@
-//! Many collections in one process: what they take of it and of network stores keeps to the budget of docs/CATALOGUE.md,
-//! and all of them answer, also after a restart.
+//! Many collections in one process: what they take of it and of network stores keeps to the budget of
+//! docs/CATALOGUE.md, and all of them answer, also after a restart.
 
 use std::fs;
 

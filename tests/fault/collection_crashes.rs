@@ -1,6 +1,6 @@
-//! A crash between the commits of a switch of a collection on embedded files, in which its records, the rows of its further
-//! table and its documents are. A switch changes three files, which commit one after the other: the tables of the former
-//! generation, control storage, the tables of the new generation.
+//! A crash between the commits of a switch of a collection with a further table on embedded files. A switch changes
+//! three files, which commit one after the other: the tables of the former generation, control storage, the tables of
+//! the new generation.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,6 @@
-//! Kill -9 of all processes in each state of a refresh of a collection, and in each phase of its promotion and of the way
-//! back, under upserts, takedowns, reinstatements and removals: it goes on by itself, and every record, every row of the
-//! further table and every document is as a model says. The same for a refresh that builds the index alone.
+//! Kill -9 of all processes in each state of a refresh of a collection, and in each phase of its promotion and of the
+//! way back, under upserts, takedowns, reinstatements and removals: it goes on by itself, and every record, every row
+//! of the further table and every document is as a model says. The same for a refresh that builds the index alone.
 
 use daybook_reindexer::{
     control::{Control, Entry, State},
@@ -24,7 +24,7 @@ use tokio::{
 };
 
 use crate::{
-    records::{OF_COLLECTION, Shape, Target, Writers},
+    records::{OF_COLLECTION, Shape, Target, Writers, serve},
     rounds,
 };
 
@@ -116,8 +116,8 @@ impl Stand {
         })
     }
 
-    /// Asks for a refresh or a switch until a generation is live, and kills at each moment at which nothing was killed yet.
-    /// Nobody has to ask for a refresh that has begun.
+    /// Asks for a refresh or a switch until a generation is live, and kills at each moment at which nothing was killed
+    /// yet. Nobody has to ask for a refresh that has begun.
     async fn reach(&mut self, generation: i64, path: &str, body: &Value) {
         let (mut pace, mut last) = (interval(LOOK), String::new());
         let mut asked = self.ask(path, body);
@@ -189,6 +189,7 @@ async fn kills(backend: Backend, processes: usize, built: Built, moments: &[Mome
     let apis = watch::Sender::new(servers.iter().map(|server| server.api.clone()).collect::<Vec<Api>>());
     let (target, shape) = (Target(apis.subscribe()), Shape { cleans: false, term: "bird" });
     target.define(&mut random, &shape.definition("")).await;
+    serve(&servers).await;
     let writers = Writers::start(&target, PACE, &mut random);
     writers.wait_for(WRITES_FIRST).await;
     let control = control(&place).await;

@@ -1,5 +1,5 @@
-//! Each store crashes under a refresh of a collection and is started again, under writers: the refresh goes on by itself
-//! until it is live, and every record, every row of the further table and every document is as a model says.
+//! Each store crashes under a refresh of a collection and is started again, under writers: the refresh goes on by
+//! itself until it is live; then every record, every row of the further table and every document is as a model says.
 
 use daybook_reindexer::control::{Control, State};
 use daybook_tests::{

@@ -1,5 +1,5 @@
-//! Kill -9 in the middle of `daybook import file`, of the server and of the command: what was recorded stays, the command
-//! goes on once the server is back, it can be repeated, and then everything is there once.
+//! Kill -9 in the middle of `daybook import file`, of the server and of the command: what was recorded is kept, the
+//! command goes on once the server is back, it can be repeated, and then everything is there once.
 
 use std::{
     fs,

@@ -1,10 +1,11 @@
-//! Writers of one collection that ride out kills and outages as clients do, and the model of what they have written: each
-//! record, each row of the further table, and each document that a search and the filtered search find.
+//! Writers of one collection that ride out kills and outages as clients do, and the model of what they have written:
+//! each record, each row of the further table, and each document that a search and the filtered search find.
 
 use std::collections::BTreeMap;
 
 use daybook_tests::{
     api::{Answer, Api},
+    process::Server,
     random::Random,
     wait,
 };
@@ -173,6 +174,14 @@ async fn documents(api: &Api, query: &str) -> BTreeMap<String, Value> {
         }
         let Some(next) = page["next_cursor"].as_str() else { return found };
         cursor = format!("&cursor={next}");
+    }
+}
+
+/// Waits until all processes serve the collection.
+pub(crate) async fn serve(servers: &[Server]) {
+    for server in servers {
+        let is_served = async || server.api.get(&format!("{COLLECTION}/counts")).await.status == 200;
+        wait::until("it serves the collection", is_served).await;
     }
 }
 

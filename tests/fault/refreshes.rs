@@ -1,5 +1,6 @@
-//! Kill -9 in the middle of refreshes of a collection that change its definition, under upserts, takedowns, reinstatements
-//! and removals: every record is as a model says, in the tables and in the search, after each switch and way back.
+//! Kill -9 in the middle of refreshes of a collection that change its definition, under upserts, takedowns,
+//! reinstatements and removals: every record is as a model says, in the tables and in the search, after each switch
+//! and way back.
 
 use daybook_tests::{
     api::Api,
@@ -15,7 +16,7 @@ use tokio::{
 };
 
 use crate::{
-    records::{COLLECTION, OF_COLLECTION, PAUSE, Shape, Target, Writers},
+    records::{COLLECTION, OF_COLLECTION, PAUSE, Shape, Target, Writers, serve},
     rounds,
 };
 
@@ -105,12 +106,7 @@ async fn refreshes(backend: Backend, processes: usize) {
     let apis = watch::Sender::new(servers.iter().map(|server| server.api.clone()).collect::<Vec<Api>>());
     let target = Target(apis.subscribe());
     target.define(&mut random, &definition(0)).await;
-    for server in &servers {
-        wait::until("it serves the collection", async || {
-            server.api.get(&format!("{COLLECTION}/counts")).await.status == 200
-        })
-        .await;
-    }
+    serve(&servers).await;
     let writers = Writers::start(&target, PACE, &mut random);
     let mut stand = Stand { place, servers, apis, target, writers, random };
     // The last one is as the first one: fields that come and go are not known of every record.
