@@ -5,10 +5,14 @@
 //! `tests/run --long` does.
 
 mod catalogue;
+mod collection_crashes;
+mod collection_harms;
+mod collection_stores;
 mod damaged;
 mod every_call;
 mod failover;
 mod histories;
+mod imports;
 mod input;
 mod instances;
 mod kills;
@@ -19,6 +23,7 @@ mod overload;
 mod paced_refreshes;
 mod races;
 mod rebuild_harms;
+mod records;
 mod refreshes;
 mod restored;
 mod room;

@@ -1,11 +1,15 @@
 """Deletes a log's topics, or creates them again, empty: topics.py delete|create BOOTSTRAP PREFIX
-With a name, it is that topic alone: topics.py delete|create BOOTSTRAP PREFIX NAME"""
+With a name, it is that topic alone: topics.py delete|create BOOTSTRAP PREFIX NAME
+Or fails unless so many topics begin with a prefix: topics.py expect BOOTSTRAP PREFIX COUNT"""
 import sys
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
 command, bootstrap, prefix, *other = sys.argv[1:]
 admin = AdminClient({"bootstrap.servers": bootstrap})
+if command == "expect":
+    found = sorted(name for name in admin.list_topics(timeout=30).topics if name.startswith(prefix))
+    sys.exit(0 if len(found) == int(other[0]) else f"{len(found)} topics begin with {prefix}: {found}")
 kept = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": "8454144"}
 compacted = {"cleanup.policy": "compact", "max.message.bytes": "8454144"}
 topics = {f"{prefix}.metaflow": kept, f"{prefix}.catalogue": kept, f"{prefix}.metaflow.heartbeats": compacted}

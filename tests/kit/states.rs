@@ -93,6 +93,17 @@ pub fn prolong_phases(place: &Place) {
     }
 }
 
+/// Makes every state of a rebuild before `ready` last like that, too; after [`prolong_phases`].
+pub fn prolong_states(place: &Place) {
+    let when = "WHEN (OLD.state <> NEW.state AND \
+        NEW.state IN ('loading', 'indexing', 'tailing', 'verifying', 'ready'))";
+    let prolonged = match place.backend {
+        Backend::Distributed => format!("FOR EACH ROW {when} EXECUTE FUNCTION prolong()"),
+        Backend::Embedded => format!("{when} BEGIN SELECT total FROM slow; END"),
+    };
+    place.alter("control", &format!("CREATE TRIGGER prolong_states BEFORE UPDATE ON generations {prolonged}"));
+}
+
 impl States {
     /// Watches a place until it is dropped.
     pub async fn watch(place: &Place) -> Self {
