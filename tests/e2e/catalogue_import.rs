@@ -36,7 +36,7 @@ fn id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-fn write(folder: &Folder, name: &str, bytes: &[u8]) -> String {
+pub(super) fn write(folder: &Folder, name: &str, bytes: &[u8]) -> String {
     let path = folder.0.join(name);
     fs::write(&path, bytes).unwrap_or_else(|error| panic!("{error}"));
     path.display().to_string()

@@ -4,13 +4,15 @@ This is an independent check: it was written from the description of the presets
 shares none with the server. It prints one JSON document with sorted keys; the same keys stand in it for both kinds,
 empty or 0 where a rule or a field does not exist for the kind.
 
-    count_catalogue.py --kind image|audio FILE.csv[.gz] [--changes CHANGES.ndjson] [--taken-down ID ...] [--cleaned]
+    count_catalogue.py --kind image|audio FILE.csv[.gz] [--changes CHANGES.ndjson] [--taken-down ID ...]
+                       [--terms TERMS.txt] [--cleaned]
 """
 import argparse
 import gzip
 import json
 import re
 import sys
+import unicodedata
 import uuid
 from collections import Counter
 
@@ -30,6 +32,11 @@ BOOLEANS = {"t": True, "true": True, "f": False, "false": False}
 FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^,"\r\n]*))(,|\r?\n|\r|\Z)')
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+DESCRIPTION_MAX = 2000
+# Soft hyphens, joiners, marks of direction, variation selectors and byte order marks, which are no part of a word.
+UNSEEN = re.compile("[\u00ad\u061c\u200c-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe00-\ufe0f\ufeff]")
+# Letters of which each is a word, by the beginning of their names.
+ALONE = ("CJK UNIFIED", "HIRAGANA", "KATAKANA", "THAI", "LAO", "MYANMAR", "KHMER")
 
 
 def read_text(path):
@@ -199,6 +206,48 @@ def is_mature(row):
     return isinstance(meta_data, dict) and meta_data.get("mature") is True
 
 
+def words(text):
+    """The words of a text without regard to case: letters and digits with their marks; all else separates them."""
+    found, word = [], ""
+    for character in unicodedata.normalize("NFC", UNSEEN.sub("", text).casefold()) + " ":
+        is_alone = unicodedata.name(character, "").startswith(ALONE)
+        is_part = unicodedata.category(character)[0] in "LNM"
+        if word and (is_alone or not is_part):
+            found.append(word)
+            word = ""
+        if is_alone:
+            found.append(character)
+        elif is_part:
+            word += character
+    return found
+
+
+def searched(row):
+    """The words of each text that is searched for terms: title, indexed description, names of tags that are kept."""
+    meta_data, tags = row.get("meta_data"), cleaned_tags(row.get("tags"))
+    description = meta_data.get("description") if isinstance(meta_data, dict) else None
+    texts = [row.get("title"), description[:DESCRIPTION_MAX] if isinstance(description, str) else None]
+    texts += [tag["name"] for tag in tags] if isinstance(tags, list) else []
+    return [words(text) for text in texts if isinstance(text, str)]
+
+
+def holds(texts, term):
+    """Whether the words of a term follow one another in one of the texts."""
+    size = len(term)
+    return size > 0 and any(text[at:at + size] == term for text in texts for at in range(len(text) - size + 1))
+
+
+def count_sensitive(documents, terms):
+    """How many documents hold a term, how many the filtered search finds, and the terms that no document holds."""
+    if terms is None:
+        return {"sensitive": None, "filtered": None, "terms_without_hit": None}
+    texts = [searched(row) for row in documents]
+    of_term = {term: words(term) for term in terms}
+    sensitive = sum(any(holds(of_row, term) for term in of_term.values()) for of_row in texts)
+    unseen = [term for term, of in of_term.items() if not any(holds(of_row, of) for of_row in texts)]
+    return {"sensitive": sensitive, "filtered": len(documents) - sensitive, "terms_without_hit": unseen}
+
+
 def count_derived(kind, documents):
     counts = {name: Counter() for name in DERIVED}
     for row in documents:
@@ -211,16 +260,17 @@ def count_by_source(rows):
     return dict(Counter("" if row.get("source") is None else row["source"] for row in rows))
 
 
-def count(kind, records, taken_down):
+def count(kind, records, taken_down, terms):
     rows = [row for identifier, row in records.items() if identifier not in taken_down]
-    tags, urls = count_tags(rows), dict.fromkeys(URL_FIELDS, 0)
+    tags, urls = count_tags(rows), dict.fromkeys(URL_FIELDS if kind == "image" else (), 0)
     for row in rows if kind == "image" else ():
         repair_urls(row, urls)
     documents = [row for row in rows if row.get("removed_from_source") is not True]
     return {"records": len(rows), "taken_down": len(taken_down & records.keys()), "by_source": count_by_source(rows),
             "documents": len(documents), "documents_by_source": count_by_source(documents),
             "excluded": sum(row.get("removed_from_source") is True for row in rows),
-            "rules": {"tags": tags, "url": {"fields": urls}}, "derived": count_derived(kind, documents)}
+            "rules": {"tags": tags, "url": {"fields": urls}}, "derived": count_derived(kind, documents),
+            **count_sensitive(documents, terms)}
 
 
 def main():
@@ -229,13 +279,18 @@ def main():
     parser.add_argument("file", metavar="FILE", help="records: CSV with a header, plain or gzip")
     parser.add_argument("--changes", metavar="FILE", help="whole records as NDJSON that replace or add, after the file")
     parser.add_argument("--taken-down", metavar="ID", nargs="+", action="extend", default=[])
+    parser.add_argument("--terms", metavar="FILE", help="sensitive terms, one a line")
     parser.add_argument("--cleaned", action="store_true", help="print the cleaned fields of each image")
     arguments = parser.parse_args()
     records = by_identifier(csv_records(arguments.file))
     if arguments.changes:
         records.update(by_identifier(changed_records(arguments.changes)))
     taken_down = {str(uuid.UUID(text)) for text in arguments.taken_down}
-    result = cleaned(records) if arguments.cleaned else count(arguments.kind, records, taken_down)
+    terms = None
+    if arguments.terms:
+        lines = read_text(arguments.terms).split("\n")
+        terms = list(dict.fromkeys(line.rstrip("\r") for line in lines if line.strip()))
+    result = cleaned(records) if arguments.cleaned else count(arguments.kind, records, taken_down, terms)
     json.dump(result, sys.stdout, indent=1, sort_keys=True, ensure_ascii=False)
     print()
 

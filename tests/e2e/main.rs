@@ -7,6 +7,7 @@ mod bulk;
 mod catalogue;
 mod catalogue_api_fields;
 mod catalogue_commands;
+mod catalogue_counts;
 mod catalogue_deadlines;
 mod catalogue_import;
 mod catalogue_input;
