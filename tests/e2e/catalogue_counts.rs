@@ -90,7 +90,8 @@ impl Collection<'_> {
         }
         let derived = ["size", "aspect_ratio", "length", "extension"].map(|name| (name, &expected["derived"][name]));
         for (name, values) in [("source", &expected["documents_by_source"])].into_iter().chain(derived) {
-            for (value, count) in values.as_object().into_iter().flatten() {
+            // No condition means records without a source.
+            for (value, count) in values.as_object().into_iter().flatten().filter(|(value, _)| !value.is_empty()) {
                 assert_eq!(total(&format!("{name}={value}")).await, *count, "{case}: {name}={value}");
             }
         }
@@ -149,7 +150,8 @@ async fn check_steps(server: &Server, folder: &Folder, file: &str, case: &str) {
     };
     let second = with_changes(&before, &[]);
     let report = images.check("3", &second, &format!("{case}: with changes")).await;
-    check_side(&report, "before", &first);
+    // What is imported is live before it is built.
+    check_side(&report, "before", &second);
 
     // One of those that have changed, one that has not, and one that is new.
     let added = id(MADE + 1);

@@ -135,7 +135,7 @@ pub(super) fn refresh(server: &Server, code: i32, arguments: &[&str]) -> Output 
     output
 }
 
-fn report(server: &Server, arguments: &[&str]) -> Value {
+pub(super) fn report(server: &Server, arguments: &[&str]) -> Value {
     let output = refresh(server, 0, &[&["report"], arguments].concat());
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }

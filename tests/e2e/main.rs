@@ -6,6 +6,7 @@ mod books;
 mod bulk;
 mod catalogue;
 mod catalogue_api_fields;
+mod catalogue_candidates;
 mod catalogue_commands;
 mod catalogue_counts;
 mod catalogue_deadlines;
