@@ -1,5 +1,5 @@
-//! Candidates of a refresh: rules that are off, previews, canaries that block, what is left of one that is given up, and
-//! the report of one that is retired.
+//! Candidates of a refresh: rules that are off, previews, canaries that block, what is left of one that is given up,
+//! and the report of one that is retired.
 
 use daybook_tests::{
     api::Api,

@@ -85,7 +85,10 @@ identifier = "uuid"
 url = "text"
 tags = "json"
 [clean]
-rules = [{ id = "url", enabled = false }, { id = "tags", min_accuracy = 0.5, deny_exact = ["by"], deny_part = [":", "="] }]
+rules = [
+  { id = "url", enabled = false },
+  { id = "tags", min_accuracy = 0.5, deny_exact = ["by"], deny_part = [":", "="] },
+]
 [filtered]
 terms = ["bird"]
 [verify]

@@ -74,8 +74,8 @@ async fn post(server: &Server, format: &str, more: &str, body: &[u8]) -> (u16, V
     (status, serde_json::from_str(&answer.text().await.unwrap_or_default()).unwrap_or_default())
 }
 
-/// A body with a header, of which only the record `good` can be stored; and the line, code and field of each of the others.
-/// Of what is no text, no field is compared.
+/// A body with a header, of which only the record `good` can be stored; and the line, code and field of each of the
+/// others. Where no field is named here, none is compared.
 struct Table {
     format: &'static str,
     body: Vec<u8>,
