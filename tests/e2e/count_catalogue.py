@@ -33,10 +33,16 @@ FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^,"\r\n]*))(,|\r?\n|\r|\Z)')
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 DESCRIPTION_MAX = 2000
-# Soft hyphens, joiners, marks of direction, variation selectors and byte order marks, which are no part of a word.
+# Soft hyphens, joiners, marks of direction, variation selectors and byte order marks, which do not count in a word.
 UNSEEN = re.compile("[\u00ad\u061c\u200c-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe00-\ufe0f\ufeff]")
-# Letters of which each is a word, by the beginning of their names.
-ALONE = ("CJK UNIFIED", "HIRAGANA", "KATAKANA", "THAI", "LAO", "MYANMAR", "KHMER")
+# Letters of which each is a word, by the beginning of their names; and signs that are words.
+ALONE = ("CJK UNIFIED", "HIRAGANA", "THAI", "LAO", "MYANMAR", "KHMER")
+EMOJI = re.compile("[\u2600-\u27bf\U0001f000-\U0001faff]")
+# What joins letters (l), numbers (n), or either (b), where it stands between two of them.
+JOINING = {**dict.fromkeys(":\u00b7\u0387\u2027\ufe55\uff1a", "l"), **dict.fromkeys(",;\u066c\uff0c\uff1b", "n"),
+           **dict.fromkeys(".'\u2018\u2019\u2024\ufe52\uff07\uff0e", "b")}
+# A standard word in classes of characters: letters L, digits N and signs as _ U; Katakana K; what is a word alone S.
+WORD = re.compile("[LNU](?:[LNU]|(?<=L)[lb](?=L)|(?<=N)[nb](?=N))*|K[KU]*|S")
 
 
 def read_text(path):
@@ -206,20 +212,32 @@ def is_mature(row):
     return isinstance(meta_data, dict) and meta_data.get("mature") is True
 
 
+def class_of(character):
+    """The class of a character in WORD; M for a mark, which belongs to the character before it."""
+    category, name = unicodedata.category(character), unicodedata.name(character, "")
+    if character in JOINING:
+        return JOINING[character]
+    if category[0] == "M" or category == "Cf" and character != "\u200b":
+        return "M"
+    if name.startswith("KATAKANA"):
+        return "K"
+    if name.startswith(ALONE) or category == "No" or EMOJI.match(character):
+        return "S"
+    return "L" if category[0] == "L" or category == "Nl" else {"Nd": "N", "Pc": "U"}.get(category, "-")
+
+
 def words(text):
-    """The words of a text without regard to case: letters and digits with their marks; all else separates them."""
-    found, word = [], ""
-    for character in unicodedata.normalize("NFC", UNSEEN.sub("", text).casefold()) + " ":
-        is_alone = unicodedata.name(character, "").startswith(ALONE)
-        is_part = unicodedata.category(character)[0] in "LNM"
-        if word and (is_alone or not is_part):
-            found.append(word)
-            word = ""
-        if is_alone:
-            found.append(character)
-        elif is_part:
-            word += character
-    return found
+    """The standard words of a text (UAX #29), without regard to case, canonical form and what is not seen."""
+    classes, units = "", []
+    for character in text:
+        found = class_of(character)
+        if found != "M":
+            classes += found
+            units.append(character)
+        elif units:
+            units[-1] += character
+    cut = ("".join(units[match.start():match.end()]) for match in WORD.finditer(classes) if match[0].strip("U"))
+    return [unicodedata.normalize("NFC", UNSEEN.sub("", word).casefold()) for word in cut]
 
 
 def searched(row):
