@@ -118,15 +118,17 @@ fn changes(random: &mut Random, folder: &Folder, ids: &[&String]) -> String {
     write(folder, "changes.ndjson", lines.join("\n").as_bytes())
 }
 
-/// A refresh that stops before it verifies, takedowns meanwhile, and its end.
-async fn refresh_with_takedowns(images: &Collection<'_>, taken: &[&str; 3]) {
+/// A refresh that stops before it is verified, takedowns meanwhile, which readers see immediately, and its end.
+async fn refresh_with_takedowns(images: &Collection<'_>, taken: &[&str; 3], expected: &Value, case: &str) {
     let definition = format!("{IMAGES}{MORE}");
     define(&images.server.api, "image", &format!("{definition}[refresh.deadline]\nready = '1ms'\n")).await;
     images.run(7, &["refresh", "start"]);
     let [first, second, third] = *taken;
     images.run(0, &["takedown", "--reason", "licence", "--id", first, "--id", second, "--id", third]);
     define(&images.server.api, "image", &definition).await;
+    images.check_live(expected, case).await;
     images.run(0, &["refresh", "retry", "--promote"]);
+    images.check("4", expected, case).await;
 }
 
 async fn check_steps(server: &Server, folder: &Folder, file: &str, case: &str) {
@@ -156,9 +158,8 @@ async fn check_steps(server: &Server, folder: &Folder, file: &str, case: &str) {
     // One of those that have changed, one that has not, and one that is new.
     let added = id(MADE + 1);
     let taken = [ids[1].as_str(), ids[CHANGED + 1].as_str(), added.as_str()];
-    refresh_with_takedowns(&images, &taken).await;
     let third = with_changes(&before, &taken);
-    images.check("4", &third, &format!("{case}: with takedowns")).await;
+    refresh_with_takedowns(&images, &taken, &third, &format!("{case}: with takedowns")).await;
 
     images.set_terms(&after);
     assert_eq!(images.run(0, &["refresh", "plan", "--json"])["rebuilds"], json!(["search"]), "{case}");
