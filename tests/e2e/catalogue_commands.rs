@@ -63,3 +63,94 @@ async fn a_collection_is_applied_shown_and_its_records_are_taken_down_by_command
         run(&server, 3, &["reinstate", "--collection", "image", "--id", "a"]);
     }
 }
+
+/// Each value below a part of a definition that is shown, by its path: where it comes from, and what it is.
+fn origins(shown: &Value, path: &str, found: &mut Vec<String>) {
+    if let (Some(origin), Some(value)) = (shown["origin"].as_str(), shown.get("value")) {
+        found.push(format!("{path} {origin} {value}"));
+    } else if let Some(items) = shown.as_array() {
+        items.iter().zip(0..).for_each(|(item, number)| origins(item, &format!("{path}.{number}"), found));
+    } else {
+        let fields = shown.as_object().into_iter().flatten();
+        fields.for_each(|(name, value)| origins(value, &format!("{path}.{name}"), found));
+    }
+}
+
+const WITH_PRESET: &str = r#"
+collection = "image"
+key = "identifier"
+preset = "openverse-image"
+[fields]
+identifier = "uuid"
+url = "text"
+tags = "json"
+[clean]
+rules = [
+  { id = "url", enabled = false },
+  { id = "tags", min_accuracy = 0.5, deny_exact = ["by"], deny_part = [":", "="] },
+]
+[filtered]
+terms = ["bird"]
+[verify]
+max_drop = "5 %"
+"#;
+
+/// The exclusion of the preset is for a field that is not declared.
+const ORIGINS: &str = r#"
+.clean.exclude preset []
+.clean.rules.0.default preset "https"
+.clean.rules.0.enabled given false
+.clean.rules.0.fields preset ["url"]
+.clean.rules.0.http_hosts preset ["collections.musee-mccord.qc.ca"]
+.clean.rules.0.id given "url"
+.clean.rules.0.kind preset "url-scheme"
+.clean.rules.1.deny_exact given ["by"]
+.clean.rules.1.deny_part given [":","="]
+.clean.rules.1.drop_providers preset ["rekognition"]
+.clean.rules.1.enabled preset true
+.clean.rules.1.field preset "tags"
+.clean.rules.1.id given "tags"
+.clean.rules.1.kind preset "tags"
+.clean.rules.1.min_accuracy given 0.5
+.filtered.also_exclude default []
+.filtered.fields preset ["title","description","tags.name"]
+.filtered.match_full_text default false
+.filtered.terms given ["bird"]
+.index.language preset "english"
+.index.refresh_interval default "1s"
+.index.shards default 1
+.index.strip_query default false
+.refresh.deadline.import preset "12h"
+.refresh.deadline.index default "12h"
+.refresh.deadline.load default "1d"
+.refresh.deadline.ready default "1d"
+.refresh.deadline.total preset "4d"
+.refresh.keep default "1w"
+.refresh.promote default "manual"
+.refresh.schedule default "none"
+.verify.max_drop given "5 %"
+.verify.max_drop_per_source default "10 %"
+.verify.max_growth default "50 %"
+.verify.max_records_emptied default "1 %"
+.verify.min_documents default 1
+.verify.sources_may_vanish default []
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_is_shown_with_the_origin_of_each_value() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let (place, folder) = (Place::new("origins", backend), Folder::new("origins"));
+        let server = Server::start(&place);
+        let file = folder.0.join("image.toml");
+        fs::write(&file, WITH_PRESET).unwrap_or_else(|error| panic!("{error}"));
+        run(&server, 0, &["collection", "apply", &file.display().to_string(), "--note", "the first one"]);
+        let (shown, _) = run(&server, 0, &["collection", "show", "image"]);
+        assert_eq!((&shown["revision"], &shown["note"]), (&json!(1), &json!("the first one")), "{shown}");
+        let mut found = Vec::new();
+        for part in ["clean", "filtered", "index", "refresh", "verify"] {
+            origins(&shown["effective"][part], &format!(".{part}"), &mut found);
+        }
+        assert_eq!(found, ORIGINS.trim().lines().collect::<Vec<_>>(), "{backend:?}");
+        assert!(server.stop());
+    }
+}

@@ -11,6 +11,7 @@ use daybook_tests::{
     process::{Backend, Place, Server},
     services::Folder,
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::define;
@@ -36,7 +37,7 @@ fn id(number: u64) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-fn write(folder: &Folder, name: &str, bytes: &[u8]) -> String {
+pub(super) fn write(folder: &Folder, name: &str, bytes: &[u8]) -> String {
     let path = folder.0.join(name);
     fs::write(&path, bytes).unwrap_or_else(|error| panic!("{error}"));
     path.display().to_string()
@@ -162,4 +163,34 @@ async fn an_import_names_lines_that_are_refused_and_ends_with_one_more_than_it_m
     let absent = server.command(&["import", "file", "--collection", "absent", "--max-rejects", "9", &path]);
     assert_eq!(absent.status.code(), Some(3), "{}", String::from_utf8_lossy(&absent.stderr));
     assert!(Path::new(&path).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_a_file_does_not_have_are_counted_as_absent() {
+    for backend in [Backend::Embedded, Backend::Distributed] {
+        let (place, folder) = (Place::new("importabsent", backend), Folder::new("absent"));
+        let server = Server::start(&place);
+        define(&server.api, "image", IMAGES).await;
+        let absent = json!({"is_open": 2, "popularity": 2, "tags": 2, "width": 2, "words": 2});
+        let csv = format!("id,source,title\n{},eol,a\n{},eol,\n", id(1), id(2));
+        let file = write(&folder, "few.csv", csv.as_bytes());
+        let (code, printed, said) = import(&server, &[&file]);
+        assert_eq!((code, &printed["absent_fields"]), (Some(0), &absent), "{printed} {said}");
+        // Merged, what a file does not have is kept.
+        let (code, printed, said) = import(&server, &["--merge", &file]);
+        assert_eq!((code, &printed["absent_fields"]), (Some(0), &json!({})), "{printed} {said}");
+
+        let path = "/api/v1/collections/image/records:bulk";
+        let send = async |body: String, format: &str| {
+            let answer = server.api.send(Method::POST, path, Some(body), &[("content-type", format)]).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            answer.json()["absent_fields"].clone()
+        };
+        assert_eq!(send(csv.replace(',', "\t"), "text/tab-separated-values").await, absent, "{backend:?}");
+        let lines = [json!({"id": id(3), "source": "eol", "title": null}), json!({"id": id(4), "source": "eol"})];
+        let lines = lines.map(|line| line.to_string()).join("\n");
+        let absent = json!({"is_open": 2, "popularity": 2, "tags": 2, "title": 1, "width": 2, "words": 2});
+        assert_eq!(send(lines, "application/x-ndjson").await, absent, "{backend:?}");
+        assert!(server.stop());
+    }
 }

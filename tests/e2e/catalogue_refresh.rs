@@ -31,16 +31,17 @@ meta_data = "json"
 removed_from_source = { type = "bool", default = false }
 "#;
 
-const COLUMNS: &str = "identifier,source,provider,url,creator_url,foreign_landing_url,title,width,height,tags,meta_data,removed_from_source";
+pub(super) const COLUMNS: &str = "identifier,source,provider,url,creator_url,foreign_landing_url,title,width,height,tags,meta_data,removed_from_source";
 const RECORDS: usize = 700;
 /// More than a report of the largest ones would show.
 const SOURCES: usize = 12;
 
-fn id(number: usize) -> String {
+pub(super) fn id(number: usize) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-fn record(random: &mut Random, number: usize) -> Value {
+/// Tags, of which rules drop some.
+pub(super) fn tags(random: &mut Random) -> Value {
     let names = ["Harbour", "BY-NC-sa", "boat", "by", "baby", " by", "No Person", "12:30", "cc-0", "pdmx", "mast"];
     let tag = |random: &mut Random| {
         let name = json!(names[random.below(names.len())]);
@@ -53,11 +54,26 @@ fn record(random: &mut Random, number: usize) -> Value {
             _ => json!({"name": name}),
         }
     };
-    let tags = match random.below(5) {
+    match random.below(5) {
         0 => Value::Null,
         1 => json!([]),
         count => (0..count).map(|_| tag(random)).collect(),
-    };
+    }
+}
+
+/// A description of which the indexed part ends before, within or after some words.
+fn description(random: &mut Random) -> Value {
+    match random.below(6) {
+        0 => "On the grand-union CANAL".into(),
+        1 => json!(["On the grand union canal"]),
+        2 => format!("{:1983}Grand Union Canal", "").into(),
+        3 => format!("{:1984}Grand Union Canals", "").into(),
+        4 => format!("{:1995}Heronry", "").into(),
+        _ => Value::Null,
+    }
+}
+
+pub(super) fn record(random: &mut Random, number: usize) -> Value {
     let hosts = ["https://tide.example/", "tide.example/", "collections.musee-mccord.qc.ca/", "http://tide.example/"];
     let url = |random: &mut Random| format!("{}{number}.{}", hosts[random.below(4)], ["jpg", "PNG"][random.below(2)]);
     json!({
@@ -67,17 +83,17 @@ fn record(random: &mut Random, number: usize) -> Value {
         "url": url(random),
         "creator_url": if random.below(3) == 0 { Value::Null } else { url(random).into() },
         "foreign_landing_url": url(random),
-        "title": format!("Pier, \"number\" {number}"),
+        "title": format!("{}, \"number\" {number}", random.pick(&["Pier", "HERON", "Heronry", "Union Canal, Grand"])),
         "width": random.pick(&[None, Some(480), Some(1600)]),
         "height": random.pick(&[None, Some(640), Some(900)]),
-        "tags": tags,
-        "meta_data": {"mature": random.below(9) == 0},
+        "tags": tags(random),
+        "meta_data": {"mature": random.below(9) == 0, "description": description(random)},
         "removed_from_source": random.below(40) == 0,
     })
 }
 
-/// A record as a line of the file.
-fn csv(record: &Value) -> String {
+/// A record as a line of a file with these columns.
+fn csv(columns: &str, record: &Value) -> String {
     let cell = |name: &str| match &record[name] {
         Value::Null => String::new(),
         Value::Bool(value) => if *value { "t" } else { "f" }.to_owned(),
@@ -85,7 +101,15 @@ fn csv(record: &Value) -> String {
         Value::Number(number) => number.to_string(),
         other => format!("\"{}\"", other.to_string().replace('"', "\"\"")),
     };
-    COLUMNS.split(',').map(cell).collect::<Vec<_>>().join(",")
+    columns.split(',').map(cell).collect::<Vec<_>>().join(",")
+}
+
+/// Writes a file of records, with a header.
+pub(super) fn csv_file(folder: &Folder, name: &str, columns: &str, records: &[Value]) -> String {
+    let lines: Vec<String> = records.iter().map(|record| csv(columns, record)).collect();
+    let file = folder.0.join(name);
+    fs::write(&file, format!("{columns}\n{}\n", lines.join("\n"))).unwrap_or_else(|error| panic!("{error}"));
+    file.display().to_string()
 }
 
 /// What an independent script counts.
@@ -93,14 +117,14 @@ fn counted(file: &str, changes: Option<&str>, taken_down: &[String]) -> Value {
     let changes = changes.into_iter().flat_map(|changes| ["--changes", changes]);
     let down = if taken_down.is_empty() { None } else { Some("--taken-down") };
     let taken_down = down.into_iter().chain(taken_down.iter().map(String::as_str));
-    script(file, &changes.chain(taken_down).collect::<Vec<_>>())
+    script("image", file, &changes.chain(taken_down).collect::<Vec<_>>())
 }
 
 /// What the independent script says of a file.
-pub(super) fn script(file: &str, options: &[&str]) -> Value {
+pub(super) fn script(kind: &str, file: &str, options: &[&str]) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("e2e/count_catalogue.py");
     let mut command = std::process::Command::new(address("DAYBOOK_TEST_PYTHON"));
-    command.arg(script).args(["--kind", "image", file]).args(options);
+    command.arg(script).args(["--kind", kind, file]).args(options);
     let output = command.output().unwrap_or_else(|error| panic!("{error}"));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
@@ -111,7 +135,7 @@ pub(super) fn refresh(server: &Server, code: i32, arguments: &[&str]) -> Output 
     output
 }
 
-fn report(server: &Server, arguments: &[&str]) -> Value {
+pub(super) fn report(server: &Server, arguments: &[&str]) -> Value {
     let output = refresh(server, 0, &[&["report"], arguments].concat());
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
@@ -120,23 +144,32 @@ pub(super) async fn define(server: &Server, definition: &str) {
     crate::define(&server.api, "image", definition).await;
 }
 
-/// The report of a candidate, against what the script counts.
-fn check(report: &Value, expected: &Value) {
-    let after = |counts: &Value| counts["after"].clone();
+/// The rows and documents of a report, `before` or `after`, against what the script counts.
+pub(super) fn check_side(report: &Value, side: &str, expected: &Value) {
+    let of = |counts: &Value| counts[side].clone();
     assert_eq!(
-        (after(&report["rows"]), after(&report["documents"])),
+        (of(&report["rows"]), of(&report["documents"])),
         (expected["records"].clone(), expected["documents"].clone()),
-        "{report}"
+        "{side}: {report}"
     );
-    for (kind, of) in [("rows", "by_source"), ("documents", "documents_by_source")] {
+    for (kind, expected) in [("rows", &expected["by_source"]), ("documents", &expected["documents_by_source"])] {
         let by_source = report["by_source"].as_array().cloned().unwrap_or_default();
-        let found = by_source.iter().filter(|it| after(&it[kind]) != 0);
+        let found = by_source.iter().filter(|it| of(&it[kind]) != 0);
         let found: serde_json::Map<String, Value> =
-            found.map(|it| (it["source"].as_str().unwrap_or_default().to_owned(), after(&it[kind]))).collect();
-        assert_eq!(Value::Object(found), expected[of], "{kind}");
+            found.map(|it| (it["source"].as_str().unwrap_or_default().to_owned(), of(&it[kind]))).collect();
+        assert_eq!(Value::Object(found), *expected, "{kind} {side}");
     }
+}
+
+/// The report of a candidate, against what the script counts.
+pub(super) fn check(report: &Value, expected: &Value) {
+    check_side(report, "after", expected);
     let kept = &report["conservation"];
     assert_eq!((&kept["holds"], &kept["taken_down"]), (&json!(true), &expected["taken_down"]), "{kept}");
+    for name in ["sensitive", "filtered"] {
+        assert_eq!(kept[name], expected[name], "{name}: {kept}");
+    }
+    assert_eq!(report["terms_without_hit"], expected["terms_without_hit"], "{report}");
     assert_eq!(
         kept["excluded"].as_object().into_iter().flatten().filter_map(|(_, it)| it.as_u64()).sum::<u64>(),
         expected["excluded"]
@@ -151,7 +184,8 @@ fn check(report: &Value, expected: &Value) {
         assert_eq!(tags["dropped"][reason].as_u64().unwrap_or_default(), *count, "{reason}: {tags}");
     }
     let urls = report["rules"].as_array().into_iter().flatten().find(|rule| rule["records"].is_object());
-    assert_eq!(urls.map(|rule| &rule["records"]), Some(&expected["rules"]["url"]["fields"]), "{report}");
+    let none = json!({});
+    assert_eq!(urls.map_or(&none, |rule| &rule["records"]), &expected["rules"]["url"]["fields"], "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,9 +196,7 @@ async fn refreshes_hold_what_an_independent_script_counts() {
         let server = Server::start(&place);
         define(&server, &format!("{IMAGES}[verify]\nmax_records_emptied = '100 %'\n")).await;
         let records: Vec<Value> = (0..RECORDS).map(|number| record(&mut random, number)).collect();
-        let lines: Vec<String> = records.iter().map(csv).collect();
-        let file = folder.0.join("images.csv").display().to_string();
-        fs::write(&file, format!("{COLUMNS}\n{}\n", lines.join("\n"))).unwrap_or_else(|error| panic!("{error}"));
+        let file = csv_file(&folder, "images.csv", COLUMNS, &records);
         refresh(&server, 3, &["status"]);
         refresh(&server, 0, &["start", &file, "--promote", "--json"]);
         check(&report(&server, &[]), &counted(&file, None, &[]));

@@ -22,6 +22,11 @@ const OF_SAMPLES: &str = "sample_images_to_clean.csv";
 /// Divided by none of the usual numbers of jobs.
 const MADE: usize = 211;
 
+/// The sample of images, if its folder is named.
+pub(super) fn sample() -> Option<PathBuf> {
+    std::env::var_os("DAYBOOK_TEST_SAMPLES").map(|samples| PathBuf::from(samples).join(OF_SAMPLES))
+}
+
 /// A file with records that each need cleaning, two of them at the place of `BORDER` and `EMPTIED`.
 fn made(folder: &Folder) -> PathBuf {
     let mut text =
@@ -81,10 +86,9 @@ fn names(tags: &Value) -> Vec<&Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_record_of_a_file_is_cleaned_and_the_one_at_a_border_too() {
     let folder = Folder::new("samples");
-    let samples = std::env::var_os("DAYBOOK_TEST_SAMPLES").map(|samples| PathBuf::from(samples).join(OF_SAMPLES));
     let definition = format!("{IMAGES}[verify]\nmax_records_emptied = '100 %'\n");
-    for file in samples.into_iter().chain([made(&folder)]).map(|file| file.display().to_string()) {
-        let expected = script(&file, &["--cleaned"]);
+    for file in sample().into_iter().chain([made(&folder)]).map(|file| file.display().to_string()) {
+        let expected = script("image", &file, &["--cleaned"]);
         for backend in [Backend::Embedded, Backend::Distributed] {
             let case = format!("{file}, {backend:?}");
             let place = Place::new("samples", backend);

@@ -4,13 +4,15 @@ This is an independent check: it was written from the description of the presets
 shares none with the server. It prints one JSON document with sorted keys; the same keys stand in it for both kinds,
 empty or 0 where a rule or a field does not exist for the kind.
 
-    count_catalogue.py --kind image|audio FILE.csv[.gz] [--changes CHANGES.ndjson] [--taken-down ID ...] [--cleaned]
+    count_catalogue.py --kind image|audio FILE.csv[.gz] [--changes CHANGES.ndjson] [--taken-down ID ...]
+                       [--terms TERMS.txt] [--cleaned]
 """
 import argparse
 import gzip
 import json
 import re
 import sys
+import unicodedata
 import uuid
 from collections import Counter
 
@@ -30,6 +32,17 @@ BOOLEANS = {"t": True, "true": True, "f": False, "false": False}
 FIELD = re.compile(r'(?:"([^"]*(?:""[^"]*)*)"|([^,"\r\n]*))(,|\r?\n|\r|\Z)')
 NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+DESCRIPTION_MAX = 2000
+# Soft hyphens, joiners, marks of direction, variation selectors and byte order marks, which do not count in a word.
+UNSEEN = re.compile("[\u00ad\u061c\u200c-\u200f\u202a-\u202e\u2060\u2066-\u2069\ufe00-\ufe0f\ufeff]")
+# Letters of which each is a word, by the beginning of their names; and signs that are words.
+ALONE = ("CJK UNIFIED", "HIRAGANA", "THAI", "LAO", "MYANMAR", "KHMER")
+EMOJI = re.compile("[\u2600-\u27bf\U0001f000-\U0001faff]")
+# What joins letters (l), numbers (n), or either (b), where it stands between two of them.
+JOINING = {**dict.fromkeys(":\u00b7\u0387\u2027\ufe55\uff1a", "l"), **dict.fromkeys(",;\u066c\uff0c\uff1b", "n"),
+           **dict.fromkeys(".'\u2018\u2019\u2024\ufe52\uff07\uff0e", "b")}
+# A standard word in classes of characters: letters L, digits N and signs as _ U; Katakana K; what is a word alone S.
+WORD = re.compile("[LNU](?:[LNU]|(?<=L)[lb](?=L)|(?<=N)[nb](?=N))*|K[KU]*|S")
 
 
 def read_text(path):
@@ -199,6 +212,60 @@ def is_mature(row):
     return isinstance(meta_data, dict) and meta_data.get("mature") is True
 
 
+def class_of(character):
+    """The class of a character in WORD; M for a mark, which belongs to the character before it."""
+    category, name = unicodedata.category(character), unicodedata.name(character, "")
+    if character in JOINING:
+        return JOINING[character]
+    if category[0] == "M" or category == "Cf" and character != "\u200b":
+        return "M"
+    if name.startswith("KATAKANA"):
+        return "K"
+    if name.startswith(ALONE) or category == "No" or EMOJI.match(character):
+        return "S"
+    return "L" if category[0] == "L" or category == "Nl" else {"Nd": "N", "Pc": "U"}.get(category, "-")
+
+
+def words(text):
+    """The standard words of a text (UAX #29), without regard to case, canonical form and what is not seen."""
+    classes, units = "", []
+    for character in text:
+        found = class_of(character)
+        if found != "M":
+            classes += found
+            units.append(character)
+        elif units:
+            units[-1] += character
+    cut = ("".join(units[match.start():match.end()]) for match in WORD.finditer(classes) if match[0].strip("U"))
+    return [unicodedata.normalize("NFC", UNSEEN.sub("", word).casefold()) for word in cut]
+
+
+def searched(row):
+    """The words of each text that is searched for terms: title, indexed description, names of tags that are kept."""
+    meta_data, tags = row.get("meta_data"), cleaned_tags(row.get("tags"))
+    description = meta_data.get("description") if isinstance(meta_data, dict) else None
+    texts = [row.get("title"), description[:DESCRIPTION_MAX] if isinstance(description, str) else None]
+    texts += [tag["name"] for tag in tags] if isinstance(tags, list) else []
+    return [words(text) for text in texts if isinstance(text, str)]
+
+
+def holds(texts, term):
+    """Whether the words of a term follow one another in one of the texts."""
+    size = len(term)
+    return size > 0 and any(text[at:at + size] == term for text in texts for at in range(len(text) - size + 1))
+
+
+def count_sensitive(documents, terms):
+    """How many documents hold a term, how many the filtered search finds, and the terms that no document holds."""
+    if terms is None:
+        return {"sensitive": None, "filtered": None, "terms_without_hit": None}
+    texts = [searched(row) for row in documents]
+    of_term = {term: words(term) for term in terms}
+    sensitive = sum(any(holds(of_row, term) for term in of_term.values()) for of_row in texts)
+    unseen = [term for term, of in of_term.items() if not any(holds(of_row, of) for of_row in texts)]
+    return {"sensitive": sensitive, "filtered": len(documents) - sensitive, "terms_without_hit": unseen}
+
+
 def count_derived(kind, documents):
     counts = {name: Counter() for name in DERIVED}
     for row in documents:
@@ -211,16 +278,17 @@ def count_by_source(rows):
     return dict(Counter("" if row.get("source") is None else row["source"] for row in rows))
 
 
-def count(kind, records, taken_down):
+def count(kind, records, taken_down, terms):
     rows = [row for identifier, row in records.items() if identifier not in taken_down]
-    tags, urls = count_tags(rows), dict.fromkeys(URL_FIELDS, 0)
+    tags, urls = count_tags(rows), dict.fromkeys(URL_FIELDS if kind == "image" else (), 0)
     for row in rows if kind == "image" else ():
         repair_urls(row, urls)
     documents = [row for row in rows if row.get("removed_from_source") is not True]
     return {"records": len(rows), "taken_down": len(taken_down & records.keys()), "by_source": count_by_source(rows),
             "documents": len(documents), "documents_by_source": count_by_source(documents),
             "excluded": sum(row.get("removed_from_source") is True for row in rows),
-            "rules": {"tags": tags, "url": {"fields": urls}}, "derived": count_derived(kind, documents)}
+            "rules": {"tags": tags, "url": {"fields": urls}}, "derived": count_derived(kind, documents),
+            **count_sensitive(documents, terms)}
 
 
 def main():
@@ -229,13 +297,18 @@ def main():
     parser.add_argument("file", metavar="FILE", help="records: CSV with a header, plain or gzip")
     parser.add_argument("--changes", metavar="FILE", help="whole records as NDJSON that replace or add, after the file")
     parser.add_argument("--taken-down", metavar="ID", nargs="+", action="extend", default=[])
+    parser.add_argument("--terms", metavar="FILE", help="sensitive terms, one a line")
     parser.add_argument("--cleaned", action="store_true", help="print the cleaned fields of each image")
     arguments = parser.parse_args()
     records = by_identifier(csv_records(arguments.file))
     if arguments.changes:
         records.update(by_identifier(changed_records(arguments.changes)))
     taken_down = {str(uuid.UUID(text)) for text in arguments.taken_down}
-    result = cleaned(records) if arguments.cleaned else count(arguments.kind, records, taken_down)
+    terms = None
+    if arguments.terms:
+        lines = read_text(arguments.terms).split("\n")
+        terms = list(dict.fromkeys(line.rstrip("\r") for line in lines if line.strip()))
+    result = cleaned(records) if arguments.cleaned else count(arguments.kind, records, taken_down, terms)
     json.dump(result, sys.stdout, indent=1, sort_keys=True, ensure_ascii=False)
     print()
 
