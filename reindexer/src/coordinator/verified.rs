@@ -39,13 +39,22 @@ pub(super) async fn verified(
     Ok(report)
 }
 
-fn index_of(open: &Open) -> Option<Arc<dyn SearchIndex>> {
+/// The index of a candidate, once it is open; `None` only where search is switched off.
+async fn index_of_candidate(open: &Open) -> Result<Option<Arc<dyn SearchIndex>>, VerifyError> {
+    match &open.search {
+        Some(search) => Ok(Some(search.opened().await?)),
+        None => Ok(None),
+    }
+}
+
+/// The index of the live generation, if it is open.
+fn index_of_live(open: &Open) -> Option<Arc<dyn SearchIndex>> {
     open.search.as_ref().and_then(|search| search.index())
 }
 
 /// Compares rows and documents.
 async fn compared(platform: &Platform, live: &Open, open: &Open, limits: &Limits) -> Result<Report, VerifyError> {
-    let (index, of_live) = (index_of(open), index_of(live));
+    let (index, of_live) = (index_of_candidate(open).await?, index_of_live(live));
     let indexed = index.as_deref().zip(platform.version.documents.as_deref()).map(|(index, documents)| Indexed {
         index,
         documents,
@@ -65,7 +74,7 @@ async fn inspected(
     refused: oneshot::Receiver<u64>,
 ) -> Result<Option<Inspection>, VerifyError> {
     let Some(inspector) = &platform.version.inspector else { return Ok(None) };
-    let (index, of_live) = (index_of(open), index_of(live));
+    let (index, of_live) = (index_of_candidate(open).await?, index_of_live(live));
     let (documents, throttle) = (platform.version.documents.as_deref(), platform.lease.throttle());
     let mut live = Side { generation: &live.generation, index: of_live.as_deref() };
     let candidate = Side { generation: &open.generation, index: index.as_deref() };
