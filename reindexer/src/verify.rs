@@ -213,7 +213,7 @@ impl Comparison<'_> {
             let reason = if is_new {
                 "the live generation has no such table".to_owned()
             } else if declared.of_fold.contains(column) {
-                "its rows follow from the fold, and the live generation was built by another".to_owned()
+                "its rows depend on the definition, and the live generation has another".to_owned()
             } else {
                 format!("its key has the column {column}, which the live generation does not have")
             };

@@ -15,8 +15,8 @@ use crate::{
 
 /// Compares a candidate with the live generation. The report, and what is different, if anything is.
 ///
-/// What a domain checks itself reads every record, as the comparison does. Both go on at the same time, each on a
-/// processor of its own.
+/// What a domain checks itself reads every record, as the comparison does. Both go on at the same time, so that each can
+/// have a processor of its own; the first one that fails ends both.
 pub(super) async fn verified(
     platform: &Platform,
     live: &Open,
@@ -24,19 +24,30 @@ pub(super) async fn verified(
     limits: &Limits,
 ) -> Result<Report, VerifyError> {
     let (tell_refused, refused) = oneshot::channel();
+    let (of_platform, of_live, of_candidate) = (platform.clone(), live.clone(), open.clone());
     // Ends with this.
     let mut inspecting = JoinSet::new();
-    let (of_platform, of_live, of_candidate) = (platform.clone(), live.clone(), open.clone());
     inspecting.spawn(async move { inspected(&of_platform, &of_live, &of_candidate, refused).await });
-    let mut report = compared(platform, live, open, limits).await?;
-    // Nobody asks without an inspector.
-    let _told = tell_refused.send(report.index.as_ref().map_or(0, |index| index.counts.refused));
-    match inspecting.join_next().await {
-        Some(Ok(inspection)) => inspection?.into_iter().for_each(|inspection| report.add(inspection)),
-        Some(Err(error)) => resume_unwind(error.into_panic()),
-        None => {}
-    }
+    let compared = async {
+        let report = compared(platform, live, open, limits).await?;
+        // Nobody asks without an inspector.
+        let _told = tell_refused.send(report.index.as_ref().map_or(0, |index| index.counts.refused));
+        Ok(report)
+    };
+    let (mut report, inspection) = tokio::try_join!(compared, outcome(&mut inspecting))?;
+    inspection.into_iter().for_each(|inspection| report.add(inspection));
     Ok(report)
+}
+
+/// What the one task of a set comes to; a panic goes on here.
+async fn outcome(
+    inspecting: &mut JoinSet<Result<Option<Inspection>, VerifyError>>,
+) -> Result<Option<Inspection>, VerifyError> {
+    match inspecting.join_next().await {
+        Some(Ok(inspection)) => inspection,
+        Some(Err(error)) => resume_unwind(error.into_panic()),
+        None => Ok(None),
+    }
 }
 
 /// The index of a candidate, once it is open; `None` only where search is switched off.
@@ -78,12 +89,12 @@ async fn inspected(
     let (documents, throttle) = (platform.version.documents.as_deref(), platform.lease.throttle());
     let mut live = Side { generation: &live.generation, index: of_live.as_deref() };
     let candidate = Side { generation: &open.generation, index: index.as_deref() };
-    let since = checkpoints::read(candidate.generation.tables.as_ref()).await?;
-    candidate.catch_up(documents).await?;
     match live.catch_up(documents).await {
         // A new one may take its place because of that.
         Err(VerifyError::Behind { .. } | VerifyError::Search(_)) => live.index = None,
         reached => reached?,
     }
-    inspector.inspect(Inspected { live, candidate, since, refused, throttle }).await.map(Some)
+    candidate.follow(&live).await?;
+    let since = checkpoints::read(candidate.generation.tables.as_ref()).await?;
+    inspector.inspect(Inspected { live, candidate, documents, since, refused, throttle }).await.map(Some)
 }

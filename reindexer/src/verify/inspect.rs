@@ -11,7 +11,10 @@ use daybook_schemas::position::Vector;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Report, VerifyError, wait::wait_for_index};
+use super::{
+    Report, VerifyError,
+    wait::{wait_for, wait_for_index},
+};
 
 /// Counts what the generations of a domain hold, and holds the candidate to the domain's limits.
 pub trait Inspect: Send + Sync {
@@ -29,6 +32,11 @@ pub struct Side<'a> {
 }
 
 impl Side<'_> {
+    /// Waits until its tables have applied what those of another one have now.
+    pub(crate) async fn follow(&self, other: &Self) -> Result<(), VerifyError> {
+        wait_for(self.generation, &checkpoints::read(other.generation.tables.as_ref()).await?).await
+    }
+
     /// Waits until its index shows what its tables hold now.
     pub(crate) async fn catch_up(&self, documents: Option<&dyn Documents>) -> Result<(), VerifyError> {
         let Some((index, documents)) = self.index.zip(documents) else { return Ok(()) };
@@ -43,12 +51,22 @@ pub struct Inspected<'a> {
     pub live: Side<'a>,
     /// The candidate.
     pub candidate: Side<'a>,
-    /// What the candidate's tables had applied before its index caught up.
+    /// How rows become documents; `None` without search.
+    pub documents: Option<&'a dyn Documents>,
+    /// What the candidate's tables had applied before anything was counted.
     pub since: Vector,
     /// Documents that the candidate's index has refused, as the live one's did: told once rows and documents are compared.
     pub refused: oneshot::Receiver<u64>,
     /// Slows it down while reads are slow.
     pub throttle: &'a Throttle,
+}
+
+impl Inspected<'_> {
+    /// Waits until the candidate and its index hold all that the live generation holds now.
+    pub async fn catch_up(&self) -> Result<(), VerifyError> {
+        self.candidate.follow(&self.live).await?;
+        self.candidate.catch_up(self.documents).await
+    }
 }
 
 /// What was found.

@@ -1,7 +1,7 @@
 //! The conservation laws of a collection: what is lost or added between its log, its tables and its index blocks a
 //! promotion and is named, on every engine.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use daybook_catalogue::{
     definition::Definition,
@@ -14,6 +14,7 @@ use daybook_projector::{
         document::Document,
         ranges::RANGE_KEYS,
         runner::SearchRunner,
+        shape::IndexShape,
         source::{Documents, Sink, SourceError},
         state::Search,
     },
@@ -26,7 +27,10 @@ use daybook_reindexer::verify::{
 };
 use daybook_schemas::{Envelope, topics};
 use serde_json::json;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 
 use super::{
     documents::setting,
@@ -58,7 +62,7 @@ const NAMED: &str = "records ever named = rows + removed + taken down + without 
 const ROWS: &str = "rows = records that readers should see";
 const DOCUMENTS: &str = "documents = rows - excluded";
 const FILTERED: &str = "documents that are filtered out";
-const FURTHER: &str = "rows of table sets = records that hold one";
+const FURTHER: &str = "records with a row of table sets";
 
 /// Changes of the candidate's tables, how to take each back, and the laws that it violates.
 const FAULTS: [(&str, &str, &[&str]); 4] = [
@@ -101,11 +105,19 @@ struct Inspecting {
     documents: Arc<dyn Documents>,
     inspector: Arc<dyn Inspect>,
     search: Arc<Search>,
+    /// While it is closed, the index is not complete.
+    gate: watch::Sender<bool>,
     _runner: SearchRunner,
 }
 
 impl Inspecting {
-    async fn start(place: &Place, engine: &Engine, definition: &Definition, parts: &DomainParts) -> Self {
+    async fn start(
+        place: &Place,
+        engine: &Engine,
+        definition: &Definition,
+        parts: &DomainParts,
+        is_open: bool,
+    ) -> Self {
         let projection = || Arc::clone(&parts.projection);
         let pair = Pair::start(place, projection(), projection(), &[topic("folded")]).await;
         let record = |number: i64| {
@@ -117,10 +129,19 @@ impl Inspecting {
         let documents = parts.documents.clone().unwrap_or_else(|| panic!("the collection has no documents"));
         let inspector = parts.inspector.clone().unwrap_or_else(|| panic!("the collection has no inspector"));
         let search = Arc::new(Search::new(documents.topics()));
-        let runner = SearchRunner::start(setting(&pair, &pair.candidate, engine, &documents, &search));
-        let runner = runner.unwrap_or_else(|error| panic!("{error}"));
-        search.wait(&pair.caught_up().await).await;
-        Self { pair, documents, inspector, search, _runner: runner }
+        let gate = watch::Sender::new(is_open);
+        let of_runner = gate.subscribe();
+        let mut setting = setting(&pair, &pair.candidate, engine, &documents, &search);
+        setting.gate = Arc::new(move || {
+            let is_open = *of_runner.borrow();
+            Box::pin(async move { Ok(is_open) })
+        });
+        let runner = SearchRunner::start(setting).unwrap_or_else(|error| panic!("{error}"));
+        let end = pair.caught_up().await;
+        if is_open {
+            search.wait(&end).await;
+        }
+        Self { pair, documents, inspector, search, gate, _runner: runner }
     }
 
     /// What a report says after the inspection.
@@ -133,7 +154,8 @@ impl Inspecting {
         let live = Side { generation: &self.pair.live, index: None };
         let candidate = Side { generation: &self.pair.candidate, index: Some(index.as_ref()) };
         let throttle = Throttle::default();
-        let inspected = Inspected { live, candidate, since, refused, throttle: &throttle };
+        let documents = Some(self.documents.as_ref());
+        let inspected = Inspected { live, candidate, documents, since, refused, throttle: &throttle };
         let inspection = self.inspector.inspect(inspected).await.unwrap_or_else(|error| panic!("{error}"));
         let mut report = Report { passed: true, ..Report::default() };
         report.add(inspection);
@@ -181,18 +203,40 @@ fn with_sensitive(document: &Document, is_sensitive: bool) -> Document {
     changed
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_law_that_does_not_hold_is_named_and_blocks_a_promotion() {
+/// The collection of these tests.
+fn collection() -> (Arc<Definition>, DomainParts, Arc<IndexShape>) {
     topics::declare(&[topic("folded")]);
     let definition = Definition::parse(DEFINITION).unwrap_or_else(|faults| panic!("{faults:?}"));
     let definition = Arc::new(definition);
     let parts = of_records::parts(1, Arc::clone(&definition)).unwrap_or_else(|error| panic!("{error}"));
     let shape = parts.documents.as_ref().map(|documents| documents.shape());
     let shape = shape.unwrap_or_else(|| panic!("the collection has no documents"));
+    (definition, parts, shape)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_index_does_not_have_yet_is_waited_for_before_it_is_counted() {
+    let (definition, parts, shape) = collection();
+    for place in places("counted_late") {
+        for engine in engines("counted_late", &shape).await {
+            let name = format!("{}, {}", place.store.describe(), engine.name);
+            let inspecting = Inspecting::start(&place, &engine, &definition, &parts, false).await;
+            let mut inspection = pin!(inspecting.expect(&[], &name));
+            let early = timeout(Duration::from_millis(300), &mut inspection).await;
+            assert!(early.is_err(), "{name}: an index without its documents was counted");
+            inspecting.gate.send_replace(true);
+            inspection.await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_law_that_does_not_hold_is_named_and_blocks_a_promotion() {
+    let (definition, parts, shape) = collection();
     for place in places("conservation") {
         for engine in engines("conservation", &shape).await {
             let name = format!("{}, {}", place.store.describe(), engine.name);
-            let inspecting = Inspecting::start(&place, &engine, &definition, &parts).await;
+            let inspecting = Inspecting::start(&place, &engine, &definition, &parts, true).await;
             inspecting.expect(&[], &name).await;
             for (change, back, laws) in FAULTS {
                 sql(&inspecting.pair.candidate, change).await;

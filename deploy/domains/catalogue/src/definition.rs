@@ -256,7 +256,7 @@ fn read(given: &Value, faults: &Faults) -> Option<Definition> {
     if let Some(key) = &key {
         fields::check_key(&root, &declared, key, &fields);
     }
-    let tables = tables::read(&root, &declared, collection.as_ref());
+    let tables = tables::read(&root, &declared);
     let mut definition = Definition {
         preset,
         compat: root.one_of("compat", &[("openverse-strict", Compat::OpenverseStrict)]),

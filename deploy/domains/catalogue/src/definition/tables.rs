@@ -14,12 +14,12 @@ pub struct Table {
     pub name: Identifier,
     /// The field that holds the row as a JSON object.
     pub from: Identifier,
-    /// The columns of its key.
+    /// The members of that object which are its key.
     pub key: Vec<Identifier>,
 }
 
 /// Reads the tables.
-pub(super) fn read(root: &Section<'_>, declared: &Declared<'_>, collection: Option<&Identifier>) -> Vec<Table> {
+pub(super) fn read(root: &Section<'_>, declared: &Declared<'_>) -> Vec<Table> {
     let (mut tables, mut names) = (Vec::new(), HashSet::new());
     for section in root.sections("tables") {
         section.only(&["name", "from", "key"]);
@@ -30,16 +30,8 @@ pub(super) fn read(root: &Section<'_>, declared: &Declared<'_>, collection: Opti
         if let Some(from) = &from {
             declared.check(&section, "from", from, &[FieldType::Json]);
         }
-        if let Some(column) = key.iter().flatten().find(|column| column.is_reserved_column()) {
-            section.fault("key", "reserved-name", format!("the tables need the name {column} themselves"));
-        }
-        if let Some(name) = &name {
-            if name.is_reserved_table() {
-                section.fault("name", "reserved-name", format!("a generation needs the name {name} itself"));
-            }
-            if Some(name) == collection || names.contains(name) {
-                section.fault("name", "duplicate", format!("another table is named {name}"));
-            }
+        if let Some(name) = name.as_ref().filter(|name| names.contains(*name)) {
+            section.fault("name", "duplicate", format!("another table is named {name}"));
         }
         if let (Some(name), Some(from), Some(key)) = (name, from, key) {
             names.insert(name.clone());

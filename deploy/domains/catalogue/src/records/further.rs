@@ -62,19 +62,28 @@ pub(super) type FurtherCounts = BTreeMap<String, Count>;
 
 /// The row of a key, as one record holds it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct HeldRow {
+struct HeldRow {
     row_key: String,
     content: String,
 }
 
 impl HeldRow {
-    /// The row that the fields of a record hold; `None` without an object, or if a column of the key has no value.
-    pub(super) fn of(table: &Table, fields: &Fields) -> Option<Self> {
-        let row = fields.get(table.from.as_str())?.as_object()?;
-        let values = table.key.iter().map(|column| key_text(row.get(column.as_str())?));
-        let key = values.collect::<Option<Vec<String>>>()?;
+    /// The row that the fields of a record hold, if any.
+    fn of(table: &Table, fields: &Fields) -> Option<Self> {
+        let (key, row) = (key_of(table, fields)?, fields.get(table.from.as_str())?.as_object()?);
         Some(Self { row_key: hash_of(&key), content: canonical_object(row.iter()) })
     }
+}
+
+/// Whether the fields of a record hold a row.
+pub(super) fn holds_row(table: &Table, fields: &Fields) -> bool {
+    key_of(table, fields).is_some()
+}
+
+/// The key of the row that the fields of a record hold; `None` without an object, or if a part of the key has no value.
+fn key_of(table: &Table, fields: &Fields) -> Option<Vec<String>> {
+    let row = fields.get(table.from.as_str())?.as_object()?;
+    table.key.iter().map(|name| key_text(row.get(name.as_str())?)).collect()
 }
 
 /// A value of a key as text; `None` if it is none that identifies a row.

@@ -79,14 +79,14 @@ impl Inspector {
     }
 
     async fn look(&self, inspected: Inspected<'_>) -> Result<Inspection, VerifyError> {
-        let Inspected { live, candidate, since, refused, throttle } = inspected;
+        let (held, mut change) = self.count(&inspected).await?;
+        let Inspected { candidate, since, refused, throttle, .. } = inspected;
         let (tables, definition) = (candidate.generation.tables.as_ref(), &self.revision.definition);
-        let (held, mut change) = self.count(live, candidate).await?;
         let named = counts::named(tables).await?;
         let pass = Pass::over(tables, definition, &self.cleaner, &self.documents, throttle).await?;
         let after = checkpoints::read(tables).await?;
         let meanwhile = since.lag(&after).unsigned_abs();
-        // Nobody tells where the comparison has failed, and then nobody asks for this.
+        // It is not told where the comparison fails, which ends this, too.
         let refused = refused.await.unwrap_or(0);
         change.emptied = pass.emptied;
         let documents = held.indexed.as_ref().map(|indexed| indexed.documents);
@@ -102,7 +102,7 @@ impl Inspector {
         for table in definition.tables.iter().map(|table| table.name.as_str()) {
             let found = held.further.get(table).copied().unwrap_or_default().records;
             let expected = pass.further.get(table).copied().unwrap_or_default();
-            laws.push((format!("rows of table {table} = records that hold one"), found, expected, 0));
+            laws.push((format!("records with a row of table {table}"), found, expected, 0));
         }
         let violated = laws.iter().filter(|(_, found, expected, more)| found.abs_diff(*expected) > meanwhile + more);
         let mut reasons: Vec<String> = violated
@@ -151,15 +151,18 @@ impl Inspector {
     }
 
     /// Counts both generations: what the candidate holds, and how that differs from the live one.
-    async fn count(&self, live: Side<'_>, candidate: Side<'_>) -> Result<(Held, Change), VerifyError> {
+    async fn count(&self, inspected: &Inspected<'_>) -> Result<(Held, Change), VerifyError> {
+        let (live, definition) = (inspected.live, &self.revision.definition);
         let mut before = Held::of_live(live).await?;
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let held = Held::of(candidate).await?;
+            // What the live one was counted with, the candidate has, too, or has removed it since.
+            inspected.catch_up().await?;
+            let held = Held::of(inspected.candidate).await?;
             let after = Held::of_live(live).await?;
-            let change = Change::between([&before, &after], &held);
-            let is_held = Limited::of(&self.revision.definition.verify, &change).iter().all(Limited::is_held);
+            let change = Change::between(definition, [&before, &after], &held);
+            let is_held = Limited::of(&definition.verify, &change).iter().all(Limited::is_held);
             if is_held || before == after || attempts == ATTEMPTS {
                 return Ok((held, change));
             }

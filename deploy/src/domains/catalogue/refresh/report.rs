@@ -75,7 +75,7 @@ fn print_counts(out: &mut impl Write, inspection: &Value) -> io::Result<()> {
     writeln!(out, "  rows       {}", change(&inspection["rows"]))?;
     writeln!(out, "  documents  {}", change(&inspection["documents"]))?;
     for table in inspection["tables"].as_array().into_iter().flatten() {
-        writeln!(out, "  table      {}: {} rows", output::plain(&table["table"]), change(&table["rows"]))?;
+        writeln!(out, "  table      {}: {}", output::plain(&table["table"]), change(&table["rows"]))?;
     }
     let kept = &inspection["conservation"];
     if let Some(filtered) = kept["filtered"].as_u64() {

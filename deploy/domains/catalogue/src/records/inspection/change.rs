@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Held;
 use crate::{
-    definition::{measures::Percent, verify::Verify},
+    definition::{Definition, measures::Percent, verify::Verify},
     records::{counts::BySource, further::FurtherCounts},
 };
 
@@ -29,7 +29,7 @@ pub(super) struct Change {
     /// `None` if a generation has no sources.
     rows_by_source: Option<CountedBySource>,
     documents_by_source: Option<CountedBySource>,
-    /// Rows of the further tables of either generation.
+    /// Rows of the further tables of the candidate's definition.
     further: BTreeMap<String, Counted>,
     /// Records of which a rule leaves a field empty.
     pub(super) emptied: u64,
@@ -67,14 +67,14 @@ impl Counted {
 
 impl Change {
     /// Between the live generation, counted before and after the candidate, and that.
-    pub(super) fn between([before, after]: [&Held; 2], candidate: &Held) -> Self {
+    pub(super) fn between(definition: &Definition, [before, after]: [&Held; 2], candidate: &Held) -> Self {
         let mut change = Self {
             rows: Counted::beside([before.rows, after.rows], candidate.rows),
             rows_by_source: beside(
                 [before.rows_by_source.as_ref(), after.rows_by_source.as_ref()],
                 candidate.rows_by_source.as_ref(),
             ),
-            further: further_beside([&before.further, &after.further], &candidate.further),
+            further: further_beside(definition, [&before.further, &after.further], &candidate.further),
             ..Self::default()
         };
         if let (Some(before), Some(after), Some(candidate)) = (&before.indexed, &after.indexed, &candidate.indexed) {
@@ -105,12 +105,16 @@ impl Change {
     }
 }
 
-/// The rows of each further table.
-fn further_beside([before, after]: [&FurtherCounts; 2], candidate: &FurtherCounts) -> BTreeMap<String, Counted> {
-    let rows = |counts: &FurtherCounts, table: &String| counts.get(table).copied().unwrap_or_default().rows;
-    let tables: BTreeSet<&String> = before.keys().chain(after.keys()).chain(candidate.keys()).collect();
-    let counted = |table| Counted::beside([rows(before, table), rows(after, table)], rows(candidate, table));
-    tables.into_iter().map(|table| (table.clone(), counted(table))).collect()
+/// The rows of each further table of a definition.
+fn further_beside(
+    definition: &Definition,
+    [before, after]: [&FurtherCounts; 2],
+    candidate: &FurtherCounts,
+) -> BTreeMap<String, Counted> {
+    let rows = |counts: &FurtherCounts, table: &str| counts.get(table).copied().unwrap_or_default().rows;
+    let counted = |table: &str| Counted::beside([rows(before, table), rows(after, table)], rows(candidate, table));
+    let names = definition.tables.iter().map(|table| table.name.as_str());
+    names.map(|name| (name.to_owned(), counted(name))).collect()
 }
 
 /// Numbers by source; `None` unless each of the three counts has them.
@@ -175,7 +179,7 @@ impl Limited {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{definition::Definition, records::inspection::Indexed};
+    use crate::records::inspection::Indexed;
 
     fn held(documents: &[(&str, u64)]) -> Held {
         let by_source: BySource =
@@ -185,15 +189,19 @@ mod tests {
         Held { rows: documents, rows_by_source: Some(by_source), further: FurtherCounts::new(), indexed: Some(indexed) }
     }
 
+    fn definition(verify: &str) -> Definition {
+        let text = format!("collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\nsource = 'text'\n[verify]\n{verify}");
+        Definition::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"))
+    }
+
     fn broken(verify: &str, before: &[(&str, u64)], after: &[(&str, u64)], emptied: u64) -> Vec<String> {
         broken_while(verify, [before, before], after, emptied)
     }
 
     fn broken_while(verify: &str, live: [&[(&str, u64)]; 2], candidate: &[(&str, u64)], emptied: u64) -> Vec<String> {
-        let text = format!("collection = 'c'\nkey = 'id'\n[fields]\nid = 'text'\nsource = 'text'\n[verify]\n{verify}");
-        let definition = Definition::parse(&text).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let definition = definition(verify);
         let [before, after] = live.map(held);
-        let change = Change { emptied, ..Change::between([&before, &after], &held(candidate)) };
+        let change = Change { emptied, ..Change::between(&definition, [&before, &after], &held(candidate)) };
         Limited::of(&definition.verify, &change).iter().filter_map(Limited::reason).collect()
     }
 
@@ -233,7 +241,8 @@ mod tests {
     fn the_first_refresh_has_nothing_to_lose_and_no_percentage() {
         let none: [String; 0] = [];
         assert_eq!(broken("min_documents = 5", &[], &[("a", 1)], 0), none);
-        let shown = Change::between([&held(&[]), &held(&[])], &held(&[("a", 3)]));
+        let definition = definition("");
+        let shown = Change::between(&definition, [&held(&[]), &held(&[])], &held(&[("a", 3)]));
         assert_eq!(shown.rows.show(), json!({"before": 0, "after": 3, "change": 3, "percent": null}));
         assert_eq!(shown.show_by_source().unwrap_or_default()[0]["documents"]["after"], 3);
     }

@@ -14,7 +14,7 @@ use crate::{
     definition::Definition,
     records::{
         documents::{RecordDocuments, SENSITIVE},
-        further::HeldRow,
+        further::holds_row,
         states::{STATES_AFTER, StateRow, Stored},
         typed::DocumentRow,
     },
@@ -102,7 +102,7 @@ impl Pass {
         let before = emptied(&self.rules);
         cleaner.clean(record_id, &mut fields, &mut self.rules);
         self.emptied += u64::from(emptied(&self.rules) > before);
-        for table in definition.tables.iter().filter(|table| HeldRow::of(table, &fields).is_some()) {
+        for table in definition.tables.iter().filter(|table| holds_row(table, &fields)) {
             *self.further.entry(table.name.to_string()).or_default() += 1;
         }
         if let Some(exclusion) = definition.clean.exclude.iter().find(|exclusion| exclusion.excludes(&fields)) {

@@ -4,3 +4,4 @@ FROM UNNEST($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[]) AS e (table_name, re
 ON CONFLICT (table_name, record_id) DO UPDATE
 SET row_key = EXCLUDED.row_key,
     content = EXCLUDED.content
+WHERE further_rows.row_key <> EXCLUDED.row_key OR further_rows.content <> EXCLUDED.content
