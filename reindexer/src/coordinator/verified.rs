@@ -31,7 +31,7 @@ pub(super) async fn verified(
     let compared = async {
         let report = compared(platform, live, open, limits).await?;
         // Nobody asks without an inspector.
-        let _told = tell_refused.send(report.index.as_ref().map_or(0, |index| index.counts.refused));
+        let _notified = tell_refused.send(report.index.as_ref().map_or(0, |index| index.counts.refused));
         Ok(report)
     };
     let (mut report, inspection) = tokio::try_join!(compared, outcome(&mut inspecting))?;
