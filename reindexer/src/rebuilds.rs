@@ -252,7 +252,15 @@ impl Rebuilds {
                 );
                 Err(RequestError::Conflict(text))
             }
-            State::Previous => self.roll_back(reason).await,
+            State::Previous => {
+                let row = self.idle().await?;
+                // A switch that was under way may have made it live.
+                if row.previous == Some(GenerationId(generation)) {
+                    self.go_back(&row, reason).await
+                } else {
+                    self.show(generation).await
+                }
+            }
             State::Ready if is_stale => {
                 let known = self.verify_and_promote(generation).await?;
                 self.keep_reason(known, reason).await
@@ -262,7 +270,8 @@ impl Rebuilds {
                 if let Some(previous) = row.previous {
                     self.retire(previous.0, "").await?;
                 }
-                let known = self.announce(GenerationId(generation)).await?;
+                let epoch = self.idle().await?.epoch;
+                let known = self.announce(epoch, GenerationId(generation)).await?;
                 self.keep_reason(known, reason).await
             }
             State::Live => Ok(known),
@@ -283,12 +292,23 @@ impl Rebuilds {
         self.wait_for(generation, Awaited::Verification).await
     }
 
-    /// Makes the previous generation live again; and keeps the reason, if one is given, also for the one that it replaces.
-    pub async fn roll_back(&self, reason: &str) -> Result<Known, RequestError> {
+    /// Makes the previous generation live again, which has to be this one if one is named; and keeps the reason, if one is
+    /// given, also for the one that it replaces.
+    pub async fn roll_back(&self, to: Option<i64>, reason: &str) -> Result<Known, RequestError> {
         let row = self.idle().await?;
+        if let Some(number) = to.filter(|number| row.previous != Some(GenerationId(*number))) {
+            let state = self.show(number).await?.entry.state.as_str();
+            let text = format!("generation {number} of {} is {state}, not previous", self.domain());
+            return Err(RequestError::Conflict(text));
+        }
+        self.go_back(&row, reason).await
+    }
+
+    /// Goes back from where a row was read; refused if another switch has begun since.
+    async fn go_back(&self, row: &ControlRow, reason: &str) -> Result<Known, RequestError> {
         let nothing = || RequestError::Conflict(format!("{} has no previous generation", self.domain()));
         let previous = row.previous.ok_or_else(nothing)?;
-        let known = self.announce(previous).await?;
+        let known = self.announce(row.epoch, previous).await?;
         if !reason.is_empty() {
             let (domain, control) = (self.domain(), &self.platform.control);
             control.keep_reason(domain, row.live.0, State::Previous, &format!("rolled back: {reason}")).await?;
@@ -297,8 +317,7 @@ impl Rebuilds {
     }
 
     /// Announces a generation, and waits until it is live or was withdrawn.
-    async fn announce(&self, to: GenerationId) -> Result<Known, RequestError> {
-        let epoch = self.idle().await?.epoch;
+    async fn announce(&self, epoch: Epoch, to: GenerationId) -> Result<Known, RequestError> {
         let announced = self.switching.announce(epoch, to).await.map_err(|error| self.refused(error))?;
         self.wait_for(to.0, Awaited::Promotion(announced.epoch)).await
     }

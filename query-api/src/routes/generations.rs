@@ -107,12 +107,7 @@ async fn promote(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> R
 /// The generation is the previous one, to which it goes back.
 async fn roll_back(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Result<Response, ApiError> {
     let reason = body::reason(&body)?;
-    let known = rebuilds.show(number).await?;
-    if known.entry.state != Stage::Previous {
-        let (domain, state) = (rebuilds.domain(), known.entry.state.as_str());
-        return Err(ApiError::Duplicate(format!("generation {number} of {domain} is {state}, not previous")));
-    }
-    changed(rebuilds.roll_back(&reason).await)
+    changed(rebuilds.roll_back(Some(number), &reason).await)
 }
 
 async fn cancel(Named { rebuilds, number }: Named, Bounded(body): Bounded) -> Result<Response, ApiError> {

@@ -171,5 +171,5 @@ async fn roll_back(
     Bounded(body): Bounded,
 ) -> Result<Response, ApiError> {
     let reason = body::reason(&body)?;
-    changed(domain_of(&app, &collection).await?.rebuilds.roll_back(&reason).await)
+    changed(domain_of(&app, &collection).await?.rebuilds.roll_back(None, &reason).await)
 }
