@@ -72,7 +72,7 @@ pub struct DomainApi {
     pub schemas: &'static SchemaSet,
     /// Creates its routes.
     pub routes: NewRoutes,
-    /// Creates those of its routes that read no generation, as the routes of the process do.
+    /// Creates those of its routes that no lease is needed for, as the routes of the process are.
     pub process_routes: Option<NewRoutes>,
     /// Those of its routes whose bodies are read part by part ([`Streamed`](crate::bodies::Streamed)).
     pub streamed: Vec<String>,

@@ -29,13 +29,13 @@ const SAMPLES: i64 = 3;
 const SAMPLE: ReadLimits = ReadLimits { records_max: 300, bytes_max: 1 << 20, wait: Duration::from_secs(2) };
 /// Names of notes in control storage.
 const PARTS: &str = "parts";
+const READY_MS: &str = "ready_ms";
 /// The part that settings shape.
 const CONFIGURATION: &str = "configuration";
 /// The parts that shape tables.
 const TABLES: [&str; 2] = ["ddl", "projector"];
 /// The part that documents shape.
 const MAPPING: &str = "mapping";
-const READY_MS: &str = "ready_ms";
 
 /// What a rebuild would do.
 #[derive(Debug, Clone, Serialize)]

@@ -239,6 +239,8 @@ impl Rebuilds {
 
     /// Makes a generation live that is ready, or that was live before; and keeps the reason, if one is given.
     pub async fn promote(&self, generation: i64, reason: &str) -> Result<Known, RequestError> {
+        // A switch that is under way decides what it is. So a promotion that is asked for twice is one.
+        self.idle().await?;
         let known = self.show(generation).await?;
         let entries = self.platform.control.generations(self.domain()).await?;
         let is_stale =
@@ -252,21 +254,16 @@ impl Rebuilds {
                 );
                 Err(RequestError::Conflict(text))
             }
-            State::Previous => {
-                let row = self.idle().await?;
-                // A switch that was under way may have made it live.
-                if row.previous == Some(GenerationId(generation)) {
-                    self.go_back(&row, reason).await
-                } else {
-                    self.show(generation).await
-                }
-            }
+            State::Previous => self.roll_back(Some(generation), reason).await,
             State::Ready if is_stale => {
                 let known = self.verify_and_promote(generation).await?;
                 self.keep_reason(known, reason).await
             }
             State::Ready => {
                 let row = self.idle().await?;
+                if row.live == GenerationId(generation) {
+                    return self.show(generation).await;
+                }
                 if let Some(previous) = row.previous {
                     self.retire(previous.0, "").await?;
                 }
@@ -293,19 +290,18 @@ impl Rebuilds {
     }
 
     /// Makes the previous generation live again, which has to be this one if one is named; and keeps the reason, if one is
-    /// given, also for the one that it replaces.
+    /// given, also for the one that it replaces. Without a name, it is refused while another switch is under way: asked for
+    /// twice, it would go back and forth.
     pub async fn roll_back(&self, to: Option<i64>, reason: &str) -> Result<Known, RequestError> {
-        let row = self.idle().await?;
+        let row = if to.is_some() { self.idle().await? } else { self.row().await? };
+        if row.phase != Phase::Idle {
+            return Err(RequestError::Conflict(format!("{}: {}", self.domain(), row.phase)));
+        }
         if let Some(number) = to.filter(|number| row.previous != Some(GenerationId(*number))) {
             let state = self.show(number).await?.entry.state.as_str();
             let text = format!("generation {number} of {} is {state}, not previous", self.domain());
             return Err(RequestError::Conflict(text));
         }
-        self.go_back(&row, reason).await
-    }
-
-    /// Goes back from where a row was read; refused if another switch has begun since.
-    async fn go_back(&self, row: &ControlRow, reason: &str) -> Result<Known, RequestError> {
         let nothing = || RequestError::Conflict(format!("{} has no previous generation", self.domain()));
         let previous = row.previous.ok_or_else(nothing)?;
         let known = self.announce(row.epoch, previous).await?;

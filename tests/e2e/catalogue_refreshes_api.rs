@@ -1,6 +1,10 @@
 //! Refreshes over the API: planned, begun, watched, promoted, cancelled, begun again, and the way back.
 
-use daybook_tests::api::{Answer, Api};
+use daybook_tests::{
+    api::{Answer, Api},
+    process::{Backend, Place, Server},
+    wait,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -198,4 +202,36 @@ async fn a_mistake_in_a_request_about_refreshes_is_named() {
         assert!(server.stop());
     })
     .await;
+}
+
+/// Sends one request through each server at the same time; the statuses.
+async fn through_both(servers: [&Server; 2], path: &str) -> [u16; 2] {
+    let [one, other] = servers.map(|server| server.api.clone());
+    let body = json!({});
+    let (one, other) = tokio::join!(one.post(path, &body), other.post(path, &body));
+    [one.status, other.status]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_is_asked_for_through_two_processes_is_one_and_the_way_back_stays() {
+    let place = Place::new("askedtwice", Backend::Distributed);
+    let servers = [Server::start(&place), Server::start(&place)];
+    let [one, other] = [&servers[0], &servers[1]];
+    set_terms(&one.api, "bird\n").await;
+    define(&one.api, IMAGES).await;
+    wait::until("the other process serves it", async || other.api.get(COLLECTION).await.status == 200).await;
+    for generation in [2, 3] {
+        let begun = one.api.post("/api/v1/refreshes", &json!({"collection": "image", "promote": "never"})).await;
+        assert_eq!((begun.status, &begun.json()["generation"]), (202, &json!(generation)), "{}", begun.text);
+        let path = format!("/api/v1/refreshes/collection.image-{generation}");
+        wait::until("it is ready", async || one.api.get(&path).await.json()["state"] == "ready").await;
+        let answers = through_both([one, other], &format!("{path}/promote")).await;
+        assert!(answers.contains(&200) && answers.iter().all(|status| [200, 409].contains(status)), "{answers:?}");
+        let live = one.api.get("/api/v1/collections/image/live").await.json();
+        assert_eq!((&live["generation"], &live["previous"]), (&json!(generation), &json!(generation - 1)), "{live}");
+    }
+    let answers = through_both([one, other], "/api/v1/generations/2/rollback?domain=collection.image").await;
+    assert!(answers.contains(&200) && answers.iter().all(|status| [200, 409].contains(status)), "{answers:?}");
+    let live = one.api.get("/api/v1/collections/image/live").await.json();
+    assert_eq!((&live["generation"], &live["previous"]), (&json!(2), &json!(3)), "{live}");
 }

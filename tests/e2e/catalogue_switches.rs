@@ -26,7 +26,7 @@ fn title(answer: &Answer, number: u64) -> String {
 }
 
 async fn search(api: &Api, more: &str) -> Answer {
-    let answer = api.get_served(&format!("{COLLECTION}/search?sort=width{more}"), &[]).await;
+    let answer = api.get(&format!("{COLLECTION}/search?sort=width{more}")).await;
     assert_eq!(answer.status, 200, "{more}: {}", answer.text);
     answer
 }

@@ -102,7 +102,7 @@ pub(crate) struct RetryOptions {
 /// A part that can be built alone. The filtered search is a field of the one index.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum RefreshPart {
-    #[value(name = "search", aliases = ["index", "filtered"])]
+    #[value(name = "index", aliases = ["filtered", "search"])]
     Index,
 }
 

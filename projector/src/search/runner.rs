@@ -321,7 +321,7 @@ impl Worker {
         from.0.retain(|partition, next| !generation.ends_at(*partition, *next));
         let mut reader = if from.0.is_empty() { None } else { Some(self.setting.log.reader(&from)?) };
         while !self.stopped() && !assignment.has_changed().unwrap_or(false) {
-            let awaited = self.setting.search.awaited();
+            let awaited = self.setting.search.awaited(&tail.next);
             let wait = if awaited || tail.unseen_since.is_some() { WAIT_UNSEEN } else { WAIT_IDLE };
             match &mut reader {
                 Some(reader) => {

@@ -157,15 +157,16 @@ impl Search {
         self.wait(&floor).await;
     }
 
-    /// Whether somebody waits, here or in another process: searches wait everywhere for what they must see, and each
-    /// process writes a part of it.
-    pub(super) fn awaited(&self) -> bool {
-        self.awaiting.load(Ordering::Acquire) > 0 || self.is_below_floor()
+    /// Whether somebody waits, here or in another process: searches wait everywhere for what they must see, and this
+    /// process writes the part of it that is in the partitions of `mine`.
+    pub(super) fn awaited(&self, mine: &Vector) -> bool {
+        self.awaiting.load(Ordering::Acquire) > 0 || self.is_below_floor(mine)
     }
 
-    fn is_below_floor(&self) -> bool {
+    fn is_below_floor(&self, mine: &Vector) -> bool {
         let floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
-        !self.visible.borrow().reaches(&floor)
+        let visible = self.visible.borrow();
+        mine.0.keys().any(|partition| visible.next(*partition) < floor.next(*partition))
     }
 
     /// Shows an index that was opened while the log ended at `end`.
@@ -241,17 +242,18 @@ mod tests {
     #[test]
     fn what_searches_must_see_is_refreshed_although_no_search_waits_here() {
         let search = Search::new(vec![SEARCHED]);
-        assert!(!search.awaited());
+        let (of_first, of_both) = (vector("searched/0@0"), vector("searched/0@0,searched/1@0"));
+        assert!(!search.awaited(&of_both));
         search.require(&vector("searched/0@5,searched/1@2,searched.not/0@9"));
-        assert!(search.awaited());
+        assert!(search.awaited(&of_both));
         let mut context = Context::from_waker(Waker::noop());
         let mut whole = pin!(search.whole());
         assert_eq!(whole.as_mut().poll(&mut context), Poll::Pending);
         search.show(&vector("searched/0@7,searched/1@1"));
         assert_eq!(whole.as_mut().poll(&mut context), Poll::Pending);
-        assert!(search.awaited());
+        assert!(search.awaited(&of_both) && !search.awaited(&of_first), "another process writes the rest");
         search.show(&vector("searched/1@2"));
         assert_eq!(whole.as_mut().poll(&mut context), Poll::Ready(()));
-        assert!(!search.awaited());
+        assert!(!search.awaited(&of_both));
     }
 }

@@ -1,9 +1,12 @@
 //! One verification of a candidate.
 
-use std::{panic::resume_unwind, sync::Arc};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 
-use daybook_projector::{bookkeeping::checkpoints, search::SearchIndex};
-use tokio::{sync::oneshot, task::JoinSet};
+use daybook_projector::{
+    bookkeeping::checkpoints,
+    search::{SearchError, SearchIndex},
+};
+use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
 use crate::{
     running::{Open, Platform},
@@ -12,6 +15,9 @@ use crate::{
         inspect::{Inspected, Inspection, Side},
     },
 };
+
+/// How long the index of a candidate may take to open.
+const OPENED_MAX: Duration = Duration::from_secs(60);
 
 /// Compares a candidate with the live generation. The report, and what is different, if anything is.
 ///
@@ -45,7 +51,11 @@ async fn outcome(
 ) -> Result<Option<Inspection>, VerifyError> {
     match inspecting.join_next().await {
         Some(Ok(inspection)) => inspection,
-        Some(Err(error)) => resume_unwind(error.into_panic()),
+        Some(Err(error)) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The process ends.
+            Err(_) => Err(SearchError::Unavailable("the inspection was cut off".to_owned()).into()),
+        },
         None => Ok(None),
     }
 }
@@ -53,7 +63,10 @@ async fn outcome(
 /// The index of a candidate, once it is open; `None` only where search is switched off.
 async fn index_of_candidate(open: &Open) -> Result<Option<Arc<dyn SearchIndex>>, VerifyError> {
     match &open.search {
-        Some(search) => Ok(Some(search.opened().await?)),
+        Some(search) => {
+            let late = |_| SearchError::Unavailable(format!("the index is not open after {} s", OPENED_MAX.as_secs()));
+            Ok(Some(timeout(OPENED_MAX, search.opened()).await.map_err(late)??))
+        }
         None => Ok(None),
     }
 }

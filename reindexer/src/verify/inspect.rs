@@ -55,7 +55,8 @@ pub struct Inspected<'a> {
     pub documents: Option<&'a dyn Documents>,
     /// What the candidate's tables had applied before anything was counted.
     pub since: Vector,
-    /// Documents that the candidate's index has refused, as the live one's did: told once rows and documents are compared.
+    /// Documents that the candidate's index has refused, as the live one's did: known once rows and documents
+    /// are compared.
     pub refused: oneshot::Receiver<u64>,
     /// Slows it down while reads are slow.
     pub throttle: &'a Throttle,

@@ -38,6 +38,14 @@ struct Generation {
     stopped: Option<String>,
 }
 
+/// A refresh that was begun.
+#[derive(Debug, Deserialize)]
+struct Begun {
+    /// Its id.
+    rebuild: String,
+    promotes: bool,
+}
+
 impl Generation {
     fn is_under_way(&self) -> bool {
         ["planned", "loading", "indexing", "tailing", "verifying", "ready"].contains(&self.state.as_str())
@@ -200,10 +208,8 @@ impl Refreshes<'_> {
 
     /// Begins a refresh, or lets one go on. How it is shown.
     async fn begin(&self, path: &str, body: &Value, options: &RetryOptions) -> Result<RebuildOptions> {
-        let begun: Value = change(self.server, path, body).await?;
-        let attach = begun["rebuild"].as_str().map(str::to_owned);
-        let promote = begun["promotes"] == true;
-        Ok(RebuildOptions { attach, promote, no_wait: options.no_wait, ..self.rebuild() })
+        let Begun { rebuild, promotes } = change(self.server, path, body).await?;
+        Ok(RebuildOptions { attach: Some(rebuild), promote: promotes, no_wait: options.no_wait, ..self.rebuild() })
     }
 
     /// How long the newest definition allows an import to take.

@@ -1,7 +1,7 @@
 //! Refreshes: generations of collections that are built beside the live ones. They are rebuilds of the collections'
 //! domains, and have the same ids.
 //!
-//! The routes read no generation of these definitions: they answer as the routes of rebuilds do.
+//! The routes answer as those of rebuilds do, and need no lease. Of the definitions they read what does not change.
 
 mod asked;
 mod live;

@@ -86,7 +86,7 @@ impl Inspector {
         let pass = Pass::over(tables, definition, &self.cleaner, &self.documents, throttle).await?;
         let after = checkpoints::read(tables).await?;
         let meanwhile = since.lag(&after).unsigned_abs();
-        // It is not told where the comparison fails, which ends this, too.
+        // It never comes where the comparison fails, which ends this, too.
         let refused = refused.await.unwrap_or(0);
         change.emptied = pass.emptied;
         let documents = held.indexed.as_ref().map(|indexed| indexed.documents);

@@ -35,7 +35,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(collection): Path<Str
             let catalogue = catalogue(&app)?;
             lists(&catalogue, &collection, revision).await?
         }
-        None => Vec::new(),
+        None => None,
     };
     let body = json!({
         "collection": collection,
@@ -52,11 +52,12 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(collection): Path<Str
     Ok(json::respond(StatusCode::OK, &body))
 }
 
-/// The revisions of term lists that a revision of a definition takes.
-async fn lists(catalogue: &Domain, collection: &str, revision: i64) -> Result<Vec<Value>, ApiError> {
+/// The revisions of term lists that a revision of a definition takes; `None` if that is not known here.
+async fn lists(catalogue: &Domain, collection: &str, revision: i64) -> Result<Option<Vec<Value>>, ApiError> {
     let rows = catalogue.live().read(&READ, vec![collection.into(), revision.into()]).await?;
-    let Some(row) = rows.first().map(|row| DefinitionRow::read(row)).transpose()? else { return Ok(Vec::new()) };
+    let Some(row) = rows.first().map(|row| DefinitionRow::read(row)).transpose()? else { return Ok(None) };
     let definition = parse(&row)?;
     let needed: BTreeSet<_> = definition.needed().into_iter().collect();
-    Ok(needed.into_iter().map(|(list, revision)| json!({"list": list, "revision": revision})).collect())
+    let shown = needed.into_iter().map(|(list, revision)| json!({"list": list, "revision": revision}));
+    Ok(Some(shown.collect()))
 }
