@@ -2,14 +2,11 @@
 //! three files, which commit one after the other: the tables of the former generation, control storage, the tables of
 //! the new generation.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use daybook_reindexer::switch::control::{ControlRow, Phase};
 use daybook_tests::{
     api::Api,
+    crashed_switches::{Committed, Switch, idle, leave},
     process::{Backend, Place, Server},
     random::Random,
-    states::control,
     wait::until,
 };
 use reqwest::Method;
@@ -32,55 +29,6 @@ fn shape(generation: i64) -> Shape {
     Shape { cleans: generation == 2, term: "bird" }
 }
 
-/// A switch from one generation to another.
-#[derive(Debug, Clone, Copy)]
-struct Switch {
-    from: i64,
-    to: i64,
-    /// The other one was live before.
-    is_back: bool,
-}
-
-/// How many of the three files have committed when the process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Committed {
-    None,
-    Former,
-    Control,
-    All,
-}
-
-/// Leaves the files as a crash leaves them, while no process runs. Both generations have applied the same records.
-fn leave(place: &Place, switch: Switch, committed: Committed, deadline_ms: i64) {
-    let Switch { from, to, is_back } = switch;
-    let set_live = |generation: i64, is_live: bool| {
-        let set = format!("UPDATE checkpoints SET is_live = {}", i64::from(is_live));
-        place.alter(&format!("{DOMAIN}_g{generation:04}"), &set);
-    };
-    set_live(from, committed == Committed::None);
-    set_live(to, committed == Committed::All);
-    let is_switched = matches!(committed, Committed::Control | Committed::All);
-    let (live, previous, phase, candidate) = match is_switched {
-        true => (to, from, "following", 0),
-        false => (from, if is_back { to } else { 0 }, "announced", to),
-    };
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let deadline = i64::try_from(deadline).unwrap_or_default() + deadline_ms;
-    let row = format!(
-        "UPDATE domains SET epoch = epoch + 1, live = {live}, previous = {previous}, phase = '{phase}', \
-         candidate = {candidate}, deadline = {deadline} WHERE domain = '{DOMAIN}'"
-    );
-    place.alter("control", &row);
-    let before = if is_back { "previous" } else { "ready" };
-    let states = if is_switched { [(from, "previous"), (to, "live")] } else { [(from, "live"), (to, before)] };
-    for (generation, state) in states {
-        // The live one became live before the other one was ready.
-        let changed = if state == "live" { "created_at" } else { "changed_at" };
-        let set = format!("UPDATE generations SET state = '{state}', changed_at = {changed}");
-        place.alter("control", &format!("{set} WHERE domain = '{DOMAIN}' AND generation = {generation}"));
-    }
-}
-
 struct Stand {
     place: Place,
     apis: watch::Sender<Vec<Api>>,
@@ -94,17 +42,6 @@ impl Stand {
         let server = Server::start(&self.place);
         self.apis.send_replace(vec![server.api.clone()]);
         server
-    }
-
-    /// The control row once no switch is under way.
-    async fn idle(&self) -> ControlRow {
-        let (control, mut found) = (control(&self.place).await, None);
-        until("no switch is under way", async || {
-            found = control.domain(DOMAIN).await.ok().flatten();
-            found.is_some_and(|row| row.phase == Phase::Idle)
-        })
-        .await;
-        found.unwrap_or_else(|| panic!("there is no control row"))
     }
 
     /// Writes a little, each of which is acknowledged.
@@ -130,11 +67,11 @@ impl Stand {
     /// promotion that was not made, is open. Which generation was live.
     async fn recover(&mut self) -> i64 {
         let server = self.start();
-        let live = self.idle().await.live.0;
+        let live = idle(&self.place, DOMAIN).await.live.0;
         self.answers_from(&server, live).await;
         let other = if live == 1 { 2 } else { 1 };
         promote(&server.api, other).await;
-        self.idle().await;
+        idle(&self.place, DOMAIN).await;
         self.answers_from(&server, other).await;
         stop(server).await;
         live
@@ -189,7 +126,7 @@ async fn crash(test: &str, switch: Switch) {
         (Committed::Control, -1, Some(switch.to)),
         (Committed::All, ANNOUNCED_MS, Some(switch.to)),
     ] {
-        leave(&stand.place, switch, committed, deadline_ms);
+        leave(&stand.place, DOMAIN, switch, committed, deadline_ms);
         let live = stand.recover().await;
         eprintln!("{switch:?}, {committed:?} committed, deadline in {deadline_ms} ms: generation {live} is live");
         assert!(expected.is_none_or(|expected| expected == live), "{committed:?}: generation {live} is live");

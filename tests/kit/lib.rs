@@ -4,6 +4,7 @@
 pub mod api;
 pub mod bulk_proxy;
 pub mod comparison;
+pub mod crashed_switches;
 pub mod documents;
 pub mod fuzz;
 pub mod locks;

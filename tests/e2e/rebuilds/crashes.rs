@@ -1,43 +1,23 @@
 //! A crash between the commits of a switch on embedded tables. A switch changes three files, which commit one after the
 //! other: the tables of the former generation, control storage, the tables of the new generation.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use daybook_projector::{
     bookkeeping::checkpoints,
     tables::{Store, sqlite::SqliteStore},
 };
-use daybook_reindexer::switch::control::{ControlRow, Phase};
 use daybook_tests::{
+    crashed_switches::{Committed, Switch, idle, leave},
     process::{Backend, Place, Server},
     random::Random,
-    states::control,
     wait::until,
     writers::{Acknowledged, Step, Writers, check},
 };
 
 use super::{all_states, expect, parse};
 
+const DOMAIN: &str = "metaflow";
 /// How long a promotion that was announced may take, in milliseconds.
 const ANNOUNCED_MS: i64 = 10_000;
-
-/// A switch from one generation to another.
-#[derive(Debug, Clone, Copy)]
-struct Switch {
-    from: i64,
-    to: i64,
-    /// The other one was live before.
-    is_back: bool,
-}
-
-/// How many of the three files have committed when the process ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Committed {
-    None,
-    Former,
-    Control,
-    All,
-}
 
 fn tables(generation: i64) -> String {
     format!("metaflow_g{generation:04}")
@@ -50,49 +30,6 @@ async fn is_live(place: &Place, generation: i64) -> bool {
     let opened = opened.unwrap_or_else(|error| panic!("generation {generation}: {error}"));
     let read = checkpoints::read_with_last(opened.as_ref()).await;
     read.unwrap_or_else(|error| panic!("generation {generation}: {error}")).is_live
-}
-
-/// Leaves the files as a crash leaves them, while no process runs. Both generations have applied the same records.
-fn leave(place: &Place, switch: Switch, committed: Committed, deadline_ms: i64) {
-    let Switch { from, to, is_back } = switch;
-    let set_live = |generation: i64, is_live: bool| {
-        place.alter(&tables(generation), &format!("UPDATE checkpoints SET is_live = {}", i64::from(is_live)));
-    };
-    set_live(from, committed == Committed::None);
-    set_live(to, committed == Committed::All);
-    let is_switched = matches!(committed, Committed::Control | Committed::All);
-    let (live, previous, phase, candidate) = match is_switched {
-        true => (to, from, "following", 0),
-        false => (from, if is_back { to } else { 0 }, "announced", to),
-    };
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    let deadline = i64::try_from(deadline).unwrap_or_default() + deadline_ms;
-    place.alter(
-        "control",
-        &format!(
-            "UPDATE domains SET epoch = epoch + 1, live = {live}, previous = {previous}, phase = '{phase}', \
-             candidate = {candidate}, deadline = {deadline} WHERE domain = 'metaflow'"
-        ),
-    );
-    let before = if is_back { "previous" } else { "ready" };
-    let states = if is_switched { [(from, "previous"), (to, "live")] } else { [(from, "live"), (to, before)] };
-    for (generation, state) in states {
-        // The live one became live before the other one was ready.
-        let changed = if state == "live" { "created_at" } else { "changed_at" };
-        let set = format!("UPDATE generations SET state = '{state}', changed_at = {changed}");
-        place.alter("control", &format!("{set} WHERE domain = 'metaflow' AND generation = {generation}"));
-    }
-}
-
-/// The control row once no switch is under way.
-async fn idle_row(place: &Place) -> ControlRow {
-    let (control, mut found) = (control(place).await, None);
-    until("no switch is under way", async || {
-        found = control.domain("metaflow").await.ok().flatten();
-        found.is_some_and(|row| row.phase == Phase::Idle)
-    })
-    .await;
-    found.unwrap_or_else(|| panic!("there is no control row"))
 }
 
 /// The generation that the control row names answers, and it alone takes itself for live.
@@ -127,7 +64,7 @@ async fn stop(server: Server) {
 /// Starts after a crash: the generation that the control row names answers, all is there, and the way back is open.
 async fn recover(place: &Place, acknowledged: &mut Acknowledged, random: &mut Random) -> i64 {
     let server = Server::start(place);
-    let row = idle_row(place).await;
+    let row = idle(place, DOMAIN).await;
     let live = row.live.0;
     answers_from(place, &server, live).await;
     check(place, &server, acknowledged).await;
@@ -142,7 +79,7 @@ async fn recover(place: &Place, acknowledged: &mut Acknowledged, random: &mut Ra
         // The promotion was not made: it is made now.
         None => drop(expect(&server, 0, &["generations", "promote", &other.to_string(), "--yes"])),
     }
-    idle_row(place).await;
+    idle(place, DOMAIN).await;
     answers_from(place, &server, other).await;
     acknowledged.merge(write(&server, random).await);
     check(place, &server, acknowledged).await;
@@ -170,7 +107,7 @@ async fn crash(test: &str, switch: Switch) {
         (Committed::Control, -1, Some(switch.to)),
         (Committed::All, ANNOUNCED_MS, Some(switch.to)),
     ] {
-        leave(&place, switch, committed, deadline_ms);
+        leave(&place, DOMAIN, switch, committed, deadline_ms);
         let live = recover(&place, &mut acknowledged, &mut random).await;
         eprintln!("{switch:?}, {committed:?} committed, deadline in {deadline_ms} ms: generation {live} is live");
         assert!(expected.is_none_or(|expected| expected == live), "{committed:?}: generation {live} is live");
